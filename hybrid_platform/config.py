@@ -1,0 +1,424 @@
+"""The session's settings: one validated, frozen, hashable object, from Dagster, YAML or environment.
+
+Every key has its default, bounds and meaning here and nowhere else; Dagster's launchpad schema is
+derived from these classes. ``load_settings`` turns any mapping into settings or raises one
+`ConfigError` that names every fault (path, expected, was).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+
+from hybrid_platform.domain.errors import ConfigError, Fault
+from hybrid_platform.domain.exact import canonical, parse_decimal
+from hybrid_platform.domain.instruments import clean_symbol
+
+ENV_PREFIX = "HYBRID_PLATFORM_"
+NEVER_FROM_ENVIRONMENT = ("mode", "live_armed")
+"""Arming is a deed, not an ambience: these two must be written into the run's own settings."""
+
+Exact = Annotated[Decimal, BeforeValidator(parse_decimal), PlainSerializer(canonical, return_type=str)]
+"""A number given as int, float (shortest form) or string, kept exact."""
+Symbol = Annotated[str, BeforeValidator(clean_symbol)]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Mode(StrEnum):
+    """What may happen to an order."""
+
+    SHADOW = "SHADOW"
+    PAPER = "PAPER"
+    LIVE = "LIVE"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Mode | None:
+        return cls.__members__.get(value.upper()) if isinstance(value, str) else None
+
+
+class OnFull(StrEnum):
+    """What a bounded channel does with an event that finds it full."""
+
+    DROP_OLDEST = "DROP_OLDEST"
+    BLOCK = "BLOCK"
+    FAIL = "FAIL"
+
+
+class SyntheticFeed(_Section):
+    """A random walk that follows from its seed alone."""
+
+    ticks_per_second: Annotated[float, Field(gt=0, le=10_000_000)] | Literal["max"] = 2.0
+    """Ticks a second, all symbols together; ``max``: as fast as the pipeline takes them."""
+    symbols: Annotated[tuple[Symbol, ...], Field(min_length=1, max_length=1000)] = ("SOL/USDC",)
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
+    start_price: Annotated[Exact, Field(gt=0, le=1_000_000)] = Decimal(100)
+    ticks: Annotated[int, Field(ge=1)] | None = None
+    """Stop after so many ticks; null: only time or a stop ends it."""
+
+
+class Columns(_Section):
+    """Which column of a file holds what; positions (from 0) where a file has no header."""
+
+    ts: str | int
+    price: str | int
+    size: str | int | None = None
+    """Without one, every size is 0."""
+    symbol: str | int | None = None
+    trade_id: str | int | None = None
+    side: str | int | None = None
+    """buy/sell, b/s, 1/-1; or whether the buyer was the maker (true, false)."""
+    ts_recv: str | int | None = None
+
+
+class ReplayFeed(_Section):
+    """Recorded trades from files, or from an earlier session in the database."""
+
+    path: str | tuple[str, ...] | None = None
+    """A file, a glob pattern, or several of either: CSV, JSONL (also .gz), Parquet, or a preset's zip."""
+    session: str | None = None
+    """Instead of a path: the id of an earlier session in the database."""
+    format: str | None = None
+    """A preset's name instead of ``columns``; see docs/feeds.md."""
+    columns: Columns | None = None
+    ts_unit: Literal["s", "ms", "us", "ns", "iso"] = "ms"
+    recv_unit: Literal["s", "ms", "us", "ns", "iso"] | None = None
+    """Unit of ``columns.ts_recv``; null: as ``ts_unit``."""
+    symbol: Symbol | None = None
+    """The symbol, where the file has no such column."""
+    venue: Symbol = "REPLAY"
+    quote: Symbol = "USD"
+    """The currency that prices are in, where the symbol does not say."""
+    speed: Annotated[float, Field(gt=0, le=1e9)] | Literal["max"] = "max"
+    """``max``, or a factor of real time (1: as it happened)."""
+    order: Literal["time", "listed"] = "time"
+    """Several files: merged by event time, or one after the other as listed. Within a file, never reordered."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Stop after so many accepted ticks."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ReplayFeed:
+        if (self.path is None) == (self.session is None):
+            raise ValueError("exactly one of `path` and `session`")
+        if self.format is not None and self.columns is not None:
+            raise ValueError("at most one of `format` and `columns`")
+        if self.path is not None and not self.paths:
+            raise ValueError("at least one path")
+        return self
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths as a tuple, however they were written."""
+        if self.path is None:
+            return ()
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+
+class Feed(_Section):
+    """Where ticks come from: exactly one of these."""
+
+    synthetic: SyntheticFeed | None = None
+    replay: ReplayFeed | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Feed:
+        if len(self.model_fields_set & {name for name in type(self).model_fields if getattr(self, name) is not None}) != 1:
+            raise ValueError("exactly one feed: " + ", ".join(type(self).model_fields))
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The name of the feed that is set."""
+        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+
+class StrategySettings(_Section):
+    """Which strategy, and its parameters (each strategy validates its own)."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] = "periodic"
+    """A built-in or installed name, or an import path ``package.module:Class``."""
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class RiskSettings(_Section):
+    """Caps in USD, pending orders included (I2), and the age beyond which data is stale (S7)."""
+
+    max_exposure_usd: Annotated[Exact, Field(ge=0)] = Decimal(10_000)
+    max_symbol_exposure_usd: Annotated[Exact, Field(ge=0)] = Decimal(5_000)
+    max_open_orders: Annotated[int, Field(ge=0, le=1_000_000)] = 10
+    max_staleness_ms: Annotated[int, Field(ge=0, le=10**12)] = 2_000
+    """Event to receipt, or receipt to decision."""
+    usd_rates: dict[Symbol, Annotated[Exact, Field(gt=0)]] = Field(
+        default_factory=lambda: {"USD": Decimal(1), "USDC": Decimal(1), "USDT": Decimal(1)}
+    )
+    """USD for one unit of a quote currency; an unknown quote is vetoed."""
+
+
+class ExecutionSettings(_Section):
+    """The shadow adapter's stated model: a fill at the last seen price, worsened and charged."""
+
+    slippage_bps: Annotated[Exact, Field(ge=0, lt=10_000)] = Decimal(10)
+    fee_bps: Annotated[Exact, Field(ge=0, lt=10_000)] = Decimal(10)
+
+
+Capacity = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class ChannelSettings(_Section):
+    """Capacities in events; null follows the feed (SPEC 4)."""
+
+    tick: Capacity | None = None
+    signal: Capacity | None = None
+    persist: Capacity | None = None
+    on_full: OnFull | None = None
+    """One policy for all three channels instead of each one's own."""
+
+
+class GateSettings(_Section):
+    """What must hold on the host before and after."""
+
+    cpu_pressure_limit: Annotated[float, Field(ge=0)] = 20.0
+    """Percent of `some avg10`; 100 or more switches the gate off."""
+    pressure_wait_seconds: Seconds = 60.0
+    """How long both checks wait for the pressure to fall."""
+    dashboard_port: Annotated[int, Field(ge=1, le=65535)] = 8501
+    """Reported, not required."""
+    min_free_disk_mb: Annotated[int, Field(ge=0)] = 100
+
+
+class HeartbeatSettings(_Section):
+    """Signs of life (G4)."""
+
+    interval_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    late_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
+
+
+class StorageSettings(_Section):
+    """How the writer commits."""
+
+    batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 16_384
+    """Commit when so many rows wait …"""
+    flush_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 500
+    """… or after so long, whichever comes first."""
+    busy_timeout_ms: Annotated[int, Field(ge=5_000, le=600_000)] = 5_000
+
+
+class SessionSettings(_Section):
+    """Everything that decides what a session does."""
+
+    mode: Mode = Mode.SHADOW
+    """SHADOW, PAPER or LIVE."""
+    live_armed: bool = False
+    """LIVE needs this too, and much more (G1)."""
+    seconds: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """Time limit; null: until the feed ends or somebody stops it (30 for a synthetic feed without ``ticks``)."""
+    data_dir: Annotated[str, Field(min_length=1, max_length=4096)] = "data"
+    """Everything that is written goes below it."""
+    database_url: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """null: SQLite at ``<data_dir>/bot.db``."""
+    isolation: Literal["process", "thread"] = "thread"
+    """Where strategy and execution run."""
+    require_isolation: bool = False
+    feed: Feed = Feed(synthetic=SyntheticFeed())
+    strategy: StrategySettings = StrategySettings()
+    risk: RiskSettings = RiskSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    channels: ChannelSettings = ChannelSettings()
+    gates: GateSettings = GateSettings()
+    heartbeat: HeartbeatSettings = HeartbeatSettings()
+    storage: StorageSettings = StorageSettings()
+    warm_start_ticks: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """Ticks that feed the strategy history before its signals are taken."""
+    drain_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """How long a stop may take before the session is given up as a crash."""
+
+    def canonical_json(self, exclude: frozenset[str] = frozenset()) -> str:
+        """Return the settings as JSON with sorted keys and no spaces: the form that is hashed."""
+        return json.dumps(
+            self.model_dump(mode="json", exclude=set(exclude)), sort_keys=True, separators=(",", ":"), ensure_ascii=True
+        )
+
+    @property
+    def config_sha256(self) -> str:
+        """Digest of all settings."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+    @property
+    def trading_sha256(self) -> str:
+        """Digest of what decides trading: without mode, arming, seconds, data_dir, gates and keys (SPEC 3)."""
+        return hashlib.sha256(self.canonical_json(NOT_TRADING).encode()).hexdigest()
+
+    @property
+    def is_live_feed(self) -> bool:
+        """Whether ticks come at their own pace, so that fresh data matters more than every tick."""
+        return self.feed.replay is None
+
+
+NOT_TRADING = frozenset({"mode", "live_armed", "seconds", "data_dir", "database_url", "gates"})
+REFERENCE_SECONDS = 30.0
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML in which a key that is there twice is an error, not the last one's win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if isinstance(key, list | dict) or key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"expected each key once, was {key!r} again", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file; raise ConfigError where there is none to be had.
+
+    A Dagster run config is accepted too: its ``resources.session.config`` is taken.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigError([Fault(str(path), "a readable YAML file", f"{type(error).__name__}: {error}")]) from None
+    try:
+        loaded = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506: a SafeLoader
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError([Fault(str(path), "valid YAML", " ".join(str(error).split()))]) from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError([Fault(str(path), "a mapping of settings", type(loaded).__name__)])
+    if set(loaded) == {"resources"}:
+        try:
+            loaded = loaded["resources"]["session"]["config"]
+        except (KeyError, TypeError):
+            raise ConfigError([Fault(str(path), "resources.session.config", "no such key")]) from None
+        if not isinstance(loaded, dict):
+            raise ConfigError([Fault(f"{path}: resources.session.config", "a mapping", type(loaded).__name__)])
+    return loaded
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """Turn ``key.path=value`` (the value is YAML) into a nested mapping; raise ConfigError."""
+    path, equals, value = text.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError([Fault("--set", "key.path=value", repr(text))])
+    try:
+        parsed = yaml.load(value, Loader=_UniqueKeyLoader)  # noqa: S506: a SafeLoader
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError([Fault(path, "a YAML value", " ".join(str(error).split()))]) from None
+    for key in reversed(keys):
+        parsed = {key: parsed}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def environment_layer(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings that ``HYBRID_PLATFORM_<KEY>[__<KEY>…]`` variables give; values are YAML."""
+    layer: dict[str, Any] = {}
+    for name in sorted(environ):
+        if not name.startswith(ENV_PREFIX):
+            continue
+        path = name.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+        if path.split(".")[0] in NEVER_FROM_ENVIRONMENT:
+            raise ConfigError([Fault(name, "to be set in the run's own settings", "an environment variable")])
+        layer = merge(layer, parse_assignment(f"{path}={environ[name]}"))
+    return layer
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``below`` with ``above`` laid over it, mapping by mapping.
+
+    ``feed`` is a choice of one: another feed's name replaces it whole.
+    """
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            if key == "feed" and value and not set(value) & set(old):
+                merged[key] = dict(value)
+            else:
+                merged[key] = merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def load_settings(*layers: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> SessionSettings:
+    """Return validated settings: defaults, then environment, then ``layers``, the last one on top.
+
+    Raises ConfigError with one fault per wrong setting, before anything starts or is written.
+    """
+    merged = environment_layer(os.environ if environ is None else environ)
+    for layer in layers:
+        merged = merge(merged, layer)
+    if _endless_synthetic(merged):
+        merged = {**merged, "seconds": REFERENCE_SECONDS} if "seconds" not in merged else merged
+    try:
+        return SessionSettings.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_faults(error)) from None
+
+
+def _endless_synthetic(merged: Mapping[str, Any]) -> bool:
+    feed = merged.get("feed")
+    if not isinstance(feed, Mapping):
+        return feed is None
+    synthetic = feed.get("synthetic")
+    return "synthetic" in feed and not (isinstance(synthetic, Mapping) and synthetic.get("ticks"))
+
+
+def _faults(error: ValidationError) -> Sequence[Fault]:
+    faults: dict[str, Fault] = {}
+    for item in error.errors(include_url=False):
+        # pydantic appends the tags of union members to the path: keep what the user wrote.
+        keys = [str(part) for part in item["loc"] if not _is_union_tag(str(part))]
+        path = ".".join(keys) or "settings"
+        kind = item["type"]
+        expected = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        expected = expected.removeprefix("expected ").split(", was ")[0]
+        if kind == "extra_forbidden":
+            faults[path] = Fault(path, "no such setting" + _near(keys), shown(item["input"]))
+            continue
+        if path in faults:
+            expected = f"{faults[path].expected}; or {expected}" if expected not in faults[path].expected else faults[path].expected
+        faults[path] = Fault(path, expected, shown(item["input"]))
+    return list(faults.values())
+
+
+def _is_union_tag(part: str) -> bool:
+    return "[" in part or part in {"float", "int", "str", "bool"} or part.startswith(("constrained-", "function-"))
+
+
+def _near(keys: Sequence[str]) -> str:
+    import difflib
+
+    model: Any = SessionSettings
+    for key in keys[:-1]:
+        field = model.model_fields.get(key)
+        options = [a for a in (field.annotation, *getattr(field.annotation, "__args__", ())) if hasattr(a, "model_fields")] if field else []
+        if not options:
+            return ""
+        model = options[0]
+    close = difflib.get_close_matches(keys[-1], list(model.model_fields), n=1)
+    return f" (did you mean `{close[0]}`?)" if close else " (known: " + ", ".join(model.model_fields) + ")"
+
+
+def shown(value: object) -> str:
+    """Return a value as an error message shows it: short, one line, never a secret's full length."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,75 @@
+"""Exact numbers: strict decimals, and integers of 10^-scale for prices and sizes in the hot path.
+
+``float()`` accepts ``1_000``, Arabic digits and ``nan``, and ``int(Decimal("1e200000"))`` takes a
+second, so what comes from outside is parsed here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+
+DEFAULT_SCALE = 9
+MAX_SCALE = 18
+INT64_MAX = 2**63 - 1
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?")
+_MAX_ADJUSTED = 60
+"""Magnitudes outside 1e-60 … 1e60 are no price, size or amount of money."""
+
+MONEY = Context(prec=120, traps=[Inexact, InvalidOperation, Overflow, DivisionByZero])
+"""Adds and multiplies money exactly or raises; divide in a context that states its rounding."""
+
+
+def parse_decimal(value: object) -> Decimal:
+    """Turn an integer, float (its shortest form counts), string or Decimal into a finite Decimal.
+
+    Raises ValueError for anything else: booleans, NaN, infinities, ``1_000``, non-ASCII digits,
+    magnitudes outside 1e-60 … 1e60.
+    """
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, was {value!r}")
+    if isinstance(value, Decimal):
+        number = value
+    elif isinstance(value, int):
+        if value.bit_length() > 200:
+            raise ValueError(f"expected a number below 1e{_MAX_ADJUSTED}, was a larger integer")
+        number = Decimal(value)
+    elif isinstance(value, float):
+        number = Decimal(repr(value))
+    elif isinstance(value, str) and len(value) <= 100 and _DECIMAL.fullmatch(value):
+        number = Decimal(value)
+    else:
+        shown = value if not isinstance(value, str) or len(value) <= 40 else value[:40] + "…"
+        raise ValueError(f"expected a decimal number, was {shown!r}")
+    if not number.is_finite():
+        raise ValueError(f"expected a finite number, was {number}")
+    if number and abs(number.adjusted()) > _MAX_ADJUSTED:
+        raise ValueError(f"expected a magnitude within 1e±{_MAX_ADJUSTED}, was {number:.6E}")
+    return number
+
+
+def to_units(value: Decimal, scale: int) -> int:
+    """Return ``value`` as an integer count of 10^-scale.
+
+    Raises ValueError where it does not fit: more decimals than ``scale``, or beyond 64 bits.
+    """
+    scaled = value.scaleb(scale, MONEY)
+    units = int(scaled)
+    if units != scaled:
+        raise ValueError(f"expected at most {scale} decimals, was {canonical(value)}")
+    if abs(units) > INT64_MAX:
+        raise ValueError(f"expected at most {INT64_MAX} units of 1e-{scale}, was {canonical(value)}")
+    return units
+
+
+def from_units(units: int, scale: int) -> Decimal:
+    """Return an integer count of 10^-scale as an exact Decimal."""
+    return Decimal(units).scaleb(-scale, MONEY)
+
+
+def canonical(value: Decimal) -> str:
+    """Return the one text form of a number: no exponent, no trailing zeros, no negative zero."""
+    if not value:
+        return "0"
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

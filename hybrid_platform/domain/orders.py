@@ -1,0 +1,229 @@
+"""What the strategy wants, what became of it, and every step between: the audit records.
+
+Each record is one row of its table (SPEC 10), in the order in which it happened. Numbers are exact
+Decimals, times session-clock nanoseconds. They are frozen, and small enough to cross a pipe.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from hybrid_platform.domain.exact import parse_decimal
+from hybrid_platform.domain.instruments import Instrument
+from hybrid_platform.domain.reasons import VetoReason
+from hybrid_platform.domain.ticks import Tick
+
+
+class Side(StrEnum):
+    """What an order does."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+class OrderType(StrEnum):
+    """How an order is priced."""
+
+    MARKET = "MARKET"
+    LIMIT = "LIMIT"
+
+
+class TimeInForce(StrEnum):
+    """How long an order may rest: until cancelled, until a date, or not at all."""
+
+    GTC = "GTC"
+    GTD = "GTD"
+    IOC = "IOC"
+    FOK = "FOK"
+
+
+class OrderStatus(StrEnum):
+    """States of an order (DESIGN 5)."""
+
+    INITIALIZED = "INITIALIZED"
+    SUBMITTED = "SUBMITTED"
+    ACCEPTED = "ACCEPTED"
+    REJECTED = "REJECTED"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    FILLED = "FILLED"
+    PENDING_CANCEL = "PENDING_CANCEL"
+    CANCELED = "CANCELED"
+    EXPIRED = "EXPIRED"
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """What the strategy wants, at the tick that made it want it.
+
+    A strategy makes one with `buy` or `sell`; the platform stamps ``signal_id`` and ``ts``.
+    """
+
+    seq: int
+    """The tick that caused it."""
+    instrument: Instrument
+    side: Side
+    size: Decimal
+    confidence: float
+    """0 … 1, the strategy's own."""
+    reason: str
+    reference_price: Decimal
+    """The price of the tick that caused it."""
+    type: OrderType = OrderType.MARKET
+    limit_price: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    expires_at: int | None = None
+    """Session-clock nanoseconds, for GTD."""
+    reduce_only: bool = False
+    cancels: str | None = None
+    """An order id: this signal asks to cancel it, and places nothing."""
+    signal_id: str = ""
+    ts: int = 0
+    """The session clock when it was made."""
+
+
+def _signal(side: Side, tick: Tick, size: object, reason: str, confidence: float, **terms: object) -> Signal:
+    return Signal(
+        seq=tick.seq,
+        instrument=tick.instrument,
+        side=side,
+        size=parse_decimal(size),
+        confidence=confidence,
+        reason=reason,
+        reference_price=tick.price,
+        **terms,  # type: ignore[arg-type]
+    )
+
+
+def buy(tick: Tick, size: object, reason: str, confidence: float = 0.75, **terms: object) -> Signal:
+    """Return a signal to buy ``size`` (int, float, str or Decimal, in base units) of the tick's instrument.
+
+    ``terms`` are the order terms of `Signal`: ``type``, ``limit_price``, ``time_in_force`` …
+    Raises ValueError where the size is no finite decimal number.
+    """
+    return _signal(Side.BUY, tick, size, reason, confidence, **terms)
+
+
+def sell(tick: Tick, size: object, reason: str, confidence: float = 0.75, **terms: object) -> Signal:
+    """Return a signal to sell; see `buy`."""
+    return _signal(Side.SELL, tick, size, reason, confidence, **terms)
+
+
+class AuditRecord(msgspec.Struct, frozen=True, tag_field="record"):
+    """What must never be evicted on its way to the database; tagged, so that it can cross a pipe."""
+
+
+class SignalRecord(AuditRecord, frozen=True, tag="signal"):
+    """One row of ``signals``."""
+
+    signal_id: str
+    seq: int
+    venue: str
+    symbol: str
+    side: Side
+    size: Decimal
+    confidence: float
+    reason: str
+    ts: int
+
+
+class VetoRecord(AuditRecord, frozen=True, tag="veto"):
+    """One row of ``vetoes``: the signal became no order."""
+
+    signal_id: str
+    seq: int
+    venue: str
+    symbol: str
+    reason: VetoReason
+    detail: str
+    ts: int
+
+
+class OrderRecord(AuditRecord, frozen=True, tag="order"):
+    """One row of ``orders``; a later one with the same id replaces ``status`` and nothing else."""
+
+    order_id: str
+    signal_id: str
+    seq: int
+    venue: str
+    symbol: str
+    side: Side
+    type: OrderType
+    qty: Decimal
+    price: Decimal | None
+    """Limit price; for a market order the reference price it was judged at."""
+    time_in_force: TimeInForce
+    reduce_only: bool
+    status: OrderStatus
+    is_shadow: bool
+    ts: int
+
+
+class OrderEventRecord(AuditRecord, frozen=True, tag="order_event"):
+    """One row of ``order_events``; ``n`` counts within the session."""
+
+    n: int
+    order_id: str
+    status: OrderStatus
+    reason: str
+    ts: int
+
+
+class TradeRecord(AuditRecord, frozen=True, tag="trade"):
+    """One row of ``trades``: one fill; ``n`` counts within the session."""
+
+    n: int
+    trade_id: str
+    order_id: str
+    venue: str
+    symbol: str
+    side: Side
+    fill_qty: Decimal
+    fill_price: Decimal
+    fees: Decimal
+    """In quote currency; above zero is paid."""
+    is_shadow: bool
+    ts: int
+
+
+class InputKind(StrEnum):
+    """What was not a tick and changed a decision."""
+
+    DROP = "DROP"
+    """Ticks that the strategy did not see: detail ``{"first": seq, "last": seq}``."""
+    TIMER = "TIMER"
+    COMMAND = "COMMAND"
+    """An operator's or an automatic halt, reduce or resume: who and why in the detail."""
+    LATE_DECISION = "LATE_DECISION"
+    """A signal decided later after receipt than ``max_staleness_ms``: ``ts`` is the instant."""
+
+
+class InputRecord(AuditRecord, frozen=True, tag="input"):
+    """One row of ``inputs``, journalled by the stage that it reached; execution numbers them."""
+
+    n: int
+    after_seq: int
+    """The last tick that the stage had worked on."""
+    kind: InputKind
+    ts: int
+    detail: str
+    """JSON."""
+
+
+class HeartbeatRecord(AuditRecord, frozen=True, tag="heartbeat"):
+    """One row of ``heartbeats`` (G4)."""
+
+    n: int
+    """0 at the start of the session, then 1, 2, 3 …"""
+    ts: int
+    """Wall clock, nanoseconds."""
+    late_ms: int
+    """How long after it was due, by the monotonic clock."""
+    is_late: bool
+    detail: str
+    """The counters of that moment, JSON."""
+
+
+Record = SignalRecord | VetoRecord | OrderRecord | OrderEventRecord | TradeRecord | InputRecord | HeartbeatRecord
+"""Anything that must never be evicted on its way to the database."""

@@ -1,0 +1,211 @@
+"""Ticks: one market print each, and the columns in which they travel through the pipeline.
+
+A `TickBatch` is what flows: parallel numpy columns, sliced without copying. A `Tick` is what a
+strategy that looks at one print at a time is shown. Prices and sizes are integers of 10^-scale of
+their instrument; times are integer nanoseconds since the Unix epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from itertools import repeat
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hybrid_platform.domain.exact import from_units
+from hybrid_platform.domain.instruments import Instrument, InstrumentTable
+
+Int64s = npt.NDArray[np.int64]
+Int8s = npt.NDArray[np.int8]
+
+AGGRESSOR_BUY, AGGRESSOR_SELL, AGGRESSOR_UNKNOWN = 1, -1, 0
+
+
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """One market print of an instrument."""
+
+    seq: int
+    """1, 2, 3 … over all accepted ticks of the session; a tick lost later leaves a hole."""
+    instrument: Instrument
+    price_units: int
+    size_units: int
+    side: int
+    """The aggressor: 1 buyer, -1 seller, 0 unknown."""
+    trade_ref: int | str | None
+    ts_event: int
+    """When the venue says it happened."""
+    ts_recv: int
+    """When we received it; the session clock reads this."""
+
+    @property
+    def symbol(self) -> str:
+        """The instrument's symbol."""
+        return self.instrument.symbol
+
+    @property
+    def venue(self) -> str:
+        """The instrument's venue."""
+        return self.instrument.venue
+
+    @property
+    def price(self) -> Decimal:
+        """The price, exact."""
+        return from_units(self.price_units, self.instrument.price_scale)
+
+    @property
+    def size(self) -> Decimal:
+        """The traded size, exact; zero is possible."""
+        return from_units(self.size_units, self.instrument.size_scale)
+
+    @property
+    def trade_id(self) -> str | None:
+        """The venue's trade id, where it gives one."""
+        return None if self.trade_ref is None else str(self.trade_ref)
+
+
+class TickBatch:
+    """Ticks as parallel columns of equal length ``n``; immutable by convention, slices are views.
+
+    ``seq`` is 0 until ingest numbers them. ``trade_ref`` is None where the source has no ids, else
+    int64 where every id is a canonical 64-bit integer, else an object array of ``str | None``.
+    """
+
+    __slots__ = ("instrument", "price", "seq", "side", "size", "table", "trade_ref", "ts_event", "ts_recv")
+
+    def __init__(
+        self,
+        table: InstrumentTable,
+        seq: Int64s,
+        instrument: Int64s,
+        price: Int64s,
+        size: Int64s,
+        side: Int8s,
+        trade_ref: npt.NDArray[Any] | None,
+        ts_event: Int64s,
+        ts_recv: Int64s,
+    ) -> None:
+        self.table = table
+        self.seq = seq
+        self.instrument = instrument
+        """Index into ``table``."""
+        self.price = price
+        self.size = size
+        self.side = side
+        self.trade_ref = trade_ref
+        self.ts_event = ts_event
+        self.ts_recv = ts_recv
+
+    def __len__(self) -> int:
+        return len(self.seq)
+
+    def __getitem__(self, where: slice | npt.NDArray[Any]) -> TickBatch:
+        """Return the ticks that a slice (a view), a boolean mask or an index array selects."""
+        return TickBatch(
+            self.table,
+            self.seq[where],
+            self.instrument[where],
+            self.price[where],
+            self.size[where],
+            self.side[where],
+            None if self.trade_ref is None else self.trade_ref[where],
+            self.ts_event[where],
+            self.ts_recv[where],
+        )
+
+    def numbered(self, first: int) -> TickBatch:
+        """Return the same ticks with ``seq`` = first, first + 1, …"""
+        return TickBatch(
+            self.table,
+            np.arange(first, first + len(self), dtype=np.int64),
+            self.instrument,
+            self.price,
+            self.size,
+            self.side,
+            self.trade_ref,
+            self.ts_event,
+            self.ts_recv,
+        )
+
+    def received_at(self, ts_recv: int) -> TickBatch:
+        """Return the same ticks with every ``ts_recv`` set to one instant."""
+        return TickBatch(
+            self.table,
+            self.seq,
+            self.instrument,
+            self.price,
+            self.size,
+            self.side,
+            self.trade_ref,
+            self.ts_event,
+            np.full(len(self), ts_recv, dtype=np.int64),
+        )
+
+    def rows(self) -> Iterator[tuple[int, int, int, int, int, int | str | None, int, int]]:
+        """Yield ``(seq, instrument index, price, size, side, trade_ref, ts_event, ts_recv)``."""
+        return zip(
+            self.seq.tolist(),
+            self.instrument.tolist(),
+            self.price.tolist(),
+            self.size.tolist(),
+            self.side.tolist(),
+            repeat(None) if self.trade_ref is None else self.trade_ref.tolist(),
+            self.ts_event.tolist(),
+            self.ts_recv.tolist(),
+            strict=False,
+        )
+
+    def ticks(self) -> Iterator[Tick]:
+        """Yield each tick as an object, in order."""
+        return map(
+            Tick,
+            self.seq.tolist(),
+            self.instrument_objects(),
+            self.price.tolist(),
+            self.size.tolist(),
+            self.side.tolist(),
+            repeat(None) if self.trade_ref is None else self.trade_ref.tolist(),
+            self.ts_event.tolist(),
+            self.ts_recv.tolist(),
+        )
+
+    def instrument_objects(self) -> Iterable[Instrument]:
+        """Return each tick's instrument, in order."""
+        if len(self.table) == 1:
+            return repeat(self.table[0], len(self))
+        return map(self.table.__getitem__, self.instrument.tolist())
+
+    def tick(self, position: int) -> Tick:
+        """Return the tick at a position (not seq) as an object."""
+        return next(self[position : position + 1].ticks())
+
+
+def batch_from_rows(
+    table: InstrumentTable,
+    rows: Sequence[tuple[int, int, int, int, int | str | None, int, int]],
+) -> TickBatch:
+    """Build an unnumbered batch from ``(instrument, price, size, side, trade_ref, ts_event, ts_recv)`` rows."""
+    n = len(rows)
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 7
+    refs = columns[4]
+    trade_ref: npt.NDArray[Any] | None
+    if all(ref is None for ref in refs):
+        trade_ref = None
+    elif all(isinstance(ref, int) for ref in refs):
+        trade_ref = np.array(refs, dtype=np.int64)
+    else:
+        trade_ref = np.array([None if ref is None else str(ref) for ref in refs], dtype=object)
+    return TickBatch(
+        table,
+        np.zeros(n, dtype=np.int64),
+        np.array(columns[0], dtype=np.int64),
+        np.array(columns[1], dtype=np.int64),
+        np.array(columns[2], dtype=np.int64),
+        np.array(columns[3], dtype=np.int8),
+        trade_ref,
+        np.array(columns[5], dtype=np.int64),
+        np.array(columns[6], dtype=np.int64),
+    )

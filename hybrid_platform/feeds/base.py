@@ -1,0 +1,69 @@
+"""What a feed is to the pipeline: an iterator of `FeedBatch`, each with its own exact accounting.
+
+in: a source (a clock and a seed, files, sockets) · out: unnumbered ticks and counted rejections.
+``received = len(ticks) + rejected + history`` holds for every batch; duplicates and sampling are
+ingest's business. A feed waits only through the `Stopper` it is given (SPEC S5, S13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, Protocol
+
+from hybrid_platform.domain.ticks import TickBatch
+
+
+class Rejection(NamedTuple):
+    """One malformed row or message."""
+
+    cause: str
+    """Short, stable, lower_snake: ``bad_price``, ``bad_time``, ``bad_symbol``, ``bad_json`` …"""
+    where: str
+    """``trades.csv:17``, or the frame's number."""
+    sample: str
+    """What stood there: printable, one line, at most 200 characters."""
+
+
+class FeedBatch(NamedTuple):
+    """What a feed read in one go."""
+
+    ticks: TickBatch
+    """Valid ticks in order; ``seq`` 0. ``ts_recv`` 0 means: ingest stamps it now."""
+    received: int
+    """Rows or trades seen, good and bad."""
+    rejected: Mapping[str, int] = {}
+    """Cause -> count."""
+    samples: tuple[Rejection, ...] = ()
+    """A few of the rejections, for the log."""
+    history: int = 0
+    """Trades from before the subscription, knowingly left out."""
+
+
+class Stopper(Protocol):
+    """How a feed is told to end, and the only thing it may wait on (``threading.Event`` fits)."""
+
+    def is_set(self) -> bool:
+        """Return whether the feed should end."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until told to end or for ``timeout`` seconds; return whether told to end."""
+
+
+class Feed(Protocol):
+    """A source of ticks. One thread calls it: open, then batches to the end, then close."""
+
+    @property
+    def name(self) -> str:
+        """The feed's name in the ledger."""
+
+    def open(self) -> None:
+        """Check the source; raise ConfigError for what can be known before anything starts."""
+
+    def batches(self, stop: Stopper) -> Iterator[FeedBatch]:
+        """Yield batches until the source ends or ``stop`` is set.
+
+        Raises FeedParseError (after having yielded all good rows) or NetworkError.
+        """
+
+    def close(self) -> None:
+        """Release the source; safe to call twice."""
