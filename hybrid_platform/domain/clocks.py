@@ -36,6 +36,16 @@ class SystemClock:
         return time.time_ns()
 
 
+class Stopper(Protocol):
+    """How somebody is told to end, and the only thing to wait on (``threading.Event`` fits)."""
+
+    def is_set(self) -> bool:
+        """Return whether to end."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until told to end or for ``timeout`` seconds; return whether told to end."""
+
+
 def iso_utc(ts_ns: int) -> str:
     """Return ISO 8601, UTC, with microseconds: ``2026-01-02T03:04:05.000006Z``."""
     seconds, rest = divmod(ts_ns, NS_PER_S)

@@ -77,6 +77,10 @@ class StorageError(PlatformError):
     """The database could not be opened, written or read back: nothing acknowledged is lost."""
 
 
+class EvidenceError(PlatformError):
+    """Evidence is missing, damaged, or not the kind of record it should be: do not rely on it."""
+
+
 class StrategyError(PlatformError):
     """The user's strategy raised or returned something that is not a signal."""
 

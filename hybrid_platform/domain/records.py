@@ -1,0 +1,153 @@
+"""What gates and sessions saw: frozen records, written as evidence and read back by the report.
+
+Made in `host`, `storage` and `pipeline`; each becomes one JSON object and comes back equal from it
+(``msgspec.to_builtins`` / ``msgspec.convert``). Times are wall-clock nanoseconds since the Unix
+epoch, UTC. Carries G1, G2, I7.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Verdict(StrEnum):
+    """How a check ended. Only PASS proves anything; only FAIL stops what follows."""
+
+    PASS = "PASS"  # noqa: S105
+    FAIL = "FAIL"
+    NOT_RUN = "NOT_RUN"
+    """Switched off, or not this run's to prove."""
+    UNAVAILABLE = "UNAVAILABLE"
+    """The host cannot say; a weaker stand-in was judged and held."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether what follows must not begin."""
+        return self is Verdict.FAIL
+
+
+class PressureAverages(msgspec.Struct, frozen=True):
+    """One line of a PSI file: percent of time in which tasks were stalled for the resource."""
+
+    avg10: float
+    """Percent, over the last 10 s."""
+    avg60: float
+    avg300: float
+    total: int
+    """Microseconds of stall since boot."""
+
+
+class ResourcePressure(msgspec.Struct, frozen=True):
+    """Pressure on one resource."""
+
+    some: PressureAverages
+    """At least one task was stalled."""
+    full: PressureAverages | None = None
+    """All tasks were stalled; None where the kernel gives no such line."""
+
+
+class PressureSource(StrEnum):
+    """What a pressure reading rests on."""
+
+    PSI = "PSI"
+    UNAVAILABLE = "UNAVAILABLE"
+    """No PSI on this host: the load average stands in, and LIVE refuses (G2)."""
+
+
+class CpuPressure(msgspec.Struct, frozen=True):
+    """One reading of the host's pressure; ``percent`` is what is held against the limit."""
+
+    ts: int
+    source: PressureSource
+    load_percent: float
+    """Load average of the last minute ÷ cores × 100: the stand-in where there is no PSI."""
+    cpu: ResourcePressure | None = None
+    memory: ResourcePressure | None = None
+    io: ResourcePressure | None = None
+
+    @property
+    def percent(self) -> float:
+        """``some avg10`` of the CPU, or the load stand-in where that is unavailable (G2)."""
+        return self.load_percent if self.cpu is None else self.cpu.some.avg10
+
+
+class PressureGate(msgspec.Struct, frozen=True):
+    """The gate G2: how the pressure stood against its limit, at first and after waiting."""
+
+    limit: float
+    """Percent; 100 or more switches the gate off."""
+    first: CpuPressure
+    last: CpuPressure
+    waited_s: float
+    verdict: Verdict
+    """NOT_RUN: switched off; UNAVAILABLE: only the load average could be judged, and it held."""
+    why: str
+
+
+class LoadAverage(msgspec.Struct, frozen=True):
+    """Tasks running or waiting to run, on average."""
+
+    one_minute: float
+    five_minutes: float
+    fifteen_minutes: float
+
+
+class SystemState(msgspec.Struct, frozen=True):
+    """The host and the code, as they were at one moment; None where the host does not say."""
+
+    ts: int
+    hostname: str
+    kernel: str
+    """E.g. ``Linux 6.1.0 x86_64``."""
+    python: str
+    cores: int
+    load: LoadAverage | None
+    uptime_s: float | None
+    boot_id: str | None
+    """Changes with every boot, so that monotonic times of two records can be compared or not."""
+    memory_total_bytes: int | None
+    memory_available_bytes: int | None
+    disk_free_bytes: int | None
+    """What an unprivileged writer may still use on the file system of the data directory."""
+    package_version: str
+    git_commit: str | None
+    """Of the package's own checkout; None for an installed package."""
+    git_dirty: bool | None
+    """Whether anything differs from that commit, files unknown to git included."""
+
+
+class DatabaseReport(msgspec.Struct, frozen=True):
+    """What a read-only look at the database found."""
+
+    exists: bool
+    readable: bool
+    schema: str | None
+    """Revision of the schema; None where there is none."""
+    ticks: int | None
+    """None where they could not be counted."""
+    detail: str = ""
+    """Why it is not readable or has no schema; redacted by whoever looked."""
+
+
+class HealthcheckItem(msgspec.Struct, frozen=True):
+    """One thing that was looked at."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+    """One line: what was found, and what was expected where it failed."""
+    required: bool = True
+    """Whether its FAIL fails the whole."""
+
+
+class HealthcheckRecord(msgspec.Struct, frozen=True):
+    """A healthcheck (SPEC 10): its items in the order in which they are printed, and what follows from them."""
+
+    ts: int
+    items: tuple[HealthcheckItem, ...]
+    verdict: Verdict
+    why: str
+    """The required items that failed; empty when it passed."""
+    took_s: float
