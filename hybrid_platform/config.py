@@ -7,6 +7,7 @@ derived from these classes. ``load_settings`` turns any mapping into settings or
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -16,25 +17,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from hybrid_platform.config_base import Exact as Exact  # noqa: PLC0414 (strategies import it from here)
+from hybrid_platform.config_base import Seconds, Symbol
+from hybrid_platform.config_base import Section as _Section
+from hybrid_platform.config_websocket import FrameFormat, WebsocketFeed
 from hybrid_platform.domain.errors import ConfigError, Fault
-from hybrid_platform.domain.exact import canonical, parse_decimal
-from hybrid_platform.domain.instruments import clean_symbol
+from hybrid_platform.domain.instruments import Instrument, instrument_of
 
 ENV_PREFIX = "HYBRID_PLATFORM_"
 NEVER_FROM_ENVIRONMENT = ("mode", "live_armed")
 """Arming is a deed, not an ambience: these two must be written into the run's own settings."""
-
-Exact = Annotated[Decimal, BeforeValidator(parse_decimal), PlainSerializer(canonical, return_type=str)]
-"""A number given as int, float (shortest form) or string, kept exact."""
-Symbol = Annotated[str, BeforeValidator(clean_symbol)]
-Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Mode(StrEnum):
@@ -93,6 +89,8 @@ class ReplayFeed(_Section):
     format: str | None = None
     """A preset's name instead of ``columns``; see docs/feeds.md."""
     columns: Columns | None = None
+    frames: FrameFormat | None = None
+    """The path holds recorded websocket frames of this venue, to be read by its own decoder; see docs/live-data.md."""
     ts_unit: Literal["s", "ms", "us", "ns", "iso"] = "ms"
     recv_unit: Literal["s", "ms", "us", "ns", "iso"] | None = None
     """Unit of ``columns.ts_recv``; null: as ``ts_unit``."""
@@ -112,8 +110,10 @@ class ReplayFeed(_Section):
     def _one_source(self) -> ReplayFeed:
         if (self.path is None) == (self.session is None):
             raise ValueError("exactly one of `path` and `session`")
-        if self.format is not None and self.columns is not None:
-            raise ValueError("at most one of `format` and `columns`")
+        if sum(way is not None for way in (self.format, self.columns, self.frames)) > 1:
+            raise ValueError("at most one of `format`, `columns` and `frames`")
+        if self.frames is not None and self.path is None:
+            raise ValueError("a `path` with `frames`")
         if self.path is not None and not self.paths:
             raise ValueError("at least one path")
         return self
@@ -131,10 +131,14 @@ class Feed(_Section):
 
     synthetic: SyntheticFeed | None = None
     replay: ReplayFeed | None = None
+    websocket: WebsocketFeed | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Feed:
-        if len(self.model_fields_set & {name for name in type(self).model_fields if getattr(self, name) is not None}) != 1:
+        if (
+            len(self.model_fields_set & {name for name in type(self).model_fields if getattr(self, name) is not None})
+            != 1
+        ):
             raise ValueError("exactly one feed: " + ", ".join(type(self).model_fields))
         return self
 
@@ -153,7 +157,7 @@ class StrategySettings(_Section):
 
 
 class RiskSettings(_Section):
-    """Caps in USD, pending orders included (I2), and the age beyond which data is stale (S7)."""
+    """Caps in USD, pending orders included (I2), the age beyond which data is stale (S7), and limits that start off."""
 
     max_exposure_usd: Annotated[Exact, Field(ge=0)] = Decimal(10_000)
     max_symbol_exposure_usd: Annotated[Exact, Field(ge=0)] = Decimal(5_000)
@@ -164,6 +168,21 @@ class RiskSettings(_Section):
         default_factory=lambda: {"USD": Decimal(1), "USDC": Decimal(1), "USDT": Decimal(1)}
     )
     """USD for one unit of a quote currency; an unknown quote is vetoed."""
+    price_collar_bps: Annotated[Exact, Field(ge=0, lt=10_000)] | None = None
+    """How far a limit price may be from the last price; also the margin in exposures where it exceeds the slippage."""
+    max_order_notional_usd: Annotated[Exact, Field(ge=0)] | None = None
+    max_orders_per_second: Annotated[Exact, Field(gt=0, le=1_000_000)] | None = None
+    """A token bucket on the session clock …"""
+    order_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """… that holds so many orders when full."""
+    max_daily_loss_usd: Annotated[Exact, Field(gt=0)] | None = None
+    """Loss since midnight UTC (or the last resume), open positions marked; beyond it trading halts."""
+    max_drawdown_usd: Annotated[Exact, Field(gt=0)] | None = None
+    """Equity below its peak (since the last resume); beyond it trading halts."""
+    halt_after_vetoes: Annotated[int, Field(ge=1)] | None = None
+    """So many vetoes in a row halt trading."""
+    halt_after_rejects: Annotated[int, Field(ge=1)] | None = None
+    """So many rejects by the venue in a row halt trading."""
 
 
 class ExecutionSettings(_Section):
@@ -171,6 +190,79 @@ class ExecutionSettings(_Section):
 
     slippage_bps: Annotated[Exact, Field(ge=0, lt=10_000)] = Decimal(10)
     fee_bps: Annotated[Exact, Field(ge=0, lt=10_000)] = Decimal(10)
+    starting_cash_usd: Annotated[Exact, Field(ge=0)] = Decimal(10_000)
+    """What the account begins with: returns and drawdowns in percent are measured against it."""
+
+
+class PaperSettings(_Section):
+    """The simulated venue of mode PAPER; null takes what the preset or the execution settings say."""
+
+    latency: Literal["none", "colocated", "cloud", "home"] = "cloud"
+    """A named preset of the three delays and their jitter; see docs/trading.md."""
+    submit_ms: Annotated[Exact, Field(ge=0, le=60_000)] | None = None
+    """An order's way to the venue."""
+    cancel_ms: Annotated[Exact, Field(ge=0, le=60_000)] | None = None
+    """A cancel's way to the venue."""
+    report_ms: Annotated[Exact, Field(ge=0, le=60_000)] | None = None
+    """A report's way back."""
+    jitter: Annotated[Exact, Field(ge=0, le=10)] | None = None
+    """Each delay is drawn between itself and itself × (1 + jitter)."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
+    slippage_bps: Annotated[Exact, Field(ge=0, lt=10_000)] | None = None
+    """What a taking fill is worse than the print it takes."""
+    participation: Annotated[Exact, Field(gt=0, le=1)] = Decimal("0.1")
+    """The share of a print's size that an order may take."""
+    limit_fills: Literal["through", "at"] = "through"
+    """Resting orders fill when the market trades through their price, or also at it, behind a queue."""
+    queue_prints: Annotated[Exact, Field(ge=0, le=1_000_000)] = Decimal(10)
+    """For ``at``: what stands before a resting order, in mean print sizes of the instrument so far."""
+    maker_fee_bps: Annotated[Exact, Field(gt=-10_000, lt=10_000)] | None = None
+    """Below zero is a rebate; null: ``execution.fee_bps``, as for takers."""
+    reject_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The share of orders that the venue rejects for no reason of ours."""
+
+
+class InstrumentSettings(_Section):
+    """The stated rules of one instrument (SPEC 2); what is null does not bind."""
+
+    symbol: Symbol
+    venue: Symbol | None = None
+    """null: the venue of the session's feed."""
+    base: Symbol | None = None
+    """null: what stands before the symbol's slash."""
+    quote: Symbol | None = None
+    """null: what stands after the symbol's slash, else the feed's quote."""
+    price_increment: Annotated[Exact, Field(gt=0)] | None = None
+    size_increment: Annotated[Exact, Field(gt=0)] | None = None
+    min_qty: Annotated[Exact, Field(ge=0)] | None = None
+    max_qty: Annotated[Exact, Field(gt=0)] | None = None
+    min_notional: Annotated[Exact, Field(ge=0)] | None = None
+    max_notional: Annotated[Exact, Field(gt=0)] | None = None
+    multiplier: Annotated[Exact, Field(gt=0)] = Decimal(1)
+    """Base units per unit of quantity (futures)."""
+    maker_fee_bps: Annotated[Exact, Field(gt=-10_000, lt=10_000)] | None = None
+    taker_fee_bps: Annotated[Exact, Field(gt=-10_000, lt=10_000)] | None = None
+    fixed_fee: Annotated[Exact, Field(ge=0)] = Decimal(0)
+    """In quote currency, per fill."""
+    active: bool = True
+
+    @model_validator(mode="after")
+    def _ordered(self) -> InstrumentSettings:
+        for low, high in ((self.min_qty, self.max_qty), (self.min_notional, self.max_notional)):
+            if low is not None and high is not None and low > high:
+                raise ValueError("a minimum not above its maximum")
+        return self
+
+    def instrument(self, default_venue: str, default_quote: str) -> Instrument:
+        """Return the domain's instrument; it is stated, so its rules deny."""
+        plain = instrument_of(self.venue or default_venue, self.symbol, default_quote)
+        rules = {name: getattr(self, name) for name in type(self).model_fields if name not in _IDENTITY}
+        return msgspec.structs.replace(
+            plain, base=self.base or plain.base, quote=self.quote or plain.quote, inferred=False, **rules
+        )
+
+
+_IDENTITY = frozenset({"symbol", "venue", "base", "quote"})
 
 
 Capacity = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -235,6 +327,9 @@ class SessionSettings(_Section):
     strategy: StrategySettings = StrategySettings()
     risk: RiskSettings = RiskSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    paper: PaperSettings = PaperSettings()
+    instruments: tuple[InstrumentSettings, ...] = ()
+    """Stated instruments; one that is not stated has no rules that could deny an order."""
     channels: ChannelSettings = ChannelSettings()
     gates: GateSettings = GateSettings()
     heartbeat: HeartbeatSettings = HeartbeatSettings()
@@ -260,6 +355,17 @@ class SessionSettings(_Section):
         """Digest of what decides trading: without mode, arming, seconds, data_dir, gates and keys (SPEC 3)."""
         return hashlib.sha256(self.canonical_json(NOT_TRADING).encode()).hexdigest()
 
+    def stated_instruments(self) -> dict[tuple[str, str], Instrument]:
+        """Return the stated instruments by ``(venue, symbol)``, as `InstrumentTable` takes them."""
+        venue = self.feed.replay.venue if self.feed.replay else self.feed.kind.upper()
+        stated = (item.instrument(venue, self.default_quote) for item in self.instruments)
+        return {instrument.key: instrument for instrument in stated}
+
+    @property
+    def default_quote(self) -> str:
+        """The currency of prices where neither symbol nor instrument says."""
+        return self.feed.replay.quote if self.feed.replay else "USD"
+
     @property
     def is_live_feed(self) -> bool:
         """Whether ticks come at their own pace, so that fresh data matters more than every tick."""
@@ -276,7 +382,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if isinstance(key, list | dict) or key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"expected each key once, was {key!r} again", key_node.start_mark
@@ -371,7 +477,7 @@ def load_settings(*layers: Mapping[str, Any], environ: Mapping[str, str] | None 
     try:
         return SessionSettings.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_faults(error)) from None
+        raise ConfigError(faults_of(error, SessionSettings)) from None
 
 
 def _endless_synthetic(merged: Mapping[str, Any]) -> bool:
@@ -382,20 +488,25 @@ def _endless_synthetic(merged: Mapping[str, Any]) -> bool:
     return "synthetic" in feed and not (isinstance(synthetic, Mapping) and synthetic.get("ticks"))
 
 
-def _faults(error: ValidationError) -> Sequence[Fault]:
+def faults_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> Sequence[Fault]:
+    """Return one fault per wrong setting of ``model``, its path below ``prefix``."""
     faults: dict[str, Fault] = {}
     for item in error.errors(include_url=False):
         # pydantic appends the tags of union members to the path: keep what the user wrote.
         keys = [str(part) for part in item["loc"] if not _is_union_tag(str(part))]
-        path = ".".join(keys) or "settings"
+        path = ".".join([prefix, *keys] if prefix else keys) or "settings"
         kind = item["type"]
         expected = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         expected = expected.removeprefix("expected ").split(", was ")[0]
         if kind == "extra_forbidden":
-            faults[path] = Fault(path, "no such setting" + _near(keys), shown(item["input"]))
+            faults[path] = Fault(path, "no such setting" + _near(model, keys), shown(item["input"]))
             continue
         if path in faults:
-            expected = f"{faults[path].expected}; or {expected}" if expected not in faults[path].expected else faults[path].expected
+            expected = (
+                f"{faults[path].expected}; or {expected}"
+                if expected not in faults[path].expected
+                else faults[path].expected
+            )
         faults[path] = Fault(path, expected, shown(item["input"]))
     return list(faults.values())
 
@@ -404,13 +515,14 @@ def _is_union_tag(part: str) -> bool:
     return "[" in part or part in {"float", "int", "str", "bool"} or part.startswith(("constrained-", "function-"))
 
 
-def _near(keys: Sequence[str]) -> str:
-    import difflib
-
-    model: Any = SessionSettings
+def _near(model: Any, keys: Sequence[str]) -> str:
     for key in keys[:-1]:
         field = model.model_fields.get(key)
-        options = [a for a in (field.annotation, *getattr(field.annotation, "__args__", ())) if hasattr(a, "model_fields")] if field else []
+        options = (
+            [a for a in (field.annotation, *getattr(field.annotation, "__args__", ())) if hasattr(a, "model_fields")]
+            if field
+            else []
+        )
         if not options:
             return ""
         model = options[0]

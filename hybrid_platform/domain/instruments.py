@@ -50,6 +50,8 @@ class Instrument(msgspec.Struct, frozen=True):
     """In quote currency, per fill."""
     inferred: bool = True
     """The rules were not stated by anybody; an inferred rule never denies an order."""
+    active: bool = True
+    """Stated as tradable; an order for one that is not is vetoed."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -84,6 +86,10 @@ class InstrumentTable:
             self.add(self._stated.get(key) or instrument_of(venue, symbol, self._quote))
             index = self._index[key]
         return index
+
+    def find(self, venue: str, symbol: str) -> int | None:
+        """Return the index of ``(venue, symbol)``, or None where it has not been seen."""
+        return self._index.get((venue, symbol))
 
     def add(self, instrument: Instrument) -> int:
         """Append an instrument and return its index; raise ValueError where its key is there."""

@@ -110,7 +110,7 @@ def sell(tick: Tick, size: object, reason: str, confidence: float = 0.75, **term
     return _signal(Side.SELL, tick, size, reason, confidence, **terms)
 
 
-class AuditRecord(msgspec.Struct, frozen=True, tag_field="record"):
+class AuditRecord(msgspec.Struct, frozen=True, gc=False, tag_field="record"):
     """What must never be evicted on its way to the database; tagged, so that it can cross a pipe."""
 
 
@@ -225,5 +225,29 @@ class HeartbeatRecord(AuditRecord, frozen=True, tag="heartbeat"):
     """The counters of that moment, JSON."""
 
 
-Record = SignalRecord | VetoRecord | OrderRecord | OrderEventRecord | TradeRecord | InputRecord | HeartbeatRecord
+class GapRecord(AuditRecord, frozen=True, tag="gap"):
+    """One row of ``gaps``: ticks that a live venue had and this session did not get (S3)."""
+
+    n: int
+    """1, 2, 3 … within the session."""
+    venue: str
+    symbol: str
+    """``*`` where the venue's message counter jumped and does not say whose trades were lost."""
+    from_id: str | None
+    """The last id seen before (a trade's, or with ``*`` the message counter); None where there was none."""
+    to_id: str | None
+    """The first one after; None where nothing came any more."""
+    missing: int | None
+    """How many trades lie between, where the venue's ids are contiguous; None: cannot be known."""
+    cause: str
+    """What broke the stream: ``trade_id`` or ``sequence`` (a jump on a living connection), else why it ended."""
+    ts_from: int
+    """Event time of the last trade before, nanoseconds; 0 where there was none."""
+    ts_to: int
+    """Event time of the first trade after; 0 where there was none."""
+    ts: int
+    """When it was found: the receive time of the frame that showed it."""
+
+
+Record = SignalRecord | VetoRecord | OrderRecord | OrderEventRecord | TradeRecord | InputRecord | HeartbeatRecord | GapRecord
 """Anything that must never be evicted on its way to the database."""

@@ -1,0 +1,79 @@
+"""The session's audit records as execution makes them, in order and numbered (SPEC 10)."""
+
+from __future__ import annotations
+
+from hybrid_platform.domain.ids import trade_id_of
+from hybrid_platform.domain.orders import (
+    InputKind,
+    InputRecord,
+    OrderEventRecord,
+    OrderRecord,
+    OrderStatus,
+    Record,
+    TradeRecord,
+)
+from hybrid_platform.trading.order import Fill, Order
+
+
+class Journal:
+    """Owned by the engine; ``records`` grows until `take`. Everything in SHADOW and PAPER is marked as shadow."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self._events = 0
+        self._trades = 0
+        self._inputs = 0
+
+    def take(self) -> list[Record]:
+        """Return what was written since the last time."""
+        records, self.records = self.records, []
+        return records
+
+    def event(self, order_id: str, status: OrderStatus, reason: str, ts: int) -> None:
+        """Write one transition of an order."""
+        self._events += 1
+        self.records.append(OrderEventRecord(self._events, order_id, status, reason, ts))
+
+    def order(self, order: Order, status: OrderStatus, at: int | None = None) -> None:
+        """Write an order's row with its status, at a place in ``records`` or at the end."""
+        row = OrderRecord(
+            order.order_id,
+            order.signal_id,
+            order.seq,
+            order.instrument.venue,
+            order.instrument.symbol,
+            order.side,
+            order.type,
+            order.qty,
+            order.reference_price if order.limit_price is None else order.limit_price,
+            order.time_in_force,
+            order.reduce_only,
+            status,
+            True,
+            order.ts,
+        )
+        self.records.insert(len(self.records) if at is None else at, row)
+
+    def trade(self, order: Order, fill: Fill, ts: int) -> TradeRecord:
+        """Write one fill and return its row."""
+        self._trades += 1
+        row = TradeRecord(
+            self._trades,
+            trade_id_of(order.order_id, fill.number),
+            order.order_id,
+            order.instrument.venue,
+            order.instrument.symbol,
+            order.side,
+            fill.qty,
+            fill.price,
+            fill.fees,
+            True,
+            ts,
+        )
+        self.records.append(row)
+        return row
+
+    def entry(self, after_seq: int, kind: InputKind, ts: int, detail: str) -> None:
+        """Write what was not a tick and changed a decision."""
+        self._inputs += 1
+        self.records.append(InputRecord(self._inputs, after_seq, kind, ts, detail))

@@ -1,0 +1,58 @@
+"""The shadow adapter: fills by a stated model, and nothing else (S9, I1).
+
+in: an `Approved` order · out: what a venue would report, at once. Market orders, and limit orders
+that the last price reaches, fill whole at the last seen price, worsened by the slippage against
+their side (never beyond their limit), on the instrument's stated grid; other limit orders are
+canceled at once, because nothing rests here. It holds two numbers, and no way to a network.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from hybrid_platform.domain.exact import MONEY
+from hybrid_platform.domain.orders import OrderStatus, Side
+from hybrid_platform.trading.order import BPS, Fill, Order, Report, notional, on_grid, worsened
+from hybrid_platform.trading.risk import Approved
+
+ACCEPTED = "SHADOW_ACCEPTED"
+FILLED = "SHADOW_FILL"
+NOT_MARKETABLE = "NOT_MARKETABLE"
+
+
+class ShadowAdapter(msgspec.Struct, frozen=True):
+    """The stated assumptions, in basis points."""
+
+    slippage_bps: Decimal
+    fee_bps: Decimal
+
+    def execute(self, approved: Approved[Order]) -> tuple[Report, ...]:
+        """Return the reports of an approved order: ACCEPTED, then FILLED, or CANCELED where it would rest."""
+        order = approved.item
+        price = self.fill_price(order)
+        accepted = Report(order.order_id, OrderStatus.ACCEPTED, ACCEPTED, order.ts)
+        if price is None:
+            ended = Report(order.order_id, OrderStatus.CANCELED, NOT_MARKETABLE, order.ts)
+            return accepted, ended
+        fees = self.fees(order, price)
+        filled = Report(order.order_id, OrderStatus.FILLED, FILLED, order.ts, Fill(1, order.qty, price, fees))
+        return accepted, filled
+
+    def fill_price(self, order: Order) -> Decimal | None:
+        """Return the price of the fill, or None where a limit order is away from the market."""
+        instrument, side, limit = order.instrument, order.side, order.limit_price
+        price = on_grid(worsened(order.reference_price, self.slippage_bps, side), instrument.price_increment, side)
+        if limit is None:
+            return price
+        if side is Side.BUY:
+            return min(price, limit) if order.reference_price <= limit else None
+        return max(price, limit) if order.reference_price >= limit else None
+
+    def fees(self, order: Order, price: Decimal) -> Decimal:
+        """Return notional × fee_bps / 10,000 + the fixed fee; the instrument's taker fee where it states one."""
+        instrument = order.instrument
+        bps = self.fee_bps if instrument.taker_fee_bps is None else instrument.taker_fee_bps
+        share = MONEY.multiply(MONEY.multiply(notional(order.qty, price, instrument), bps), BPS)
+        return MONEY.add(share, instrument.fixed_fee)
