@@ -1,0 +1,46 @@
+# Two commands: `make run` (sets up, runs the shadow run) and `make test` (sets up, passes the tests).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test setup dev check lock bench help clean
+
+help:            ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
+
+setup: $(VENV)/.ready  ## make .venv with the locked dependencies
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "expected Python 3.11 or later, was " + sys.version.split()[0] + ": make PYTHON=python3.12")'
+	@echo "setting up $(VENV): a minute or two the first time"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+run: setup       ## set up, then execute the job shadow_run: the reference run (CONFIG=file: another)
+	$(BIN)/dagster job execute -m hybrid_platform.definitions -j shadow_run $(if $(CONFIG),-c $(CONFIG))
+
+dev: setup       ## the Dagster UI, with schedules and sensors
+	$(BIN)/dagster dev
+
+check: $(VENV)/.ready-dev  ## lint, types, import rules, definitions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/dagster definitions validate
+
+test: $(VENV)/.ready-dev  ## set up, then the tests
+	$(BIN)/python -m pytest
+
+lock:            ## compile the lock files from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --extra build --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --extra build --extra dev --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header -q -c requirements.lock -o requirements-dev.lock
+
+clean:           ## remove what setup and runs made (not data/)
+	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache

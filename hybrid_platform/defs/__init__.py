@@ -1,0 +1,1 @@
+"""What users see in Dagster: assets, checks, jobs, schedules, resources. The work itself lies in `pipeline`."""

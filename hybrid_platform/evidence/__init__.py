@@ -1,0 +1,1 @@
+"""Evidence: what a session leaves behind for somebody who does not trust us."""

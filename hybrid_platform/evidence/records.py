@@ -1,0 +1,207 @@
+"""The four evidence files of a session, as typed records; each is one JSON object below ``evidence/<session_id>/``.
+
+Every value was measured or read back by what wrote it; the report adds none of its own.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from hybrid_platform.domain.records import (
+    CodeIdentity,
+    DatabaseReport,
+    HealthcheckRecord,
+    PragmaEvidence,
+    PressureGate,
+    SystemState,
+    Verdict,
+)
+
+PREFLIGHT, PRAGMA, SESSION, POSTFLIGHT = "preflight", "pragma", "session", "postflight"
+SCHEMA = 1
+
+
+def evidence_name(session_id: str, kind: str) -> str:
+    """Return the name, below the data directory, of one of a session's evidence files."""
+    return f"evidence/{session_id}/{kind}.json"
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What all four have in common."""
+
+    schema: int = SCHEMA
+    kind: str
+    session_id: str
+    run_id: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    """Why it did not pass; empty where it did."""
+    exit_code: int
+    started_at: str
+    ended_at: str
+    config_sha256: str
+    trading_sha256: str
+    code: CodeIdentity
+
+
+class LiveCondition(msgspec.Struct, frozen=True):
+    """One condition of the LIVE gate (G1)."""
+
+    name: str
+    met: bool
+    detail: str
+
+
+class PreflightEvidence(Evidence, frozen=True, kw_only=True):
+    """The host before, and what the session was asked to do."""
+
+    settings: dict[str, Any]
+    system: SystemState
+    healthcheck: HealthcheckRecord
+    pressure: PressureGate
+    inputs: tuple[dict[str, Any], ...] = ()
+    """The files that will be replayed: name, bytes, SHA-256."""
+    live_gate: tuple[LiveCondition, ...] = ()
+    """Filled for mode LIVE."""
+
+
+class PragmaGateEvidence(Evidence, frozen=True, kw_only=True):
+    """The database as the session will use it (G3)."""
+
+    database: str
+    """The URL without its secrets."""
+    pragmas: PragmaEvidence | None
+    migrations: tuple[str, ...]
+    """Applied now; empty where the schema was current."""
+    before: DatabaseReport
+    """The database before anything was written."""
+
+
+class ChannelFigures(msgspec.Struct, frozen=True):
+    """One channel over the whole session, in events."""
+
+    name: str
+    capacity: int
+    policy: str
+    sent: int
+    received: int
+    dropped: int
+    left: int
+    high_water: int
+    blocked: int
+
+
+class LedgerLine(msgspec.Struct, frozen=True):
+    """One row of ``ledger``."""
+
+    kind: str
+    name: str
+    reason: str
+    count: int
+
+
+class LedgerFigures(msgspec.Struct, frozen=True):
+    """Where every event went."""
+
+    rows: tuple[LedgerLine, ...]
+    balances: bool
+    faults: tuple[str, ...]
+
+
+class HeartbeatFigures(msgspec.Struct, frozen=True):
+    """The heartbeats of the session (G4)."""
+
+    beaten: int
+    late: int
+    missing: int
+    longest_late_ms: int
+    interval_s: float
+
+
+class SignalFigures(msgspec.Struct, frozen=True):
+    """The signals, and their digest: SHA-256 over the lines ``seq,SIDE`` in order."""
+
+    count: int
+    buy: int
+    sell: int
+    sha256: str
+
+
+class Isolation(msgspec.Struct, frozen=True):
+    """Where strategy and execution ran, and what was read back of it (I1)."""
+
+    requested: str
+    enforced: str
+    detail: str = ""
+
+
+class SessionEvidence(Evidence, frozen=True, kw_only=True):
+    """The session itself."""
+
+    mode: str
+    strategy: dict[str, Any]
+    feed: dict[str, Any]
+    inputs: tuple[dict[str, Any], ...]
+    """The files that were replayed: name, bytes, SHA-256."""
+    state: str
+    exit_reason: str
+    failure: str | None
+    clean: bool
+    """The session drained, flushed, and said so: no thread was left behind."""
+    isolation: Isolation
+    counters: dict[str, Any]
+    channels: tuple[ChannelFigures, ...]
+    ledger: LedgerFigures
+    heartbeats: HeartbeatFigures
+    signals: SignalFigures
+    crashed: tuple[str, ...]
+    """Earlier sessions that were found RUNNING without a process, now marked CRASHED."""
+    vetoes: dict[str, int]
+    rejected: dict[str, int]
+    pragmas: dict[str, Any]
+    """As the session's own writer and reader read them back."""
+    pipeline_s: float
+    """From `channels created` to `FINAL METRICS`."""
+    ticks_per_second: float
+    rows_per_second: float
+    lag_ms: dict[str, float]
+    """p50, p99 of receipt minus event time."""
+    latency_us: dict[str, float]
+    """p50, p99 of receipt to order put on the channel; live feeds only."""
+    first_event: str | None
+    last_event: str | None
+
+
+class ProofVerdict(StrEnum):
+    """How a row of the matrix stands after one session."""
+
+    PASS = "PASS"  # noqa: S105
+    FAIL = "FAIL"
+    NOT_RUN = "NOT_RUN"
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """One row of the verification matrix: what this session itself proved, with the figure."""
+
+    id: str
+    claim: str
+    expected: str
+    actual: str
+    verdict: ProofVerdict
+
+
+class PostflightEvidence(Evidence, frozen=True, kw_only=True):
+    """The host after, and the judgement over all of it."""
+
+    system: SystemState
+    healthcheck: HealthcheckRecord
+    pressure: PressureGate
+    after: DatabaseReport
+    counted: dict[str, int]
+    """Rows of this session by table, counted in the database now."""
+    proofs: tuple[Proof, ...]
+    log_lines: tuple[str, ...]
+    """The session's fixed log lines, from its log file."""

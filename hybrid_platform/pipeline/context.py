@@ -1,0 +1,70 @@
+"""What every step of a run is given: settings, identity, data directory, clock, log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hybrid_platform.config import SessionSettings
+from hybrid_platform.domain.clocks import Clock, iso_utc
+from hybrid_platform.domain.errors import ExitCode, GateRefused
+from hybrid_platform.domain.log import Log
+from hybrid_platform.domain.records import CodeIdentity, Verdict
+from hybrid_platform.evidence.files import read_json, write_json
+from hybrid_platform.evidence.records import Evidence, evidence_name
+from hybrid_platform.safety.paths import DataDir
+
+EvidenceT = TypeVar("EvidenceT", bound=Evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """One run: four steps share it, each may be another call."""
+
+    settings: SessionSettings
+    session_id: str
+    run_id: str
+    data_dir: DataDir
+    database_url: str
+    code: CodeIdentity
+    clock: Clock
+    log: Log
+
+    def common(self, kind: str, started_ns: int) -> dict[str, Any]:
+        """Return the fields that every evidence record shares; it ends now."""
+        return {
+            "kind": kind,
+            "session_id": self.session_id,
+            "run_id": self.run_id,
+            "started_at": iso_utc(started_ns),
+            "ended_at": iso_utc(self.clock.wall_ns()),
+            "config_sha256": self.settings.config_sha256,
+            "trading_sha256": self.settings.trading_sha256,
+            "code": self.code,
+        }
+
+    def write(self, evidence: Evidence) -> None:
+        """Write an evidence file, atomically."""
+        write_json(self.data_dir, evidence_name(self.session_id, evidence.kind), evidence)
+
+    def read(self, kind: str, of_type: type[EvidenceT]) -> EvidenceT | None:
+        """Return an evidence file of this run, or None where there is none."""
+        try:
+            evidence = read_json(self.data_dir, evidence_name(self.session_id, kind), of_type)
+        except FileNotFoundError:
+            return None
+        return evidence if evidence.run_id == self.run_id else None
+
+    def require_passed(self, kind: str, of_type: type[EvidenceT]) -> EvidenceT:
+        """Return the evidence of a step that must have passed in this same run; raise GateRefused."""
+        evidence = self.read(kind, of_type)
+        if evidence is None:
+            raise GateRefused(
+                f"expected {kind} to have passed in this run, was not run: launch the job shadow_run as a whole",
+                ExitCode.CONFIG,
+            )
+        if evidence.verdict is not Verdict.PASS:
+            raise GateRefused(f"expected {kind} PASS, was {evidence.verdict}: {'; '.join(evidence.reasons)}", ExitCode.CONFIG)
+        if evidence.config_sha256 != self.settings.config_sha256:
+            raise GateRefused(f"expected the settings that {kind} checked, was another config_sha256", ExitCode.CONFIG)
+        return evidence

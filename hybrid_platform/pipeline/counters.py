@@ -1,0 +1,77 @@
+"""The session's counters: each has one owner thread that adds to it; anybody may read.
+
+A plain integer attribute that one thread writes is safe to read from others under the GIL and
+without it; what must agree with each other is read after the threads ended, for the ledger.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class FeedCounters:
+    """Owned by ingest."""
+
+    received: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    sampled_out: int = 0
+    history: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+    """Rejections by cause."""
+    lag_ns: deque[int] = field(default_factory=lambda: deque(maxlen=4_096))
+    """Receipt minus event time of recent batches' last ticks; may be negative."""
+    first_event: int | None = None
+    last_event: int | None = None
+
+    @property
+    def balances(self) -> bool:
+        """Whether every row that was received is accounted for."""
+        parts = self.accepted + self.rejected + self.duplicate + self.sampled_out + self.history
+        return self.received == parts and self.rejected == sum(self.causes.values())
+
+
+@dataclass(slots=True)
+class StrategyCounters:
+    """Owned by the strategy stage."""
+
+    ticks: int = 0
+    signals: int = 0
+
+
+@dataclass(slots=True)
+class ExecutionCounters:
+    """Owned by the execution stage."""
+
+    signals: int = 0
+    shadow_orders: int = 0
+    trades: int = 0
+    risk_vetoes: int = 0
+    veto_reasons: Counter[str] = field(default_factory=Counter)
+    decision_ns: deque[int] = field(default_factory=lambda: deque(maxlen=65_536))
+    """Receipt of the tick to its order put on the channel, live feeds only."""
+
+
+@dataclass(slots=True)
+class PersistCounters:
+    """Owned by the persist stage."""
+
+    rows: int = 0
+    """Rows committed."""
+    ticks: int = 0
+    commits: int = 0
+    errors: int = 0
+    longest_commit_ns: int = 0
+
+
+@dataclass(slots=True)
+class Counters:
+    """All of them."""
+
+    feed: FeedCounters = field(default_factory=FeedCounters)
+    strategy: StrategyCounters = field(default_factory=StrategyCounters)
+    execution: ExecutionCounters = field(default_factory=ExecutionCounters)
+    persist: PersistCounters = field(default_factory=PersistCounters)

@@ -1,0 +1,103 @@
+"""Recognise a trade that was already seen, by the venue's trade id alone (I3, S3).
+
+Never by time, price and size: identical neighbours are real prints. Memory is bounded: the last
+`WINDOW` ids of each instrument are remembered exactly; below that, an id is a duplicate where the
+instrument's ids have only ever increased.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hybrid_platform.domain.ticks import TickBatch
+
+WINDOW = 8_192
+_FEW = 32
+"""Below this many ticks, a plain loop is faster than columns."""
+
+
+class _Seen:
+    """The ids of one instrument."""
+
+    __slots__ = ("chunks", "floor", "high", "increasing", "known", "pending")
+
+    def __init__(self) -> None:
+        self.known: dict[int | str, None] = {}
+        """The last ids, oldest first."""
+        self.chunks: deque[npt.NDArray[Any]] = deque()
+        """Increasing ids that are newer than ``known`` and not yet folded into it."""
+        self.pending = 0
+        self.high: int | None = None
+        self.floor: int | None = None
+        """Largest id that was forgotten."""
+        self.increasing = True
+
+    def extends(self, ids: npt.NDArray[Any]) -> bool:
+        """Whether integer ids only go up from what was seen: then all are new, and are remembered."""
+        if not self.increasing or (self.high is not None and int(ids[0]) <= self.high) or bool((np.diff(ids) <= 0).any()):
+            return False
+        self.high = int(ids[-1])
+        self.chunks.append(ids)
+        self.pending += len(ids)
+        while self.pending - len(self.chunks[0]) >= WINDOW:
+            # The ids of `known` are older than any chunk, so they are forgotten with it.
+            self.known.clear()
+            gone = self.chunks.popleft()
+            self.pending -= len(gone)
+            self.floor = int(gone[-1])
+        return True
+
+    def add(self, ref: int | str) -> bool:
+        """Remember one id; return whether it is new."""
+        while self.chunks:
+            self.known.update(dict.fromkeys(self.chunks.popleft().tolist()))
+        self.pending = 0
+        if ref in self.known:
+            return False
+        if isinstance(ref, int):
+            if self.increasing and self.floor is not None and ref <= self.floor:
+                return False
+            if self.high is not None and ref < self.high:
+                self.increasing = False
+            self.high = ref if self.high is None else max(self.high, ref)
+        else:
+            self.increasing = False
+        self.known[ref] = None
+        while len(self.known) > WINDOW:
+            oldest = next(iter(self.known))
+            del self.known[oldest]
+            if isinstance(oldest, int):
+                self.floor = oldest if self.floor is None else max(self.floor, oldest)
+        return True
+
+
+class Deduplicator:
+    """Owned by ingest; sees every tick of the session once, in order."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, _Seen] = {}
+
+    def new_only(self, batch: TickBatch) -> TickBatch:
+        """Return the batch without the ticks whose trade id was seen before; ticks without an id stay."""
+        refs = batch.trade_ref
+        if refs is None or not len(batch):
+            return batch
+        if len(batch) >= _FEW and refs.dtype == np.int64:
+            first = int(batch.instrument[0])
+            if not bool((batch.instrument != first).any()) and self._of(first).extends(refs):
+                return batch
+        keep = [
+            ref is None or self._of(instrument).add(ref)
+            for instrument, ref in zip(batch.instrument.tolist(), refs.tolist(), strict=True)
+        ]
+        return batch if all(keep) else batch[np.array(keep, dtype=bool)]
+
+    def _of(self, instrument: int) -> _Seen:
+        seen = self._seen.get(instrument)
+        if seen is None:
+            seen = self._seen[instrument] = _Seen()
+        return seen

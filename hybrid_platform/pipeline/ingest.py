@@ -1,0 +1,98 @@
+"""ingest: turns what a feed read into numbered ticks, for strategy and for persist (S5, S6).
+
+in: `FeedBatch` from the feed · out: `Ticks` on the tick channel first (fresh data matters more),
+then on the persist channel · when full: each channel's policy; what is dropped is counted there.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from hybrid_platform.domain.clocks import Clock
+from hybrid_platform.domain.log import Log
+from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.feeds.base import Feed, FeedBatch
+from hybrid_platform.pipeline.channel import Channel, ChannelAborted
+from hybrid_platform.pipeline.counters import FeedCounters
+from hybrid_platform.pipeline.dedupe import Deduplicator
+from hybrid_platform.pipeline.parcels import Ticks
+from hybrid_platform.pipeline.stage import OnFailure, Stage
+
+SAMPLES_PER_CAUSE = 1
+"""One sample of each kind of bad row is logged; all are counted."""
+
+
+class Ingest(Stage):
+    """Owns the feed, the numbering and the feed's ledger."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        ticks: Channel[Ticks],
+        persist: Channel[Ticks],
+        *,
+        counters: FeedCounters,
+        stop: threading.Event,
+        clock: Clock,
+        log: Log,
+        on_failure: OnFailure,
+    ) -> None:
+        super().__init__("ingest", (), (ticks, persist), on_failure)
+        self._feed = feed
+        self._ticks = ticks
+        self._persist = persist
+        self._counters = counters
+        self._stop = stop
+        self._clock = clock
+        self._log = log
+        self._deduplicator = Deduplicator()
+        self._sampled: dict[str, int] = {}
+
+    def work(self) -> None:
+        """Read the feed to its end, or until told to stop; close it either way."""
+        try:
+            for batch in self._feed.batches(self._stop):
+                self._account(batch)
+                if len(batch.ticks):
+                    self._send(batch.ticks)
+                if self._stop.is_set():
+                    break
+        finally:
+            self._feed.close()
+
+    def _account(self, batch: FeedBatch) -> None:
+        counters = self._counters
+        counters.received += batch.received
+        counters.history += batch.history
+        for cause, count in batch.rejected.items():
+            counters.rejected += count
+            counters.causes[cause] += count
+        for sample in batch.samples:
+            logged = self._sampled.get(sample.cause, 0)
+            if logged < SAMPLES_PER_CAUSE:
+                self._sampled[sample.cause] = logged + 1
+                self._log.warning(
+                    "row rejected (S5)", cause=sample.cause, where=sample.where, sample=sample.sample, feed=self._feed.name
+                )
+
+    def _send(self, ticks: TickBatch) -> None:
+        counters = self._counters
+        now = self._clock.wall_ns()
+        if int(ticks.ts_recv[0]) == 0:
+            ticks = ticks.received_at(now)
+        new = self._deduplicator.new_only(ticks)
+        counters.duplicate += len(ticks) - len(new)
+        if not len(new):
+            return
+        new = new.numbered(counters.accepted + 1)
+        counters.accepted += len(new)
+        counters.lag_ns.append(int(new.ts_recv[-1]) - int(new.ts_event[-1]))
+        counters.first_event = int(new.ts_event[0]) if counters.first_event is None else counters.first_event
+        counters.last_event = int(new.ts_event[-1])
+        parcel = Ticks(new)
+        try:
+            self._ticks.put(parcel)
+        except ChannelAborted:
+            # The strategy is gone, so the session ends; the ticks that came in are persisted all the same.
+            self._stop.set()
+        self._persist.put(parcel)

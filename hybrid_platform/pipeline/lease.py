@@ -1,0 +1,51 @@
+"""The lease: one session at a time on one database, whoever starts it and from wherever.
+
+An advisory lock on a file beside the database (or in the data directory, for a database elsewhere).
+The kernel drops it with the process, so a killed session never leaves it behind; whoever holds it
+knows that every session still marked RUNNING has crashed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from types import TracebackType
+
+from hybrid_platform.domain.errors import ExitCode, GateRefused
+from hybrid_platform.safety.paths import DataDir
+
+LEASE = "control/session.lease"
+
+
+class Lease:
+    """A held lease; release it, or leave the ``with`` block."""
+
+    def __init__(self, data_dir: DataDir, session_id: str) -> None:
+        """Take the lease; raise GateRefused naming the holder where another process has it."""
+        self._descriptor = data_dir.open(LEASE, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._descriptor, 4096).decode(errors="replace").strip()
+            os.close(self._descriptor)
+            raise GateRefused(
+                f"another session holds {data_dir.root / LEASE}: expected nobody, was {holder or 'unknown'}; "
+                "stop it first, or choose another data_dir",
+                ExitCode.CONFIG,
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, json.dumps({"session_id": session_id, "pid": os.getpid()}).encode(), 0)
+
+    def release(self) -> None:
+        """Give the lease back; safe to call twice."""
+        if self._descriptor >= 0:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()

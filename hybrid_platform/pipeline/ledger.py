@@ -1,0 +1,72 @@
+"""The ledger: where every event of a session went. It balances, or the session fails.
+
+in: channel statistics, feed counters, rows written and rows counted · out: rows of ``ledger`` and the
+list of what does not balance, each with its figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from hybrid_platform.pipeline.channel import ChannelStats
+from hybrid_platform.pipeline.counters import FeedCounters
+
+
+class LedgerRow(NamedTuple):
+    """One row of ``ledger``."""
+
+    kind: str
+    name: str
+    reason: str
+    count: int
+
+
+class Ledger(NamedTuple):
+    """All rows, and what is wrong with them."""
+
+    rows: tuple[LedgerRow, ...]
+    faults: tuple[str, ...]
+
+    @property
+    def balances(self) -> bool:
+        """Whether every event is accounted for."""
+        return not self.faults
+
+
+def build_ledger(
+    feed_name: str,
+    feed: FeedCounters,
+    channels: Iterable[ChannelStats],
+    written: Mapping[str, int],
+    counted: Mapping[str, int],
+) -> Ledger:
+    """Return the ledger of an ended session; ``written`` and ``counted`` are rows by table."""
+    rows: list[LedgerRow] = []
+    faults: list[str] = []
+    for reason in ("received", "accepted", "rejected", "duplicate", "sampled_out", "history"):
+        rows.append(LedgerRow("feed", feed_name, reason, getattr(feed, reason)))
+    rows.extend(LedgerRow("rejected", cause, "rejected", count) for cause, count in sorted(feed.causes.items()))
+    if not feed.balances:
+        faults.append(f"feed {feed_name}: received {feed.received} is not the sum of what became of it")
+    persist_dropped = 0
+    for stats in channels:
+        for reason in ("sent", "received", "dropped", "left"):
+            rows.append(LedgerRow("channel", stats.name, reason, getattr(stats, reason)))
+        if not stats.balances or stats.left:
+            faults.append(
+                f"channel {stats.name}: sent {stats.sent} = received {stats.received} + dropped {stats.dropped} "
+                f"+ left {stats.left} (expected 0 left)"
+            )
+        if stats.name == "persist":
+            persist_dropped = stats.dropped
+    for table in sorted(set(written) | set(counted)):
+        wrote, found = written.get(table, 0), counted.get(table, 0)
+        rows += [LedgerRow("table", table, "written", wrote), LedgerRow("table", table, "counted", found)]
+        if wrote != found:
+            faults.append(f"table {table}: {wrote} rows written, {found} counted")
+    if feed.accepted != written.get("ticks", 0) + persist_dropped:
+        faults.append(
+            f"ticks: {feed.accepted} accepted, {written.get('ticks', 0)} written + {persist_dropped} evicted"
+        )
+    return Ledger(tuple(rows), tuple(faults))

@@ -1,0 +1,53 @@
+"""What travels through the channels, and how many events each counts as."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hybrid_platform.domain.orders import Record
+from hybrid_platform.domain.steps import Step
+from hybrid_platform.domain.ticks import TickBatch
+
+
+class Ticks(NamedTuple):
+    """ingest -> strategy and ingest -> persist: each tick is an event, and ticks can be cut apart."""
+
+    batch: TickBatch
+
+    @property
+    def events(self) -> int:
+        """One a tick."""
+        return len(self.batch)
+
+    def split(self, first: int) -> tuple[Ticks, Ticks]:
+        """Cut after ``first`` ticks; nothing is copied."""
+        return Ticks(self.batch[:first]), Ticks(self.batch[first:])
+
+
+class Steps(NamedTuple):
+    """strategy -> execution: each signal is an event; ticks and timers ride along."""
+
+    step: Step
+
+    @property
+    def events(self) -> int:
+        """One a signal."""
+        return len(self.step.signals)
+
+    def split(self, first: int) -> None:  # noqa: ARG002
+        """A step is one whole: its signals belong to its ticks."""
+
+
+class Records(NamedTuple):
+    """execution -> persist: each audit record is an event, and none is ever evicted."""
+
+    records: tuple[Record, ...]
+
+    @property
+    def events(self) -> int:
+        """One a record."""
+        return len(self.records)
+
+    def split(self, first: int) -> tuple[Records, Records]:
+        """Cut after ``first`` records."""
+        return Records(self.records[:first]), Records(self.records[first:])

@@ -1,0 +1,265 @@
+"""One session of the pipeline: builds the stages, starts them, and ends with a result and its ledger.
+
+in: validated settings, a migrated database, a data directory · out: rows, log lines and a
+`SessionResult`. Nothing here installs a signal handler or knows Dagster: whoever runs a session
+calls `request_stop`, and `wait` until it has drained (S6, S13).
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from hybrid_platform.config import SessionSettings
+from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
+from hybrid_platform.domain.errors import ExitCode, PlatformError
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.log import Log
+from hybrid_platform.feeds.base import Feed
+from hybrid_platform.pipeline.counters import Counters
+from hybrid_platform.pipeline.execution import ExecutionStage
+from hybrid_platform.pipeline.heartbeat import Heartbeats
+from hybrid_platform.pipeline.ingest import Ingest
+from hybrid_platform.pipeline.persist import Persist
+from hybrid_platform.pipeline.strategy import SignalsDigest, StrategyStage
+from hybrid_platform.pipeline.supervisor import Supervisor
+from hybrid_platform.pipeline.wiring import build_channels
+from hybrid_platform.safety.logs import LogLimiter
+from hybrid_platform.storage.writer import SessionWriter
+from hybrid_platform.strategies.base import Strategy
+from hybrid_platform.strategies.runner import StrategyRunner
+from hybrid_platform.trading.engine import ExecutionEngine
+
+
+class StopReason:
+    """Why a session drained (`sessions.exit_reason`)."""
+
+    END_OF_FEED = "END_OF_FEED"
+    TIME_LIMIT = "TIME_LIMIT"
+    SIGTERM = "SIGTERM"
+    SIGINT = "SIGINT"
+    TERMINATED = "TERMINATED"
+
+
+class Failure(NamedTuple):
+    """The first thing that went wrong."""
+
+    stage: str
+    error: BaseException
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a supervisor should make of it."""
+        return self.error.exit_code if isinstance(self.error, PlatformError) else ExitCode.CRASH
+
+    def __str__(self) -> str:
+        if isinstance(self.error, PlatformError):
+            return f"{self.stage}: {self.error}"
+        return f"{self.stage}: {type(self.error).__name__}: {self.error}"
+
+
+class Progress(NamedTuple):
+    """Where a session stands."""
+
+    elapsed_s: float
+    ticks: int
+    ticks_per_second: float
+    signals: int
+    orders: int
+    trades: int
+    vetoes: int
+    dropped: int
+    committed_rows: int
+
+
+class Session:
+    """A session that was built and not yet ended. One caller: start, wait or stop, finish."""
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        feed: Feed,
+        strategy: Strategy[Any],
+        table: InstrumentTable,
+        writer: SessionWriter,
+        *,
+        clock: Clock,
+        log: Log,
+        on_interval: Callable[[], None],
+    ) -> None:
+        """Wire everything; start nothing. ``on_interval`` is called by the supervisor after each heartbeat."""
+        self._settings = settings
+        self._feed = feed
+        self._writer = writer
+        self._clock = clock
+        self._log = log
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._failure: Failure | None = None
+        self._stop_reason: str | None = None
+        self.counters = Counters()
+        self.heartbeats = Heartbeats(settings.heartbeat.interval_seconds, settings.heartbeat.late_seconds)
+        self.digest = SignalsDigest()
+        self._started = self._ended = 0
+        self.channels = channels = build_channels(settings)
+        live = settings.is_live_feed
+        self._engine = ExecutionEngine(settings, table)
+        common: dict[str, Any] = {"clock": clock, "log": log, "on_failure": self._fail}
+        self._ingest = Ingest(
+            feed, channels.tick, channels.persist, counters=self.counters.feed, stop=self._stop, **common
+        )
+        self._strategy = StrategyStage(
+            StrategyRunner(strategy, table, warm_start_ticks=settings.warm_start_ticks),
+            channels.tick,
+            channels.signal,
+            last_seq=lambda: self.counters.feed.accepted,
+            live=live,
+            counters=self.counters.strategy,
+            digest=self.digest,
+            limiter=LogLimiter(clock),
+            **common,
+        )
+        self._execution = ExecutionStage(
+            self._engine,
+            channels.signal,
+            channels.persist,
+            mode=settings.mode.value,
+            live=live,
+            counters=self.counters.execution,
+            limiter=LogLimiter(clock),
+            **common,
+        )
+        self._persist = Persist(
+            writer,
+            channels.persist,
+            batch_rows=settings.storage.batch_rows,
+            flush_interval_ms=settings.storage.flush_interval_ms,
+            counters=self.counters.persist,
+            clock=clock,
+            on_failure=self._fail,
+        )
+        # A synthetic feed ends itself, so that every tick that is due is emitted however late the process is.
+        own_limit = settings.feed.synthetic is not None
+        self._supervisor = Supervisor(
+            (self._ingest, self._strategy, self._execution),
+            self._persist,
+            channels.persist,
+            heartbeats=self.heartbeats,
+            counters=self.metrics,
+            time_limit_seconds=None if own_limit else settings.seconds,
+            drain_timeout_seconds=settings.drain_timeout_seconds,
+            on_time_limit=lambda: self.request_stop(StopReason.TIME_LIMIT),
+            on_interval=on_interval,
+            stop=self._stop,
+            **common,
+        )
+
+    def start(self) -> None:
+        """Start the threads, from the end of the pipeline to its beginning."""
+        self._started = self._clock.monotonic_ns()
+        self._log.info(
+            "channels created (S6: bounded)",
+            **{stats.name: stats.capacity for stats in self.channels.stats()},
+            policies={stats.name: stats.policy for stats in self.channels.stats()},
+        )
+        for stage in (self._persist, self._execution, self._strategy, self._ingest):
+            stage.start()
+        self._supervisor.start()
+
+    def request_stop(self, reason: str) -> None:
+        """Ask for a drain; the first reason stays. Safe from any thread and from a signal handler."""
+        if self._stop_reason is None:
+            self._stop_reason = reason
+        self._stop.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the session has drained; return whether it has."""
+        return self._supervisor.ended.wait(timeout)
+
+    def finish(self) -> None:
+        """Stop the clock of the drained session and log its final metrics, which follow the last commit."""
+        self._ended = self._clock.monotonic_ns()
+        self._log.info("FINAL METRICS", **self.metrics())
+
+    @property
+    def failure(self) -> Failure | None:
+        """The first thing that went wrong, if anything did."""
+        return self._failure
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every thread ended by itself."""
+        stages = (self._ingest, self._strategy, self._execution, self._persist)
+        return self._failure is None and not any(stage.is_alive for stage in stages)
+
+    @property
+    def exit_reason(self) -> str:
+        """Why the session ended: a `StopReason`, or the kind of its failure."""
+        if self._failure is not None:
+            return type(self._failure.error).__name__
+        if self._stop_reason is not None:
+            return self._stop_reason
+        seconds = self._settings.seconds
+        if seconds is not None and self.elapsed_ns >= seconds * NS_PER_S:
+            return StopReason.TIME_LIMIT
+        return StopReason.END_OF_FEED
+
+    def _fail(self, stage: str, error: BaseException) -> None:
+        with self._lock:
+            first = self._failure is None
+            if first:
+                self._failure = Failure(stage, error)
+        if stage == "persist":
+            self.counters.persist.errors += 1
+        self._log.error(
+            "stage failed" if first else "stage failed too",
+            stage=stage,
+            error=str(Failure(stage, error)),
+            trace="".join(traceback.format_exception(error)),
+        )
+        self._stop.set()
+
+    @property
+    def elapsed_ns(self) -> int:
+        """From `channels created` until now, or until the end."""
+        return (self._ended or self._clock.monotonic_ns()) - self._started
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the fields of HEARTBEAT and FINAL METRICS."""
+        counters = self.counters
+        tick, signal, persist = self.channels.stats()
+        lag = sorted(counters.feed.lag_ns)
+        return {
+            "tick_count": counters.feed.accepted,
+            "signal_count": counters.strategy.signals,
+            "shadow_orders": counters.execution.shadow_orders,
+            "trade_count": counters.execution.trades,
+            "persist_count": counters.persist.rows,
+            "persist_errors": counters.persist.errors + self._writer.errors,
+            "risk_vetoes": counters.execution.risk_vetoes,
+            "bp_drops_tick": tick.dropped,
+            "bp_drops_signal": signal.dropped,
+            "bp_drops_persist": persist.dropped,
+            "queue_depths": {"tick": tick.left, "signal": signal.left, "persist": persist.left},
+            "lag_ms": round(lag[len(lag) // 2] / NS_PER_MS, 3) if lag else None,
+            "rejected": counters.feed.rejected,
+            "duplicates": counters.feed.duplicate,
+            "elapsed_s": round(self.elapsed_ns / NS_PER_S, 3),
+        }
+
+    def progress(self) -> Progress:
+        """Return where the session stands."""
+        counters, elapsed = self.counters, self.elapsed_ns / NS_PER_S
+        return Progress(
+            elapsed,
+            counters.feed.accepted,
+            counters.feed.accepted / elapsed if elapsed else 0.0,
+            counters.strategy.signals,
+            counters.execution.shadow_orders,
+            counters.execution.trades,
+            counters.execution.risk_vetoes,
+            sum(stats.dropped for stats in self.channels.stats()),
+            counters.persist.rows,
+        )

@@ -1,0 +1,194 @@
+"""The shadow run: one session on its database, from the lease to the evidence (S1, S13, L4).
+
+in: a context whose gates passed · out: rows, ledger and ``session.json``. The caller only waits and
+may ask for a stop; an operational failure is a verdict in the evidence, never an exception.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, iso_utc
+from hybrid_platform.domain.errors import ExitCode, PlatformError
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.records import Verdict
+from hybrid_platform.evidence.records import (
+    PRAGMA,
+    PREFLIGHT,
+    SESSION,
+    ChannelFigures,
+    HeartbeatFigures,
+    Isolation,
+    LedgerFigures,
+    LedgerLine,
+    PragmaGateEvidence,
+    PreflightEvidence,
+    SessionEvidence,
+    SignalFigures,
+)
+from hybrid_platform.feeds import build_feed
+from hybrid_platform.pipeline.context import RunContext
+from hybrid_platform.pipeline.ledger import Ledger, build_ledger
+from hybrid_platform.pipeline.lease import Lease
+from hybrid_platform.pipeline.session import Progress, Session
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.sessions import SessionStore
+from hybrid_platform.storage.writer import SessionWriter
+from hybrid_platform.strategies.loader import build_strategy
+
+
+class ShadowRun:
+    """A running session. One caller: construct (it starts), wait or stop, finish."""
+
+    def __init__(self, context: RunContext, on_interval: Any = None) -> None:
+        """Start the session.
+
+        Raises GateRefused where a gate did not pass in this run or another session holds the
+        lease, and ConfigError or StorageError where a part could not be made; nothing runs then.
+        """
+        self._context = context
+        settings = context.settings
+        self._preflight = context.require_passed(PREFLIGHT, PreflightEvidence)
+        context.require_passed(PRAGMA, PragmaGateEvidence)
+        self._started_ns = context.clock.wall_ns()
+        with ExitStack() as stack:
+            stack.enter_context(Lease(context.data_dir, context.session_id))
+            self._engine: sa.Engine = open_engine(
+                context.database_url, role="write", busy_timeout_ms=settings.storage.busy_timeout_ms
+            )
+            stack.callback(self._engine.dispose)
+            self._store = SessionStore(self._engine)
+            self._crashed = tuple(self._store.mark_crashed())
+            table = InstrumentTable()
+            feed = build_feed(settings, table, context.clock)
+            feed.open()
+            strategy = build_strategy(settings.strategy)
+            self._feed_name = feed.name
+            self._store.start(context)
+            self._writer = SessionWriter(self._engine, context.session_id, table)
+            stack.callback(self._writer.close)
+            self._session = Session(
+                settings,
+                feed,
+                strategy,
+                table,
+                self._writer,
+                clock=context.clock,
+                log=context.log,
+                on_interval=on_interval or (lambda: None),
+            )
+            self._session.start()
+            self._stack = stack.pop_all()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the session has drained; return whether it has."""
+        return self._session.wait(timeout)
+
+    def request_stop(self, reason: str) -> None:
+        """Ask for a drain."""
+        self._session.request_stop(reason)
+
+    def progress(self) -> Progress:
+        """Return where the session stands."""
+        return self._session.progress()
+
+    def finish(self) -> SessionEvidence:
+        """Close the drained session: ledger, session row, evidence; then give the lease back."""
+        with self._stack:
+            self._session.finish()
+            try:
+                counted = self._store.count_rows(self._context.session_id)
+            except PlatformError as error:
+                self._context.log.error("rows could not be counted", error=str(error))
+                counted = {}
+            stats = self._session.channels.stats()
+            ledger = build_ledger(self._feed_name, self._session.counters.feed, stats, self._writer.written, counted)
+            evidence = self._evidence(ledger)
+            try:
+                self._store.finish(evidence, ledger.rows)
+            except PlatformError as error:
+                self._context.log.error("the session's end could not be written to the database", error=str(error))
+                evidence = _failed(evidence, f"the session's end could not be written: {error}")
+            self._context.write(evidence)
+            self._context.log.info(
+                "session ended", state=evidence.state, exit_code=evidence.exit_code, exit_reason=evidence.exit_reason,
+                clean=evidence.clean, ledger_balances=ledger.balances,
+            )
+            return evidence
+
+    def _evidence(self, ledger: Ledger) -> SessionEvidence:
+        context, session = self._context, self._session
+        settings, counters, heartbeats = context.settings, session.counters, session.heartbeats
+        failure = session.failure
+        missing = heartbeats.missing(context.clock.monotonic_ns())
+        reasons = [str(failure)] if failure else []
+        reasons += [f"ledger: {fault}" for fault in ledger.faults]
+        if heartbeats.late or missing:
+            reasons.append(f"heartbeats: expected none late and none missing, was {heartbeats.late} late, {missing} missing (G4)")
+        errors = counters.persist.errors + self._writer.errors
+        if errors and not failure:
+            reasons.append(f"persist errors: expected 0, was {errors}")
+        exit_code = failure.exit_code if failure else ExitCode.COMPLETE if ledger.balances else ExitCode.CRASH
+        seconds = session.elapsed_ns / NS_PER_S
+        rows = sum(self._writer.written.values())
+        feed = counters.feed
+        return SessionEvidence(
+            **context.common(SESSION, self._started_ns),
+            verdict=Verdict.FAIL if reasons else Verdict.PASS,
+            reasons=tuple(reasons),
+            exit_code=int(exit_code),
+            mode=settings.mode.value,
+            strategy=settings.strategy.model_dump(mode="json"),
+            feed={settings.feed.kind: getattr(settings.feed, settings.feed.kind).model_dump(mode="json", exclude_none=True)},
+            inputs=self._preflight.inputs,
+            state="COMPLETE" if exit_code is ExitCode.COMPLETE else "FAILED",
+            exit_reason=session.exit_reason,
+            failure=str(failure) if failure else None,
+            clean=session.is_clean,
+            isolation=Isolation(settings.isolation, "none", "strategy and execution ran as threads of this process"),
+            counters=session.metrics(),
+            channels=tuple(
+                ChannelFigures(**{**stats._asdict(), "policy": stats.policy.value}) for stats in session.channels.stats()
+            ),
+            ledger=LedgerFigures(tuple(LedgerLine(*row) for row in ledger.rows), ledger.balances, ledger.faults),
+            heartbeats=HeartbeatFigures(
+                heartbeats.beaten, heartbeats.late, missing, heartbeats.longest_late_ms, settings.heartbeat.interval_seconds
+            ),
+            signals=SignalFigures(
+                session.digest.count, session.digest.buy, session.digest.count - session.digest.buy, session.digest.sha256
+            ),
+            crashed=self._crashed,
+            vetoes=dict(counters.execution.veto_reasons),
+            rejected=dict(feed.causes),
+            pragmas=self._pragmas,
+            pipeline_s=round(seconds, 6),
+            ticks_per_second=round(feed.accepted / seconds, 1),
+            rows_per_second=round(rows / seconds, 1),
+            lag_ms=_quantiles([lag / NS_PER_MS for lag in feed.lag_ns]),
+            latency_us=_quantiles([latency / 1000 for latency in counters.execution.decision_ns]),
+            first_event=None if feed.first_event is None else iso_utc(feed.first_event),
+            last_event=None if feed.last_event is None else iso_utc(feed.last_event),
+        )
+
+
+def _failed(evidence: SessionEvidence, reason: str) -> SessionEvidence:
+    return msgspec.structs.replace(
+        evidence,
+        verdict=Verdict.FAIL,
+        reasons=(*evidence.reasons, reason),
+        state="FAILED",
+        exit_code=evidence.exit_code or int(ExitCode.CRASH),
+    )
+
+
+def _quantiles(values: list[float]) -> dict[str, float]:
+    """Return p50, p99 and max; empty where there is nothing to measure."""
+    if not values:
+        return {}
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return {name: round(ordered[int(last * part)], 3) for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}

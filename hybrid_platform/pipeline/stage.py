@@ -1,0 +1,69 @@
+"""What the four stages have in common: a thread with inputs and outputs that ends in one of three ways.
+
+Done: its input ended, it closes its outputs. Failed: it reports one error, aborts its inputs (so that
+whoever feeds it stops) and closes its outputs (so that whoever follows drains). Aborted: the stage
+after it failed; it does the same without an error of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hybrid_platform.pipeline.channel import Channel, ChannelAborted
+
+OnFailure = Callable[[str, BaseException], None]
+"""Told the stage's name and its error; the first one told decides how the session ends."""
+
+
+class Stage:
+    """One thread of the pipeline; subclasses define `work`."""
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Sequence[Channel[Any]],
+        outputs: Sequence[Channel[Any]],
+        on_failure: OnFailure,
+    ) -> None:
+        self.name = name
+        self._inputs = inputs
+        self._outputs = outputs
+        self._on_failure = on_failure
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def work(self) -> None:
+        """Do the stage's work until its input ends."""
+        raise NotImplementedError(f"{type(self).__name__} must define work")
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the thread; return whether it ended."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self.work()
+        except ChannelAborted:
+            self.abort()
+        except BaseException as error:  # noqa: BLE001: whatever ends a stage must end the session, and be named
+            self._on_failure(self.name, error)
+            self.abort()
+        finally:
+            for channel in self._outputs:
+                channel.close()
+
+    def abort(self) -> None:
+        """Wake the stage, and whoever feeds it, with ChannelAborted."""
+        for channel in self._inputs:
+            channel.abort()

@@ -1,0 +1,126 @@
+"""The supervising thread: heartbeats, the time limit, the drain, and the end of the other threads (G4, S13).
+
+It does no work that could make it late: it looks, counts, and sets ``stop``. When ingest, strategy and
+execution have ended, it closes persist's last producer, waits for the last commit and sets ``ended``.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hybrid_platform.domain.clocks import NS_PER_S, Clock
+from hybrid_platform.domain.errors import PlatformError
+from hybrid_platform.domain.log import Log
+from hybrid_platform.domain.orders import HeartbeatRecord
+from hybrid_platform.pipeline.channel import Channel, ChannelAborted, ChannelClosed
+from hybrid_platform.pipeline.heartbeat import Heartbeats
+from hybrid_platform.pipeline.parcels import Records
+from hybrid_platform.pipeline.stage import OnFailure, Stage
+
+LOOK_SECONDS = 0.1
+
+
+class StageStuck(PlatformError):
+    """A stage did not end within the time a drain may take; its thread is left behind."""
+
+
+class Supervisor:
+    """Owns the heartbeats and the drain's deadline."""
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        persist: Stage,
+        persist_channel: Channel[Any],
+        *,
+        heartbeats: Heartbeats,
+        counters: Callable[[], Mapping[str, Any]],
+        time_limit_seconds: float | None,
+        drain_timeout_seconds: float,
+        on_time_limit: Callable[[], None],
+        on_interval: Callable[[], None],
+        stop: threading.Event,
+        clock: Clock,
+        log: Log,
+        on_failure: OnFailure,
+    ) -> None:
+        """``counters``: the fields of a heartbeat; ``on_interval``: called after each beat but the first."""
+        self._stages = stages
+        self._persist = persist
+        self._persist_channel = persist_channel
+        self._heartbeats = heartbeats
+        self._counters = counters
+        self._time_limit = None if time_limit_seconds is None else int(time_limit_seconds * NS_PER_S)
+        self._drain_timeout = int(drain_timeout_seconds * NS_PER_S)
+        self._on_time_limit = on_time_limit
+        self._on_interval = on_interval
+        self._stop = stop
+        self._clock = clock
+        self._log = log
+        self._on_failure = on_failure
+        self._started = 0
+        self._stopping: int | None = None
+        self.ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._started = self._clock.monotonic_ns()
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._watch()
+        except BaseException as error:  # noqa: BLE001: a session without its supervisor must not go on
+            self._on_failure("supervisor", error)
+        finally:
+            self._persist_channel.close()
+            self._persist.join(self._drain_timeout / NS_PER_S)
+            if self._persist.is_alive:
+                self._on_failure("supervisor", StageStuck("stage persist did not end within the drain's time"))
+            self.ended.set()
+
+    def _watch(self) -> None:
+        while any(stage.is_alive for stage in self._stages):
+            now = self._clock.monotonic_ns()
+            self._beat(now)
+            if self._time_limit is not None and now - self._started >= self._time_limit and not self._stop.is_set():
+                self._on_time_limit()
+            if self._stop.is_set() and self._is_overdue(now):
+                return
+            alive = next((stage for stage in self._stages if stage.is_alive), None)
+            if alive is not None:
+                alive.join(LOOK_SECONDS)
+
+    def _is_overdue(self, now: int) -> bool:
+        if self._stopping is None:
+            self._stopping = now
+        if now - self._stopping < self._drain_timeout:
+            return False
+        stuck = ", ".join(stage.name for stage in self._stages if stage.is_alive)
+        seconds = self._drain_timeout / NS_PER_S
+        self._on_failure("supervisor", StageStuck(f"expected every stage to drain within {seconds:g} s, was stuck: {stuck}"))
+        for stage in self._stages:
+            stage.abort()
+        self._persist_channel.close_all()
+        return True
+
+    def _beat(self, now: int) -> None:
+        beat = self._heartbeats.due(now)
+        if beat is None:
+            return
+        fields = self._counters()
+        self._log.info("HEARTBEAT (G4)", n=beat.n, late_ms=beat.late_ms, **fields)
+        if beat.is_late:
+            self._log.warning("heartbeat late (G4)", n=beat.n, late_ms=beat.late_ms)
+        detail = json.dumps(fields, default=str)
+        record = HeartbeatRecord(beat.n, self._clock.wall_ns(), beat.late_ms, beat.is_late, detail)
+        try:
+            self._persist_channel.put(Records((record,)), keep=True)
+        except (ChannelAborted, ChannelClosed):
+            return
+        if beat.n:
+            self._on_interval()

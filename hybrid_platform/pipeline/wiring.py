@@ -1,0 +1,51 @@
+"""Make the three channels of a session: capacities and policies follow the feed unless they are set (SPEC 4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hybrid_platform.config import OnFull, SessionSettings
+from hybrid_platform.pipeline.channel import Channel, ChannelStats
+from hybrid_platform.pipeline.parcels import Records, Steps, Ticks
+
+LIVE_CAPACITIES = {"tick": 256, "signal": 64, "persist": 512}
+LIVE_POLICIES = {"tick": OnFull.DROP_OLDEST, "signal": OnFull.FAIL, "persist": OnFull.DROP_OLDEST}
+REPLAY_CAPACITIES = {"tick": 16_384, "signal": 8_192, "persist": 65_536}
+"""Room for chunks: a replay blocks rather than drops, so these bound memory, not freshness."""
+
+PERSIST_PRODUCERS = 3
+"""Ingest (ticks), execution (decisions) and the supervisor (heartbeats)."""
+
+
+class Channels(NamedTuple):
+    """The session's channels."""
+
+    tick: Channel[Ticks]
+    signal: Channel[Steps]
+    persist: Channel[Ticks | Records]
+
+    def stats(self) -> tuple[ChannelStats, ...]:
+        """Return a snapshot of each."""
+        return tuple(channel.stats() for channel in self)
+
+    def abort(self) -> None:
+        """Wake every stage that waits."""
+        for channel in self:
+            channel.abort()
+
+
+def build_channels(settings: SessionSettings) -> Channels:
+    """Return fresh, open channels."""
+    capacities = {}
+    for name in LIVE_CAPACITIES:
+        stated = getattr(settings.channels, name)
+        capacities[name] = stated or (LIVE_CAPACITIES if settings.is_live_feed else REPLAY_CAPACITIES)[name]
+    policies = {
+        name: settings.channels.on_full or (LIVE_POLICIES[name] if settings.is_live_feed else OnFull.BLOCK)
+        for name in LIVE_CAPACITIES
+    }
+    return Channels(
+        Channel("tick", capacities["tick"], policies["tick"]),
+        Channel("signal", capacities["signal"], policies["signal"]),
+        Channel("persist", capacities["persist"], policies["persist"], producers=PERSIST_PRODUCERS),
+    )

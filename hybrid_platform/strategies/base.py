@@ -1,0 +1,60 @@
+"""The plug-in interface: what a strategy is given, and what it may answer.
+
+A strategy is pure: the same ticks give the same signals (S8). It keeps its state per instrument,
+reads no clock but the ticks', does no I/O, and under ``isolation: process`` the kernel sees to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Generic, TypeVar
+
+from hybrid_platform.config_base import Section
+from hybrid_platform.domain.orders import Signal
+from hybrid_platform.domain.ticks import Tick, TickBatch
+
+
+class Params(Section):
+    """Base of a strategy's parameters: typed, frozen, no unknown names."""
+
+
+ParamsT = TypeVar("ParamsT", bound=Params)
+
+
+class Strategy(Generic[ParamsT]):
+    """Base of all strategies. Override `on_tick`; for speed also `on_batch`, with the same answers."""
+
+    Params: ClassVar[type[Params]] = Params
+    """The parameters' class: validated before anything starts."""
+
+    timer_seconds: ClassVar[float | None] = None
+    """Call `on_timer` about this often, by the session clock; None: never."""
+
+    def __init__(self, params: ParamsT) -> None:
+        self.params = params
+
+    def on_tick(self, tick: Tick) -> Signal | Iterable[Signal] | None:
+        """Look at one tick; return what is wanted at it (see `buy` and `sell`), or None."""
+        raise NotImplementedError(f"{type(self).__name__} must define on_tick")
+
+    def on_batch(self, batch: TickBatch) -> Iterable[Signal]:
+        """Look at many ticks at once; return signals in order of their ``seq``.
+
+        The default shows each tick to `on_tick`. An override must give bit-identical signals,
+        however the ticks are cut into batches.
+        """
+        on_tick = self.on_tick
+        signals: list[Signal] = []
+        for tick in batch.ticks():
+            wanted = on_tick(tick)
+            if wanted is None:
+                continue
+            if isinstance(wanted, Signal):
+                signals.append(wanted)
+            else:
+                signals.extend(wanted)
+        return signals
+
+    def on_timer(self, now: int) -> Signal | Iterable[Signal] | None:
+        """The session clock (nanoseconds) passed a multiple of `timer_seconds`; None by default."""
+        return None

@@ -1,0 +1,60 @@
+"""Find a strategy by name (installed entry points) or import path, and make it with checked parameters."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from typing import Any
+
+from pydantic import ValidationError
+
+from hybrid_platform.config import StrategySettings, faults_of
+from hybrid_platform.domain.errors import ConfigError, Fault
+from hybrid_platform.strategies.base import Strategy
+
+GROUP = "hybrid_platform.strategies"
+_BUILT_IN = {
+    "periodic": "hybrid_platform.strategies.periodic:Periodic",
+    "sma_crossover": "hybrid_platform.strategies.sma_crossover:SmaCrossover",
+}
+"""Found without installed metadata too, so that a bare checkout works."""
+
+
+def known_strategies() -> dict[str, str]:
+    """Return name -> import path of every strategy that can be named without a path."""
+    return {**{point.name: point.value for point in entry_points(group=GROUP)}, **_BUILT_IN}
+
+
+def load_strategy_class(name: str) -> type[Strategy[Any]]:
+    """Import a strategy class; raise ConfigError where there is none."""
+    known = known_strategies()
+    path = known.get(name, name)
+    module_name, colon, class_name = path.partition(":")
+    if not colon:
+        raise ConfigError(
+            [Fault("strategy.name", f"one of {', '.join(sorted(known))}, or package.module:Class", repr(name))]
+        )
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except Exception as error:  # noqa: BLE001: a user's module may raise anything at import
+        raise ConfigError(
+            [Fault("strategy.name", "an importable class", f"{path!r}: {type(error).__name__}: {error}")]
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, Strategy)):
+        raise ConfigError([Fault("strategy.name", "a subclass of hybrid_platform.strategies.Strategy", f"{path!r}")])
+    return found
+
+
+def build_strategy(settings: StrategySettings) -> Strategy[Any]:
+    """Return a fresh strategy; raise ConfigError naming every wrong parameter."""
+    strategy_class = load_strategy_class(settings.name)
+    try:
+        params = strategy_class.Params.model_validate(settings.params)
+    except ValidationError as error:
+        raise ConfigError(faults_of(error, strategy_class.Params, "strategy.params")) from None
+    try:
+        return strategy_class(params)
+    except Exception as error:  # noqa: BLE001: a user's constructor may raise anything
+        raise ConfigError(
+            [Fault("strategy.params", "parameters that the strategy accepts", f"{type(error).__name__}: {error}")]
+        ) from None

@@ -1,0 +1,185 @@
+"""Run one strategy over batches of ticks: stamps its signals, fires its timers, journals its holes.
+
+in: numbered `TickBatch` · out: `Step`. Pure and deterministic: the same ticks, holes and timers
+give the same steps' contents, however the ticks are cut into batches (S8).
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.domain.errors import StrategyError
+from hybrid_platform.domain.ids import signal_id_of
+from hybrid_platform.domain.orders import InputKind, InputRecord, Signal
+from hybrid_platform.domain.steps import Step
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
+from hybrid_platform.strategies.base import Strategy
+
+EXECUTION_TIMER_SECONDS = 1.0
+"""How often the session clock moves for a paper venue's sake while the market is silent."""
+
+
+class StrategyRunner:
+    """Owns one strategy; called by one thread."""
+
+    def __init__(
+        self,
+        strategy: Strategy[Any],
+        table: InstrumentTable,
+        *,
+        warm_start_ticks: int = 0,
+        execution_timer: bool = False,
+    ) -> None:
+        """Wrap a strategy; ``execution_timer``: fire timers even if the strategy wants none."""
+        self._strategy = strategy
+        self._no_ticks = batch_from_rows(table, [])
+        self._warm = warm_start_ticks
+        seconds = strategy.timer_seconds or (EXECUTION_TIMER_SECONDS if execution_timer else None)
+        self._every = int(seconds * NS_PER_S) if seconds else 0
+        self._due = 0
+        self._clock = 0
+        self._seq = 0
+        self._ordinal = 0
+
+    @property
+    def last_seq(self) -> int:
+        """The last tick that the strategy saw; 0 before the first."""
+        return self._seq
+
+    def on_batch(self, batch: TickBatch) -> list[Step]:
+        """Show the strategy a batch of ticks (in order of ``seq``, holes allowed); return its steps.
+
+        Raises StrategyError where the strategy raised, or returned what is no signal.
+        """
+        steps: list[Step] = []
+        for part, hole in self._contiguous(batch):
+            rest = part
+            inputs: tuple[InputRecord, ...] = (hole,) if hole else ()
+            while self._every and len(rest) and (cut := self._first_due(rest)) is not None:
+                if cut:
+                    steps.append(self._show(rest[:cut], inputs))
+                    inputs = ()
+                steps.append(self._fire(self._due_at(int(rest.ts_recv[cut])), inputs))
+                inputs, rest = (), rest[cut:]
+            if len(rest):
+                steps.append(self._show(rest, inputs))
+        return steps
+
+    def on_idle(self, now: int) -> list[Step]:
+        """Fire the timer where the wall clock says it is due although no tick came (live feeds)."""
+        if not self._every or not self._clock or now < self._due:
+            return []
+        return [self._fire(self._due_at(now))]
+
+    def on_end(self, last_seq: int) -> list[Step]:
+        """Journal the hole at the end, where ticks up to ``last_seq`` were lost."""
+        if last_seq <= self._seq:
+            return []
+        return [Step(self._no_ticks, (), (self._hole(last_seq + 1),))]
+
+    def _contiguous(self, batch: TickBatch) -> Iterable[tuple[TickBatch, InputRecord | None]]:
+        """Cut a batch at its holes; yield each part with the hole before it."""
+        if not len(batch):
+            return
+        edges = [0, *(np.flatnonzero(np.diff(batch.seq) != 1) + 1).tolist(), len(batch)]
+        for start, end in zip(edges, edges[1:], strict=False):
+            part = batch[start:end]
+            first = int(part.seq[0])
+            if first <= self._seq:
+                raise ValueError(f"expected ticks after seq {self._seq}, was {first}")
+            yield part, self._hole(first) if first != self._seq + 1 else None
+
+    def _hole(self, next_seq: int) -> InputRecord:
+        detail = json.dumps({"first": self._seq + 1, "last": next_seq - 1})
+        return InputRecord(0, self._seq, InputKind.DROP, self._clock, detail)
+
+    def _show(self, ticks: TickBatch, inputs: tuple[InputRecord, ...]) -> Step:
+        first, last = int(ticks.seq[0]), int(ticks.seq[-1])
+        wanted = self._guarded(lambda: self._strategy.on_batch(ticks), f"ticks {first} to {last}")
+        if last != self._seq:
+            self._ordinal = 0
+        previous = self._seq
+        self._seq = last
+        self._clock = max(self._clock, int(ticks.ts_recv.max()))
+        if not wanted:
+            return Step(ticks, (), inputs)
+        times = ticks.ts_recv.tolist()
+        stamped: list[Signal] = []
+        at, ordinal = previous, self._ordinal
+        for signal in wanted:
+            if not (first <= signal.seq <= last) or signal.seq < at:
+                raise StrategyError(
+                    f"strategy {self._name}: expected a signal at a tick of {max(first, at)} to {last}, in order, "
+                    f"was at {signal.seq}"
+                )
+            ordinal = ordinal + 1 if signal.seq == at else 1
+            at = signal.seq
+            if at > self._warm:
+                stamped.append(self._stamp(signal, ordinal, times[at - first]))
+        self._ordinal = ordinal if at == last else 0
+        return Step(ticks, tuple(stamped), inputs)
+
+    def _fire(self, now: int, inputs: tuple[InputRecord, ...] = ()) -> Step:
+        wanted = self._guarded(lambda: _as_signals(self._strategy.on_timer(now)), f"timer at {now}")
+        stamped = []
+        for signal in wanted:
+            if signal.seq != self._seq:
+                signal = msgspec.structs.replace(signal, seq=self._seq)  # noqa: PLW2901
+            self._ordinal += 1
+            if self._seq > self._warm:
+                stamped.append(self._stamp(signal, self._ordinal, now))
+        journal = InputRecord(0, self._seq, InputKind.TIMER, now, "{}")
+        self._clock = max(self._clock, now)
+        self._due = now - now % self._every + self._every
+        return Step(self._no_ticks, tuple(stamped), (*inputs, journal), timer=now)
+
+    def _first_due(self, ticks: TickBatch) -> int | None:
+        """Return the position of the first tick at or after the timer's due time."""
+        if not self._due:
+            start = int(ticks.ts_recv[0])
+            self._due = start - start % self._every + self._every
+        late = np.flatnonzero(ticks.ts_recv >= self._due)
+        return int(late[0]) if len(late) else None
+
+    def _due_at(self, now: int) -> int:
+        """Return the last multiple of the timer's interval up to now: missed ones fire once."""
+        return max(self._due, now - now % self._every)
+
+    def _guarded(self, call: Callable[[], Iterable[Signal]], where: str) -> list[Signal]:
+        try:
+            wanted = list(call())
+        except Exception as error:
+            raise StrategyError(f"strategy {self._name} raised at {where}: {describe(error)}") from error
+        for signal in wanted:
+            if not isinstance(signal, Signal):
+                raise StrategyError(f"strategy {self._name} at {where}: expected a Signal, was {type(signal).__name__}")
+        return wanted
+
+    def _stamp(self, signal: Signal, ordinal: int, ts: int) -> Signal:
+        return msgspec.structs.replace(signal, signal_id=signal_id_of(signal.seq, ordinal), ts=ts)
+
+    @property
+    def _name(self) -> str:
+        return type(self._strategy).__name__
+
+
+def _as_signals(wanted: Signal | Iterable[Signal] | None) -> Iterable[Signal]:
+    if wanted is None:
+        return ()
+    return (wanted,) if isinstance(wanted, Signal) else wanted
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception in one line, with the place in the user's code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"

@@ -1,0 +1,137 @@
+"""The runner: stamps, holes, timers, warm start, and what it does with nonsense (S8)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.domain.errors import StrategyError
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.orders import InputKind
+from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
+from hybrid_platform.strategies import Params, Signal, Strategy, Tick, buy, sell
+from hybrid_platform.strategies.runner import StrategyRunner
+
+
+class Everything(Strategy[Params]):
+    """Two signals at every third tick, one at every timer."""
+
+    timer_seconds = 1.0
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.last: Tick | None = None
+
+    def on_tick(self, tick: Tick) -> list[Signal]:
+        self.last = tick
+        return [buy(tick, 1, "A"), sell(tick, "0.5", "B")] if tick.seq % 3 == 0 else []
+
+    def on_timer(self, now: int) -> Signal | None:
+        return None if self.last is None else buy(self.last, 2, "TIMER")
+
+
+def ticks(times: list[int]) -> TickBatch:
+    table = InstrumentTable()
+    table.index_of("TEST", "X")
+    return batch_from_rows(table, [(0, 10**9, 1, 0, None, t, t) for t in times]).numbered(1)
+
+
+def run(runner: StrategyRunner, batches: list[TickBatch]) -> tuple[list, list]:
+    steps = [step for batch in batches for step in runner.on_batch(batch)]
+    signals = [(s.signal_id, s.seq, s.reason, s.ts) for step in steps for s in step.signals]
+    inputs = [(r.kind, r.after_seq, r.ts, r.detail) for step in steps for r in step.inputs]
+    return signals, inputs
+
+
+times_in_order = st.lists(st.integers(0, NS_PER_S), max_size=60).map(
+    lambda gaps: [10 * NS_PER_S + sum(gaps[: i + 1]) for i in range(len(gaps))]
+)
+
+
+@pytest.mark.scenario("S8")
+@given(times_in_order, st.lists(st.integers(0, 60), max_size=5), st.sets(st.integers(0, 59), max_size=20))
+def test_signals_timers_and_holes_do_not_depend_on_how_ticks_are_cut(times, cuts, lost):
+    batch = ticks(times)
+    kept = batch[[i for i in range(len(times)) if i not in lost]] if times else batch
+    whole = run(StrategyRunner(Everything(Params()), kept.table), [kept])
+    edges = [0, *sorted(cut % (len(kept) + 1) for cut in cuts), len(kept)]
+    pieces = [kept[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    assert run(StrategyRunner(Everything(Params()), kept.table), pieces) == whole
+
+
+@pytest.mark.scenario("S8")
+def test_a_hole_is_journalled_with_its_first_and_last_seq():
+    batch = ticks([1, 2, 3, 4, 5, 6])
+    _, inputs = run(StrategyRunner(Everything(Params()), batch.table), [batch[:2], batch[4:]])
+    assert [(kind, after, json.loads(detail)) for kind, after, _, detail in inputs] == [
+        (InputKind.DROP, 2, {"first": 3, "last": 4})
+    ]
+
+
+@pytest.mark.scenario("S8")
+def test_a_hole_at_the_end_is_journalled_too():
+    batch = ticks([1, 2, 3])
+    runner = StrategyRunner(Everything(Params()), batch.table)
+    runner.on_batch(batch[:2])
+    ((record,),) = [step.inputs for step in runner.on_end(3)]
+    assert json.loads(record.detail) == {"first": 3, "last": 3}
+    assert runner.on_end(2) == []
+
+
+def test_several_signals_at_one_tick_get_ids_of_their_own():
+    batch = ticks([1, 2, 3])
+    signals, _ = run(StrategyRunner(Everything(Params()), batch.table), [batch])
+    assert [signal[0] for signal in signals] == ["S3", "S3.2"]
+
+
+def test_warm_start_feeds_the_strategy_without_taking_its_signals():
+    batch = ticks(list(range(1, 10)))
+    signals, _ = run(StrategyRunner(Everything(Params()), batch.table, warm_start_ticks=6), [batch])
+    assert [signal[1] for signal in signals] == [9, 9]
+
+
+def test_a_silent_market_still_fires_timers_by_the_wall_clock():
+    batch = ticks([10 * NS_PER_S])
+    runner = StrategyRunner(Everything(Params()), batch.table)
+    runner.on_batch(batch)
+    assert runner.on_idle(10 * NS_PER_S + 5) == []
+    (step,) = runner.on_idle(11 * NS_PER_S + 5)
+    assert step.timer == 11 * NS_PER_S
+    assert [signal.reason for signal in step.signals] == ["TIMER"]
+
+
+class Raises(Strategy[Params]):
+    def on_tick(self, tick: Tick) -> None:
+        raise ZeroDivisionError("in the user's code")
+
+
+class Nonsense(Strategy[Params]):
+    def on_tick(self, tick: Tick) -> str:
+        return "BUY"
+
+
+class Elsewhere(Strategy[Params]):
+    def on_batch(self, batch: TickBatch) -> list[Signal]:
+        import msgspec
+
+        return [msgspec.structs.replace(buy(batch.tick(0), 1, "X"), seq=99)]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "words"),
+    [
+        (Raises, ["Raises", "ZeroDivisionError", "in the user's code", "test_runner.py"]),
+        (Nonsense, ["Nonsense", "expected a Signal", "str"]),
+        (Elsewhere, ["Elsewhere", "99"]),
+    ],
+)
+def test_a_strategy_that_misbehaves_is_named(strategy, words):
+    batch = ticks([1, 2])
+    with pytest.raises(StrategyError) as caught:
+        StrategyRunner(strategy(Params()), batch.table).on_batch(batch)
+    for word in words:
+        assert word in str(caught.value)
