@@ -87,18 +87,17 @@ class FreshData:
 
     def refuses(self, order: Order, context: RiskContext) -> str | None:
         """Refuse what is older than the limit, on either way."""
-        mark, limit_ns = context.mark, self.limit * NS_PER_MS
-        if mark is None:
+        if context.mark is None:
             return None
-        lag = mark.ts_recv - mark.ts_event
+        _, ts_event, ts_recv = context.mark
+        lag, limit_ns = ts_recv - ts_event, self.limit * NS_PER_MS
         if lag - context.marks.lag_floor > limit_ns:
             reference = context.marks.reference_lag(order.instrument.venue)
             if lag - reference > limit_ns:
                 rule = f", counted from {_ms(reference)} ms, the median of {WINDOW} (clocks disagree)" if reference else ""
                 return f"event to receipt: limit {self.limit} ms, was {_ms(lag - reference)} ms{rule}"
-        decided = context.made_at if context.decided_at is None else max(context.made_at, context.decided_at)
-        if decided - mark.ts_recv > limit_ns:
-            return f"receipt to decision: limit {self.limit} ms, was {_ms(decided - mark.ts_recv)} ms"
+        if context.decided_at - ts_recv > limit_ns:
+            return f"receipt to decision: limit {self.limit} ms, was {_ms(context.decided_at - ts_recv)} ms"
         return None
 
 

@@ -12,10 +12,10 @@ from decimal import Decimal
 from hybrid_platform.domain.exact import MONEY, canonical
 from hybrid_platform.domain.orders import OrderStatus
 from hybrid_platform.trading.accounts import Account
-from hybrid_platform.trading.exposure import Exposure
+from hybrid_platform.trading.exposure import Exposure, Holding
 from hybrid_platform.trading.journal import Journal
 from hybrid_platform.trading.order import ZERO, Fill, Order, Report
-from hybrid_platform.trading.states import CLOSED, IllegalTransition, transition
+from hybrid_platform.trading.states import CLOSED, IllegalTransition, Life, transition
 
 APPROVED, SENT, CANCEL_ASKED, LATE_FILL = "RISK_APPROVED", "SENT_TO_VENUE", "CANCEL_REQUESTED", "LATE_FILL"
 
@@ -23,10 +23,11 @@ APPROVED, SENT, CANCEL_ASKED, LATE_FILL = "RISK_APPROVED", "SENT_TO_VENUE", "CAN
 class WorkingOrder:
     """One order's life so far."""
 
-    __slots__ = ("acknowledged", "ended", "numbers", "order", "pending", "status")
+    __slots__ = ("acknowledged", "ended", "holding", "numbers", "order", "pending", "status")
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, holding: Holding) -> None:
         self.order = order
+        self.holding = holding
         self.status = OrderStatus.INITIALIZED
         self.pending = order.qty
         """What may still be filled: the rest, or, once it ended, what the venue executed and has not yet told."""
@@ -55,12 +56,25 @@ class OrderDesk:
 
     def open(self, order: Order) -> None:
         """Begin an approved order's life: it is pending from now on."""
-        working = self._working[order.order_id] = WorkingOrder(order)
-        self._exposure.pend(order, order.qty)
+        holding = self._exposure.holding(order.index, order.instrument)
+        working = self._working[order.order_id] = WorkingOrder(order, holding)
+        holding.pend(order.side, order.qty)
         self.orders += 1
         self.open_orders += 1
         self._journal.event(order.order_id, OrderStatus.INITIALIZED, APPROVED, order.ts)
         self._go(working, OrderStatus.SUBMITTED, SENT, order.ts)
+
+    def execute_at_once(self, order: Order, whole: Life, fill: Fill | None) -> None:
+        """Live an approved order's whole life in the instant in which it was judged, as the shadow model does."""
+        journal = self._journal
+        journal.order(order, whole[-1][0])
+        for status, reason in whole:
+            journal.event(order.order_id, status, reason, order.ts)
+        if fill is not None:
+            self._account.apply(journal.trade(order, fill, order.ts))
+            self._exposure.holding(order.index, order.instrument).moved()
+            self.trades += 1
+        self.orders += 1
 
     def status(self, order_id: str) -> OrderStatus | None:
         """Return the state of an order that is not over yet; None for all others."""
@@ -97,7 +111,7 @@ class OrderDesk:
             )
         working.acknowledged = True
         working.numbers = (*working.numbers, fill.number)
-        self._exposure.pend(order, fill.qty.copy_negate())
+        working.holding.pend(order.side, fill.qty.copy_negate())
         working.pending = left
         ended = working.ended
         whole = not left and (ended is None or ended.executed == order.qty)
@@ -121,7 +135,7 @@ class OrderDesk:
         self._go(working, report.status, report.reason, report.ts)
         working.ended = report
         self.rejects += report.status is OrderStatus.REJECTED
-        self._exposure.pend(order, MONEY.subtract(unseen, working.pending))
+        working.holding.pend(order.side, MONEY.subtract(unseen, working.pending))
         working.pending = unseen
         self._forget_if_over(working)
 

@@ -20,7 +20,6 @@ from hybrid_platform.config import Mode, SessionSettings
 from hybrid_platform.domain.clocks import NS_PER_MS
 from hybrid_platform.domain.commands import Command, TradingState
 from hybrid_platform.domain.errors import ConfigError, Fault
-from hybrid_platform.domain.exact import from_units
 from hybrid_platform.domain.ids import order_id_of
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import InputKind, Record, Signal, SignalRecord, VetoRecord
@@ -31,7 +30,7 @@ from hybrid_platform.trading.checks import checks_of
 from hybrid_platform.trading.desk import OrderDesk
 from hybrid_platform.trading.exposure import Exposure
 from hybrid_platform.trading.journal import Journal
-from hybrid_platform.trading.marks import Marks
+from hybrid_platform.trading.marks import Mark, Marks
 from hybrid_platform.trading.order import Order
 from hybrid_platform.trading.risk import Refused, RiskContext, RiskEngine
 from hybrid_platform.trading.shadow import ShadowAdapter
@@ -149,11 +148,11 @@ class ExecutionEngine:
                 signal.ts,
             )
         )
-        order = self._candidate(signal, signal_id)
+        index = self._table.find(item.venue, item.symbol)
         context = self._context
-        context.mark = self._marks.mark(order.index)
-        context.made_at = signal.ts
-        context.decided_at = self._decided_late(signal, decided_at)
+        context.mark = None if index is None else self._marks.mark(index)
+        order = self._candidate(signal, signal_id, index, context.mark)
+        context.decided_at = self._decided_at(signal, decided_at)
         context.is_repeated = repeats > 0
         context.open_orders = self._desk.open_orders
         context.projected = None
@@ -161,26 +160,19 @@ class ExecutionEngine:
         if isinstance(verdict, Refused):
             self._veto(order, verdict.reason, verdict.detail)
             return
-        at = len(self._journal.records)
-        self._desk.open(order)
-        for report in self._adapter.execute(verdict):
-            self._desk.apply(report)
-        self._journal.order(order, report.status, at)
+        self._desk.execute_at_once(order, *self._adapter.execute(verdict))
 
-    def _candidate(self, signal: Signal, signal_id: str) -> Order:
-        index = self._table.find(signal.instrument.venue, signal.instrument.symbol)
-        item = signal.instrument if index is None else self._table[index]
-        price = self._marks.price_units(index) if index is not None else 0
+    def _candidate(self, signal: Signal, signal_id: str, index: int | None, mark: Mark | None) -> Order:
         return Order(
             order_id_of(signal_id),
             signal_id,
             signal.seq,
             -1 if index is None else index,
-            item,
+            signal.instrument if index is None else self._table[index],
             signal.side,
             signal.type,
             signal.size,
-            from_units(price, item.price_scale) if price else signal.reference_price,
+            signal.reference_price if mark is None else mark[0],
             signal.limit_price,
             signal.time_in_force,
             signal.expires_at,
@@ -188,14 +180,14 @@ class ExecutionEngine:
             max(self._marks.now, signal.ts),
         )
 
-    def _decided_late(self, signal: Signal, decided_at: int | None) -> int | None:
-        """Return the instant of a decision that came late after receipt, having journalled it; else None."""
+    def _decided_at(self, signal: Signal, decided_at: int | None) -> int:
+        """Return the instant of the decision: the signal's own, or a later one that made it late and is journalled."""
         decided = self._late.get(signal.signal_id, decided_at)
         mark = self._context.mark
-        if decided is None or mark is None or decided - mark.ts_recv <= self._max_staleness:
-            return None
+        if decided is None or mark is None or decided - mark[2] <= self._max_staleness:
+            return signal.ts
         self._journal.entry(signal.seq, InputKind.LATE_DECISION, decided, json.dumps({"signal_id": signal.signal_id}))
-        return decided
+        return max(decided, signal.ts)
 
     def _veto(self, order: Order, reason: VetoReason, detail: str) -> None:
         self._vetoes[reason] += 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from hybrid_platform.domain.exact import MONEY, from_units
+from hybrid_platform.domain.exact import MONEY
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import Side
 from hybrid_platform.trading.accounts import Account, Position
@@ -22,28 +22,44 @@ _add, _subtract, _multiply = MONEY.add, MONEY.subtract, MONEY.multiply
 
 
 class Holding:
-    """One instrument: its position, what is pending on either side, and USD for one price unit × qty."""
+    """One instrument: its position, what is pending on either side, and what that was last worth."""
 
-    __slots__ = ("buys", "factor", "plain_factor", "position", "sells")
+    __slots__ = ("buys", "index", "position", "sells", "usd", "usd_with_collar", "valued_at", "worst_usd")
 
-    def __init__(self, position: Position, rate: Decimal, collar: Decimal) -> None:
-        item = position.instrument
+    def __init__(self, index: int, position: Position, rate: Decimal, collar: Decimal) -> None:
+        self.index = index
         self.position = position
         self.buys = ZERO
         self.sells = ZERO
-        self.plain_factor = _multiply(_multiply(item.multiplier, rate), from_units(1, item.price_scale))
-        self.factor = _multiply(self.plain_factor, collar)
+        self.usd = _multiply(position.instrument.multiplier, rate)
+        """USD for qty 1 at price 1."""
+        self.usd_with_collar = _multiply(self.usd, collar)
+        self.worst_usd = ZERO
+        self.valued_at = -1
+        """Price units at which ``worst_usd`` was worked out; -1: the quantities have changed since."""
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is neither a position nor anything pending."""
-        return not (self.position.net or self.buys or self.sells)
+    def moved(self) -> None:
+        """Note that the position has changed."""
+        self.valued_at = -1
 
-    def worst_qty(self, more_buys: Decimal = ZERO, more_sells: Decimal = ZERO) -> Decimal:
-        """Return the largest position, either way, that pending orders (and more) can lead to."""
-        net = self.position.net
-        up = _add(_add(net, self.buys), more_buys).copy_abs()
-        down = _subtract(_subtract(net, self.sells), more_sells).copy_abs()
+    def pend(self, side: Side, change: Decimal) -> None:
+        """Add to (or, below zero, take from) what is pending on a side."""
+        self.moved()
+        if side is Side.BUY:
+            self.buys = _add(self.buys, change)
+        else:
+            self.sells = _add(self.sells, change)
+
+    def worst_qty(self, side: Side | None = None, qty: Decimal = ZERO) -> Decimal:
+        """Return the largest position, either way, that pending orders and one more can lead to."""
+        up = down = self.position.net
+        if self.buys or self.sells:
+            up, down = _add(up, self.buys), _subtract(down, self.sells)
+        if side is Side.BUY:
+            up = _add(up, qty)
+        else:
+            down = _subtract(down, qty)
+        up, down = up.copy_abs(), down.copy_abs()
         return up if up > down else down
 
 
@@ -56,6 +72,7 @@ class Exposure:
         self._rates = usd_rates
         self._collar = _add(Decimal(1), _multiply(collar_bps, BPS))
         self._holdings: dict[int, Holding] = {}
+        self._total = ZERO
 
     def rate(self, quote: str) -> Decimal | None:
         """Return USD for one unit of a currency; None where nobody stated it."""
@@ -66,16 +83,9 @@ class Exposure:
         holding = self._holdings.get(index)
         if holding is None:
             position = self._account.position(instrument.venue, instrument.symbol)
-            holding = self._holdings[index] = Holding(position, self._rates[instrument.quote], self._collar)
+            holding = Holding(index, position, self._rates[instrument.quote], self._collar)
+            self._holdings[index] = holding
         return holding
-
-    def pend(self, order: Order, change: Decimal) -> None:
-        """Add to (or, below zero, take from) what is pending on an order's side."""
-        holding = self.holding(order.index, order.instrument)
-        if order.side is Side.BUY:
-            holding.buys = _add(holding.buys, change)
-        else:
-            holding.sells = _add(holding.sells, change)
 
     def is_reducing(self, order: Order) -> bool:
         """Return whether an order, with all that is pending on its side, can only make the position smaller.
@@ -91,20 +101,29 @@ class Exposure:
     def with_candidate(self, order: Order) -> tuple[Decimal, Decimal]:
         """Return the worst case in USD, of the order's instrument and in total, were the order pending too."""
         own = self.holding(order.index, order.instrument)
-        more = (order.qty, ZERO) if order.side is Side.BUY else (ZERO, order.qty)
-        symbol = total = self._usd(order.index, own.factor, own.worst_qty(*more))
-        for index, holding in self._holdings.items():
-            if holding is not own and not holding.is_empty:
-                total = _add(total, self._usd(index, holding.factor, holding.worst_qty()))
-        return symbol, total
+        unit = _multiply(order.reference_price, own.usd_with_collar)
+        symbol = _multiply(unit, own.worst_qty(order.side, order.qty))
+        if len(self._holdings) == 1:
+            return symbol, symbol
+        return symbol, _add(_subtract(self.worst_usd(), own.worst_usd), symbol)
+
+    def worst_usd(self) -> Decimal:
+        """Return the worst case in USD of all instruments; only what has changed is worked out again."""
+        units = self._marks.price_units()
+        for holding in self._holdings.values():
+            price = units[holding.index]
+            if holding.valued_at != price:
+                unit = _multiply(self._marks.price(holding.index), holding.usd_with_collar)
+                worst = _multiply(unit, holding.worst_qty())
+                self._total = _add(self._total, _subtract(worst, holding.worst_usd))
+                holding.worst_usd, holding.valued_at = worst, price
+        return self._total
 
     def positions_usd(self) -> Decimal:
         """Return Σ |position| at the last prices, without collar and without what is pending."""
         total = ZERO
-        for index, holding in tuple(self._holdings.items()):
+        for holding in tuple(self._holdings.values()):
             if net := holding.position.net:
-                total = _add(total, self._usd(index, holding.plain_factor, net.copy_abs()))
+                unit = _multiply(self._marks.price(holding.index), holding.usd)
+                total = _add(total, _multiply(unit, net.copy_abs()))
         return total
-
-    def _usd(self, index: int, factor: Decimal, qty: Decimal) -> Decimal:
-        return _multiply(_multiply(Decimal(self._marks.price_units(index)), factor), qty)

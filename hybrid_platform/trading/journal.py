@@ -34,8 +34,8 @@ class Journal:
         self._events += 1
         self.records.append(OrderEventRecord(self._events, order_id, status, reason, ts))
 
-    def order(self, order: Order, status: OrderStatus, at: int | None = None) -> None:
-        """Write an order's row with its status, at a place in ``records`` or at the end."""
+    def order(self, order: Order, status: OrderStatus) -> None:
+        """Write an order's row with its status."""
         row = OrderRecord(
             order.order_id,
             order.signal_id,
@@ -52,7 +52,7 @@ class Journal:
             True,
             order.ts,
         )
-        self.records.insert(len(self.records) if at is None else at, row)
+        self.records.append(row)
 
     def trade(self, order: Order, fill: Fill, ts: int) -> TradeRecord:
         """Write one fill and return its row."""

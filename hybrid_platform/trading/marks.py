@@ -12,23 +12,21 @@ and a late print is late even beside a clock that runs ahead.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from decimal import Decimal
 
 import numpy as np
 
+from hybrid_platform.domain.exact import MONEY, from_units
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import Int64s, TickBatch
 
 WINDOW = 256
 """Prints of a venue whose median lag is the reference."""
 
+Mark = tuple[Decimal, int, int]
+"""An instrument's last print: price, event time, receive time."""
 
-class Mark(NamedTuple):
-    """An instrument's last print."""
-
-    price_units: int
-    ts_event: int
-    ts_recv: int
+_NO_LAGS: Int64s = np.empty(0, dtype=np.int64)
 
 
 class Marks:
@@ -40,17 +38,21 @@ class Marks:
         self.lag_floor = 0
         """No reference lag is below this."""
         self._table = table
-        self._last: Int64s = np.zeros((max(len(table), 1), 3), dtype=np.int64)
+        self._quanta: list[Decimal] = []
         self._lags: dict[str, Int64s] = {}
+        # One row an instrument, as of the tick before position `_at` of the batch: price, event, receipt.
+        self._last: Int64s = np.zeros((1, 3), dtype=np.int64)
         self._ticks: TickBatch | None = None
         self._rows: Int64s = self._last
         self._clock: Int64s = self._last
         self._at = 0
 
     def begin(self, ticks: TickBatch) -> None:
-        """Take up a batch; nothing of it counts before `advance`."""
-        if len(self._table) > len(self._last):
-            grown = np.zeros((2 * len(self._table), 3), dtype=np.int64)
+        """Take up a batch that is not empty; nothing of it counts before `advance`."""
+        for item in tuple(self._table)[len(self._quanta) :]:
+            self._quanta.append(from_units(1, item.price_scale))
+        if len(self._quanta) > len(self._last):
+            grown = np.zeros((2 * len(self._quanta), 3), dtype=np.int64)
             grown[: len(self._last)] = self._last
             self._last = grown
         self._ticks = ticks
@@ -64,7 +66,7 @@ class Marks:
         ticks, start = self._ticks, self._at
         if ticks is None or stop <= start:
             return
-        if len(self._table) == 1:
+        if len(self._quanta) == 1:
             self._last[0] = self._rows[stop - 1]
         else:
             # Where an instrument is there more than once, numpy leaves the last one's values.
@@ -76,7 +78,7 @@ class Marks:
         """Put the batch away, all of it seen."""
         if self._ticks is not None:
             self.advance(len(self._ticks))
-            for venue in {self._table[0].venue} if len(self._table) == 1 else self._venues():
+            for venue in self._venues():
                 self._lags[venue] = self._recent(venue)
             self._ticks = None
 
@@ -86,13 +88,20 @@ class Marks:
             self.now = ts
 
     def mark(self, index: int) -> Mark | None:
-        """Return an instrument's last print; None before its first, and for the index -1."""
-        price, ts_event, ts_recv = self._last[index].tolist() if 0 <= index < len(self._last) else (0, 0, 0)
-        return Mark(price, ts_event, ts_recv) if price else None
+        """Return an instrument's last print; None before its first."""
+        if index >= len(self._quanta):
+            return None
+        units, ts_event, ts_recv = self._last[index].tolist()
+        return (MONEY.multiply(self._quanta[index], units), ts_event, ts_recv) if units else None
 
-    def price_units(self, index: int) -> int:
-        """Return an instrument's last price in units of 10^-price_scale; 0 before its first print."""
-        return self._last.item(index, 0)
+    def price(self, index: int) -> Decimal:
+        """Return an instrument's last price, exact; 0 before its first print."""
+        return MONEY.multiply(self._quanta[index], self._last.item(index, 0))
+
+    def price_units(self) -> list[int]:
+        """Return every instrument's last price in units of 10^-price_scale; 0 before its first print."""
+        units: list[int] = self._last[:, 0].tolist()
+        return units
 
     def reference_lag(self, venue: str) -> int:
         """Return the lag (ns, not above 0) from which a venue's lags count at this tick."""
@@ -101,11 +110,10 @@ class Marks:
 
     def _recent(self, venue: str) -> Int64s:
         """Return the lags of a venue's last `WINDOW` prints seen."""
-        before = self._lags.get(venue, np.empty(0, dtype=np.int64))
-        ticks = self._ticks
-        if ticks is None:
+        before = self._lags.get(venue, _NO_LAGS)
+        if self._ticks is None:
             return before
-        here = ticks[: self._at]
+        here = self._ticks[: self._at]
         if len(self._venues()) > 1:
             of_venue = np.array([item.venue == venue for item in self._table])
             here = here[of_venue[here.instrument]]

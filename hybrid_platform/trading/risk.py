@@ -65,10 +65,8 @@ class RiskContext:
     state_why: str = ""
     mark: Mark | None = None
     """The order's instrument's last print."""
-    made_at: int = 0
-    """When the signal was made, by the session clock."""
-    decided_at: int | None = None
-    """When execution got to it, where that was after it was made and counts (live feeds)."""
+    decided_at: int = 0
+    """When the signal was made, by the session clock; later where a live feed's execution got to it too late."""
     open_orders: int = 0
     """Orders that are not closed."""
     is_repeated: bool = False

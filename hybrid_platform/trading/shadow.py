@@ -1,9 +1,9 @@
 """The shadow adapter: fills by a stated model, and nothing else (S9, I1).
 
-in: an `Approved` order · out: what a venue would report, at once. Market orders, and limit orders
-that the last price reaches, fill whole at the last seen price, worsened by the slippage against
-their side (never beyond their limit), on the instrument's stated grid; other limit orders are
-canceled at once, because nothing rests here. It holds two numbers, and no way to a network.
+in: an `Approved` order · out: its whole life, at once. Market orders, and limit orders that the last
+price reaches, fill whole at the last seen price, worsened by the slippage against their side (never
+beyond their limit), on the instrument's stated grid; other limit orders are canceled at once, because
+nothing rests here. It holds two numbers, and no way to a network.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import msgspec
 
 from hybrid_platform.domain.exact import MONEY
 from hybrid_platform.domain.orders import OrderStatus, Side
-from hybrid_platform.trading.order import BPS, Fill, Order, Report, notional, on_grid, worsened
+from hybrid_platform.trading.order import BPS, Fill, Order, notional, on_grid, worsened
 from hybrid_platform.trading.risk import Approved
+from hybrid_platform.trading.states import Life, life
 
-ACCEPTED = "SHADOW_ACCEPTED"
-FILLED = "SHADOW_FILL"
-NOT_MARKETABLE = "NOT_MARKETABLE"
+_SENT = ((OrderStatus.INITIALIZED, "RISK_APPROVED"), (OrderStatus.SUBMITTED, "SHADOW"), (OrderStatus.ACCEPTED, "SHADOW"))
+FILLED: Life = life(*_SENT, (OrderStatus.FILLED, "LAST_PRICE"))
+RESTS_NOT: Life = life(*_SENT, (OrderStatus.CANCELED, "NOT_MARKETABLE"))
 
 
 class ShadowAdapter(msgspec.Struct, frozen=True):
@@ -28,17 +29,13 @@ class ShadowAdapter(msgspec.Struct, frozen=True):
     slippage_bps: Decimal
     fee_bps: Decimal
 
-    def execute(self, approved: Approved[Order]) -> tuple[Report, ...]:
-        """Return the reports of an approved order: ACCEPTED, then FILLED, or CANCELED where it would rest."""
+    def execute(self, approved: Approved[Order]) -> tuple[Life, Fill | None]:
+        """Return an approved order's life and its fill; no fill where a limit order would have to rest."""
         order = approved.item
         price = self.fill_price(order)
-        accepted = Report(order.order_id, OrderStatus.ACCEPTED, ACCEPTED, order.ts)
         if price is None:
-            ended = Report(order.order_id, OrderStatus.CANCELED, NOT_MARKETABLE, order.ts)
-            return accepted, ended
-        fees = self.fees(order, price)
-        filled = Report(order.order_id, OrderStatus.FILLED, FILLED, order.ts, Fill(1, order.qty, price, fees))
-        return accepted, filled
+            return RESTS_NOT, None
+        return FILLED, Fill(1, order.qty, price, self.fees(order, price))
 
     def fill_price(self, order: Order) -> Decimal | None:
         """Return the price of the fill, or None where a limit order is away from the market."""

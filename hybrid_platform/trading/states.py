@@ -64,16 +64,13 @@ ALLOWED: Mapping[OrderStatus, Mapping[OrderStatus, str]] = {
 CLOSED = frozenset({_S.REJECTED, _S.FILLED, _S.CANCELED, _S.EXPIRED})
 """States in which nothing rests at the venue."""
 
-_PAIRS = frozenset((before, after) for before, afters in ALLOWED.items() for after in afters)
+
+Life = tuple[tuple[OrderStatus, str], ...]
+"""States and reasons in order: what the table allows, from beginning to end."""
 
 
 class IllegalTransition(PlatformError):
     """An order was told to do what no order does: a venue's report or this program is wrong."""
-
-
-def is_allowed(before: OrderStatus, after: OrderStatus) -> bool:
-    """Return whether an order in one state may go to the other."""
-    return (before, after) in _PAIRS
 
 
 def transition(order_id: str, before: OrderStatus, after: OrderStatus) -> OrderStatus:
@@ -82,3 +79,13 @@ def transition(order_id: str, before: OrderStatus, after: OrderStatus) -> OrderS
         expected = ", ".join(ALLOWED[before]) or "none (final)"
         raise IllegalTransition(f"order {order_id} in {before}: expected one of {expected}, was {after}")
     return after
+
+
+def life(*steps: tuple[OrderStatus, str]) -> Life:
+    """Return a whole life, from INITIALIZED to a closed state; raise IllegalTransition where it is none."""
+    (first, _), (last, _) = steps[0], steps[-1]
+    if first is not OrderStatus.INITIALIZED or last not in CLOSED:
+        raise IllegalTransition(f"a whole life: expected INITIALIZED to a closed state, was {first} to {last}")
+    for (before, _), (after, _) in zip(steps, steps[1:], strict=False):
+        transition("of a whole life", before, after)
+    return steps
