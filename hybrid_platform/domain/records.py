@@ -151,3 +151,55 @@ class HealthcheckRecord(msgspec.Struct, frozen=True):
     why: str
     """The required items that failed; empty when it passed."""
     took_s: float
+
+
+class CodeIdentity(msgspec.Struct, frozen=True):
+    """Which code ran."""
+
+    version: str
+    commit: str | None
+    dirty: bool | None
+
+
+class PragmaReading(msgspec.Struct, frozen=True):
+    """One PRAGMA as one connection gave it back (I5)."""
+
+    connection: str
+    """``write`` or ``read``."""
+    name: str
+    expected: str | int
+    was: str | int
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is what it has to be."""
+        return self.was == self.expected
+
+
+class SnapshotProof(msgspec.Struct, frozen=True):
+    """What a reader saw of a table while a writer's transaction on it was open and spilled to the log."""
+
+    rows_before: int
+    rows_seen_by_writer: int
+    """Inside the open transaction."""
+    rows_seen_by_reader: int
+    """At the same moment."""
+    rows_after: int
+    """When the writer had rolled back: nothing stays."""
+    reader_took_ms: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the reader was not kept waiting for the writer's rows, and saw none of them."""
+        return self.rows_seen_by_writer > self.rows_before == self.rows_seen_by_reader == self.rows_after
+
+
+class PragmaEvidence(msgspec.Struct, frozen=True):
+    """The database as the session will use it, through the same engine factory (G3, S1)."""
+
+    database: str
+    """The URL without its secrets."""
+    sqlite_version: str
+    readings: tuple[PragmaReading, ...]
+    snapshot: SnapshotProof
+    verdict: Verdict
