@@ -85,6 +85,10 @@ class StrategyError(PlatformError):
     """The user's strategy raised or returned something that is not a signal."""
 
 
+class IsolationError(PlatformError):
+    """The guarded process did not come up, or did not answer: nothing of the strategy was run."""
+
+
 class GateRefused(PlatformError):
     """A gate before the session did not pass; ``exit_code`` says whether waiting can help."""
 

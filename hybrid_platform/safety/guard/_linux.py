@@ -1,0 +1,58 @@
+"""The Linux calls that Python does not wrap, over ctypes; importable everywhere, usable on Linux.
+
+Nothing here decides anything: numbers go in, results or OSError come out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import platform
+import struct
+import sys
+
+MACHINES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
+SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
+SYS_PIDFD_GETFD = 438
+SYS_LANDLOCK_CREATE_RULESET, SYS_LANDLOCK_ADD_RULE, SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446
+PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_NAME = 1, 3, 4, 15
+PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 38, 47
+
+
+def machine() -> str | None:
+    """Return ``x86_64`` or ``aarch64`` for a 64-bit Linux process on one of them, else None."""
+    if sys.platform != "linux" or struct.calcsize("P") != 8:
+        return None
+    return MACHINES.get(platform.machine())
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    return libc
+
+
+def _checked(result: int) -> int:
+    if result == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def syscall(number: int, *arguments: int) -> int:
+    """Make a system call by its number; addresses are passed as integers. Raises OSError."""
+    return _checked(_libc().syscall(ctypes.c_long(number), *(ctypes.c_long(argument) for argument in arguments)))
+
+
+def prctl(option: int, *arguments: int) -> int:
+    """Set or get something of the process; missing arguments are zero. Raises OSError."""
+    padded = (*arguments, 0, 0, 0, 0)[:4]
+    return _checked(_libc().prctl(ctypes.c_int(option), *(ctypes.c_ulong(argument) for argument in padded)))
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces that ``flags`` name. Raises OSError."""
+    _checked(_libc().unshare(ctypes.c_int(flags)))

@@ -1,0 +1,90 @@
+"""A listener on this host's loopback: what reaches it got out. Heard before the guard, silent after (I1).
+
+Owned by the process that is not guarded. Nothing is accepted until somebody asks: connections and
+datagrams wait in the kernel, so that `heard` misses none that was made before the question.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from types import TracebackType
+
+import msgspec
+
+REACH_TIMEOUT_S = 5.0
+MAX_BYTES = 65_536
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where the listener is: ports on 127.0.0.1."""
+
+    tcp: int
+    udp: int
+
+
+class Listener:
+    """One TCP and one UDP socket on 127.0.0.1, and what they heard so far."""
+
+    def __init__(self) -> None:
+        with contextlib.ExitStack() as stack:
+            self._tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
+            self._udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            self._udp.bind(("127.0.0.1", 0))
+            for endpoint in (self._tcp, self._udp):
+                endpoint.setblocking(False)
+            self.address = Address(self._tcp.getsockname()[1], self._udp.getsockname()[1])
+            self._sockets = stack.pop_all()
+        self._heard = 0
+        self._said = b""
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close both sockets."""
+        self._sockets.close()
+
+    def heard(self) -> int:
+        """Return how many connections and datagrams have arrived since the listener was made."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection, _ = self._tcp.accept()
+                with connection:
+                    self._heard += 1
+                    self._said += _rest(connection)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._said += self._udp.recv(MAX_BYTES) + b"\n"
+                self._heard += 1
+        self._said = self._said[-MAX_BYTES:]
+        return self._heard
+
+    def said(self) -> bytes:
+        """Return the last 64 KiB of what was heard; call `heard` first."""
+        return self._said
+
+
+def reach(address: Address) -> None:
+    """Reach the listener by TCP and UDP: the positive control. Raises OSError."""
+    with socket.create_connection(("127.0.0.1", address.tcp), timeout=REACH_TIMEOUT_S) as connection:
+        connection.sendall(b"control")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
+        endpoint.sendto(b"control", ("127.0.0.1", address.udp))
+
+
+def _rest(connection: socket.socket) -> bytes:
+    """Return what a peer sent; one that stays connected and silent is given up after a moment."""
+    said = b""
+    while len(said) < MAX_BYTES and select.select([connection], [], [], 0.2)[0]:
+        chunk = connection.recv(4096)
+        if not chunk:
+            break
+        said += chunk
+    return said

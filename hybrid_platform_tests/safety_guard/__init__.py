@@ -1,0 +1,1 @@
+"""The guard: its rules, its parts, and real children that try to get out (I1)."""
