@@ -48,9 +48,11 @@ def _config_type(annotation: Any) -> Any:
     if not isinstance(annotation, type):
         return dg.Any
     if annotation is Feed:
-        return dg.Selector({name: dg.Field(_option(info), is_required=False) for name, info in Feed.model_fields.items()})
+        return dg.Selector(  # type: ignore[no-untyped-call]
+            {name: dg.Field(_option(info), is_required=False) for name, info in Feed.model_fields.items()}
+        )
     if issubclass(annotation, BaseModel):
-        return dg.Shape(shape_of(annotation))
+        return dg.Shape(shape_of(annotation))  # type: ignore[no-untyped-call]
     if issubclass(annotation, Enum):
         return _choice(annotation.__name__, [member.value for member in annotation])
     return {bool: dg.Bool, int: dg.Int, float: dg.Float, str: dg.String}.get(annotation, dg.Any)
@@ -59,7 +61,7 @@ def _config_type(annotation: Any) -> Any:
 def _option(info: FieldInfo) -> Any:
     """A feed's class without its None: naming a feed is choosing it."""
     model = next(a for a in get_args(info.annotation) if isinstance(a, type) and issubclass(a, BaseModel))
-    return dg.Shape(shape_of(model))
+    return dg.Shape(shape_of(model))  # type: ignore[no-untyped-call]
 
 
 def _choice(name: str, values: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Evidence: what a session leaves behind for somebody who does not trust us."""
+"""Evidence: what gates and sessions saw, written so that somebody else can check it."""

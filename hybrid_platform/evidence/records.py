@@ -6,7 +6,7 @@ Every value was measured or read back by what wrote it; the report adds none of 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ from hybrid_platform.domain.records import (
     SystemState,
     Verdict,
 )
+from hybrid_platform.evidence.files import read_json
+from hybrid_platform.safety.paths import DataDir
 
 PREFLIGHT, PRAGMA, SESSION, POSTFLIGHT = "preflight", "pragma", "session", "postflight"
 SCHEMA = 1
@@ -45,6 +47,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     config_sha256: str
     trading_sha256: str
     code: CodeIdentity
+
+
+EvidenceT = TypeVar("EvidenceT", bound=Evidence)
+
+
+def read_evidence(data_dir: DataDir, session_id: str, kind: str, of_type: type[EvidenceT]) -> EvidenceT | None:
+    """Return one of a session's evidence files, or None where there is none; raise EvidenceError for a bad one."""
+    name = evidence_name(session_id, kind)
+    return read_json(data_dir, name, of_type) if data_dir.resolve(name).exists() else None
 
 
 class LiveCondition(msgspec.Struct, frozen=True):

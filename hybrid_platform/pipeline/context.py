@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock, iso_utc
 from hybrid_platform.domain.errors import ExitCode, GateRefused
-from hybrid_platform.domain.log import Log
 from hybrid_platform.domain.records import CodeIdentity, Verdict
-from hybrid_platform.evidence.files import read_json, write_json
-from hybrid_platform.evidence.records import Evidence, evidence_name
+from hybrid_platform.evidence.files import write_json
+from hybrid_platform.evidence.records import Evidence, EvidenceT, evidence_name, read_evidence
+from hybrid_platform.safety.logs import SessionLog
 from hybrid_platform.safety.paths import DataDir
-
-EvidenceT = TypeVar("EvidenceT", bound=Evidence)
+from hybrid_platform.storage.records import SessionStart, this_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class RunContext:
     database_url: str
     code: CodeIdentity
     clock: Clock
-    log: Log
+    log: SessionLog
 
     def common(self, kind: str, started_ns: int) -> dict[str, Any]:
         """Return the fields that every evidence record shares; it ends now."""
@@ -43,15 +42,21 @@ class RunContext:
             "code": self.code,
         }
 
+    def session_start(self) -> SessionStart:
+        """Return what the session's row begins with."""
+        code = f"{self.code.version}+{self.code.commit or 'unknown'}{'.dirty' if self.code.dirty else ''}"
+        return SessionStart(
+            self.session_id, self.run_id, self.settings, code, self.clock.wall_ns(), this_process()
+        )
+
     def write(self, evidence: Evidence) -> None:
         """Write an evidence file, atomically."""
         write_json(self.data_dir, evidence_name(self.session_id, evidence.kind), evidence)
 
     def read(self, kind: str, of_type: type[EvidenceT]) -> EvidenceT | None:
         """Return an evidence file of this run, or None where there is none."""
-        try:
-            evidence = read_json(self.data_dir, evidence_name(self.session_id, kind), of_type)
-        except FileNotFoundError:
+        evidence = read_evidence(self.data_dir, self.session_id, kind, of_type)
+        if evidence is None:
             return None
         return evidence if evidence.run_id == self.run_id else None
 

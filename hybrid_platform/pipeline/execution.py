@@ -15,10 +15,13 @@ from hybrid_platform.domain.orders import OrderRecord, Record, VetoRecord
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.pipeline.channel import Channel, EndOfStream
 from hybrid_platform.pipeline.counters import ExecutionCounters
-from hybrid_platform.pipeline.parcels import Records, Steps
+from hybrid_platform.pipeline.parcels import Records, Steps, Ticks
 from hybrid_platform.pipeline.stage import OnFailure, Stage
-from hybrid_platform.safety.logs import LogLimiter
+from hybrid_platform.safety.logs import RateLimit
 from hybrid_platform.trading.engine import ExecutionEngine
+
+ORDER = "shadow order executed (I1: no network call)"
+VETO = "signal vetoed"
 
 
 class ExecutionStage(Stage):
@@ -28,14 +31,14 @@ class ExecutionStage(Stage):
         self,
         engine: ExecutionEngine,
         signals: Channel[Steps],
-        persist: Channel[Records],
+        persist: Channel[Ticks | Records],
         *,
         mode: str,
         live: bool,
         counters: ExecutionCounters,
         clock: Clock,
         log: Log,
-        limiter: LogLimiter,
+        limit: RateLimit,
         on_failure: OnFailure,
     ) -> None:
         super().__init__("execution", (signals,), (persist,), on_failure)
@@ -47,7 +50,7 @@ class ExecutionStage(Stage):
         self._counters = counters
         self._clock = clock
         self._log = log
-        self._limiter = limiter
+        self._limit = limit
 
     def work(self) -> None:
         """Decide until the steps end; then close what rests."""
@@ -83,9 +86,9 @@ class ExecutionStage(Stage):
     def _say(self, records: Iterable[Record]) -> None:
         for record in records:
             if isinstance(record, OrderRecord):
-                if (suppressed := self._limiter.admit()) is not None:
+                if (suppressed := self._limit.admit(ORDER)) is not None:
                     self._log.info(
-                        "shadow order executed (I1: no network call)",
+                        ORDER,
                         is_shadow=record.is_shadow,
                         order_id=record.order_id,
                         symbol=record.symbol,
@@ -93,16 +96,16 @@ class ExecutionStage(Stage):
                         qty=record.qty,
                         price=record.price,
                         status=record.status,
-                        suppressed=suppressed,
+                        **suppressed,
                     )
             elif isinstance(record, VetoRecord):
                 self._counters.veto_reasons[record.reason] += 1
-                if (suppressed := self._limiter.admit()) is not None:
+                if (suppressed := self._limit.admit(VETO)) is not None:
                     self._log.warning(
-                        "signal vetoed",
+                        VETO,
                         reason=record.reason,
                         detail=record.detail,
                         signal_id=record.signal_id,
                         symbol=record.symbol,
-                        suppressed=suppressed,
+                        **suppressed,
                     )

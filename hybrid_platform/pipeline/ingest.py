@@ -15,7 +15,7 @@ from hybrid_platform.feeds.base import Feed, FeedBatch
 from hybrid_platform.pipeline.channel import Channel, ChannelAborted
 from hybrid_platform.pipeline.counters import FeedCounters
 from hybrid_platform.pipeline.dedupe import Deduplicator
-from hybrid_platform.pipeline.parcels import Ticks
+from hybrid_platform.pipeline.parcels import Records, Ticks
 from hybrid_platform.pipeline.stage import OnFailure, Stage
 
 SAMPLES_PER_CAUSE = 1
@@ -29,7 +29,7 @@ class Ingest(Stage):
         self,
         feed: Feed,
         ticks: Channel[Ticks],
-        persist: Channel[Ticks],
+        persist: Channel[Ticks | Records],
         *,
         counters: FeedCounters,
         stop: threading.Event,

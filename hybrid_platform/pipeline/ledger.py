@@ -19,7 +19,7 @@ class LedgerRow(NamedTuple):
     kind: str
     name: str
     reason: str
-    count: int
+    count: int  # type: ignore[assignment]  # the column's name; tuple.count is not missed
 
 
 class Ledger(NamedTuple):

@@ -16,7 +16,6 @@ from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable
-from hybrid_platform.domain.log import Log
 from hybrid_platform.feeds.base import Feed
 from hybrid_platform.pipeline.counters import Counters
 from hybrid_platform.pipeline.execution import ExecutionStage
@@ -26,7 +25,7 @@ from hybrid_platform.pipeline.persist import Persist
 from hybrid_platform.pipeline.strategy import SignalsDigest, StrategyStage
 from hybrid_platform.pipeline.supervisor import Supervisor
 from hybrid_platform.pipeline.wiring import build_channels
-from hybrid_platform.safety.logs import LogLimiter
+from hybrid_platform.safety.logs import SessionLog
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform.strategies.base import Strategy
 from hybrid_platform.strategies.runner import StrategyRunner
@@ -86,7 +85,7 @@ class Session:
         writer: SessionWriter,
         *,
         clock: Clock,
-        log: Log,
+        log: SessionLog,
         on_interval: Callable[[], None],
     ) -> None:
         """Wire everything; start nothing. ``on_interval`` is called by the supervisor after each heartbeat."""
@@ -118,7 +117,7 @@ class Session:
             live=live,
             counters=self.counters.strategy,
             digest=self.digest,
-            limiter=LogLimiter(clock),
+            limit=log.limit,
             **common,
         )
         self._execution = ExecutionStage(
@@ -128,7 +127,7 @@ class Session:
             mode=settings.mode.value,
             live=live,
             counters=self.counters.execution,
-            limiter=LogLimiter(clock),
+            limit=log.limit,
             **common,
         )
         self._persist = Persist(

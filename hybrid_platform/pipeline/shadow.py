@@ -6,9 +6,8 @@ may ask for a stop; an operational failure is a verdict in the evidence, never a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
-
 import msgspec
 import sqlalchemy as sa
 
@@ -32,10 +31,12 @@ from hybrid_platform.evidence.records import (
 )
 from hybrid_platform.feeds import build_feed
 from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.ledger import Ledger, build_ledger
+from hybrid_platform.pipeline.ledger import Ledger, LedgerRow, build_ledger
 from hybrid_platform.pipeline.lease import Lease
 from hybrid_platform.pipeline.session import Progress, Session
 from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.queries import count_rows
+from hybrid_platform.storage.records import SessionEnd, SessionState
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform.strategies.loader import build_strategy
@@ -44,7 +45,7 @@ from hybrid_platform.strategies.loader import build_strategy
 class ShadowRun:
     """A running session. One caller: construct (it starts), wait or stop, finish."""
 
-    def __init__(self, context: RunContext, on_interval: Any = None) -> None:
+    def __init__(self, context: RunContext, on_interval: Callable[[], None] | None = None) -> None:
         """Start the session.
 
         Raises GateRefused where a gate did not pass in this run or another session holds the
@@ -62,26 +63,31 @@ class ShadowRun:
             )
             stack.callback(self._engine.dispose)
             self._store = SessionStore(self._engine)
-            self._crashed = tuple(self._store.mark_crashed())
+            self._crashed = tuple(self._store.mark_crashed(lambda session: True))
             table = InstrumentTable()
             feed = build_feed(settings, table, context.clock)
             feed.open()
             strategy = build_strategy(settings.strategy)
             self._feed_name = feed.name
-            self._store.start(context)
-            self._writer = SessionWriter(self._engine, context.session_id, table)
-            stack.callback(self._writer.close)
-            self._session = Session(
-                settings,
-                feed,
-                strategy,
-                table,
-                self._writer,
-                clock=context.clock,
-                log=context.log,
-                on_interval=on_interval or (lambda: None),
-            )
-            self._session.start()
+            self._store.start(context.session_start())
+            try:
+                self._writer = SessionWriter(self._engine, context.session_id, on_wait=self._say_locked)
+                stack.callback(self._writer.close)
+                self._session = Session(
+                    settings,
+                    feed,
+                    strategy,
+                    table,
+                    self._writer,
+                    clock=context.clock,
+                    log=context.log,
+                    on_interval=on_interval or (lambda: None),
+                )
+                self._session.start()
+            except BaseException as error:
+                code = error.exit_code if isinstance(error, PlatformError) else ExitCode.CRASH
+                self._close_row(SessionState.FAILED, code, type(error).__name__, is_clean=False, ledger=())
+                raise
             self._stack = stack.pop_all()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -96,12 +102,15 @@ class ShadowRun:
         """Return where the session stands."""
         return self._session.progress()
 
+    def _say_locked(self, waited_s: float) -> None:
+        self._context.log.warning("the database is locked by another process: waiting (S12)", waited_s=round(waited_s, 1))
+
     def finish(self) -> SessionEvidence:
         """Close the drained session: ledger, session row, evidence; then give the lease back."""
         with self._stack:
             self._session.finish()
             try:
-                counted = self._store.count_rows(self._context.session_id)
+                counted = count_rows(self._engine, self._context.session_id)
             except PlatformError as error:
                 self._context.log.error("rows could not be counted", error=str(error))
                 counted = {}
@@ -109,7 +118,13 @@ class ShadowRun:
             ledger = build_ledger(self._feed_name, self._session.counters.feed, stats, self._writer.written, counted)
             evidence = self._evidence(ledger)
             try:
-                self._store.finish(evidence, ledger.rows)
+                self._close_row(
+                    SessionState(evidence.state),
+                    ExitCode(evidence.exit_code),
+                    evidence.exit_reason,
+                    is_clean=evidence.clean,
+                    ledger=ledger.rows,
+                )
             except PlatformError as error:
                 self._context.log.error("the session's end could not be written to the database", error=str(error))
                 evidence = _failed(evidence, f"the session's end could not be written: {error}")
@@ -120,6 +135,12 @@ class ShadowRun:
             )
             return evidence
 
+    def _close_row(
+        self, state: SessionState, exit_code: ExitCode, reason: str, *, is_clean: bool, ledger: Sequence[LedgerRow]
+    ) -> None:
+        end = SessionEnd(state, exit_code, reason, self._context.clock.wall_ns(), is_clean)
+        self._store.finish(self._context.session_id, end, ledger)
+
     def _evidence(self, ledger: Ledger) -> SessionEvidence:
         context, session = self._context, self._session
         settings, counters, heartbeats = context.settings, session.counters, session.heartbeats
@@ -129,9 +150,6 @@ class ShadowRun:
         reasons += [f"ledger: {fault}" for fault in ledger.faults]
         if heartbeats.late or missing:
             reasons.append(f"heartbeats: expected none late and none missing, was {heartbeats.late} late, {missing} missing (G4)")
-        errors = counters.persist.errors + self._writer.errors
-        if errors and not failure:
-            reasons.append(f"persist errors: expected 0, was {errors}")
         exit_code = failure.exit_code if failure else ExitCode.COMPLETE if ledger.balances else ExitCode.CRASH
         seconds = session.elapsed_ns / NS_PER_S
         rows = sum(self._writer.written.values())
@@ -161,10 +179,10 @@ class ShadowRun:
             signals=SignalFigures(
                 session.digest.count, session.digest.buy, session.digest.count - session.digest.buy, session.digest.sha256
             ),
-            crashed=self._crashed,
+            crashed=tuple(session.session_id for session in self._crashed),
             vetoes=dict(counters.execution.veto_reasons),
             rejected=dict(feed.causes),
-            pragmas=self._pragmas,
+            pragmas=dict(self._writer.pragmas),
             pipeline_s=round(seconds, 6),
             ticks_per_second=round(feed.accepted / seconds, 1),
             rows_per_second=round(rows / seconds, 1),

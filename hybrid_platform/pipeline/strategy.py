@@ -18,9 +18,10 @@ from hybrid_platform.pipeline.channel import Channel, EndOfStream
 from hybrid_platform.pipeline.counters import StrategyCounters
 from hybrid_platform.pipeline.parcels import Steps, Ticks
 from hybrid_platform.pipeline.stage import OnFailure, Stage
-from hybrid_platform.safety.logs import LogLimiter
+from hybrid_platform.safety.logs import RateLimit
 from hybrid_platform.strategies.runner import StrategyRunner
 
+SIGNAL = "signal generated"
 IDLE_SECONDS = 0.25
 LIVE_TAKE = 64
 """Live, a slow strategy works on few ticks at a time, so that what waits behind it stays fresh."""
@@ -61,7 +62,7 @@ class StrategyStage(Stage):
         digest: SignalsDigest,
         clock: Clock,
         log: Log,
-        limiter: LogLimiter,
+        limit: RateLimit,
         on_failure: OnFailure,
     ) -> None:
         """``last_seq``: the last number ingest gave, asked once the ticks ended."""
@@ -75,7 +76,7 @@ class StrategyStage(Stage):
         self._digest = digest
         self._clock = clock
         self._log = log
-        self._limiter = limiter
+        self._limit = limit
 
     def work(self) -> None:
         """Run until the ticks end; then journal the hole at the end, if there is one."""
@@ -98,15 +99,14 @@ class StrategyStage(Stage):
             self._signals.put(Steps(step))
             for signal in step.signals:
                 self._digest.add(signal)
-                suppressed = self._limiter.admit()
-                if suppressed is not None:
+                if (suppressed := self._limit.admit(SIGNAL)) is not None:
                     self._log.info(
-                        "signal generated",
+                        SIGNAL,
                         reason_code=signal.reason,
                         tick_count=signal.seq,
                         signal_id=signal.signal_id,
                         symbol=signal.instrument.symbol,
                         side=signal.side,
                         size=signal.size,
-                        suppressed=suppressed,
+                        **suppressed,
                     )

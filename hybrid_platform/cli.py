@@ -1,0 +1,300 @@
+"""`hybrid-platform`: the same work without Dagster.
+
+Heavy modules are imported inside the commands, so that ``--help`` and ``healthcheck`` answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from hybrid_platform import __version__
+from hybrid_platform.domain.errors import ExitCode, PlatformError
+
+if TYPE_CHECKING:
+    from hybrid_platform.config import SessionSettings
+    from hybrid_platform.evidence.records import Evidence
+    from hybrid_platform.pipeline.context import RunContext
+
+WAIT_SECONDS = 0.25
+TRACE = "HYBRID_PLATFORM_DEBUG_TRACE"
+
+config_option = click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="YAML settings; a Dagster run config is read too."
+)
+set_option = click.option(
+    "--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help="Override one setting; may be repeated."
+)
+db_option = click.option("--db", metavar="PATH", help="SQLite file (default: bot.db in the data directory).")
+data_dir_option = click.option("--data-dir", metavar="DIR", help="Everything is read and written below it (default: data).")
+
+
+class _Group(click.Group):
+    """Turns operational errors into one message and their exit code, and usage errors into 64."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["standalone_mode"] = False
+        try:
+            code = super().main(*args, **kwargs)
+        except click.exceptions.Abort:
+            sys.exit(130)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(ExitCode.USAGE)
+        except PlatformError as error:
+            for line in str(error).splitlines():
+                click.echo(f"error: {line}", err=True)
+            sys.exit(error.exit_code)
+        except BrokenPipeError:
+            sys.exit(0)
+        except Exception as error:
+            if TRACE in os.environ:
+                raise
+            click.echo(f"error: {type(error).__name__}: {error} (a fault of the platform; {TRACE}=1 shows where)", err=True)
+            sys.exit(ExitCode.CRASH)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="hybrid-platform")
+def main() -> None:
+    """Prove that a trading strategy is safe before it touches money.
+
+    Exit codes: 0 complete, 1 crash, 10 network, 11 parse, 12 config, 13 overload, 64 usage.
+    """
+
+
+def _settings(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> SessionSettings:
+    """Lay defaults, environment, file, flags and --set over each other, in this order."""
+    from hybrid_platform.config import load_settings, parse_assignment, read_yaml
+    from hybrid_platform.storage.engine import sqlite_url
+
+    layers = [read_yaml(config_file)] if config_file else []
+    database = flags.pop("db", None)
+    stated = {name: value for name, value in flags.items() if value is not None}
+    if database is not None:
+        stated["database_url"] = sqlite_url(database)
+    layers.append(stated)
+    layers += [parse_assignment(text) for text in assignments]
+    return load_settings(*layers)
+
+
+@contextmanager
+def _run(settings: SessionSettings) -> Iterator[RunContext]:
+    from hybrid_platform.domain.clocks import SystemClock
+    from hybrid_platform.pipeline.run import open_run
+    from hybrid_platform.safety.logs import as_json, as_text
+
+    clock = SystemClock()
+    human = sys.stdout.isatty()
+    with open_run(
+        settings,
+        run_id=str(uuid.uuid4()),
+        created_ns=clock.wall_ns(),
+        clock=clock,
+        render=as_text if human else as_json,
+    ) as run:
+        yield run
+
+
+@main.command("shadow-run")
+@config_option
+@set_option
+@click.option("--mode", help="shadow, paper or live (refused); in either case.")
+@click.option("--seconds", type=float, help="Time limit.")
+@db_option
+@data_dir_option
+def shadow_run(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
+    """Run preflight, PRAGMA verification, the shadow run and postflight; exit with the session's code."""
+    from hybrid_platform.pipeline.gates import preflight, verify_database
+    from hybrid_platform.pipeline.postflight import postflight
+    from hybrid_platform.report.write import write_report
+
+    settings = _settings(config_file, assignments, **flags)
+    with _run(settings) as run, _drain_on_signals() as stop:
+        steps: list[Evidence] = [preflight(run, stop.event)]
+        if not steps[-1].exit_code:
+            steps.append(verify_database(run))
+        if not steps[-1].exit_code:
+            steps.append(_session(run, stop))
+            steps.append(postflight(run))
+        report = write_report(run.data_dir, run.session_id)
+    failed = next((step for step in steps if step.exit_code), steps[-1])
+    click.echo(f"{failed.verdict}: session {failed.session_id}, report {report}", err=True)
+    for reason in failed.reasons:
+        click.echo(f"  {reason}", err=True)
+    return failed.exit_code
+
+
+class _Stop:
+    """What a signal sets: an event for whoever waits before the session, and the running session itself."""
+
+    def __init__(self) -> None:
+        import threading
+
+        self.event = threading.Event()
+        self.reason: str | None = None
+        self.session: Any = None
+
+    def __call__(self, number: int, _frame: object) -> None:
+        self.reason = self.reason or signal.Signals(number).name
+        self.event.set()
+        if self.session is not None:
+            self.session.request_stop(self.reason)
+
+
+@contextmanager
+def _drain_on_signals() -> Iterator[_Stop]:
+    """SIGINT and SIGTERM ask for a drain; a second SIGINT is as polite as the first."""
+    stop = _Stop()
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _session(run: RunContext, stop: _Stop) -> Evidence:
+    from hybrid_platform.pipeline.shadow import ShadowRun
+
+    shadow = ShadowRun(run)
+    stop.session = shadow
+    if stop.reason is not None:
+        shadow.request_stop(stop.reason)
+    show = sys.stderr.isatty()
+    while not shadow.wait(WAIT_SECONDS):
+        if show:
+            click.echo(f"\r\x1b[K{_progress_line(shadow.progress(), run.settings.seconds)}", nl=False, err=True)
+    if show:
+        click.echo("\r\x1b[K", nl=False, err=True)
+    return shadow.finish()
+
+
+def _progress_line(progress: Any, seconds: float | None) -> str:
+    left = "" if seconds is None else f"  {max(0.0, seconds - progress.elapsed_s):.0f} s left"
+    return (
+        f"{progress.elapsed_s:6.1f} s  {progress.ticks:,} ticks  {progress.ticks_per_second:,.0f}/s  "
+        f"{progress.signals:,} signals  {progress.orders:,} orders  {progress.vetoes:,} vetoes  "
+        f"{progress.dropped:,} dropped{left}"
+    )
+
+
+@main.command()
+@config_option
+@set_option
+@db_option
+@data_dir_option
+def preflight(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
+    """Check the host and the settings, as before a session; start nothing."""
+    from hybrid_platform.pipeline.checks import run_check
+
+    with _run(_settings(config_file, assignments, **flags)) as run, _drain_on_signals() as stop:
+        evidence = run_check(run, "preflight", stop.event)
+    click.echo("\n".join([f"preflight {evidence.verdict}", *(f"  {reason}" for reason in evidence.reasons)]), err=True)
+    return evidence.exit_code
+
+
+@main.command()
+@config_option
+@set_option
+@db_option
+@data_dir_option
+def healthcheck(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
+    """Print one line per item, then PASS or FAIL; exit 0 or 1. A database that does not exist fails."""
+    from hybrid_platform.domain.clocks import SystemClock
+    from hybrid_platform.host.healthcheck import health_lines, run_healthcheck
+    from hybrid_platform.storage.engine import url_of
+    from hybrid_platform.storage.probe import probe_database
+
+    settings = _settings(config_file, assignments, **flags)
+    record = run_healthcheck(
+        lambda: probe_database(url_of(settings)),
+        Path(settings.data_dir),
+        SystemClock(),
+        dashboard_port=settings.gates.dashboard_port,
+        min_free_disk_mb=settings.gates.min_free_disk_mb,
+    )
+    for line in health_lines(record):
+        click.echo(line)
+    return int(record.verdict.blocks)
+
+
+@main.command()
+@config_option
+@set_option
+@db_option
+@data_dir_option
+@click.option("--last", type=click.IntRange(1), default=20, show_default=True, help="How many, newest first.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def sessions(config_file: Path | None, assignments: tuple[str, ...], last: int, as_json: bool, **flags: Any) -> None:
+    """List the sessions in the database."""
+    import json
+
+    from hybrid_platform.storage.frames import list_sessions
+
+    with _reader(_settings(config_file, assignments, **flags)) as engine:
+        frame = list_sessions(engine, last)
+    if as_json:
+        for row in frame.to_dict("records"):
+            click.echo(json.dumps(row, default=str))
+        return
+    shown = frame[["session_id", "mode", "state", "exit_code", "exit_reason", "strategy", "feed", "started_at", "ended_at"]]
+    click.echo("no sessions" if shown.empty else shown.to_string(index=False, na_rep="–"))
+
+
+@contextmanager
+def _reader(settings: SessionSettings) -> Iterator[Any]:
+    from hybrid_platform.storage.engine import open_engine, url_of
+
+    engine = open_engine(url_of(settings), role="read")
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@main.command()
+@click.argument("session_id", required=False)
+@config_option
+@set_option
+@data_dir_option
+def report(session_id: str | None, config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> None:
+    """Write a session's report anew from its evidence, and print its path; the last session by default."""
+    from hybrid_platform.report.write import last_session, write_report
+    from hybrid_platform.safety.paths import DataDir
+
+    data_dir = DataDir(_settings(config_file, assignments, **flags).data_dir)
+    click.echo(write_report(data_dir, session_id or last_session(data_dir)))
+
+
+@main.command()
+@click.argument("session_id")
+@click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write into.")
+@click.option("--format", "kind", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True)
+@click.option("--table", "tables", multiple=True, help="Only these tables; may be repeated (default: all).")
+@config_option
+@set_option
+@db_option
+@data_dir_option
+def export(
+    session_id: str, folder: Path, kind: Literal["parquet", "csv"], tables: tuple[str, ...], config_file: Path | None, assignments: tuple[str, ...], **flags: Any
+) -> None:
+    """Write a session's tables to Parquet or CSV files."""
+    from hybrid_platform.storage.export import export_session
+
+    with _reader(_settings(config_file, assignments, **flags)) as engine:
+        for path, rows in export_session(engine, session_id, folder, kind=kind, tables=tables or None):
+            click.echo(f"{path}: {rows:,} rows")
+
+
+if __name__ == "__main__":
+    main()

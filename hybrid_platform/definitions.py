@@ -1,0 +1,19 @@
+"""The one Definitions object: everything that Dagster loads starts here."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from hybrid_platform.defs.assets import postflight_evidence, pragma_verification, preflight_healthcheck, shadow_run
+from hybrid_platform.defs.console import console
+from hybrid_platform.defs.jobs import postflight_job, preflight_job, shadow_run_job
+from hybrid_platform.defs.resources import session
+from hybrid_platform.defs.schedules import postflight_schedule, preflight_schedule
+
+defs = dg.Definitions(
+    assets=[preflight_healthcheck, pragma_verification, shadow_run, postflight_evidence],
+    jobs=[shadow_run_job, preflight_job, postflight_job],
+    schedules=[preflight_schedule, postflight_schedule],
+    resources={"session": session},
+    loggers={"console": console},
+)

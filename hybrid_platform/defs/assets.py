@@ -1,0 +1,178 @@
+"""The gated DAG: preflight_healthcheck -> pragma_verification -> shadow_run -> postflight_evidence (G0-G5).
+
+Each asset does one step of `pipeline` and materialises its evidence. The first two stop what follows
+by a blocking check. `shadow_run` never raises for an operational failure, so that postflight always
+runs and judges; postflight's blocking check then fails the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+from hybrid_platform.defs import metadata
+from hybrid_platform.defs.progress import ProgressReporter
+from hybrid_platform.defs.runs import dagster_run, tag_exit
+from hybrid_platform.domain.records import Verdict
+from hybrid_platform.evidence.records import Evidence
+from hybrid_platform.pipeline.gates import preflight, verify_database
+from hybrid_platform.pipeline.postflight import postflight
+from hybrid_platform.pipeline.session import StopReason
+from hybrid_platform.pipeline.shadow import ShadowRun
+from hybrid_platform.report.write import write_report
+
+GROUP = "shadow_run"
+WAIT_SECONDS = 0.25
+PREFLIGHT, PRAGMA, SHADOW, POSTFLIGHT = (
+    "preflight_healthcheck",
+    "pragma_verification",
+    "shadow_run",
+    "postflight_evidence",
+)
+SHADOW_CHECKS = {
+    "session_complete": "The session drained and ended COMPLETE, exit code 0.",
+    "ledger_balances": "Every event of every channel, and every row of every table, is accounted for.",
+    "heartbeats_on_time": "No heartbeat late, none missing (G4).",
+    "nothing_lost": "No persist error, and nothing dropped on any channel.",
+}
+
+
+def _judged(evidence: Evidence, check: str, shown: dict[str, Any]) -> Iterator[dg.MaterializeResult[Any]]:
+    yield dg.MaterializeResult(
+        metadata=shown,
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=check,
+                passed=evidence.verdict is Verdict.PASS,
+                description="; ".join(evidence.reasons) or "PASS",
+                metadata={"exit_code": evidence.exit_code},
+            )
+        ],
+    )
+
+
+@dg.asset(
+    name=PREFLIGHT,
+    group_name=GROUP,
+    kinds={"linux"},
+    required_resource_keys={"session"},
+    check_specs=[
+        dg.AssetCheckSpec("host_ready", asset=PREFLIGHT, blocking=True, description="Healthcheck, CPU pressure, LIVE gate.")
+    ],
+)
+def preflight_healthcheck(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+    """Check settings and host before anything starts: healthcheck, CPU pressure (waits for it), LIVE gate (G1, G2)."""
+    with dagster_run(context) as run:
+        evidence = preflight(run)
+        tag_exit(context, evidence)
+        yield from _judged(evidence, "host_ready", metadata.of_preflight(run, evidence))
+
+
+@dg.asset(
+    name=PRAGMA,
+    group_name=GROUP,
+    kinds={"sqlite"},
+    deps=[PREFLIGHT],
+    required_resource_keys={"session"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            "pragmas_applied", asset=PRAGMA, blocking=True, description="Read back on writing and reading connections."
+        )
+    ],
+)
+def pragma_verification(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+    """Migrate the database, apply the PRAGMAs, read them back, and prove that WAL lets a reader read (S1, G3)."""
+    with dagster_run(context) as run:
+        evidence = verify_database(run)
+        tag_exit(context, evidence)
+        yield from _judged(evidence, "pragmas_applied", metadata.of_pragma(run, evidence))
+
+
+@dg.op(
+    ins={"start": dg.In(dg.Nothing)},
+    out={"result": dg.Out(dg.Nothing), **{f"{SHADOW}_{check}": dg.Out(dg.Nothing) for check in SHADOW_CHECKS}},
+    required_resource_keys={"session"},
+)
+def stream_pipeline(context: dg.OpExecutionContext) -> Iterator[Any]:
+    """Run the pipeline until the feed ends, time is up, or somebody stops it; then yield what became of it."""
+    with dagster_run(context) as run:
+        shadow = ShadowRun(run)
+        reporter = ProgressReporter(context, shadow)
+        _supervise(shadow, reporter)
+        evidence = shadow.finish()
+        tag_exit(context, evidence)
+        counters = evidence.counters
+        drops = sum(channel.dropped for channel in evidence.channels)
+        passed = {
+            "session_complete": evidence.exit_code == 0,
+            "ledger_balances": evidence.ledger.balances,
+            "heartbeats_on_time": not evidence.heartbeats.late and not evidence.heartbeats.missing,
+            "nothing_lost": not drops and not counters["persist_errors"],
+        }
+        described = {
+            "session_complete": f"{evidence.state}, exit code {evidence.exit_code}, {evidence.exit_reason}",
+            "ledger_balances": "; ".join(evidence.ledger.faults) or "balanced",
+            "heartbeats_on_time": f"{evidence.heartbeats.late} late, {evidence.heartbeats.missing} missing",
+            "nothing_lost": f"{drops} dropped, {counters['persist_errors']} persist errors",
+        }
+        for check, ok in passed.items():
+            yield dg.AssetCheckResult(
+                asset_key=dg.AssetKey(SHADOW), check_name=check, passed=ok, description=described[check]
+            )
+        yield dg.Output(None, "result", metadata=metadata.of_session(run, evidence))
+
+
+def _supervise(shadow: ShadowRun, reporter: ProgressReporter) -> None:
+    """Wait in the main thread, where Dagster raises its interrupt; whatever interrupts, the session drains."""
+    while True:
+        try:
+            while not shadow.wait(WAIT_SECONDS):
+                reporter.look()
+        except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+            shadow.request_stop(StopReason.TERMINATED)
+            continue
+        return
+
+
+@dg.graph(out={"result": dg.GraphOut(), **{f"{SHADOW}_{check}": dg.GraphOut() for check in SHADOW_CHECKS}})
+def shadow_pipeline(start: Any) -> Any:
+    """The streaming pipeline as one op; named unlike the job and the asset, which share a namespace with it."""
+    outputs = stream_pipeline(start)
+    return {name: getattr(outputs, name) for name in ("result", *(f"{SHADOW}_{check}" for check in SHADOW_CHECKS))}
+
+
+shadow_run = dg.AssetsDefinition.from_graph(
+    shadow_pipeline,
+    keys_by_input_name={"start": dg.AssetKey(PRAGMA)},
+    keys_by_output_name={"result": dg.AssetKey(SHADOW)},
+    group_name=GROUP,
+    descriptions_by_output_name={
+        "result": "The strategy on the feed, decided as if live, with nothing leaving the process: ticks, signals, "
+        "vetoes, orders and trades, all persisted, every event accounted for (S2-S13, I1-I6)."
+    },
+    check_specs=[
+        dg.AssetCheckSpec(name, asset=SHADOW, description=description) for name, description in SHADOW_CHECKS.items()
+    ],
+)
+
+
+@dg.asset(
+    name=POSTFLIGHT,
+    group_name=GROUP,
+    kinds={"markdown"},
+    deps=[SHADOW],
+    required_resource_keys={"session"},
+    check_specs=[
+        dg.AssetCheckSpec("verdict", asset=POSTFLIGHT, blocking=True, description="Every gate passed, every figure proves it.")
+    ],
+)
+def postflight_evidence(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+    """Check the host again, recount the database, judge all evidence and write the report (G1, G2, G5)."""
+    with dagster_run(context) as run:
+        evidence = postflight(run)
+        write_report(run.data_dir, run.session_id)
+        tag_exit(context, evidence)
+        yield from _judged(evidence, "verdict", metadata.of_postflight(run, evidence))

@@ -1,0 +1,124 @@
+"""What the UI shows of each piece of evidence: tables to read, numbers under stable names to plot, files to open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from hybrid_platform.domain.records import DatabaseReport, HealthcheckRecord, PressureGate
+from hybrid_platform.evidence.records import (
+    Evidence,
+    PostflightEvidence,
+    PragmaGateEvidence,
+    PreflightEvidence,
+    SessionEvidence,
+    evidence_name,
+)
+from hybrid_platform.pipeline.context import RunContext
+from hybrid_platform.report.markdown import table
+
+Metadata = dict[str, Any]
+
+
+def of_preflight(run: RunContext, evidence: PreflightEvidence) -> Metadata:
+    """Return the host before."""
+    return {
+        **_common(run, evidence),
+        **_host(evidence.healthcheck, evidence.pressure),
+        "settings": dg.MetadataValue.json(evidence.settings),
+    }
+
+
+def of_pragma(run: RunContext, evidence: PragmaGateEvidence) -> Metadata:
+    """Return the PRAGMAs as they were read back."""
+    shown: Metadata = {**_common(run, evidence), "database": evidence.database, **_database("before", evidence.before)}
+    if evidence.pragmas is not None:
+        rows = [
+            (reading.connection, reading.name, str(reading.expected), str(reading.was))
+            for reading in evidence.pragmas.readings
+        ]
+        shown["pragmas"] = _markdown(("connection", "pragma", "expected", "read back"), rows)
+    return shown
+
+
+def of_session(run: RunContext, evidence: SessionEvidence) -> Metadata:
+    """Return the session's figures."""
+    counters = evidence.counters
+    return {
+        **_common(run, evidence),
+        "state": evidence.state,
+        "exit_reason": evidence.exit_reason,
+        "ticks": counters["tick_count"],
+        "signals": counters["signal_count"],
+        "shadow_orders": counters["shadow_orders"],
+        "trades": counters["trade_count"],
+        "vetoes": counters["risk_vetoes"],
+        "persist_errors": counters["persist_errors"],
+        "rejected_rows": counters["rejected"],
+        "dropped": sum(channel.dropped for channel in evidence.channels),
+        "ticks_per_second": evidence.ticks_per_second,
+        "pipeline_seconds": evidence.pipeline_s,
+        "heartbeats": evidence.heartbeats.beaten,
+        "heartbeats_late": evidence.heartbeats.late,
+        "signals_digest": evidence.signals.sha256,
+        "channels": _markdown(
+            ("channel", "capacity", "policy", "sent", "received", "dropped", "left", "most waiting"),
+            [
+                (c.name, c.capacity, c.policy, c.sent, c.received, c.dropped, c.left, c.high_water)
+                for c in evidence.channels
+            ],
+        ),
+        "ledger": _markdown(
+            ("kind", "name", "reason", "count"), [(r.kind, r.name, r.reason, r.count) for r in evidence.ledger.rows]
+        ),
+        "log": dg.MetadataValue.path(str(run.data_dir.root / "logs" / f"{run.session_id}.jsonl")),
+    }
+
+
+def of_postflight(run: RunContext, evidence: PostflightEvidence) -> Metadata:
+    """Return the judgement, and the report itself."""
+    folder = run.data_dir.root / "evidence" / run.session_id
+    return {
+        **_common(run, evidence),
+        **_host(evidence.healthcheck, evidence.pressure),
+        **_database("after", evidence.after),
+        "proofs": _markdown(
+            ("id", "claim", "expected", "actual", "verdict"),
+            [(p.id, p.claim, p.expected, p.actual, p.verdict.value) for p in evidence.proofs],
+        ),
+        "proofs_passed": sum(proof.verdict.value == "PASS" for proof in evidence.proofs),
+        "report": dg.MetadataValue.md(run.data_dir.read_bytes(f"evidence/{run.session_id}/report.md").decode()),
+        "report_file": dg.MetadataValue.path(str(folder / "report.md")),
+    }
+
+
+def _common(run: RunContext, evidence: Evidence) -> Metadata:
+    return {
+        "verdict": evidence.verdict.value,
+        "reasons": "; ".join(evidence.reasons) or "none",
+        "session_id": evidence.session_id,
+        "exit_code": evidence.exit_code,
+        "evidence": dg.MetadataValue.path(str(run.data_dir.root / evidence_name(evidence.session_id, evidence.kind))),
+    }
+
+
+def _host(health: HealthcheckRecord, pressure: PressureGate) -> Metadata:
+    return {
+        "cpu_pressure_first": pressure.first.percent,
+        "cpu_pressure": pressure.last.percent,
+        "cpu_pressure_limit": pressure.limit,
+        "pressure_waited_seconds": pressure.waited_s,
+        "healthcheck": _markdown(
+            ("item", "verdict", "detail"), [(item.name, item.verdict.value, item.detail) for item in health.items]
+        ),
+    }
+
+
+def _database(when: str, report: DatabaseReport) -> Metadata:
+    return {f"database_ticks_{when}": report.ticks or 0, f"database_{when}": "exists" if report.exists else "new"}
+
+
+def _markdown(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Mapping[str, Any] | dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(table(heads, rows))

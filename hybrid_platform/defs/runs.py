@@ -1,0 +1,54 @@
+"""What an asset's step needs of its Dagster run: the run's context for `pipeline`, tags, and clear failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from hybrid_platform.config import load_settings
+from hybrid_platform.defs.resources import SessionConfig
+from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.domain.errors import PlatformError
+from hybrid_platform.evidence.records import Evidence
+from hybrid_platform.pipeline.checks import CheckEvidence
+from hybrid_platform.pipeline.context import RunContext
+from hybrid_platform.pipeline.run import open_run
+
+StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
+
+SESSION_TAG = "hybrid_platform/session_id"
+EXIT_CODE_TAG = "hybrid_platform/exit_code"
+EXIT_REASON_TAG = "hybrid_platform/exit_reason"
+
+
+@contextmanager
+def dagster_run(context: StepContext) -> Iterator[RunContext]:
+    """Yield the run's context; an operational error becomes one clear failure of the step, never a bare traceback.
+
+    The session id follows from the run's own id and creation time, so all four assets agree on it
+    without passing anything, and a re-executed run is another session.
+    """
+    stated: SessionConfig = context.resources.session
+    record = context.instance.get_run_record_by_id(context.run_id)
+    created = context.instance.get_run_stats(context.run_id).launch_time if record is None else record.create_timestamp.timestamp()
+    try:
+        settings = load_settings(stated.stated)
+        with open_run(settings, run_id=context.run_id, created_ns=int((created or 0) * NS_PER_S)) as run:
+            context.instance.add_run_tags(context.run_id, {SESSION_TAG: run.session_id})
+            yield run
+    except PlatformError as error:
+        context.instance.add_run_tags(context.run_id, {EXIT_CODE_TAG: str(int(error.exit_code))})
+        raise dg.Failure(
+            description=str(error), metadata={"exit_code": int(error.exit_code)}, allow_retries=False
+        ) from None
+
+
+def tag_exit(context: StepContext, evidence: Evidence | CheckEvidence) -> None:
+    """Say on the run how it stands: Dagster's own exit is 0 or 1, a supervisor reads these."""
+    tags = {EXIT_CODE_TAG: str(evidence.exit_code)}
+    reason = getattr(evidence, "exit_reason", None)
+    if reason:
+        tags[EXIT_REASON_TAG] = reason
+    context.instance.add_run_tags(context.run_id, tags)

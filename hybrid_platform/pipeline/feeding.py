@@ -1,0 +1,41 @@
+"""Make the feed that the settings name, and say which files it will read."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hybrid_platform.config import SessionSettings
+from hybrid_platform.domain.clocks import Clock
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.feeds.base import Feed
+from hybrid_platform.feeds.build import build_feed
+from hybrid_platform.feeds.replay.sources import find_sources
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.stored import stored_batches
+
+_CHUNK = 1 << 20
+
+
+def feed_of(settings: SessionSettings, table: InstrumentTable, clock: Clock, database_url: str) -> Feed:
+    """Return the feed, not yet opened; raise ConfigError where it cannot be meant."""
+    return build_feed(settings, table, clock, partial(stored_batches, open_engine(database_url, role="read")))
+
+
+def input_files(settings: SessionSettings) -> tuple[dict[str, Any], ...]:
+    """Return name, size in bytes and SHA-256 of every file that the feed will replay."""
+    replay = settings.feed.replay
+    if replay is None or not replay.paths:
+        return ()
+    paths = dict.fromkeys(source.path for source in find_sources(replay.paths))
+    return tuple(_identify(Path(path)) for path in paths)
+
+
+def _identify(path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}

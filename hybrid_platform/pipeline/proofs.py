@@ -1,0 +1,116 @@
+"""What one session itself proves, row by row: scenario, invariant or gate, expected, actual, verdict (G5).
+
+in: the session's evidence · out: proofs. A row that this session cannot prove is NOT_RUN and says so:
+the full matrix is a job of its own.
+"""
+
+from __future__ import annotations
+
+from hybrid_platform.domain.records import HealthcheckRecord, PressureGate, Verdict
+from hybrid_platform.evidence.records import PragmaGateEvidence, PreflightEvidence, Proof, ProofVerdict, SessionEvidence
+from hybrid_platform.storage.audit import Audit
+
+CLAIMS = {
+    "S1": "PRAGMAs applied, read back, migrations run",
+    "S2": "connects, subscribes, emits ticks",
+    "S3": "reconnects without duplicates, gaps recorded",
+    "S4": "silence is noticed",
+    "S5": "malformed rows are rejected, counted, and the pipeline goes on",
+    "S6": "channels are bounded, counters exact",
+    "S7": "stale data is vetoed",
+    "S8": "the same ticks give the same signals",
+    "S9": "shadow orders are recorded with their assumptions, no endpoint called",
+    "S10": "every order transition is persisted",
+    "S11": "partial fills are right",
+    "S12": "a locked database loses nothing",
+    "S13": "drained, flushed, clean marker",
+    "S14": "LIVE is refused without G1",
+    "S15": "CPU pressure throttles",
+    "I1": "no network call by strategy, risk and execution",
+    "I2": "risk caps are never exceeded",
+    "I3": "duplicates change nothing",
+    "I4": "fills conserve cash, position and fees",
+    "I5": "WAL, synchronous NORMAL, busy_timeout, temp_store on every connection",
+    "I6": "strategy and execution never wait for disk",
+    "I7": "responsive under CPU contention",
+    "G0": "SHADOW is the default",
+    "G1": "healthcheck passes before and after; LIVE is locked",
+    "G2": "CPU pressure below the limit before and after",
+    "G3": "PRAGMAs applied",
+    "G4": "heartbeats on time, none missing",
+    "G5": "what this session can prove, it proved",
+}
+
+
+class Proofs:
+    """Collects rows in the order of the contract."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Proof] = {}
+
+    def add(self, proof_id: str, expected: object, actual: object, holds: bool) -> None:
+        """Add a row that the session can prove."""
+        verdict = ProofVerdict.PASS if holds else ProofVerdict.FAIL
+        self._rows[proof_id] = Proof(proof_id, CLAIMS[proof_id], str(expected), str(actual), verdict)
+
+    def rows(self) -> tuple[Proof, ...]:
+        """Return every id of the contract; G5 last, judged from the others."""
+        failed = [proof.id for proof in self._rows.values() if proof.verdict is ProofVerdict.FAIL]
+        proved = len(self._rows)
+        self.add("G5", "no row failed", f"{proved - len(failed)} of {proved} passed" + "".join(f", {i} failed" for i in failed), not failed)
+        missing = "not this session's to prove: the verification matrix is"
+        return tuple(
+            self._rows.get(i) or Proof(i, claim, "a proof", missing, ProofVerdict.NOT_RUN) for i, claim in CLAIMS.items()
+        )
+
+
+def session_proofs(
+    before: PreflightEvidence | None,
+    pragma: PragmaGateEvidence | None,
+    session: SessionEvidence | None,
+    *,
+    health: HealthcheckRecord,
+    pressure: PressureGate,
+    audit: Audit,
+) -> tuple[Proof, ...]:
+    """Judge one session from its evidence, the host now, and what the database says now."""
+    proofs = Proofs()
+    pragmas_ok = pragma is not None and pragma.verdict is Verdict.PASS
+    read_back = "not run"
+    if pragma is not None and pragma.pragmas is not None:
+        read_back = ", ".join(f"{r.connection} {r.name}={r.was}" for r in pragma.pragmas.readings)
+    proofs.add("S1", "applied, read back, migrated", read_back, pragmas_ok)
+    proofs.add("I5", "on writing and reading connections", read_back, pragmas_ok)
+    proofs.add("G3", "as I5", read_back, pragmas_ok)
+    health_before = "not run" if before is None else before.healthcheck.verdict.value
+    proofs.add("G1", "PASS before, PASS after", f"{health_before} before, {health.verdict} after", health_before == "PASS" and not health.verdict.blocks)
+    first = None if before is None else before.pressure
+    proofs.add(
+        "G2",
+        f"below {pressure.limit} %",
+        f"{first.last.percent if first else 'not run'} % before, {pressure.last.percent} % after",
+        first is not None and not first.verdict.blocks and not pressure.verdict.blocks,
+    )
+    if session is not None:
+        _of_session(proofs, session, audit.counted)
+        placed = f"{audit.counted.get('orders', 0)} orders, {audit.counted.get('trades', 0)} trades, {audit.unmarked} unmarked"
+        proofs.add("S9", "every order and trade marked as shadow", placed, not audit.unmarked)
+        broken = "; ".join(f"{count} {what}" for what, count in audit.broken_links.items())
+        proofs.add("S10", "trades, orders, events and signals agree along the chain", broken or "they do", not broken)
+    return proofs.rows()
+
+
+def _of_session(proofs: Proofs, session: SessionEvidence, counted: dict[str, int]) -> None:
+    counters, ledger, beats = session.counters, session.ledger, session.heartbeats
+    if session.rejected or not counters["rejected"]:
+        total = sum(session.rejected.values())
+        proofs.add("S5", f"{counters['rejected']} rejected, each with its cause", f"{total} with a cause", total == counters["rejected"])
+    unbalanced = [c.name for c in session.channels if c.sent != c.received + c.dropped + c.left or c.left]
+    proofs.add("S6", "sent = received + dropped, 0 left, on every channel", f"unbalanced: {', '.join(unbalanced) or 'none'}; ledger {'balances' if ledger.balances else 'does not balance'}", not unbalanced and ledger.balances)
+    written = {row.name: row.count for row in ledger.rows if (row.kind, row.reason) == ("table", "written")}
+    wrong = [name for name in written if counted.get(name) != written[name]]
+    proofs.add("S12", "rows written = rows counted now, 0 persist errors", f"differing tables: {', '.join(wrong) or 'none'}; {counters['persist_errors']} persist errors", not wrong and not counters["persist_errors"])
+    proofs.add("S13", "a clean end", f"{session.state}, {session.exit_reason}, clean: {session.clean}", session.clean and session.exit_code == 0)
+    default = session.mode == "SHADOW"
+    proofs.add("G0", "SHADOW, or another mode that was set", session.mode + (" (the default)" if default else " (set)"), session.mode in {"SHADOW", "PAPER"})
+    proofs.add("G4", "0 late, 0 missing", f"{beats.beaten} beats, {beats.late} late, {beats.missing} missing", beats.beaten > 0 and not beats.late and not beats.missing)

@@ -1,0 +1,60 @@
+"""Look a finished session over, in the database alone: real counts, and the chain signal -> order -> trade.
+
+Its cost grows with the session, not with the database: every query walks the session's own keys.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from hybrid_platform.storage.engine import transaction
+from hybrid_platform.storage.queries import count_rows, find_session
+
+_LINKS = {
+    "trades whose order is missing, or of another symbol, side or venue": """
+        SELECT COUNT(*) FROM trade_rows t LEFT JOIN order_rows o
+          ON o.session_no = t.session_no AND o.order_id = t.order_id
+        WHERE t.session_no = :no
+          AND (o.order_id IS NULL OR o.symbol <> t.symbol OR o.venue <> t.venue OR o.side <> t.side)""",
+    "orders whose signal is missing, or of another symbol, side, venue, size or tick": """
+        SELECT COUNT(*) FROM order_rows o LEFT JOIN signal_rows s
+          ON s.session_no = o.session_no AND s.signal_id = o.signal_id
+        WHERE o.session_no = :no
+          AND (s.signal_id IS NULL OR s.symbol <> o.symbol OR s.venue <> o.venue OR s.side <> o.side
+               OR s.size <> o.qty OR s.seq <> o.seq)""",
+    "vetoes whose signal is missing, or became an order all the same": """
+        SELECT COUNT(*) FROM veto_rows v
+          LEFT JOIN signal_rows s ON s.session_no = v.session_no AND s.signal_id = v.signal_id
+          LEFT JOIN order_rows o ON o.session_no = v.session_no AND o.order_id = 'O' || substr(v.signal_id, 2)
+        WHERE v.session_no = :no AND (s.signal_id IS NULL OR o.order_id IS NOT NULL)""",
+    "order events whose order is missing": """
+        SELECT COUNT(*) FROM order_event_rows e LEFT JOIN order_rows o
+          ON o.session_no = e.session_no AND o.order_id = e.order_id
+        WHERE e.session_no = :no AND o.order_id IS NULL""",
+}
+_UNMARKED = """
+    SELECT (SELECT COUNT(*) FROM order_rows WHERE session_no = :no AND NOT is_shadow)
+         + (SELECT COUNT(*) FROM trade_rows WHERE session_no = :no AND NOT is_shadow)"""
+
+
+class Audit(NamedTuple):
+    """What the database says of a session."""
+
+    counted: dict[str, int]
+    """Rows by table."""
+    broken_links: dict[str, int]
+    """What is wrong -> how many rows; only what is wrong."""
+    unmarked: int
+    """Orders and trades without the shadow mark."""
+
+
+def audit_session(engine: sa.Engine, session_id: str) -> Audit:
+    """Count and check a session's rows; raise StorageError where the database or the session cannot be read."""
+    counted = count_rows(engine, session_id)
+    number = find_session(engine, session_id).session_no
+    with transaction(engine, "auditing the session") as connection:
+        broken = {what: connection.scalar(sa.text(query), {"no": number}) or 0 for what, query in _LINKS.items()}
+        unmarked = connection.scalar(sa.text(_UNMARKED), {"no": number}) or 0
+    return Audit(counted, {what: count for what, count in broken.items() if count}, unmarked)
