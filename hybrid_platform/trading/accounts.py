@@ -103,7 +103,16 @@ class Position:
         net, item = self.net, self.instrument
         average = divided(self.cost, _multiply(net, item.multiplier)) if net else None
         return PositionSnapshot(
-            item.venue, item.symbol, item.quote, net, self.cost, average, self.realised, self.fees, self.cash, self.fills
+            item.venue,
+            item.symbol,
+            item.quote,
+            net,
+            self.cost,
+            average,
+            self.realised,
+            self.fees,
+            self.cash,
+            self.fills,
         )
 
 
@@ -133,13 +142,13 @@ class Account:
         return position
 
     @property
-    def trades(self) -> int:
-        """Fills taken."""
-        return len(self._known)
+    def is_flat(self) -> bool:
+        """Whether no position is open."""
+        return not any(held.net for held in self._positions.values())
 
     def positions(self) -> tuple[PositionSnapshot, ...]:
         """Return every instrument that was ever filled, by venue and symbol."""
-        return tuple(held.snapshot() for _, held in sorted(tuple(self._positions.items())) if held.fills)
+        return tuple(held.snapshot() for _, held in sorted(self._positions.items()) if held.fills)
 
     def cash(self) -> dict[str, Decimal]:
         """Return cash by quote currency: received less paid, fees included."""
@@ -166,7 +175,7 @@ class Account:
 
     def _by_quote(self, amount: Callable[[Position], Decimal]) -> dict[str, Decimal]:
         totals: dict[str, Decimal] = {}
-        for _, held in sorted(tuple(self._positions.items())):
+        for _, held in sorted(self._positions.items()):
             quote = held.instrument.quote
             totals[quote] = _add(totals.get(quote, ZERO), amount(held))
         return totals

@@ -1,8 +1,7 @@
-"""The checks themselves, in the order in which they are asked; limits beyond I2 and staleness start off.
+"""Checks of the signal itself, its data and the trading state; and the one list of all checks, in order.
 
-Each is a small frozen object with a code, a limit and a test. A limit is inclusive: at it is allowed,
-beyond it is not. Exposure caps let orders pass that can only make a position smaller, because the
-market may carry a position past a cap that no order went past (I2).
+Each is a small frozen object with a code, a limit and a test; those of quantity and money are in
+`limits`. All limits beyond I2 and staleness are off until they are set.
 """
 
 from __future__ import annotations
@@ -17,9 +16,21 @@ from hybrid_platform.domain.commands import TradingState
 from hybrid_platform.domain.exact import canonical, from_units
 from hybrid_platform.domain.orders import OrderType, Side, TimeInForce
 from hybrid_platform.domain.reasons import VetoReason
+from hybrid_platform.trading import rules
+from hybrid_platform.trading.limits import (
+    Loss,
+    OpenOrders,
+    OrderNotional,
+    OrderRate,
+    PriceCollar,
+    StatedRule,
+    SymbolExposure,
+    TotalExposure,
+)
 from hybrid_platform.trading.marks import WINDOW
 from hybrid_platform.trading.order import ZERO, Order
 from hybrid_platform.trading.risk import Check, RiskContext
+from hybrid_platform.trading.watch import EquityWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,8 @@ class WellFormed:
             return f"type: expected LIMIT with a limit price, or MARKET without, was {order.type} with {limit}"
         if (order.time_in_force is TimeInForce.GTD) is (order.expires_at is None):
             return f"expires_at: expected with GTD and only then, was {order.time_in_force} with {order.expires_at}"
+        if order.expires_at is not None and order.expires_at <= order.ts:
+            return f"expires_at: expected after the session clock {order.ts}, was {order.expires_at}"
         return None
 
 
@@ -72,7 +85,7 @@ class KnownInstrument:
             return f"{item.venue}:{item.symbol} has not been seen in this session"
         if not item.active:
             return f"{item.venue}:{item.symbol} is stated as not active"
-        if context.exposure.rate(item.quote) is None:
+        if item.quote not in context.exposure.rates:
             return f"{item.venue}:{item.symbol}: risk.usd_rates has no rate for its quote {item.quote!r}"
         return None
 
@@ -94,16 +107,18 @@ class FreshData:
         if lag - context.marks.lag_floor > limit_ns:
             reference = context.marks.reference_lag(order.instrument.venue)
             if lag - reference > limit_ns:
-                rule = f", counted from {_ms(reference)} ms, the median of {WINDOW} (clocks disagree)" if reference else ""
-                return f"event to receipt: limit {self.limit} ms, was {_ms(lag - reference)} ms{rule}"
+                was = f"event to receipt: limit {self.limit} ms, was {_ms(lag - reference)} ms"
+                return (
+                    f"{was} beyond the median of {WINDOW}, {_ms(reference)} ms: clocks disagree" if reference else was
+                )
         if context.decided_at - ts_recv > limit_ns:
             return f"receipt to decision: limit {self.limit} ms, was {_ms(context.decided_at - ts_recv)} ms"
         return None
 
 
 @dataclass(frozen=True, slots=True)
-class Trading:
-    """The kill switch."""
+class KillSwitch:
+    """The trading state, which only a person can switch back to ACTIVE."""
 
     state: TradingState
     code: VetoReason
@@ -133,65 +148,32 @@ class ReduceOnly:
         return f"position {canonical(net)}, all pending included; was {order.side} {canonical(order.qty)}"
 
 
-@dataclass(frozen=True, slots=True)
-class SymbolExposure:
-    """Worst case of the order's instrument (I2)."""
-
-    limit: Decimal
-    """USD."""
-    code: ClassVar = VetoReason.RISK_CAP
-
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse what would exceed the cap and is not reducing."""
-        usd = context.exposure_with(order)[0]
-        if usd <= self.limit or context.exposure.is_reducing(order):
-            return None
-        return f"max_symbol_exposure_usd: limit {canonical(self.limit)}, would be {canonical(usd)}"
-
-
-@dataclass(frozen=True, slots=True)
-class TotalExposure:
-    """Worst case of all instruments together (I2)."""
-
-    limit: Decimal
-    """USD."""
-    code: ClassVar = VetoReason.RISK_CAP
-
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse what would exceed the cap and is not reducing."""
-        usd = context.exposure_with(order)[1]
-        if usd <= self.limit or context.exposure.is_reducing(order):
-            return None
-        return f"max_exposure_usd: limit {canonical(self.limit)}, would be {canonical(usd)}"
-
-
-@dataclass(frozen=True, slots=True)
-class OpenOrders:
-    """Orders that are not closed, this one included (I2)."""
-
-    limit: int
-    code: ClassVar = VetoReason.RISK_CAP
-
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse one more than the cap, reducing or not: no market carries the count past it."""
-        would_be = context.open_orders + 1
-        return f"max_open_orders: limit {self.limit}, would be {would_be}" if would_be > self.limit else None
-
-
-def checks_of(risk: RiskSettings) -> tuple[Check, ...]:
+def checks_of(risk: RiskSettings, watch: EquityWatch) -> tuple[Check, ...]:
     """Return the checks that the settings switch on, in the order in which they are asked."""
-    return (
+    loss, drawdown = risk.max_daily_loss_usd, risk.max_drawdown_usd
+    worth, collar, rate = risk.max_order_notional_usd, risk.price_collar_bps, risk.max_orders_per_second
+    every: tuple[Check | None, ...] = (
         Unrepeated(),
         WellFormed(),
         KnownInstrument(),
         FreshData(risk.max_staleness_ms),
-        Trading(TradingState.HALTED, VetoReason.HALTED),
-        Trading(TradingState.REDUCING, VetoReason.REDUCING),
+        None if loss is None else Loss(VetoReason.DAILY_LOSS, loss, watch.daily_loss),
+        None if drawdown is None else Loss(VetoReason.DRAWDOWN, drawdown, watch.drawdown),
+        KillSwitch(TradingState.HALTED, VetoReason.HALTED),
+        KillSwitch(TradingState.REDUCING, VetoReason.REDUCING),
         ReduceOnly(),
+        StatedRule(VetoReason.PRICE_INCREMENT, rules.price_increment),
+        StatedRule(VetoReason.SIZE_INCREMENT, rules.size_increment),
+        StatedRule(VetoReason.QUANTITY_LIMIT, rules.quantity),
+        StatedRule(VetoReason.NOTIONAL_LIMIT, lambda order: rules.value(order, order.reference_price)),
+        None if worth is None else OrderNotional(worth),
+        None if collar is None else PriceCollar(collar),
         SymbolExposure(risk.max_symbol_exposure_usd),
         TotalExposure(risk.max_exposure_usd),
         OpenOrders(risk.max_open_orders),
+        None if rate is None else OrderRate(rate, risk.order_burst),
     )
+    return tuple(check for check in every if check is not None)
 
 
 def _ms(ns: int) -> str:

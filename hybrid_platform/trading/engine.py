@@ -1,9 +1,9 @@
-"""The execution engine: ticks and signals in order -> audit records in order (S7, S9, S10, I1, I2, I3).
+"""The execution engine: ticks, signals and commands in order -> audit records in order.
 
-in: `Step`s, operators' commands · out: for every signal its record, then one veto or one order with
-its events and trades. The same input gives the same records however the ticks are cut into steps. It
-owns everything that trading remembers; one thread calls it. Nothing here waits, reads a clock or
-opens a file.
+in: `Step`s, operators' `Command`s · out: for every signal its record, then one veto, or one order with
+its events and trades, or a cancel of one. The same input gives the same records however the ticks are
+cut into steps. It owns everything that trading remembers; one thread calls it; it never waits. Carries
+S7, S9, S10, S11, I1, I2, I3, I4.
 """
 
 from __future__ import annotations
@@ -13,42 +13,33 @@ from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 
-import msgspec
 import numpy as np
 
 from hybrid_platform.config import Mode, SessionSettings
 from hybrid_platform.domain.clocks import NS_PER_MS
-from hybrid_platform.domain.commands import Command, TradingState
+from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.ids import order_id_of
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
-from hybrid_platform.domain.orders import InputKind, Record, Signal, SignalRecord, VetoRecord
+from hybrid_platform.domain.orders import InputKind, Record, Signal
 from hybrid_platform.domain.reasons import VetoReason
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.trading.accounts import Account
 from hybrid_platform.trading.checks import checks_of
+from hybrid_platform.trading.control import Control
+from hybrid_platform.trading.counters import TradingCounters
 from hybrid_platform.trading.desk import OrderDesk
 from hybrid_platform.trading.exposure import Exposure
 from hybrid_platform.trading.journal import Journal
-from hybrid_platform.trading.marks import Mark, Marks
-from hybrid_platform.trading.order import Order
+from hybrid_platform.trading.marks import Marks
+from hybrid_platform.trading.order import ZERO, Order
+from hybrid_platform.trading.paper.model import paper_model
+from hybrid_platform.trading.paper.venue import PaperVenue
+from hybrid_platform.trading.print_sizes import PrintSizes
 from hybrid_platform.trading.risk import Refused, RiskContext, RiskEngine
 from hybrid_platform.trading.shadow import ShadowAdapter
-
-
-class TradingCounters(msgspec.Struct, frozen=True):
-    """A snapshot of what execution did."""
-
-    signals: int
-    vetoes: int
-    veto_reasons: dict[str, int]
-    orders: int
-    trades: int
-    rejects: int
-    open_orders: int
-    exposure_usd: Decimal
-    """Σ |position| at the last prices."""
-    state: TradingState
+from hybrid_platform.trading.walk import Walk
+from hybrid_platform.trading.watch import EquityWatch
 
 
 class ExecutionEngine:
@@ -63,25 +54,33 @@ class ExecutionEngine:
         """
         if settings.mode is Mode.LIVE:
             raise ConfigError([Fault("mode", "SHADOW or PAPER: no live adapter is installed", "LIVE")])
+        risk, execution = settings.risk, settings.execution
         self._table = table
         self._late = late or {}
-        self._max_staleness = settings.risk.max_staleness_ms * NS_PER_MS
-        self._journal = Journal()
-        self._marks = Marks(table)
-        self._account = Account(self._instrument)
-        collar = max(settings.risk.price_collar_bps or Decimal(0), settings.execution.slippage_bps)
-        exposure = Exposure(self._account, self._marks, settings.risk.usd_rates, collar)
-        self._exposure = exposure
-        self._desk = OrderDesk(self._journal, self._account, exposure)
-        self._risk = RiskEngine(checks_of(settings.risk))
-        self._context = RiskContext(self._marks, exposure)
-        self._adapter = ShadowAdapter(settings.execution.slippage_bps, settings.execution.fee_bps)
+        self._max_staleness = risk.max_staleness_ms * NS_PER_MS
+        self._usd_rates, self._starting_cash = risk.usd_rates, execution.starting_cash_usd
         self._seen: dict[str, int] = {}
-        self._signals = 0
         self._vetoes: Counter[VetoReason] = Counter()
+        self._journal = Journal()
+        self._account = Account(self._instrument)
+
+        model = paper_model(settings) if settings.mode is Mode.PAPER else None
+        self._marks = marks = Marks(table, PrintSizes() if model and model.fills_at else None)
+        venue = PaperVenue(model, marks) if model else None
+        slippage = model.slippage_bps if model else execution.slippage_bps
+        collar = max(risk.price_collar_bps or ZERO, slippage)
+        self._exposure = Exposure(self._account, marks, risk.usd_rates, collar)
+        adapter = venue or ShadowAdapter(execution.slippage_bps, execution.fee_bps)
+        self._desk = OrderDesk(self._journal, self._account, self._exposure, adapter)
+
+        watch = EquityWatch(risk.max_daily_loss_usd, risk.max_drawdown_usd, execution.starting_cash_usd)
+        self._context = RiskContext(marks, self._exposure)
+        self._risk = RiskEngine(checks_of(risk, watch))
+        self._control = Control(risk, watch, self._context, self._journal, self._desk, marks, self._equity)
+        self._walk = Walk(table, marks, self._desk, self._account, self._control, venue)
 
     def on_step(self, step: Step, decided_at: int | None = None) -> list[Record]:
-        """Take a step's journal entries, ticks and signals in order; return the records they made.
+        """Take a step's journal entries, then its timer or its ticks and signals in order; return the records made.
 
         ``decided_at`` (ns): when execution got to the step, in a live feed. A signal that is then
         older than ``max_staleness_ms`` is vetoed, and the instant journalled.
@@ -90,79 +89,79 @@ class ExecutionEngine:
             self._journal.entry(entry.after_seq, entry.kind, entry.ts, entry.detail)
         ticks, signals = step.ticks, step.signals
         if step.timer is not None:
-            self._marks.tell(step.timer)
+            self._walk.until(step.timer)
         if len(ticks):
             self._marks.begin(ticks)
         if signals:
             seqs = np.array([signal.seq for signal in signals], dtype=np.int64)
             for signal, stop in zip(signals, np.searchsorted(ticks.seq, seqs, side="right").tolist(), strict=True):
-                self._marks.advance(stop)
+                self._walk.to(stop)
                 self._on_signal(signal, decided_at)
+        self._walk.to(len(ticks))
         self._marks.end()
         return self._journal.take()
 
     def on_command(self, command: Command, after_seq: int, ts: int) -> list[Record]:
-        """Carry out and journal an operator's command."""
-        self._marks.tell(ts)
-        self._journal.entry(after_seq, InputKind.COMMAND, ts, command.as_detail())
-        self._context.state = command.kind.state
-        self._context.state_why = f"{command.kind} by {command.who}: {command.why}"
+        """Carry out and journal a person's command, given after a tick, at an instant (ns)."""
+        self._walk.until(ts)
+        self._control.command(command, after_seq)
+        self._walk.settle()
         return self._journal.take()
 
     def finish(self) -> list[Record]:
-        """Return the records of the session's end."""
+        """End the session: what the venue has executed is told, what still rests is CANCELED (SESSION_END)."""
+        self._desk.close(self._marks.now)
         return self._journal.take()
 
     @property
     def counters(self) -> TradingCounters:
-        """What was done so far."""
+        """What was done so far; only the engine's own thread may ask."""
         return TradingCounters(
-            self._signals,
-            self._vetoes.total(),
-            {reason.value: count for reason, count in tuple(self._vetoes.items())},
-            self._desk.orders,
-            self._desk.trades,
-            self._desk.rejects,
-            self._desk.open_orders,
-            self._exposure.positions_usd(),
-            self._context.state,
+            signals=self._journal.signals,
+            vetoes=self._vetoes.total(),
+            veto_reasons={reason.value: count for reason, count in self._vetoes.items()},
+            orders=self._desk.orders,
+            trades=self._desk.trades,
+            rejects=self._desk.rejects,
+            open_orders=self._desk.open_orders,
+            exposure_usd=self._exposure.positions_usd(),
+            equity_usd=self._equity(),
+            state=self._context.state,
+            halts=self._control.halts,
         )
+
+    @property
+    def account(self) -> Account:
+        """The account, for whoever compares it with one rebuilt from the trades."""
+        return self._account
 
     def _on_signal(self, signal: Signal, decided_at: int | None) -> None:
-        self._signals += 1
-        repeats = self._seen.get(signal.signal_id, 0)
-        self._seen[signal.signal_id] = repeats + 1
+        times = self._seen[signal.signal_id] = self._seen.get(signal.signal_id, 0) + 1
         # A repetition is a row of its own, so that neither the first one's row nor its fate changes (I3).
-        signal_id = f"{signal.signal_id}#{repeats + 1}" if repeats else signal.signal_id
-        item = signal.instrument
-        self._journal.records.append(
-            SignalRecord(
-                signal_id,
-                signal.seq,
-                item.venue,
-                item.symbol,
-                signal.side,
-                signal.size,
-                signal.confidence,
-                signal.reason,
-                signal.ts,
-            )
-        )
-        index = self._table.find(item.venue, item.symbol)
+        signal_id = signal.signal_id if times == 1 else f"{signal.signal_id}#{times}"
+        self._journal.signal(signal, signal_id)
+        if signal.cancels is not None:
+            self._cancel(signal, signal_id, times > 1)
+            return
         context = self._context
+        index = self._table.find(signal.instrument.venue, signal.instrument.symbol)
         context.mark = None if index is None else self._marks.mark(index)
-        order = self._candidate(signal, signal_id, index, context.mark)
         context.decided_at = self._decided_at(signal, decided_at)
-        context.is_repeated = repeats > 0
+        context.is_repeated = times > 1
         context.open_orders = self._desk.open_orders
         context.projected = None
-        verdict = self._risk.judge(order, context)
+        self._control.look()
+        verdict = self._risk.judge(self._candidate(signal, signal_id, index), context)
         if isinstance(verdict, Refused):
-            self._veto(order, verdict.reason, verdict.detail)
+            self._veto(signal, signal_id, verdict.reason, verdict.detail)
             return
-        self._desk.execute_at_once(order, *self._adapter.execute(verdict))
+        self._control.approved()
+        self._desk.place(verdict)
+        self._control.look()
+        self._walk.settle()
 
-    def _candidate(self, signal: Signal, signal_id: str, index: int | None, mark: Mark | None) -> Order:
+    def _candidate(self, signal: Signal, signal_id: str, index: int | None) -> Order:
+        mark = self._context.mark
         return Order(
             order_id_of(signal_id),
             signal_id,
@@ -189,12 +188,26 @@ class ExecutionEngine:
         self._journal.entry(signal.seq, InputKind.LATE_DECISION, decided, json.dumps({"signal_id": signal.signal_id}))
         return max(decided, signal.ts)
 
-    def _veto(self, order: Order, reason: VetoReason, detail: str) -> None:
+    def _cancel(self, signal: Signal, signal_id: str, is_repeated: bool) -> None:
+        """Ask to cancel an order; cancels pass in every trading state, and are judged by nothing else."""
+        order_id = signal.cancels or ""
+        if is_repeated:
+            self._veto(signal, signal_id, VetoReason.DUPLICATE_SIGNAL, f"signal {signal.signal_id} came again")
+        elif not self._desk.cancel(order_id, f"SIGNAL {signal_id}", max(self._marks.now, signal.ts)):
+            self._veto(signal, signal_id, VetoReason.UNKNOWN_ORDER, f"cancels: expected an open order, was {order_id}")
+        self._walk.settle()
+
+    def _veto(self, signal: Signal, signal_id: str, reason: VetoReason, detail: str) -> None:
         self._vetoes[reason] += 1
-        item = order.instrument
-        self._journal.records.append(
-            VetoRecord(order.signal_id, order.seq, item.venue, item.symbol, reason, detail, order.ts)
-        )
+        self._journal.veto(signal, signal_id, reason, detail, max(self._marks.now, signal.ts))
+        self._control.vetoed(reason)
+
+    def _equity(self) -> Decimal:
+        return self._account.equity_usd(self._price, self._usd_rates, self._starting_cash)
+
+    def _price(self, venue: str, symbol: str) -> Decimal:
+        index = self._table.find(venue, symbol)
+        return ZERO if index is None else self._marks.price(index)
 
     def _instrument(self, venue: str, symbol: str) -> Instrument:
         index = self._table.find(venue, symbol)

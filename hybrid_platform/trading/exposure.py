@@ -69,21 +69,18 @@ class Exposure:
     def __init__(self, account: Account, marks: Marks, usd_rates: Mapping[str, Decimal], collar_bps: Decimal) -> None:
         self._account = account
         self._marks = marks
-        self._rates = usd_rates
+        self.rates = usd_rates
+        """USD for one unit of a currency."""
         self._collar = _add(Decimal(1), _multiply(collar_bps, BPS))
         self._holdings: dict[int, Holding] = {}
         self._total = ZERO
-
-    def rate(self, quote: str) -> Decimal | None:
-        """Return USD for one unit of a currency; None where nobody stated it."""
-        return self._rates.get(quote)
 
     def holding(self, index: int, instrument: Instrument) -> Holding:
         """Return an instrument's holding; raises KeyError where its quote has no USD rate."""
         holding = self._holdings.get(index)
         if holding is None:
             position = self._account.position(instrument.venue, instrument.symbol)
-            holding = Holding(index, position, self._rates[instrument.quote], self._collar)
+            holding = Holding(index, position, self.rates[instrument.quote], self._collar)
             self._holdings[index] = holding
         return holding
 

@@ -10,8 +10,12 @@ from hybrid_platform.domain.orders import (
     OrderRecord,
     OrderStatus,
     Record,
+    Signal,
+    SignalRecord,
     TradeRecord,
+    VetoRecord,
 )
+from hybrid_platform.domain.reasons import VetoReason
 from hybrid_platform.trading.order import Fill, Order
 
 
@@ -20,6 +24,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.signals = 0
         self._events = 0
         self._trades = 0
         self._inputs = 0
@@ -28,6 +33,29 @@ class Journal:
         """Return what was written since the last time."""
         records, self.records = self.records, []
         return records
+
+    def signal(self, signal: Signal, signal_id: str) -> None:
+        """Write what the strategy wanted."""
+        self.signals += 1
+        item = signal.instrument
+        self.records.append(
+            SignalRecord(
+                signal_id,
+                signal.seq,
+                item.venue,
+                item.symbol,
+                signal.side,
+                signal.size,
+                signal.confidence,
+                signal.reason,
+                signal.ts,
+            )
+        )
+
+    def veto(self, signal: Signal, signal_id: str, reason: VetoReason, detail: str, ts: int) -> None:
+        """Write that a signal became no order."""
+        item = signal.instrument
+        self.records.append(VetoRecord(signal_id, signal.seq, item.venue, item.symbol, reason, detail, ts))
 
     def event(self, order_id: str, status: OrderStatus, reason: str, ts: int) -> None:
         """Write one transition of an order."""

@@ -12,6 +12,7 @@ and a late print is late even beside a clock that runs ahead.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from hybrid_platform.domain.exact import MONEY, from_units
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import Int64s, TickBatch
+from hybrid_platform.trading.print_sizes import PrintSizes
 
 WINDOW = 256
 """Prints of a venue whose median lag is the reference."""
@@ -32,93 +34,143 @@ _NO_LAGS: Int64s = np.empty(0, dtype=np.int64)
 class Marks:
     """Owned by the engine: `begin` a batch, `advance` through it, read in between, `end` it."""
 
-    def __init__(self, table: InstrumentTable) -> None:
+    def __init__(self, table: InstrumentTable, sizes: PrintSizes | None = None) -> None:
         self.now = 0
         """The session clock: the highest receive time, timer or command so far."""
+        self.at = 0
+        """Position in the batch: the ticks before it are seen."""
         self.lag_floor = 0
         """No reference lag is below this."""
         self._table = table
+        self._sizes = sizes
+        self._sized = 0
         self._quanta: list[Decimal] = []
-        self._lags: dict[str, Int64s] = {}
-        # One row an instrument, as of the tick before position `_at` of the batch: price, event, receipt.
+        self._venues: dict[str, Int64s] = {}
+        """The lags of each venue's last `WINDOW` prints, before this batch."""
+        self._venue_of: Int64s = _NO_LAGS
         self._last: Int64s = np.zeros((1, 3), dtype=np.int64)
+        """Price, event and receive time of each instrument's last print; of a lone one, before this batch."""
+        self._seq = 0
         self._ticks: TickBatch | None = None
         self._rows: Int64s = self._last
         self._clock: Int64s = self._last
-        self._at = 0
 
     def begin(self, ticks: TickBatch) -> None:
         """Take up a batch that is not empty; nothing of it counts before `advance`."""
-        for item in tuple(self._table)[len(self._quanta) :]:
-            self._quanta.append(from_units(1, item.price_scale))
-        if len(self._quanta) > len(self._last):
-            grown = np.zeros((2 * len(self._quanta), 3), dtype=np.int64)
-            grown[: len(self._last)] = self._last
-            self._last = grown
+        if len(self._table) > len(self._quanta):
+            self._grow()
         self._ticks = ticks
         self._rows = np.column_stack((ticks.price, ticks.ts_event, ticks.ts_recv))
         self._clock = np.maximum.accumulate(ticks.ts_recv)
-        self._at = 0
+        self.at = self._sized = 0
         self.lag_floor = min(self.lag_floor, int((ticks.ts_recv - ticks.ts_event).min()))
 
     def advance(self, stop: int) -> None:
         """Take all ticks of the batch before position ``stop`` as seen."""
-        ticks, start = self._ticks, self._at
+        ticks, start = self._ticks, self.at
         if ticks is None or stop <= start:
             return
-        if len(self._quanta) == 1:
-            self._last[0] = self._rows[stop - 1]
-        else:
+        if len(self._quanta) > 1:
             # Where an instrument is there more than once, numpy leaves the last one's values.
             self._last[ticks.instrument[start:stop]] = self._rows[start:stop]
-        self._at = stop
+        self.at = stop
         self.tell(self._clock.item(stop - 1))
 
     def end(self) -> None:
         """Put the batch away, all of it seen."""
         if self._ticks is not None:
             self.advance(len(self._ticks))
-            for venue in self._venues():
-                self._lags[venue] = self._recent(venue)
-            self._ticks = None
+            self._count_sizes()
+            self._seq = self.seq
+            if len(self._quanta) == 1:
+                self._last[0] = self._row(0)
+            for venue in self._venues:
+                self._venues[venue] = self._recent(venue)
+            self._ticks, self.at = None, 0
 
     def tell(self, ts: int) -> None:
         """Move the session clock to ``ts``; it never goes back."""
-        if ts > self.now:
-            self.now = ts
+        self.now = max(self.now, ts)
+
+    @property
+    def seq(self) -> int:
+        """The last tick seen; 0 before the first."""
+        return self._seq if self._ticks is None or not self.at else self._ticks.seq.item(self.at - 1)
+
+    def first_at(self, ts: int, stop: int) -> int:
+        """Return the position of the first tick from here at which the session clock is at ``ts``, at most ``stop``."""
+        return self.at + int(np.searchsorted(self._clock[self.at : stop], ts, side="left"))
+
+    def prints(self, stop: int) -> Iterator[tuple[int, int, int, int, int]]:
+        """Yield ``(position, session clock, instrument, price units, size units)`` of the ticks before ``stop``."""
+        if self._ticks is None:
+            return iter(())
+        here = slice(self.at, stop)
+        ticks = self._ticks
+        return zip(
+            range(self.at, stop),
+            self._clock[here].tolist(),
+            ticks.instrument[here].tolist(),
+            ticks.price[here].tolist(),
+            ticks.size[here].tolist(),
+            strict=True,
+        )
 
     def mark(self, index: int) -> Mark | None:
         """Return an instrument's last print; None before its first."""
         if index >= len(self._quanta):
             return None
-        units, ts_event, ts_recv = self._last[index].tolist()
+        units, ts_event, ts_recv = self._row(index).tolist()
         return (MONEY.multiply(self._quanta[index], units), ts_event, ts_recv) if units else None
 
     def price(self, index: int) -> Decimal:
         """Return an instrument's last price, exact; 0 before its first print."""
-        return MONEY.multiply(self._quanta[index], self._last.item(index, 0))
+        return MONEY.multiply(self._quanta[index], self._row(index).item(0))
 
     def price_units(self) -> list[int]:
         """Return every instrument's last price in units of 10^-price_scale; 0 before its first print."""
-        units: list[int] = self._last[:, 0].tolist()
+        units: list[int] = [self._row(0).item(0)] if len(self._quanta) == 1 else self._last[:, 0].tolist()
         return units
+
+    def mean_size(self, index: int) -> Decimal:
+        """Return an instrument's mean print size so far, rounded down to a size unit; counted only where asked for."""
+        self._count_sizes()
+        units = self._sizes.mean(index) if self._sizes else 0
+        return from_units(units, self._table[index].size_scale)
 
     def reference_lag(self, venue: str) -> int:
         """Return the lag (ns, not above 0) from which a venue's lags count at this tick."""
         lags = self._recent(venue)
         return min(0, int(np.sort(lags)[len(lags) // 2])) if len(lags) else 0
 
+    def _grow(self) -> None:
+        """Make room for instruments that are new in the table."""
+        for item in tuple(self._table)[len(self._quanta) :]:
+            self._quanta.append(from_units(1, item.price_scale))
+            self._venues.setdefault(item.venue, _NO_LAGS)
+        n, names = len(self._quanta), list(self._venues)
+        self._venue_of = np.array([names.index(item.venue) for item in tuple(self._table)[:n]], dtype=np.int64)
+        last: Int64s = np.zeros((n, 3), dtype=np.int64)
+        last[: len(self._last)] = self._last[:n]
+        self._last = last
+
+    def _row(self, index: int) -> Int64s:
+        """Return an instrument's last print; a lone instrument's is the last tick, and not copied at each one."""
+        row: Int64s = self._rows[self.at - 1] if self.at and len(self._quanta) == 1 else self._last[index]
+        return row
+
+    def _count_sizes(self) -> None:
+        if self._sizes is not None and self._ticks is not None and self._sized < self.at:
+            self._sizes.add(self._ticks[self._sized : self.at])
+            self._sized = self.at
+
     def _recent(self, venue: str) -> Int64s:
         """Return the lags of a venue's last `WINDOW` prints seen."""
-        before = self._lags.get(venue, _NO_LAGS)
+        before = self._venues.get(venue, _NO_LAGS)
         if self._ticks is None:
             return before
-        here = self._ticks[: self._at]
-        if len(self._venues()) > 1:
-            of_venue = np.array([item.venue == venue for item in self._table])
-            here = here[of_venue[here.instrument]]
+        here = self._ticks[: self.at]
+        if len(self._venues) > 1:
+            here = here[self._venue_of[here.instrument] == list(self._venues).index(venue)]
         here = here[-WINDOW:]
         return np.concatenate((before, here.ts_recv - here.ts_event))[-WINDOW:]
-
-    def _venues(self) -> set[str]:
-        return {instrument.venue for instrument in self._table}

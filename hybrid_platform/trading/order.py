@@ -67,6 +67,12 @@ def notional(qty: Decimal, price: Decimal, instrument: Instrument) -> Decimal:
     return MONEY.multiply(MONEY.multiply(qty, price), instrument.multiplier)
 
 
+def fees(qty: Decimal, price: Decimal, instrument: Instrument, bps: Decimal) -> Decimal:
+    """Return notional × bps / 10,000 + the instrument's fixed fee, in quote currency, exact."""
+    share = MONEY.multiply(MONEY.multiply(notional(qty, price, instrument), bps), BPS)
+    return MONEY.add(share, instrument.fixed_fee)
+
+
 def on_grid(price: Decimal, increment: Decimal | None, side: Side) -> Decimal:
     """Return the price on the stated grid: up for a BUY, down for a SELL, never below one increment."""
     if increment is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, final
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, final, runtime_checkable
 
 from hybrid_platform.domain.commands import TradingState
 from hybrid_platform.domain.reasons import VetoReason
@@ -96,12 +96,21 @@ class Check(Protocol):
         """Return why the order must not pass, with limit and value, or None."""
 
 
+@runtime_checkable
+class Counting(Protocol):
+    """A check whose limit is on what was approved before."""
+
+    def approved(self, order: Order) -> None:
+        """Take note of an approved order."""
+
+
 class RiskEngine:
     """Owns the list of checks."""
 
     def __init__(self, checks: Sequence[Check]) -> None:
         self.checks = tuple(checks)
         self._tests = tuple((check.refuses, check.code) for check in self.checks)
+        self._told = tuple(check.approved for check in self.checks if isinstance(check, Counting))
 
     def judge(self, order: Order, context: RiskContext) -> Approved[Order] | Refused[Order]:
         """Ask every check in order; the first that refuses decides."""
@@ -113,4 +122,6 @@ class RiskEngine:
                     return Refused(order, code, detail)
         except Exception as error:  # noqa: BLE001: what cannot be judged is denied
             return Refused(order, VetoReason.CHECK_ERROR, f"{code}: {type(error).__name__}: {error}"[:500])
+        for approved in self._told:
+            approved(order)
         return Approved(order, _SEAL)

@@ -12,13 +12,16 @@ from decimal import Decimal
 
 import msgspec
 
-from hybrid_platform.domain.exact import MONEY
 from hybrid_platform.domain.orders import OrderStatus, Side
-from hybrid_platform.trading.order import BPS, Fill, Order, notional, on_grid, worsened
+from hybrid_platform.trading.order import Fill, Order, fees, on_grid, worsened
 from hybrid_platform.trading.risk import Approved
 from hybrid_platform.trading.states import Life, life
 
-_SENT = ((OrderStatus.INITIALIZED, "RISK_APPROVED"), (OrderStatus.SUBMITTED, "SHADOW"), (OrderStatus.ACCEPTED, "SHADOW"))
+_SENT = (
+    (OrderStatus.INITIALIZED, "RISK_APPROVED"),
+    (OrderStatus.SUBMITTED, "SHADOW"),
+    (OrderStatus.ACCEPTED, "SHADOW"),
+)
 FILLED: Life = life(*_SENT, (OrderStatus.FILLED, "LAST_PRICE"))
 RESTS_NOT: Life = life(*_SENT, (OrderStatus.CANCELED, "NOT_MARKETABLE"))
 
@@ -35,7 +38,9 @@ class ShadowAdapter(msgspec.Struct, frozen=True):
         price = self.fill_price(order)
         if price is None:
             return RESTS_NOT, None
-        return FILLED, Fill(1, order.qty, price, self.fees(order, price))
+        stated = order.instrument.taker_fee_bps
+        bps = self.fee_bps if stated is None else stated
+        return FILLED, Fill(1, order.qty, price, fees(order.qty, price, order.instrument, bps))
 
     def fill_price(self, order: Order) -> Decimal | None:
         """Return the price of the fill, or None where a limit order is away from the market."""
@@ -46,10 +51,3 @@ class ShadowAdapter(msgspec.Struct, frozen=True):
         if side is Side.BUY:
             return min(price, limit) if order.reference_price <= limit else None
         return max(price, limit) if order.reference_price >= limit else None
-
-    def fees(self, order: Order, price: Decimal) -> Decimal:
-        """Return notional × fee_bps / 10,000 + the fixed fee; the instrument's taker fee where it states one."""
-        instrument = order.instrument
-        bps = self.fee_bps if instrument.taker_fee_bps is None else instrument.taker_fee_bps
-        share = MONEY.multiply(MONEY.multiply(notional(order.qty, price, instrument), bps), BPS)
-        return MONEY.add(share, instrument.fixed_fee)

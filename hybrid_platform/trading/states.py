@@ -7,6 +7,7 @@ taken, and the order's end is said again. Everything that is not in the table is
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.domain.orders import OrderStatus
@@ -69,23 +70,23 @@ Life = tuple[tuple[OrderStatus, str], ...]
 """States and reasons in order: what the table allows, from beginning to end."""
 
 
-class IllegalTransition(PlatformError):
+class IllegalTransitionError(PlatformError):
     """An order was told to do what no order does: a venue's report or this program is wrong."""
 
 
 def transition(order_id: str, before: OrderStatus, after: OrderStatus) -> OrderStatus:
-    """Return ``after``; raise IllegalTransition where the table does not have it."""
+    """Return ``after``; raise IllegalTransitionError where the table does not have it."""
     if after not in ALLOWED[before]:
         expected = ", ".join(ALLOWED[before]) or "none (final)"
-        raise IllegalTransition(f"order {order_id} in {before}: expected one of {expected}, was {after}")
+        raise IllegalTransitionError(f"order {order_id} in {before}: expected one of {expected}, was {after}")
     return after
 
 
 def life(*steps: tuple[OrderStatus, str]) -> Life:
-    """Return a whole life, from INITIALIZED to a closed state; raise IllegalTransition where it is none."""
+    """Return a whole life, from INITIALIZED to a closed state; raise IllegalTransitionError where it is none."""
     (first, _), (last, _) = steps[0], steps[-1]
     if first is not OrderStatus.INITIALIZED or last not in CLOSED:
-        raise IllegalTransition(f"a whole life: expected INITIALIZED to a closed state, was {first} to {last}")
-    for (before, _), (after, _) in zip(steps, steps[1:], strict=False):
+        raise IllegalTransitionError(f"a whole life: expected INITIALIZED to a closed state, was {first} to {last}")
+    for (before, _), (after, _) in pairwise(steps):
         transition("of a whole life", before, after)
     return steps
