@@ -68,6 +68,8 @@ class FrameFormat(Section):
     ]
     market: Literal["spot", "usdm", "coinm", "linear", "inverse"] | None = None
     """Where a venue has several (Binance, Bybit); null: spot."""
+    stream: Literal["trade", "aggTrade"] | None = None
+    """For ``binance``; null: whatever a recording holds, and live ``trade`` on spot, ``aggTrade`` elsewhere."""
     label: Symbol | None = None
     """What the instruments call the venue; null: its own name. Needed for ``generic``."""
     quote: Symbol | None = None
@@ -81,6 +83,8 @@ class FrameFormat(Section):
         markets = {"binance": ("spot", "usdm", "coinm"), "bybit_v5": ("spot", "linear", "inverse")}.get(self.venue, ())
         if self.market is not None and self.market not in markets:
             raise ValueError(f"for `{self.venue}`, a market of {markets or 'null'}")
+        if self.stream is not None and self.venue != "binance":
+            raise ValueError("`stream` for the venue `binance` only")
         if (self.venue == "generic") != (self.generic is not None) or (self.generic and not self.label):
             raise ValueError("`generic` and `label` for the venue `generic`, and `generic` for no other")
         if (self.venue == "ccxt") != (self.exchange is not None):
@@ -95,8 +99,6 @@ class FeedSource(FrameFormat):
     """In the venue's own spelling: ``BTCUSDT``, ``BTC-USD``, ``BTC/USD`` …"""
     url: Annotated[str, Field(max_length=2048)] | None = None
     """null: the venue's own. Plain ``ws`` only to this machine, unless ``allow_insecure``."""
-    stream: Literal["trade", "aggTrade"] | None = None
-    """For ``binance``; null: ``trade`` on spot, ``aggTrade`` on the others (their documented one)."""
     options: dict[str, Any] = Field(default_factory=dict)
     """For ``ccxt``: what the exchange's class is made with."""
 
@@ -117,8 +119,6 @@ class FeedSource(FrameFormat):
                 raise ValueError("a URL ws://host… or wss://host… without credentials")
         if self.venue == "generic" and self.url is None:
             raise ValueError("a `url` for the venue `generic`")
-        if self.stream is not None and self.venue != "binance":
-            raise ValueError("`stream` for the venue `binance` only")
         if self.options and self.venue != "ccxt":
             raise ValueError("`options` for the venue `ccxt` only")
         if self.generic is not None and self.generic.symbol is None and len(self.symbols) != 1:

@@ -78,12 +78,15 @@ class InstrumentTable:
         self._items: list[Instrument] = []
         self._index: dict[tuple[str, str], int] = {}
 
-    def index_of(self, venue: str, symbol: str) -> int:
-        """Return the index of ``(venue, symbol)``, adding it where it is new."""
+    def index_of(self, venue: str, symbol: str, inferred: Instrument | None = None) -> int:
+        """Return the index of ``(venue, symbol)``, adding it where it is new.
+
+        ``inferred`` is what the feed knows of the instrument, for where nobody stated it.
+        """
         key = (venue, symbol)
         index = self._index.get(key)
         if index is None:
-            self.add(self._stated.get(key) or instrument_of(venue, symbol, self._quote))
+            self.add(self._stated.get(key) or inferred or instrument_of(venue, symbol, self._quote))
             index = self._index[key]
         return index
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
+from hybrid_platform.domain.orders import GapRecord
 from hybrid_platform.domain.ticks import TickBatch
 
 
@@ -37,6 +38,10 @@ class FeedBatch(NamedTuple):
     """A few of the rejections, for the log."""
     history: int = 0
     """Trades from before the subscription, knowingly left out."""
+    gaps: tuple[GapRecord, ...] = ()
+    """Trades that a live venue had and we did not get, to be persisted."""
+    ignored: Mapping[str, int] = {}
+    """Kind -> count of messages without a trade of ours (acks, heartbeats, foreign channels); not in ``received``."""
 
 
 class Stopper(Protocol):

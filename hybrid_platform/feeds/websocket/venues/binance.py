@@ -1,0 +1,106 @@
+"""Binance: spot, USD-M and COIN-M futures; ``trade`` or ``aggTrade`` of combined streams.
+
+``T`` is the trade's time in ms; ``m``: the buyer was the maker, so the seller was the aggressor. On
+COIN-M ``q`` counts contracts, not coins. Futures prints with ``X`` other than MARKET (insurance
+fund, auto-deleveraging) are left out, as Binance itself leaves them out of ``aggTrade``: they carry
+prices that the market never saw.
+https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import msgspec
+
+from hybrid_platform.config_websocket import FrameFormat
+from hybrid_platform.domain.ticks import AGGRESSOR_BUY, AGGRESSOR_SELL, AGGRESSOR_UNKNOWN
+from hybrid_platform.feeds.websocket.wire import (
+    ABSENT,
+    Decoded,
+    Print,
+    Venue,
+    id_of,
+    price_of,
+    said,
+    size_of,
+    text_of,
+    time_of,
+    to_json,
+)
+
+_AGGRESSOR = {"true": AGGRESSOR_SELL, "false": AGGRESSOR_BUY}
+_IDS = {"trade": "t", "aggTrade": "a"}
+
+
+class _Event(msgspec.Struct):
+    """One event of a stream; other events than trades use the same letters for other things."""
+
+    e: str = ""
+    s: msgspec.Raw = ABSENT
+    t: msgspec.Raw = ABSENT
+    a: msgspec.Raw = ABSENT
+    p: msgspec.Raw = ABSENT
+    q: msgspec.Raw = ABSENT
+    T: msgspec.Raw = ABSENT
+    m: msgspec.Raw = ABSENT
+    X: msgspec.Raw = msgspec.Raw(b"MARKET")
+
+
+class _Frame(_Event):
+    """A combined stream's envelope, or a raw stream's event without one, or an answer to a request."""
+
+    data: msgspec.Raw = ABSENT
+    id: msgspec.Raw = ABSENT
+    error: msgspec.Raw = ABSENT
+
+
+_FRAME = msgspec.json.Decoder(_Frame)
+_EVENT = msgspec.json.Decoder(_Event)
+
+
+class Binance(Venue):
+    """``{"stream": …, "data": {"e": "trade", …}}``; ids count up by one per symbol and stream."""
+
+    name = "binance"
+    markets: ClassVar = {
+        "spot": ("BINANCE", "wss://stream.binance.com:9443/stream"),
+        "usdm": ("BINANCE_USDM", "wss://fstream.binance.com/market/stream"),
+        "coinm": ("BINANCE_COINM", "wss://dstream.binance.com/stream"),
+    }
+    contiguous = True
+
+    def __init__(self, form: FrameFormat) -> None:
+        super().__init__(form)
+        self._stream = form.stream or ("trade" if form.market in {None, "spot"} else "aggTrade")
+        self._read = {form.stream} if form.stream else set(_IDS)
+
+    def subscribe(self, symbols: Sequence[str]) -> list[str]:
+        """One message: Binance takes any number of streams in one, but few messages a second."""
+        return [self._request("SUBSCRIBE", symbols)]
+
+    def unsubscribe(self, symbols: Sequence[str]) -> list[str]:
+        """The same streams."""
+        return [self._request("UNSUBSCRIBE", symbols)]
+
+    def _request(self, method: str, symbols: Sequence[str]) -> str:
+        return to_json({"method": method, "params": [f"{s.lower()}@{self._stream}" for s in symbols], "id": 1})
+
+    def read(self, frame: bytes | str) -> Decoded:
+        """Decode one frame: it holds at most one trade."""
+        message = _FRAME.decode(frame)
+        if message.error is not ABSENT:
+            return Decoded(ignored="error", ends=said(message.error))
+        if bytes(message.data).startswith(b"["):
+            return Decoded(ignored="list")
+        event = message if message.data is ABSENT else _EVENT.decode(message.data)
+        if event.e not in self._read:
+            return Decoded(ignored=event.e or ("ack" if message.id is not ABSENT else "unknown"))
+        symbol, ref = text_of(event.s), id_of(getattr(event, _IDS[event.e]))
+        if (kind := text_of(event.X)) != "MARKET":
+            return Decoded(ignored=f"{event.e}:{kind}", seen=((symbol, ref),) if isinstance(ref, int) else ())
+        aggressor = _AGGRESSOR.get(text_of(event.m), AGGRESSOR_UNKNOWN)
+        price, size, time = price_of(event.p), size_of(event.q), time_of(event.T, "ms")
+        return Decoded(prints=(Print(symbol, price, size, aggressor, ref, time),))

@@ -1,0 +1,143 @@
+"""A venue on this machine: a real websocket server in a thread, that plays frames and misbehaves by script.
+
+in: frames and a script (a list of `Step`s per connection) · out: what a client gets over a real
+socket, and afterwards what was sent, lost and received. Loopback only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from types import TracebackType
+from uuid import UUID
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from hybrid_platform.testing.faults import Market, Refuse, Send, Stall, Step
+
+_SUBSCRIBED_S = 5.0
+
+
+class LocalVenue:
+    """Serve ``frames`` at `url` (``ws://127.0.0.1:<port>``) from entering to leaving its context.
+
+    The n-th connection gets the n-th list of ``script``; what comes after the last one gets all
+    frames that are left. After its list a connection stays open and silent. A connection's first
+    step waits for the client's first message (its subscription), for 5 s at most, unless
+    ``wait_for_subscription`` is False. ``tls`` makes it ``wss://localhost:<port>``.
+    """
+
+    def __init__(
+        self,
+        frames: Iterable[str],
+        script: Sequence[Sequence[Step]] = (),
+        *,
+        wait_for_subscription: bool = True,
+        compression: bool = False,
+        tls: ssl.SSLContext | None = None,
+        port: int = 0,
+    ) -> None:
+        self._market = Market(frames)
+        self._script = list(script)
+        self._steps: dict[UUID, Sequence[Step]] = {}
+        self._wait_for_subscription = wait_for_subscription
+        self._compression = compression
+        self._tls = tls
+        self._port = port
+        self._ready = threading.Event()
+        self._failed: OSError | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._done: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="local-venue", daemon=True)
+        self.attempts = 0
+        """Handshakes, the refused ones included."""
+        self.received: list[str] = []
+        """What clients sent, in order."""
+        self.url = ""
+
+    @property
+    def sent(self) -> int:
+        """Frames of the market that were sent, repeated ones left out."""
+        return self._market.sent
+
+    @property
+    def skipped(self) -> int:
+        """Frames of the market that went by unsent."""
+        return self._market.skipped
+
+    def __enter__(self) -> LocalVenue:
+        self._thread.start()
+        self._ready.wait()
+        if self._failed is not None:
+            raise self._failed
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loop is not None and self._done is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._done.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except OSError as error:
+            self._failed = error
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
+        server = await serve(
+            self._connected,
+            "127.0.0.1",
+            self._port,
+            process_request=self._handshake,
+            compression="deflate" if self._compression else None,
+            ssl=self._tls,
+            ping_interval=None,
+            max_size=2**20,
+        )
+        port = server.sockets[0].getsockname()[1]
+        self.url = f"wss://localhost:{port}" if self._tls else f"ws://127.0.0.1:{port}"
+        self._ready.set()
+        await self._done.wait()
+        for connection in list(server.connections):
+            connection.transport.abort()
+        server.close(close_connections=False)
+        await server.wait_closed()
+
+    async def _handshake(self, connection: ServerConnection, request: Request) -> Response | None:
+        number, self.attempts = self.attempts, self.attempts + 1
+        steps = self._script[number] if number < len(self._script) else [Send()]
+        self._steps[connection.id] = steps
+        refusal = next((step for step in steps if isinstance(step, Refuse)), None)
+        return None if refusal is None else connection.respond(HTTPStatus(refusal.status), "refused by script\n")
+
+    async def _connected(self, socket: ServerConnection) -> None:
+        steps = self._steps.pop(socket.id)
+        subscribed = asyncio.Event()
+        listener = asyncio.create_task(self._listen(socket, subscribed))
+        try:
+            if self._wait_for_subscription:
+                await asyncio.wait([asyncio.create_task(subscribed.wait())], timeout=_SUBSCRIBED_S)
+            for step in [*steps, Stall()]:
+                await step.play(socket, self._market)
+        except ConnectionClosed:
+            pass
+        finally:
+            listener.cancel()
+
+    async def _listen(self, socket: ServerConnection, subscribed: asyncio.Event) -> None:
+        try:
+            async for message in socket:
+                self.received.append(message if isinstance(message, str) else message.decode("utf-8", "replace"))
+                subscribed.set()
+        except ConnectionClosed:
+            pass
