@@ -202,4 +202,18 @@ class PragmaEvidence(msgspec.Struct, frozen=True):
     sqlite_version: str
     readings: tuple[PragmaReading, ...]
     snapshot: SnapshotProof
-    verdict: Verdict
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What does not hold; empty where the gate passes."""
+        wrong = [
+            f"PRAGMA {each.name} ({each.connection}): expected {each.expected}, was {each.was}"
+            for each in self.readings
+            if not each.holds
+        ]
+        return (*wrong, *(() if self.snapshot.holds else (f"reader beside a writer: {self.snapshot}",)))
+
+    @property
+    def values(self) -> dict[str, str | int]:
+        """What was read back, e.g. ``write.journal_mode``: ``wal``."""
+        return {f"{each.connection}.{each.name}": each.was for each in self.readings}

@@ -1,0 +1,175 @@
+"""Evidence files: records as canonical JSON, written whole, and read back strictly.
+
+in: a record and a name below the data directory · out: a file 0600 and its SHA-256, and the record
+again. What two readers could understand differently (NaN, 1e999, a key that is there twice) is
+neither written nor read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, overload
+
+import msgspec
+
+from hybrid_platform.domain.errors import EvidenceError
+from hybrid_platform.domain.exact import canonical
+from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.safety.redaction import MASK, is_secret_name, redact
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_DEPTH = 64
+MAX_DIGITS = 400
+"""Of one number; Python refuses integers beyond 4,300 with another error, and slowly below."""
+
+_MARK = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+T = TypeVar("T")
+
+
+def canonical_json(record: object) -> bytes:
+    """Return a record (msgspec Struct, mapping, sequence …) as the one JSON text that stands for it.
+
+    Sorted keys, two spaces, ASCII, Decimals as exact text, secrets as ``***``, a line end at the
+    end. Raises EvidenceError, naming the place, for NaN, infinities, lone surrogates and what is
+    no data.
+    """
+    try:
+        data = msgspec.to_builtins(record, builtin_types=(Decimal,), str_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EvidenceError(f"{type(record).__name__}: expected plain data, was: {error}") from None
+    text = json.dumps(_checked(data, "", 0), sort_keys=True, indent=2, allow_nan=False)
+    return text.encode("ascii") + b"\n"
+
+
+def write_json(data_dir: DataDir, name: str | Path, record: object) -> str:
+    """Write a record atomically and return the SHA-256 of the file, in hex.
+
+    Raises EvidenceError for a record that is no data, UnsafePathError and StorageError as DataDir.
+    """
+    content = canonical_json(record)
+    data_dir.write_atomic(name, content)
+    return sha256_of(content)
+
+
+@overload
+def read_json(data_dir: DataDir, name: str | Path) -> Any: ...
+@overload
+def read_json(data_dir: DataDir, name: str | Path, record_type: type[T]) -> T: ...
+def read_json(data_dir: DataDir, name: str | Path, record_type: Any = Any) -> Any:
+    """Return the record in a file; raise EvidenceError where there is none, or not exactly one.
+
+    UnsafePathError and StorageError as DataDir.
+    """
+    try:
+        content = data_dir.read_bytes(name, MAX_BYTES)
+    except FileNotFoundError:
+        raise EvidenceError(f"{name}: expected a file, was missing") from None
+    return parse_json(content, str(name), record_type)
+
+
+def parse_json(content: bytes, name: str, record_type: Any = Any) -> Any:
+    """Return the record in JSON text; raise EvidenceError for whatever strict readers could disagree on."""
+    if len(content) > MAX_BYTES:
+        raise EvidenceError(f"{name}: expected at most {MAX_BYTES} bytes, was {len(content)}")
+    try:
+        text = content.decode("utf-8")
+        _check_depth(text)
+        data = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_short_integer,
+        )
+        json.dumps(data, ensure_ascii=False).encode()  # a lone surrogate is text to the parser, and to no other reader
+        return msgspec.convert(data, record_type)
+    except (ValueError, RecursionError, EvidenceError, msgspec.ValidationError) as error:
+        raise EvidenceError(f"{name}: expected strict JSON of the right shape, was: {str(error)[:300]}") from None
+
+
+def sha256_of(content: bytes) -> str:
+    """Return the SHA-256 of bytes, in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(data_dir: DataDir, name: str | Path) -> str:
+    """Return the SHA-256 of a file below the data directory, in hex, in bounded memory.
+
+    Raises EvidenceError where it is missing, UnsafePathError and StorageError as DataDir.
+    """
+    try:
+        with os.fdopen(data_dir.open(name, os.O_RDONLY), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise EvidenceError(f"{name}: expected a file, was missing") from None
+
+
+def _checked(value: Any, where: str, depth: int) -> Any:
+    """Return the data with Decimals as text and secrets masked, or say where it is no data."""
+    if depth > MAX_DEPTH:
+        raise EvidenceError(f"{where[:100]}…: expected at most {MAX_DEPTH} levels, was more")
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise EvidenceError(f"{where or 'record'}: expected text, was a lone surrogate")
+        return redact(value)
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise EvidenceError(f"{where or 'record'}: expected a finite number, was {value}")
+        return canonical(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise EvidenceError(f"{where or 'record'}: expected a finite number, was {value}")
+    if isinstance(value, Mapping):
+        return {
+            _checked(key, where, depth): MASK
+            if isinstance(item, str) and item and is_secret_name(key)
+            else _checked(item, f"{where}.{key}".lstrip("."), depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_checked(item, f"{where}[{number}]", depth + 1) for number, item in enumerate(value)]
+    return value
+
+
+def _check_depth(text: str) -> None:
+    """Refuse deep nesting before the parser recurses into it."""
+    depth = 0
+    for match in _MARK.finditer(text):
+        mark = match[0][0]
+        if mark in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError(f"expected at most {MAX_DEPTH} levels, was more")
+        elif mark in "]}":
+            depth -= 1
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"expected each key once, was {twice!r} again")
+    return found
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"expected a finite number, was {text}")
+
+
+def _finite(text: str) -> float:
+    if len(text) > MAX_DIGITS or not math.isfinite(number := float(text)):
+        raise ValueError(f"expected a finite number, was {text[:40]}")
+    return number
+
+
+def _short_integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"expected an integer of at most {MAX_DIGITS} digits, was {len(text)}")
+    return int(text)
