@@ -23,7 +23,8 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
 	@touch $@
 
 run: setup       ## set up, then execute the job shadow_run: the reference run (CONFIG=file: another)
-	$(BIN)/dagster job execute -m hybrid_platform.definitions -j shadow_run $(if $(CONFIG),-c $(CONFIG))
+	@# The command is older than `dg launch`, and says so each time; both work.
+	PYTHONWARNINGS=ignore $(BIN)/dagster job execute -m hybrid_platform.definitions -j shadow_run $(if $(CONFIG),-c $(CONFIG))
 
 dev: setup       ## the Dagster UI, with schedules and sensors
 	$(BIN)/dagster dev

@@ -239,6 +239,7 @@ def sessions(config_file: Path | None, assignments: tuple[str, ...], last: int, 
     """List the sessions in the database."""
     import json
 
+    from hybrid_platform.domain.clocks import iso_utc
     from hybrid_platform.storage.frames import list_sessions
 
     with _reader(_settings(config_file, assignments, **flags)) as engine:
@@ -247,6 +248,8 @@ def sessions(config_file: Path | None, assignments: tuple[str, ...], last: int, 
         for row in frame.to_dict("records"):
             click.echo(json.dumps(row, default=str))
         return
+    for name in ("started_at", "ended_at"):
+        frame[name] = [None if ns is None or ns != ns else iso_utc(int(ns)) for ns in frame[name].astype(object)]  # noqa: PLR0124
     shown = frame[["session_id", "mode", "state", "exit_code", "exit_reason", "strategy", "feed", "started_at", "ended_at"]]
     click.echo("no sessions" if shown.empty else shown.to_string(index=False, na_rep="–"))
 

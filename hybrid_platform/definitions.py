@@ -5,7 +5,6 @@ from __future__ import annotations
 import dagster as dg
 
 from hybrid_platform.defs.assets import postflight_evidence, pragma_verification, preflight_healthcheck, shadow_run
-from hybrid_platform.defs.console import console
 from hybrid_platform.defs.jobs import postflight_job, preflight_job, shadow_run_job
 from hybrid_platform.defs.resources import session
 from hybrid_platform.defs.schedules import postflight_schedule, preflight_schedule
@@ -15,5 +14,4 @@ defs = dg.Definitions(
     jobs=[shadow_run_job, preflight_job, postflight_job],
     schedules=[preflight_schedule, postflight_schedule],
     resources={"session": session},
-    loggers={"console": console},
 )

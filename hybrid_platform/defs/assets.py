@@ -5,8 +5,6 @@ by a blocking check. `shadow_run` never raises for an operational failure, so th
 runs and judges; postflight's blocking check then fails the run.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

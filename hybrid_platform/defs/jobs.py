@@ -1,7 +1,5 @@
 """The jobs: the whole shadow run, and the two checks that also run alone and on schedules."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from hybrid_platform.defs.assets import POSTFLIGHT, PRAGMA, PREFLIGHT, SHADOW

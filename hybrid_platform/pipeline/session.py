@@ -180,6 +180,8 @@ class Session:
     def finish(self) -> None:
         """Stop the clock of the drained session and log its final metrics, which follow the last commit."""
         self._ended = self._clock.monotonic_ns()
+        if not self.counters.feed.accepted and self._failure is None:
+            self._log.warning("the feed gave no tick at all", feed=self._feed.name)
         self._log.info("FINAL METRICS", **self.metrics())
 
     @property
@@ -216,7 +218,7 @@ class Session:
             "stage failed" if first else "stage failed too",
             stage=stage,
             error=str(Failure(stage, error)),
-            trace="".join(traceback.format_exception(error)),
+            **_trace(error),
         )
         self._stop.set()
 
@@ -262,3 +264,9 @@ class Session:
             sum(stats.dropped for stats in self.channels.stats()),
             counters.persist.rows,
         )
+
+
+def _trace(error: BaseException) -> dict[str, str]:
+    """Return where an error came from, where its message alone does not say what to do."""
+    origin = error.__cause__ if isinstance(error, PlatformError) else error
+    return {} if origin is None else {"trace": "".join(traceback.format_exception(origin))}

@@ -6,7 +6,7 @@ may ask for a stop; an operational failure is a verdict in the evidence, never a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 import msgspec
 import sqlalchemy as sa
@@ -32,7 +32,8 @@ from hybrid_platform.evidence.records import (
 from hybrid_platform.feeds import build_feed
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.ledger import Ledger, LedgerRow, build_ledger
-from hybrid_platform.pipeline.lease import Lease
+from hybrid_platform.pipeline.lease import Lease, lease_path
+from hybrid_platform.pipeline.recorder import IntervalRecorder
 from hybrid_platform.pipeline.session import Progress, Session
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.queries import count_rows
@@ -45,7 +46,7 @@ from hybrid_platform.strategies.loader import build_strategy
 class ShadowRun:
     """A running session. One caller: construct (it starts), wait or stop, finish."""
 
-    def __init__(self, context: RunContext, on_interval: Callable[[], None] | None = None) -> None:
+    def __init__(self, context: RunContext) -> None:
         """Start the session.
 
         Raises GateRefused where a gate did not pass in this run or another session holds the
@@ -57,7 +58,7 @@ class ShadowRun:
         context.require_passed(PRAGMA, PragmaGateEvidence)
         self._started_ns = context.clock.wall_ns()
         with ExitStack() as stack:
-            stack.enter_context(Lease(context.data_dir, context.session_id))
+            stack.enter_context(Lease(lease_path(context.data_dir, context.database_url), context.session_id))
             self._engine: sa.Engine = open_engine(
                 context.database_url, role="write", busy_timeout_ms=settings.storage.busy_timeout_ms
             )
@@ -70,6 +71,8 @@ class ShadowRun:
             strategy = build_strategy(settings.strategy)
             self._feed_name = feed.name
             self._store.start(context.session_start())
+            recorder = IntervalRecorder(context)
+            stack.callback(recorder.close)
             try:
                 self._writer = SessionWriter(self._engine, context.session_id, on_wait=self._say_locked)
                 stack.callback(self._writer.close)
@@ -81,7 +84,7 @@ class ShadowRun:
                     self._writer,
                     clock=context.clock,
                     log=context.log,
-                    on_interval=on_interval or (lambda: None),
+                    on_interval=recorder,
                 )
                 self._session.start()
             except BaseException as error:

@@ -1,0 +1,45 @@
+"""Flight recorder snapshots while a session runs: beside the supervisor, whose heartbeats must not wait for a disk."""
+
+from __future__ import annotations
+
+import threading
+
+from hybrid_platform.domain.errors import PlatformError
+from hybrid_platform.host.flight_recorder import take_snapshot
+from hybrid_platform.host.healthcheck import run_healthcheck
+from hybrid_platform.host.pressure import read_pressure
+from hybrid_platform.pipeline.context import RunContext
+from hybrid_platform.storage.probe import probe_database
+
+
+class IntervalRecorder:
+    """Takes a snapshot each time it is called, unless the last one is still being taken."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._thread: threading.Thread | None = None
+
+    def __call__(self) -> None:
+        """Begin a snapshot and return at once."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._take, name="flight-recorder", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Wait for the last snapshot, for as long as a healthcheck may take."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _take(self) -> None:
+        context, gates = self._context, self._context.settings.gates
+        health = run_healthcheck(
+            lambda: probe_database(context.database_url),
+            context.data_dir.root,
+            context.clock,
+            dashboard_port=gates.dashboard_port,
+            min_free_disk_mb=gates.min_free_disk_mb,
+        )
+        try:
+            take_snapshot(context.data_dir, context.clock, read_pressure(context.clock), health)
+        except PlatformError as error:
+            context.log.warning("flight recorder snapshot failed", error=str(error))
