@@ -1,0 +1,118 @@
+"""The one engine factory: whoever works on the database through SQLAlchemy gets its engine here.
+
+in: ``database_url`` and a role · out: an engine whose every connection has its PRAGMAs applied and read
+back by an event before anybody may use it (S1, I5, G3). Writers wait for a locked database (S12).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from hybrid_platform.domain.errors import ConfigError, Fault
+from hybrid_platform.storage.connection import (
+    LOCK_WAIT_SECONDS,
+    MIN_BUSY_TIMEOUT_MS,
+    Role,
+    apply_pragmas,
+    begin_immediate,
+    connect,
+)
+from hybrid_platform.storage.errors import named, named_errors
+from hybrid_platform.storage.files import SETTING
+from hybrid_platform.storage.urls import default_url, is_sqlite, path_of, shown_url, sqlite_url, url_of
+
+__all__ = [
+    "default_url",
+    "open_engine",
+    "path_of",
+    "raw_connection",
+    "shown_url",
+    "sqlite_url",
+    "transaction",
+    "url_of",
+]
+
+
+def open_engine(
+    url: str,
+    *,
+    role: Role,
+    busy_timeout_ms: int = MIN_BUSY_TIMEOUT_MS,
+    lock_wait_seconds: float = LOCK_WAIT_SECONDS,
+) -> sa.Engine:
+    """Return an engine; nothing is opened, and no file made, before the first connection.
+
+    Every checkout is a new connection: it sees the file that has the name now, and holds nothing open
+    afterwards. Transactions of a writer begin IMMEDIATE and wait for a lock up to ``lock_wait_seconds``
+    (in steps of the busy timeout). Connecting raises PragmaError for a PRAGMA that does not take and
+    DatabaseError for a file that cannot be opened.
+
+    Raises ConfigError for a URL that cannot be meant; its password is never shown.
+    """
+    if busy_timeout_ms < MIN_BUSY_TIMEOUT_MS:
+        expected = f"at least {MIN_BUSY_TIMEOUT_MS} (I5)"
+        raise ConfigError([Fault("storage.busy_timeout_ms", expected, str(busy_timeout_ms))])
+    if not is_sqlite(url):
+        return _server_engine(url, role)
+    path = path_of(url)
+    engine = sa.create_engine(
+        "sqlite://", poolclass=NullPool, creator=lambda: connect(path, role, busy_timeout_ms), hide_parameters=True
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        apply_pragmas(connection, role, busy_timeout_ms, str(path))
+
+    @sa.event.listens_for(engine, "begin")
+    def _on_begin(connection: sa.Connection) -> None:
+        raw = raw_connection(connection)
+        if role == "write":
+            begin_immediate(raw, lock_wait_seconds, str(path))
+        else:
+            raw.execute("BEGIN")
+
+    return engine
+
+
+@contextmanager
+def transaction(engine: sa.Engine, doing: str) -> Iterator[sa.Connection]:
+    """One transaction of an engine of `open_engine`: committed at the end, rolled back on any error.
+
+    A reader's is a snapshot; keep it short (DESIGN 3). Raises StorageError for what the drivers raise.
+    """
+    try:
+        with named_errors(doing), engine.begin() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise named(error, doing) from error
+
+
+def raw_connection(connection: sa.Connection) -> sqlite3.Connection:
+    """Return the driver's connection below."""
+    return cast(sqlite3.Connection, connection.connection.driver_connection)
+
+
+def _server_engine(url: str, role: Role) -> sa.Engine:
+    """Return an engine for a database server: the schema is portable, the writer is not there yet."""
+    unknown = Fault(
+        SETTING, "sqlite:///path or postgresql+psycopg://…", shown_url(url).partition("://")[0][:40] + "://…"
+    )
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "postgresql":
+            raise ConfigError([unknown])
+        engine = sa.create_engine(parsed, poolclass=NullPool, hide_parameters=True)
+    except ModuleNotFoundError as error:
+        missing = Fault(SETTING, f"an installed driver for {parsed.drivername}", f"no module {error.name}")
+        raise ConfigError([missing]) from None
+    except (NoSuchModuleError, ArgumentError, ValueError):
+        raise ConfigError([unknown]) from None
+    return engine.execution_options(postgresql_readonly=True) if role == "read" else engine

@@ -1,0 +1,93 @@
+"""Sessions as pandas DataFrames: the analyst's door.
+
+in: a reading engine · out: frames with the columns of SPEC 10; Decimals stay exact Decimals, times stay
+integer nanoseconds. ``frames(engine, session_id)["trades"]`` reads a table whole; use `ticks_between` or
+`export` for more ticks than memory holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+
+from hybrid_platform.storage import schema, views
+from hybrid_platform.storage.engine import transaction
+from hybrid_platform.storage.queries import TickClock, find_session, seq_ranges
+from hybrid_platform.storage.types import ExactDecimal
+
+
+class SessionFrames(Mapping[str, pd.DataFrame]):
+    """A session's tables by name, each read when it is asked for."""
+
+    def __init__(self, engine: sa.Engine, session_id: str) -> None:
+        self._engine = engine
+        self._session_id = session_id
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """Return one table, in order; raise KeyError for a name that SPEC 10 does not know."""
+        table = views.READABLE[name]
+        query = sa.select(table).where(table.c.session_id == self._session_id)
+        if name in views.VIEWS:
+            query = query.order_by(table.c[views.order_of(table)])
+        return _frame(self._engine, [query], list(table.c))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(views.READABLE)
+
+    def __len__(self) -> int:
+        return len(views.READABLE)
+
+
+def frames(engine: sa.Engine, session_id: str) -> SessionFrames:
+    """Return a session's tables as frames; raise ConfigError where there is no such session."""
+    return SessionFrames(engine, find_session(engine, session_id).session_id)
+
+
+def list_sessions(engine: sa.Engine, last: int = 1_000) -> pd.DataFrame:
+    """Return the last so many sessions, the latest first, without their settings."""
+    columns = [column for column in schema.SESSIONS.c if column.name != "settings"]
+    return _frame(engine, [sa.select(*columns).order_by(schema.SESSIONS.c.session_no.desc()).limit(last)], columns)
+
+
+def ticks_between(
+    engine: sa.Engine, session_id: str, start_ns: int, end_ns: int, clock: TickClock = "ts_event"
+) -> pd.DataFrame:
+    """Return a session's ticks with start ≤ time < end by ``seq``, reading only where the sparse index says so."""
+    ticks = views.TICKS.c
+    wanted = sa.select(views.TICKS).where(
+        ticks.session_id == session_id, ticks[clock] >= start_ns, ticks[clock] < end_ns
+    )
+    queries = [
+        wanted.where(ticks.seq.between(first, last)).order_by(ticks.seq)
+        for first, last in seq_ranges(engine, session_id, start_ns, end_ns, clock)
+    ]
+    return _frame(engine, queries, list(ticks))
+
+
+def _frame(engine: sa.Engine, queries: Sequence[sa.Select[Any]], columns: Sequence[sa.Column[Any]]) -> pd.DataFrame:
+    rows: list[Any] = []
+    for query in queries:
+        with transaction(engine, "reading a table") as connection:
+            rows.extend(connection.execute(query))
+    values = list(zip(*rows, strict=True)) or [()] * len(columns)
+    return pd.DataFrame(
+        {
+            column.name: pd.Series(data, dtype=_dtype(column), name=column.name)
+            for column, data in zip(columns, values, strict=True)
+        }
+    )
+
+
+def _dtype(column: sa.Column[Any]) -> str:
+    if isinstance(column.type, ExactDecimal):
+        return "object"
+    if isinstance(column.type, sa.Boolean):
+        return "bool"
+    if isinstance(column.type, sa.Float):
+        return "float64"
+    if isinstance(column.type, sa.Integer):
+        return "Int64" if column.nullable and column.table is schema.SESSIONS else "int64"
+    return "str"

@@ -1,0 +1,45 @@
+"""A read-only look at the database, for the healthcheck: is it there, is it readable, is it ours, how full is it.
+
+in: a URL · out: a `DatabaseReport`. It never makes a file, costs the same at any size, and does without
+SQLAlchemy, which takes longer to load than the look.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from hybrid_platform.domain.errors import PlatformError
+from hybrid_platform.domain.records import DatabaseReport
+from hybrid_platform.storage.connection import MIN_BUSY_TIMEOUT_MS, apply_pragmas, connect
+from hybrid_platform.storage.errors import named_errors
+from hybrid_platform.storage.migrations import REVISION
+from hybrid_platform.storage.urls import path_of
+
+
+def probe_database(url: str) -> DatabaseReport:
+    """Return what a look finds; what is wrong is in the report, nothing is raised or created."""
+    exists = True
+    try:
+        path = path_of(url)
+        exists = path.exists()
+        if not exists:
+            return DatabaseReport(exists=False, readable=False, schema=None, ticks=None, detail="no such file")
+        revision, ticks = _look(path)
+    except PlatformError as error:
+        return DatabaseReport(exists=exists, readable=False, schema=None, ticks=None, detail=str(error))
+    detail = "" if revision == REVISION else f"expected schema {REVISION}, was {revision or 'none'}"
+    return DatabaseReport(exists=True, readable=True, schema=revision, ticks=ticks, detail=detail)
+
+
+def _look(path: Path) -> tuple[str | None, int | None]:
+    """Return the schema's revision and the number of ticks, both None where the schema is not ours."""
+    with closing(connect(path, "read", MIN_BUSY_TIMEOUT_MS)) as connection:
+        apply_pragmas(connection, "read", MIN_BUSY_TIMEOUT_MS, str(path))
+        with named_errors(f"looking at {path}"):
+            ours = "SELECT count(*) FROM sqlite_master WHERE name IN ('alembic_version', 'tick_batches')"
+            if connection.execute(ours).fetchone()[0] != 2:
+                return None, None
+            (revision,) = connection.execute("SELECT max(version_num) FROM alembic_version").fetchone()
+            (ticks,) = connection.execute('SELECT coalesce(sum("count"), 0) FROM tick_batches').fetchone()
+            return revision, ticks

@@ -1,0 +1,157 @@
+"""Records and ticks as the values of their tables' rows, flat, in the order of the columns.
+
+in: `Record`s and `TickBatch`es · out: lists for `bulk.ManyRows`. Per row there is nothing but C:
+columns are taken apart, converted and laid together again as wholes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
+from enum import StrEnum
+from operator import attrgetter
+from typing import Any, NamedTuple, get_args
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hybrid_platform.domain.orders import (
+    HeartbeatRecord,
+    InputRecord,
+    OrderEventRecord,
+    OrderRecord,
+    Record,
+    SignalRecord,
+    TradeRecord,
+    VetoRecord,
+)
+from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.storage.types import exact_text
+
+TICK_COLUMNS = ("seq", "instrument_no", "price", "size", "side", "ts_event", "ts_recv", "trade_ref")
+"""The last one is left out where a source has no ids."""
+
+
+class Layout(NamedTuple):
+    """How records of one type become rows of one table."""
+
+    name: str
+    """The table's name in SPEC 10."""
+    key: str
+    """What, with the session, forbids a row twice (I3)."""
+    columns: tuple[str, ...]
+    """``n`` first; the other fields of the record in their order."""
+    is_numbered: bool
+    """The record has no ``n`` of its own: the writer numbers the rows as they come."""
+    getters: tuple[Callable[[Any], Any], ...]
+    """Of each column but a number that the writer gives."""
+    codecs: tuple[Callable[[Any], Any] | None, ...]
+    """One for each getter; None where the driver takes the field as it is."""
+
+
+def _layout(name: str, record: type[Record], key: str) -> Layout:
+    kinds = {field.name: field.type for field in msgspec.structs.fields(record)}
+    return Layout(
+        name,
+        key,
+        columns=("n", *(field for field in kinds if field != "n")),
+        is_numbered="n" not in kinds,
+        getters=tuple(map(attrgetter, kinds)),
+        codecs=tuple(map(_codec, kinds.values())),
+    )
+
+
+def _codec(kind: Any) -> Callable[[Any], Any] | None:
+    """Return how a field is stored: sqlite3 is slow with anything but exact int, float, str and None."""
+    if Decimal in (kind, *get_args(kind)):
+        return exact_text
+    if kind is bool:
+        return int
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return str.__str__
+    return None
+
+
+LAYOUTS: dict[type[Record], Layout] = {
+    SignalRecord: _layout("signals", SignalRecord, "signal_id"),
+    VetoRecord: _layout("vetoes", VetoRecord, "signal_id"),
+    OrderRecord: _layout("orders", OrderRecord, "order_id"),
+    OrderEventRecord: _layout("order_events", OrderEventRecord, "n"),
+    TradeRecord: _layout("trades", TradeRecord, "n"),
+    InputRecord: _layout("inputs", InputRecord, "n"),
+    HeartbeatRecord: _layout("heartbeats", HeartbeatRecord, "n"),
+}
+
+
+def by_type(records: Iterable[Record]) -> dict[type[Record], list[Any]]:
+    """Return the records of each type, in order."""
+    groups: dict[type[Record], list[Any]] = defaultdict(list)
+    for record in records:
+        groups[type(record)].append(record)
+    return groups
+
+
+def record_values(layout: Layout, records: Sequence[Any], last_n: int) -> list[Any]:
+    """Return the values of the records' rows; rows without a number of their own follow ``last_n``.
+
+    Raises ValueError for a number that is not finite.
+    """
+    width = len(layout.columns)
+    values: list[Any] = [None] * (width * len(records))
+    if layout.is_numbered:
+        values[::width] = range(last_n + 1, last_n + 1 + len(records))
+    for place, (getter, codec) in enumerate(zip(layout.getters, layout.codecs, strict=True), int(layout.is_numbered)):
+        column = map(getter, records)
+        values[place::width] = column if codec is None else map(codec, column)
+    return values
+
+
+def latest_orders(records: Sequence[OrderRecord]) -> list[OrderRecord]:
+    """Return each order once: as it was recorded first, with its last status."""
+    latest: dict[str, OrderRecord] = {}
+    for record in records:
+        first = latest.setdefault(record.order_id, record)
+        if first.status is not record.status:
+            latest[record.order_id] = msgspec.structs.replace(first, status=record.status)
+    return list(latest.values())
+
+
+def tick_values(ticks: TickBatch, numbers: npt.NDArray[np.int64], most: int) -> Iterator[tuple[int, list[Any]]]:
+    """Yield ``(columns, values)`` of the ticks' rows, ``most`` rows at a time.
+
+    ``numbers`` are the instruments' numbers in the database by their index in the session's table.
+    """
+    for start in range(0, len(ticks), most):
+        part = ticks[start : start + most]
+        columns: list[npt.NDArray[Any]] = [
+            part.seq, numbers[part.instrument], part.price, part.size, part.side, part.ts_event, part.ts_recv,
+        ]  # fmt: skip
+        if part.trade_ref is not None:
+            columns.append(part.trade_ref)
+        yield len(columns), np.column_stack(columns).ravel().tolist()
+
+
+def merged(batches: Sequence[TickBatch]) -> TickBatch:
+    """Return batches of one session as one; single ticks of a slow feed cost a statement each otherwise."""
+    if len(batches) == 1:
+        return batches[0]
+    first = batches[0]
+
+    def column(name: str) -> Any:
+        return np.concatenate([getattr(batch, name) for batch in batches])
+
+    return TickBatch(
+        first.table, column("seq"), column("instrument"), column("price"), column("size"), column("side"),
+        _merged_refs(batches), column("ts_event"), column("ts_recv"),
+    )  # fmt: skip
+
+
+def _merged_refs(batches: Sequence[TickBatch]) -> npt.NDArray[Any] | None:
+    if all(batch.trade_ref is None for batch in batches):
+        return None
+    # None where a batch has no ids; numpy makes objects of integers and texts together, never floats.
+    return np.concatenate(
+        [np.full(len(batch), None) if batch.trade_ref is None else batch.trade_ref for batch in batches]
+    )

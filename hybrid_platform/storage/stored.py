@@ -1,0 +1,126 @@
+"""A finished session read back as what it was made of: instruments, ticks in batches, audit records.
+
+in: a reading engine and a session's id · out: domain objects in the order in which they were numbered, in
+bounded memory. For a replay from the database, and for reproducing a session (S8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar, cast
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from hybrid_platform.domain.errors import ConfigError, Fault
+from hybrid_platform.domain.instruments import Instrument, InstrumentTable
+from hybrid_platform.domain.orders import AuditRecord, Record
+from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.storage import schema
+from hybrid_platform.storage.engine import transaction
+from hybrid_platform.storage.errors import Cause, DatabaseError
+from hybrid_platform.storage.queries import find_session, pages
+from hybrid_platform.storage.records import SessionInfo, SessionState
+from hybrid_platform.storage.rows import LAYOUTS
+from hybrid_platform.storage.views import VIEWS
+
+TICKS_AT_ONCE = 16_384
+RECORDS_AT_ONCE = 4_096
+
+R = TypeVar("R", bound=AuditRecord)
+
+
+def stored_instruments(engine: sa.Engine, session_id: str) -> list[Instrument]:
+    """Return a session's instruments, with the rules it used, in the order of their indices."""
+    return list(_instruments(engine, find_session(engine, session_id)).values())
+
+
+def stored_batches(
+    engine: sa.Engine, session_id: str, table: InstrumentTable, *, ticks_at_once: int = TICKS_AT_ONCE
+) -> Iterator[TickBatch]:
+    """Yield a finished session's ticks by ``seq``, as numbered then (a hole is a tick that was not persisted).
+
+    Its instruments are added to ``table``; what is stated there comes first. Raises ConfigError for a
+    session that is unknown or still RUNNING, and where stated scales differ from those of the ticks.
+    """
+    session = find_session(engine, session_id)
+    if session.state is SessionState.RUNNING:
+        raise ConfigError([Fault("session", "a session that has ended", f"{session_id} RUNNING")])
+    index_of = {number: _index(table, item) for number, item in _instruments(engine, session).items()}
+    indices = np.zeros(max(index_of, default=0) + 1, dtype=np.int64)
+    indices[list(index_of)] = list(index_of.values())
+    ticks = schema.TICKS.c
+    query = sa.select(*(column for column in ticks if column is not ticks.session_no))
+    query = query.where(ticks.session_no == session.session_no).order_by(ticks.seq).limit(ticks_at_once)
+    last = -1
+    while True:
+        with transaction(engine, "reading ticks") as connection:
+            rows = list(connection.execute(query.where(ticks.seq > last)))
+        if not rows:
+            return
+        yield _batch(table, rows, indices)
+        last = rows[-1][0]
+
+
+def stored_records(engine: sa.Engine, session_id: str, kind: type[R]) -> Iterator[R]:
+    """Yield a session's records of one type in order; an order with its last status."""
+    layout = LAYOUTS[cast(type[Record], kind)]
+    view = VIEWS[layout.name]
+    places = [(field.name, view.c.keys().index(field.name)) for field in msgspec.structs.fields(kind)]
+    for page in pages(engine, view, session_id, RECORDS_AT_ONCE):
+        for row in page:
+            try:
+                record = msgspec.convert({name: row[place] for name, place in places}, kind, strict=False)
+            except msgspec.ValidationError as error:
+                raise DatabaseError(Cause.CORRUPT, f"{layout.name} of {session_id}, n {row.n}: {error}") from error
+            yield record
+
+
+def _instruments(engine: sa.Engine, session: SessionInfo) -> dict[int, Instrument]:
+    """Return number -> instrument, in the order of the session's own table."""
+    rules = schema.SESSION_INSTRUMENTS.c
+    query = sa.select(rules.instrument_no, rules.rules).where(rules.session_no == session.session_no).order_by(rules.n)
+    with transaction(engine, "reading instruments") as connection:
+        return {number: msgspec.json.decode(text, type=Instrument) for number, text in connection.execute(query)}
+
+
+def _index(table: InstrumentTable, stored: Instrument) -> int:
+    index = table.index_of(*stored.key, inferred=stored)
+    have = table[index]
+    if (have.price_scale, have.size_scale) != (stored.price_scale, stored.size_scale):
+        raise ConfigError(
+            [
+                Fault(
+                    f"instrument {stored.symbol} at {stored.venue}",
+                    f"the scales of the stored ticks, {stored.price_scale} and {stored.size_scale}",
+                    f"{have.price_scale} and {have.size_scale}",
+                )
+            ]
+        )
+    return index
+
+
+def _batch(table: InstrumentTable, rows: list[Any], indices: npt.NDArray[np.int64]) -> TickBatch:
+    seq, instrument, price, size, side, refs, ts_event, ts_recv = zip(*rows, strict=True)
+    return TickBatch(
+        table,
+        np.array(seq, dtype=np.int64),
+        indices[np.array(instrument, dtype=np.int64)],
+        np.array(price, dtype=np.int64),
+        np.array(size, dtype=np.int64),
+        np.array(side, dtype=np.int8),
+        _refs(refs),
+        np.array(ts_event, dtype=np.int64),
+        np.array(ts_recv, dtype=np.int64),
+    )
+
+
+def _refs(refs: tuple[int | str | None, ...]) -> npt.NDArray[Any] | None:
+    kinds = set(map(type, refs))
+    if kinds == {type(None)}:
+        return None
+    if kinds == {int}:
+        return np.array(refs, dtype=np.int64)
+    return np.array([None if ref is None else str(ref) for ref in refs], dtype=object)

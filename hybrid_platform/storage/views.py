@@ -1,0 +1,68 @@
+"""What other people's scripts read: SPEC 10's names and columns, as views over the narrow tables.
+
+Views hold no data, so `migrate` makes them anew from here after every change of the tables. Select one
+session by ``session_id`` and a range of ``seq`` or ``n``: both use the tables' keys.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from hybrid_platform.storage import schema
+
+_METADATA = sa.MetaData()
+SQL: dict[str, str] = {}
+"""Name of the view -> its SELECT, on SQLite and PostgreSQL alike."""
+
+
+def _view(name: str, select: str, columns: list[sa.Column[Any]]) -> sa.Table:
+    SQL[name] = select
+    return sa.Table(name, _METADATA, sa.Column("session_id", sa.Text), *columns)
+
+
+def _plain(name: str) -> sa.Table:
+    """Show all of a table's columns, with the session's id in place of its number."""
+    table = schema.COUNTED[name]
+    columns = [column for column in table.columns if column.name != "session_no"]
+    return _view(
+        name,
+        f"SELECT s.session_id, {', '.join('r.' + column.name for column in columns)}"  # noqa: S608
+        f" FROM sessions s JOIN {table.name} r ON r.session_no = s.session_no",
+        [sa.Column(column.name, column.type) for column in columns],
+    )
+
+
+TICKS = _view(
+    "ticks",
+    # LEFT: a count needs no instruments, and a tick whose instrument is gone is still seen.
+    """SELECT s.session_id, t.seq, i.venue, i.symbol,
+ t.price / i.price_divisor AS price, t.size / i.size_divisor AS volume,
+ CASE t.side WHEN 1 THEN 'BUY' WHEN -1 THEN 'SELL' END AS side,
+ CAST(t.trade_ref AS TEXT) AS trade_id, t.ts_event, t.ts_recv
+ FROM sessions s JOIN tick_rows t ON t.session_no = s.session_no
+ LEFT JOIN instruments i ON i.instrument_no = t.instrument_no""",
+    [
+        sa.Column("seq", sa.BigInteger),
+        sa.Column("venue", sa.Text),
+        sa.Column("symbol", sa.Text),
+        sa.Column("price", sa.Double),
+        sa.Column("volume", sa.Double),
+        sa.Column("side", sa.Text),
+        sa.Column("trade_id", sa.Text),
+        sa.Column("ts_event", sa.BigInteger),
+        sa.Column("ts_recv", sa.BigInteger),
+    ],
+)
+
+VIEWS: dict[str, sa.Table] = {"ticks": TICKS} | {name: _plain(name) for name in schema.COUNTED if name != "ticks"}
+"""The views with their columns' types, for typed selects; each has ``session_id`` first."""
+
+READABLE: dict[str, sa.Table] = {"sessions": schema.SESSIONS} | VIEWS | {"ledger": schema.LEDGER}
+"""Everything of SPEC 10 that can be read by name."""
+
+
+def order_of(table: sa.Table) -> str:
+    """Return the column that puts a session's rows of a view in their order."""
+    return "seq" if table.name == "ticks" else "n"

@@ -1,0 +1,289 @@
+"""The only writer of a running session's rows, used from one thread (I6).
+
+in: tick batches and records · out: rows, each call one transaction: all of it or nothing, and what was
+committed is counted. A locked database is waited for (S12); every other failure is named (L4), and the
+caller may give the same rows again: what is there already is not written twice (I3).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
+from hybrid_platform.domain.instruments import Instrument, InstrumentTable
+from hybrid_platform.domain.orders import OrderRecord, Record
+from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.storage import schema
+from hybrid_platform.storage.bulk import MAX_PARAMETERS, ManyRows
+from hybrid_platform.storage.connection import LOCK_WAIT_SECONDS, begin_immediate, read_pragmas
+from hybrid_platform.storage.errors import Cause, DatabaseError, named, named_errors
+from hybrid_platform.storage.files import COMPANIONS, file_ids
+from hybrid_platform.storage.rows import (
+    LAYOUTS,
+    TICK_COLUMNS,
+    by_type,
+    latest_orders,
+    merged,
+    record_values,
+    tick_values,
+)
+
+TICKS_AT_ONCE = 4 * (MAX_PARAMETERS // len(TICK_COLUMNS))
+"""Ticks turned into Python values at a time: bounds the memory of a large write."""
+TICKS_PER_BATCH_ROW = 4_096
+"""A row of ``tick_batches`` grows up to so many ticks before the next one begins."""
+
+
+class _Chunk(NamedTuple):
+    """One row of ``tick_batches``, in the order of its columns."""
+
+    first_seq: int
+    last_seq: int
+    count: int  # type: ignore[assignment]  # shadows tuple.count, which nobody needs
+    min_ts_event: int
+    max_ts_event: int
+    min_ts_recv: int
+    max_ts_recv: int
+
+    @classmethod
+    def of(cls, ticks: TickBatch) -> _Chunk:
+        return cls(
+            int(ticks.seq.min()), int(ticks.seq.max()), len(ticks),
+            int(ticks.ts_event.min()), int(ticks.ts_event.max()), int(ticks.ts_recv.min()), int(ticks.ts_recv.max()),
+        )  # fmt: skip
+
+    def and_then(self, later: _Chunk) -> _Chunk:
+        return _Chunk(
+            self.first_seq, max(self.last_seq, later.last_seq), self.count + later.count,
+            min(self.min_ts_event, later.min_ts_event), max(self.max_ts_event, later.max_ts_event),
+            min(self.min_ts_recv, later.min_ts_recv), max(self.max_ts_recv, later.max_ts_recv),
+        )  # fmt: skip
+
+
+class SessionWriter:
+    """Writes one session's rows through one connection that it keeps. One owner; close it at the end."""
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        session_id: str,
+        *,
+        lock_wait_seconds: float = LOCK_WAIT_SECONDS,
+        on_wait: Callable[[float], None] = lambda waited: None,
+    ) -> None:
+        """Connect, and find the session's row.
+
+        ``on_wait`` is told, with the seconds waited so far, each time the busy timeout ran out on a locked
+        database. Raises ConfigError for a database that is not SQLite, StorageError where there is no such
+        session or no way to the database.
+        """
+        if engine.dialect.name != "sqlite":
+            raise ConfigError([Fault("database_url", "SQLite: this release writes no other", engine.dialect.name)])
+        self._lock_wait_seconds = lock_wait_seconds
+        self._on_wait = on_wait
+        self._held = engine.raw_connection()
+        try:
+            self._connection = cast(sqlite3.Connection, self._held.driver_connection)
+            with named_errors("opening the session's writer"):
+                self._path = Path(self._connection.execute("PRAGMA database_list").fetchone()[2])
+                self.pragmas: Mapping[str, str | int] = read_pragmas(self._connection, "write")
+                """As this connection gave them back (G3)."""
+                session_no = self._number_of(session_id)
+        except BaseException:
+            self._held.close()
+            raise
+        self._files = file_ids(self._path)
+        self._session_no = session_no
+        # Ids are left out where the source has none, not written as NULL: an eighth fewer values.
+        self._ticks = {
+            width: ManyRows(schema.TICKS.name, TICK_COLUMNS[:width], session_no, key="seq")
+            for width in (len(TICK_COLUMNS) - 1, len(TICK_COLUMNS))
+        }
+        self._records = {
+            kind: ManyRows(
+                schema.COUNTED[layout.name].name,
+                layout.columns,
+                session_no,
+                key=layout.key,
+                on_conflict="UPDATE SET status = excluded.status" if kind is OrderRecord else "NOTHING",
+            )
+            for kind, layout in LAYOUTS.items()
+        }
+        self._batch_row = ManyRows(
+            schema.TICK_BATCHES.name,
+            _Chunk._fields,
+            session_no,
+            key="first_seq",
+            on_conflict=f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _Chunk._fields[1:])}",
+        )
+        self._written = dict.fromkeys(schema.COUNTED, 0)
+        self._last_n = dict.fromkeys(schema.COUNTED, 0)
+        self._numbers: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._chunk: _Chunk | None = None
+        self._errors = 0
+
+    @property
+    def written(self) -> dict[str, int]:
+        """Rows committed so far by table; a later state of an order is not a new row."""
+        return dict(self._written)
+
+    @property
+    def errors(self) -> int:
+        """Errors so far: timeouts on a locked database that were waited out, and failures that were raised."""
+        return self._errors
+
+    def write(self, ticks: Sequence[TickBatch], records: Sequence[Record]) -> int:
+        """Write everything in one transaction; return how many rows are new.
+
+        Rows that are there already with the same values change nothing. Raises DatabaseError, with its
+        cause, after rolling everything back; the same rows may then be given again.
+        """
+        batches = [batch for batch in ticks if len(batch)]
+        if not batches and not records:
+            return 0
+        try:
+            return self._write(merged(batches) if batches else None, records)
+        except StorageError:
+            self._errors += 1
+            raise
+
+    def close(self) -> None:
+        """Give the connection back; safe to call twice. The last one to leave empties the log into the database."""
+        with named_errors(f"closing {self._path}"):
+            self._held.close()
+
+    def __enter__(self) -> SessionWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, ticks: TickBatch | None, records: Sequence[Record]) -> int:
+        numbers, chunk, last_n = self._numbers, self._chunk, dict(self._last_n)
+        new: dict[str, int] = {}
+        begin_immediate(self._connection, self._lock_wait_seconds, str(self._path), self._waited)
+        try:
+            cursor = self._connection.cursor()
+            if ticks is not None:
+                numbers = self._intern(cursor, ticks.table)
+                new["ticks"] = self._insert_ticks(cursor, ticks, numbers)
+                chunk = self._index(cursor, _Chunk.of(ticks))
+            for kind, group in by_type(records).items():
+                name = LAYOUTS[kind].name
+                new[name] = self._insert_records(cursor, kind, group, last_n)
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            if self._connection.in_transaction:
+                with suppress(sqlite3.Error):  # the first error is the one to tell
+                    self._connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error | OverflowError | UnicodeError | ValueError | TypeError):
+                raise named(error, f"writing to {self._path}") from error
+            raise
+        self._require_same_files()
+        self._numbers, self._chunk, self._last_n = numbers, chunk, last_n
+        for name, count in new.items():
+            self._written[name] += count
+        return sum(new.values())
+
+    def _insert_ticks(self, cursor: sqlite3.Cursor, ticks: TickBatch, numbers: npt.NDArray[np.int64]) -> int:
+        new = 0
+        for width, values in tick_values(ticks, numbers, TICKS_AT_ONCE):
+            table = self._ticks[width]
+            inserted = table.insert(cursor, values)
+            if inserted < len(values) // width:
+                _require_same("ticks", table.first_different(cursor, values))
+            new += inserted
+        return new
+
+    def _insert_records(
+        self, cursor: sqlite3.Cursor, kind: type[Record], records: list[Any], last_n: dict[str, int]
+    ) -> int:
+        layout, table = LAYOUTS[kind], self._records[kind]
+        if kind is OrderRecord:
+            records = latest_orders(records)
+        before = last_n[layout.name]
+        values = record_values(layout, records, before)
+        changed = table.insert(cursor, values)
+        if layout.is_numbered:
+            last_n[layout.name] += len(records)
+        if kind is OrderRecord:
+            # Updates count as changes too; only new orders have a number beyond the last.
+            query = f"SELECT count(*) FROM {table.table} WHERE session_no = ? AND n > ?"  # noqa: S608
+            return cast(int, cursor.execute(query, (self._session_no, before)).fetchone()[0])
+        if changed < len(records):
+            _require_same(layout.name, table.first_different(cursor, values, "n" if layout.is_numbered else ""))
+        return changed
+
+    def _intern(self, cursor: sqlite3.Cursor, table: InstrumentTable) -> npt.NDArray[np.int64]:
+        """Return the database's number of each instrument by its index; new ones get one, and their rules are kept."""
+        known, have = len(self._numbers), len(table)
+        if known == have:
+            return self._numbers
+        fresh = [self._number_of_instrument(cursor, table[index]) for index in range(known, have)]
+        cursor.executemany(
+            "INSERT INTO session_instruments (session_no, n, instrument_no, rules) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            [
+                (self._session_no, index, number, msgspec.json.encode(table[index]).decode())
+                for index, number in enumerate(fresh, known)
+            ],
+        )
+        return np.concatenate([self._numbers, np.array(fresh, dtype=np.int64)])
+
+    @staticmethod
+    def _number_of_instrument(cursor: sqlite3.Cursor, instrument: Instrument) -> int:
+        identity = (*instrument.key, instrument.price_scale, instrument.size_scale)
+        cursor.execute(
+            "INSERT INTO instruments (venue, symbol, price_scale, size_scale, price_divisor, size_divisor)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (*identity, float(10**instrument.price_scale), float(10**instrument.size_scale)),
+        )
+        cursor.execute(
+            "SELECT instrument_no FROM instruments"
+            " WHERE venue = ? AND symbol = ? AND price_scale = ? AND size_scale = ?",
+            identity,
+        )
+        return cast(int, cursor.fetchone()[0])
+
+    def _index(self, cursor: sqlite3.Cursor, chunk: _Chunk) -> _Chunk:
+        """Add ticks to the sparse index: to its last row while that is small, else to a new one."""
+        if self._chunk is not None and self._chunk.count < TICKS_PER_BATCH_ROW:
+            chunk = self._chunk.and_then(chunk)
+        self._batch_row.insert(cursor, list(chunk))
+        return chunk
+
+    def _number_of(self, session_id: str) -> int:
+        found = self._connection.execute(
+            "SELECT session_no FROM sessions WHERE session_id = ?", (session_id,)
+        ).fetchone()
+        if found is None:
+            raise StorageError(f"{self._path}: expected a started session, was no row for {session_id}")
+        return cast(int, found[0])
+
+    def _require_same_files(self) -> None:
+        """Notice that the rows just committed went into a file that nobody will find."""
+        now = file_ids(self._path)
+        if now != self._files:
+            ends = [end for end, old, new in zip(COMPANIONS, self._files, now, strict=True) if old != new]
+            lost = " and ".join(self._path.name + end for end in ends)
+            raise DatabaseError(
+                Cause.REPLACED, f"{self._path.parent}: expected the files this session opened, was another or no {lost}"
+            )
+
+    def _waited(self, seconds: float) -> None:
+        self._errors += 1
+        self._on_wait(seconds)
+
+
+def _require_same(table: str, key: object) -> None:
+    if key is not None:
+        raise DatabaseError(Cause.CONFLICT, f"{table}: expected a new row or the same again, was another at key {key}")

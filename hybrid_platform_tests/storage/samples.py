@@ -1,0 +1,123 @@
+"""Made-up ticks and records, and a child process that holds the database's lock."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+
+from hybrid_platform.config import SessionSettings
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.orders import (
+    OrderEventRecord,
+    OrderRecord,
+    OrderStatus,
+    OrderType,
+    Record,
+    Side,
+    SignalRecord,
+    TimeInForce,
+    TradeRecord,
+)
+from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.storage.records import SessionStart, this_process
+
+START_NS = 1_700_000_000_000_000_000
+MS = 1_000_000
+
+
+def session_start(session_id: str = "20260102T030405Z-00000001", **settings: object) -> SessionStart:
+    return SessionStart(
+        session_id, "run-1", SessionSettings.model_validate(settings), "0.1.0+abc", START_NS, this_process()
+    )
+
+
+def a_table(*symbols: str) -> InstrumentTable:
+    table = InstrumentTable()
+    for symbol in symbols or ("SOL/USDC",):
+        table.index_of("SYNTHETIC", symbol)
+    return table
+
+
+def some_ticks(table: InstrumentTable, first: int, count: int, *, step_ns: int = MS) -> TickBatch:
+    """Ticks seq = first … first + count - 1, one a millisecond, going round the table's instruments."""
+    seq = np.arange(first, first + count, dtype=np.int64)
+    return TickBatch(
+        table,
+        seq,
+        seq % len(table),
+        100 * 10**9 + seq % 97 * 10**7,
+        (seq % 5) * 10**9,
+        (seq % 3 - 1).astype(np.int8),
+        None,
+        START_NS + seq * step_ns,
+        START_NS + seq * step_ns + 5 * MS,
+    )
+
+
+def order_record(k: int, status: OrderStatus = OrderStatus.INITIALIZED) -> OrderRecord:
+    return OrderRecord(
+        f"O{k}", f"S{k}", k, "SYNTHETIC", "SOL/USDC", Side.BUY, OrderType.LIMIT, Decimal("0.1"), Decimal("100.10"),
+        TimeInForce.GTC, False, status, True, START_NS + k,
+    )  # fmt: skip
+
+
+def order_story(k: int) -> list[Record]:
+    """Everything that a filled order leaves behind."""
+    ts = START_NS + k
+    states = (OrderStatus.INITIALIZED, OrderStatus.SUBMITTED, OrderStatus.ACCEPTED, OrderStatus.FILLED)
+    return [
+        SignalRecord(f"S{k}", k, "SYNTHETIC", "SOL/USDC", Side.BUY, Decimal("0.1"), 0.75, "TEST", ts),
+        order_record(k),
+        *(OrderEventRecord(4 * k + place, f"O{k}", state, "", ts) for place, state in enumerate(states)),
+        order_record(k, OrderStatus.FILLED),
+        TradeRecord(
+            k, f"T{k}-1", f"O{k}", "SYNTHETIC", "SOL/USDC", Side.BUY, Decimal("0.1"), Decimal("100.2"),
+            Decimal("0.01002"), True, ts,
+        ),
+    ]  # fmt: skip
+
+
+class LockHolder:
+    """Another process, in the middle of a writing transaction on the database."""
+
+    def __init__(self, path: Path) -> None:
+        code = (
+            "import sqlite3, sys\n"
+            "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+            "connection.execute('BEGIN IMMEDIATE')\n"
+            "print('locked', flush=True)\n"
+            "sys.stdin.read()\n"
+        )
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "locked\n"
+
+    def release(self) -> None:
+        self._process.communicate()
+
+
+@contextmanager
+def locked_by_another_process(path: Path) -> Iterator[LockHolder]:
+    holder = LockHolder(path)
+    try:
+        yield holder
+    finally:
+        holder.release()
+
+
+def run_script(code: str, *arguments: object, timeout: float = 60, **options: object) -> str:
+    """Run Python code in a fresh process and return what it printed; fail with its errors."""
+    result = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True, text=True, timeout=timeout, check=False, **options,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return result.stdout
