@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,12 +10,13 @@ import dagster as dg
 
 from hybrid_platform.config import load_settings
 from hybrid_platform.defs.resources import SessionConfig
-from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
 from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.evidence.records import Evidence
 from hybrid_platform.pipeline.checks import CheckEvidence
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.run import open_run
+from hybrid_platform.safety.logs import SessionLog
 
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
 
@@ -39,10 +41,18 @@ def dagster_run(context: StepContext) -> Iterator[RunContext]:
             context.instance.add_run_tags(context.run_id, {SESSION_TAG: run.session_id})
             yield run
     except PlatformError as error:
+        _say(error)
         context.instance.add_run_tags(context.run_id, {EXIT_CODE_TAG: str(int(error.exit_code))})
         raise dg.Failure(
             description=str(error), metadata={"exit_code": int(error.exit_code)}, allow_retries=False
         ) from None
+
+
+def _say(error: PlatformError) -> None:
+    """Put an error into the run's output, a line for each of its lines; the terminal shows nothing else of it."""
+    with SessionLog("", SystemClock(), stream=sys.stdout) as log:
+        for line in str(error).splitlines():
+            log.error(line, exit_code=int(error.exit_code))
 
 
 def tag_exit(context: StepContext, evidence: Evidence | CheckEvidence) -> None:

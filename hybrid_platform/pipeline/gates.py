@@ -14,7 +14,7 @@ from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable
-from hybrid_platform.domain.records import CpuPressure, HealthcheckRecord, PragmaEvidence, PressureGate, Verdict
+from hybrid_platform.domain.records import CpuPressure, HealthcheckRecord, PressureGate, Verdict
 from hybrid_platform.evidence.live_gate import live_conditions
 from hybrid_platform.evidence.records import (
     PRAGMA,
@@ -140,7 +140,7 @@ def verify_database(context: RunContext) -> PragmaGateEvidence:
         found["pragmas"] = evidence = verify_pragmas(context.database_url, busy_timeout_ms=busy_timeout_ms)
         writing = {reading.name: reading.was for reading in evidence.readings if reading.connection == "write"}
         context.log.info("PRAGMA verification", **writing)
-        reasons += _pragma_faults(evidence)
+        reasons += evidence.faults
         exit_code = ExitCode.CONFIG if reasons else exit_code
     except PlatformError as error:
         reasons.append(str(error))
@@ -159,17 +159,6 @@ def verify_database(context: RunContext) -> PragmaGateEvidence:
             **found,
         ),
     )
-
-
-def _pragma_faults(evidence: PragmaEvidence) -> list[str]:
-    faults = [
-        f"PRAGMA {reading.name} of a {reading.connection} connection: expected {reading.expected}, was {reading.was}"
-        for reading in evidence.readings
-        if not reading.holds
-    ]
-    if not evidence.snapshot.holds:
-        faults.append(f"WAL: expected a reader to read beside a writer, was {evidence.snapshot}")
-    return faults
 
 
 def _concluded(context: RunContext, evidence: EvidenceT) -> EvidenceT:
