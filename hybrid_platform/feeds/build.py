@@ -1,0 +1,32 @@
+"""From settings to the feed they name. What a feed needs is imported when it is chosen: pyarrow starts slowly."""
+
+from __future__ import annotations
+
+from hybrid_platform.config import SessionSettings
+from hybrid_platform.domain.clocks import Clock
+from hybrid_platform.domain.errors import ConfigError, Fault
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.feeds.base import Feed
+from hybrid_platform.feeds.stored import StoredReplay, StoredTicks
+from hybrid_platform.feeds.synthetic import SyntheticTicks
+
+
+def build_feed(
+    settings: SessionSettings, table: InstrumentTable, clock: Clock, stored: StoredTicks | None = None
+) -> Feed:
+    """Return the session's feed, not yet open; ``stored`` reads an earlier session's ticks.
+
+    Raises ConfigError for a feed that cannot be made of what is there.
+    """
+    feed = settings.feed
+    if feed.synthetic is not None:
+        return SyntheticTicks(feed.synthetic, table, clock, settings.seconds)
+    if feed.replay is None or feed.replay.frames is not None:
+        raise ConfigError([Fault("feed", "synthetic, or replay of files or a session", feed.kind)])
+    if feed.replay.session is None:
+        from hybrid_platform.feeds.replay import FileReplay
+
+        return FileReplay(feed.replay, table, clock)
+    if stored is None:
+        raise ConfigError([Fault("feed.replay.session", "a database to read it from", "none")])
+    return StoredReplay(feed.replay, table, clock, stored)
