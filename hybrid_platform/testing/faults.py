@@ -256,9 +256,10 @@ class Drop(Step):
 
 @dataclass(frozen=True)
 class Refuse(Step):
-    """Refuse the handshake with an HTTP status; the only step of its connection."""
+    """Refuse the handshake with an HTTP status (and a ``Location``); the only step of its connection."""
 
     status: int = 503
+    location: str | None = None
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
         """Nothing: the connection never came to be."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from types import TracebackType
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -29,7 +31,8 @@ class LocalVenue:
     The n-th connection gets the n-th list of ``script``; what comes after the last one gets all
     frames that are left. After its list a connection stays open and silent. A connection's first
     step waits for the client's first message (its subscription), for 5 s at most, unless
-    ``wait_for_subscription`` is False. ``tls`` makes it ``wss://localhost:<port>``.
+    ``wait_for_subscription`` is False. ``tls`` makes it ``wss://localhost:<port>``; ``pages`` (path ->
+    JSON) are served to plain HTTP requests on the same port, for clients that first ask by REST.
     """
 
     def __init__(
@@ -41,14 +44,17 @@ class LocalVenue:
         compression: bool = False,
         tls: ssl.SSLContext | None = None,
         port: int = 0,
+        pages: Mapping[str, str] | None = None,
     ) -> None:
         self._market = Market(frames)
         self._script = list(script)
         self._steps: dict[UUID, Sequence[Step]] = {}
+        self._playing: set[asyncio.Task[None]] = set()
         self._wait_for_subscription = wait_for_subscription
         self._compression = compression
         self._tls = tls
         self._port = port
+        self._pages = pages or {}
         self._ready = threading.Event()
         self._failed: OSError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -110,34 +116,51 @@ class LocalVenue:
         await self._done.wait()
         for connection in list(server.connections):
             connection.transport.abort()
+        for playing in self._playing:
+            playing.cancel()
         server.close(close_connections=False)
         await server.wait_closed()
 
     async def _handshake(self, connection: ServerConnection, request: Request) -> Response | None:
+        page = self._pages.get(urlsplit(request.path).path)
+        if page is not None:
+            response = connection.respond(HTTPStatus.OK, page)
+            del response.headers["Content-Type"]
+            response.headers["Content-Type"] = "application/json"
+            return response
         number, self.attempts = self.attempts, self.attempts + 1
         steps = self._script[number] if number < len(self._script) else [Send()]
-        self._steps[connection.id] = steps
         refusal = next((step for step in steps if isinstance(step, Refuse)), None)
-        return None if refusal is None else connection.respond(HTTPStatus(refusal.status), "refused by script\n")
+        if refusal is None:
+            self._steps[connection.id] = steps
+            return None
+        response = connection.respond(HTTPStatus(refusal.status), "refused by script\n")
+        if refusal.location is not None:
+            response.headers["Location"] = refusal.location
+        return response
 
     async def _connected(self, socket: ServerConnection) -> None:
         steps = self._steps.pop(socket.id)
         subscribed = asyncio.Event()
         listener = asyncio.create_task(self._listen(socket, subscribed))
-        try:
+        playing = asyncio.create_task(self._play(socket, steps, subscribed))
+        self._playing.add(playing)
+        await asyncio.wait({playing})
+        self._playing.discard(playing)
+        listener.cancel()
+        if not playing.cancelled() and (error := playing.exception()) is not None:
+            raise error
+
+    async def _play(self, socket: ServerConnection, steps: Sequence[Step], subscribed: asyncio.Event) -> None:
+        with suppress(ConnectionClosed):
             if self._wait_for_subscription:
-                await asyncio.wait([asyncio.create_task(subscribed.wait())], timeout=_SUBSCRIBED_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(subscribed.wait(), _SUBSCRIBED_S)
             for step in [*steps, Stall()]:
                 await step.play(socket, self._market)
-        except ConnectionClosed:
-            pass
-        finally:
-            listener.cancel()
 
     async def _listen(self, socket: ServerConnection, subscribed: asyncio.Event) -> None:
-        try:
+        with suppress(ConnectionClosed):
             async for message in socket:
                 self.received.append(message if isinstance(message, str) else message.decode("utf-8", "replace"))
                 subscribed.set()
-        except ConnectionClosed:
-            pass

@@ -141,6 +141,6 @@ class Link:
             self._wake()
         return heard.ends
 
-    def unreadable(self, cause: str, frame: bytes | str) -> None:
-        """Count a frame that ended the connection."""
-        self._reader.reject(cause, frame)
+    def unreadable(self, cause: str, detail: str) -> None:
+        """Count a frame that could not even be received whole."""
+        self._reader.reject(cause, detail)

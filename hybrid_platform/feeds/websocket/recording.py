@@ -79,16 +79,22 @@ class FrameRecorder:
             if self._size >= self._segment_bytes:
                 self._end()
         except (OSError, PlatformError) as error:
-            self.failed = True
-            self._log.error("frame recording ended: the disk failed", source=self._stem, error=str(error))
+            self._give_up(error)
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
         try:
             self._end()
         except (OSError, PlatformError) as error:
-            self.failed = True
-            self._log.error("frame recording ended: the disk failed", source=self._stem, error=str(error))
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.failed = True
+        if self._descriptor is not None:
+            with suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None
+        self._log.error("frame recording ended: the disk failed", source=self._stem, error=str(error))
 
     def _begin(self) -> None:
         self._number += 1
@@ -109,11 +115,9 @@ class FrameRecorder:
     def _end(self) -> None:
         if self._descriptor is None:
             return
-        try:
-            self._put(self._gzip.flush())
-        finally:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._put(self._gzip.flush())
+        descriptor, self._descriptor = self._descriptor, None
+        os.close(descriptor)
         self._kept[-1] = (self._kept[-1][0], self._size)
         while len(self._kept) > 1 and sum(size for _, size in self._kept) > self._max_bytes:
             name, _ = self._kept.popleft()

@@ -47,8 +47,8 @@ class Listener(Protocol):
     def frame(self, frame: bytes | str, *, binary: bool) -> str:
         """A frame came; a text that is not empty says why the connection should be given up."""
 
-    def unreadable(self, cause: str, frame: bytes | str) -> None:
-        """A frame came that ended the connection."""
+    def unreadable(self, cause: str, detail: str) -> None:
+        """A frame came that could not even be received whole."""
 
 
 class Transport(Protocol):
@@ -163,7 +163,7 @@ def _reason(closed: ConnectionClosed, listener: Listener) -> Ended:
     cause = closed.__cause__
     if isinstance(cause, UnicodeDecodeError):
         # RFC 6455, 8.1: a client must fail the connection on a text frame that is no UTF-8.
-        listener.unreadable("bad_utf8", bytes(cause.object))
+        listener.frame(bytes(cause.object), binary=False)
         return Ended("bad_utf8", "a text frame that is no UTF-8")
     sent, received = closed.sent, closed.rcvd
     if sent is not None and not closed.rcvd_then_sent:

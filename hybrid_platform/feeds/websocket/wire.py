@@ -120,13 +120,13 @@ class Venue(ABC):
         return DEFAULT_SCALE
 
     @abstractmethod
-    def read(self, frame: bytes | str) -> Decoded:
+    def read(self, frame: str) -> Decoded:
         """Decode a frame; raises ValueError or RecursionError for what is malformed as a whole."""
 
     def decode(self, frame: bytes | str) -> Decoded:
         """Return what a frame held; never raises: what cannot be read is a rejection."""
         try:
-            decoded = self.read(frame)
+            decoded = self.read(frame if isinstance(frame, str) else frame.decode())
             # A message of the right kind without a trade in it.
             return decoded if any(decoded[:4]) else decoded._replace(ignored="empty")
         except UnusableError as error:

@@ -88,7 +88,7 @@ class Binance(Venue):
     def _request(self, method: str, symbols: Sequence[str]) -> str:
         return to_json({"method": method, "params": [f"{s.lower()}@{self._stream}" for s in symbols], "id": 1})
 
-    def read(self, frame: bytes | str) -> Decoded:
+    def read(self, frame: str) -> Decoded:
         """Decode one frame: it holds at most one trade."""
         message = _FRAME.decode(frame)
         if message.error is not ABSENT:

@@ -71,7 +71,7 @@ class Bitstamp(Venue):
     def _request(self, event: str, symbol: str) -> str:
         return to_json({"event": event, "data": {"channel": _CHANNEL + symbol.lower()}})
 
-    def read(self, frame: bytes | str) -> Decoded:
+    def read(self, frame: str) -> Decoded:
         """Decode one frame: it holds at most one trade."""
         message = _FRAME.decode(frame)
         if message.event in {"bts:error", "bts:request_reconnect"}:

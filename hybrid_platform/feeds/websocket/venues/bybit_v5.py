@@ -75,7 +75,7 @@ class BybitV5(Venue):
     def _request(self, op: str, symbols: Sequence[str]) -> str:
         return to_json({"op": op, "args": [f"publicTrade.{symbol.upper()}" for symbol in symbols]})
 
-    def read(self, frame: bytes | str) -> Decoded:
+    def read(self, frame: str) -> Decoded:
         """Decode one frame: any number of trades."""
         message = _FRAME.decode(frame)
         if message.op:

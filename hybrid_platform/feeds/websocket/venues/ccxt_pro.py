@@ -60,7 +60,7 @@ class Ccxt(Venue):
         """Ccxt closes by itself."""
         return []
 
-    def read(self, frame: bytes | str) -> Decoded:
+    def read(self, frame: str) -> Decoded:
         """Decode one hand-over: any number of trades."""
         return collect(_TRADES.decode(frame), _print)
 

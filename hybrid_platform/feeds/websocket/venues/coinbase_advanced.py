@@ -82,7 +82,7 @@ class CoinbaseAdvanced(Venue):
             to_json({"type": kind, "channel": "heartbeats"}),
         ]
 
-    def read(self, frame: bytes | str) -> Decoded:
+    def read(self, frame: str) -> Decoded:
         """Decode one frame: any number of events, each a snapshot or an update."""
         message = _FRAME.decode(frame)
         sequence = message.sequence_num

@@ -62,7 +62,7 @@ class CoinbaseExchange(Venue):
         products = [symbol.upper() for symbol in symbols]
         return to_json({"type": kind, "product_ids": products, "channels": ["matches", "heartbeat"]})
 
-    def read(self, frame: bytes | str) -> Decoded:
+    def read(self, frame: str) -> Decoded:
         """Decode one frame: it holds at most one trade."""
         message = _FRAME.decode(frame)
         if message.type == "error":

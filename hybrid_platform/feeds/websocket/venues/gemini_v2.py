@@ -74,7 +74,7 @@ class GeminiV2(Venue):
         """Ten decimals for BTC; the others (some trade in thousands of millions) have at most nine."""
         return 10 if symbol.startswith("BTC") else super().size_scale(symbol)
 
-    def read(self, frame: bytes | str) -> Decoded:
+    def read(self, frame: str) -> Decoded:
         """Decode one frame: one trade, or the history of one symbol."""
         message = _FRAME.decode(frame)
         if message.type == "trade":

@@ -60,7 +60,7 @@ class Generic(Venue):
         """The settings' messages with the symbols put in."""
         return _filled(self._paths.unsubscribe, symbols)
 
-    def read(self, frame: bytes | str) -> Decoded:
+    def read(self, frame: str) -> Decoded:
         """Decode one frame: one trade, or a list of them."""
         paths, whole = self._paths, _ANY.decode(frame)
         if not _holds(whole, paths.when):

@@ -74,7 +74,7 @@ class KrakenV2(Venue):
         params: dict[str, object] = {"channel": "trade", "symbol": [symbol.upper() for symbol in symbols]}
         return to_json({"method": method, "params": params | ({"snapshot": False} if method == "subscribe" else {})})
 
-    def read(self, frame: bytes | str) -> Decoded:
+    def read(self, frame: str) -> Decoded:
         """Decode one frame: any number of trades."""
         message = _FRAME.decode(frame)
         if message.method:

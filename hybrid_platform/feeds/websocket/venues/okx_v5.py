@@ -77,9 +77,9 @@ class OkxV5(Venue):
     def _request(self, op: str, symbols: Sequence[str]) -> str:
         return to_json({"op": op, "args": [{"channel": "trades", "instId": s.upper()} for s in symbols]})
 
-    def read(self, frame: bytes | str) -> Decoded:
+    def read(self, frame: str) -> Decoded:
         """Decode one frame: any number of trades."""
-        if frame in {"pong", b"pong"}:
+        if frame == "pong":
             return Decoded(ignored="pong")
         message = _FRAME.decode(frame)
         if message.event:
