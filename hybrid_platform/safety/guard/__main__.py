@@ -14,8 +14,8 @@ import sys
 import msgspec
 
 from hybrid_platform.domain.isolation import Enforced, IsolationEvidence
-from hybrid_platform.safety.guard import spawn
 from hybrid_platform.safety.guard.rules import RULES
+from hybrid_platform.safety.guard.spawn import spawn
 
 TIMEOUT_S = 60.0
 ATTACKS = "hybrid_platform_tests.safety_guard.attacks"

@@ -10,8 +10,6 @@ import errno
 import hashlib
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
 
 from hybrid_platform.safety.guard.rules import ARCHITECTURE, AUDIT_ARCH, RULES, UNREVIEWED, X32, Rule
 
@@ -24,26 +22,28 @@ Instruction = tuple[int, int, int, int]
 """Operation, jump if true, jump if false (both in instructions to skip), constant."""
 
 
-@dataclass(frozen=True)
 class Filter:
     """A deny-list for one instruction set. Equal rules give equal bytes, and so an equal digest."""
 
-    machine: str
-    rules: tuple[Rule, ...] = RULES
-    notify: bool = False
-    """Denied calls wait for a word of the watcher outside, whose only word is EPERM, and are counted by it."""
-
-    def __post_init__(self) -> None:
-        """Refuse a machine whose numbers are not in the table (ValueError)."""
-        if self.machine not in AUDIT_ARCH:
-            raise ValueError(f"machine: expected one of {', '.join(AUDIT_ARCH)}, was {self.machine}")
+    def __init__(self, machine: str, rules: tuple[Rule, ...] = RULES, *, notify: bool = False) -> None:
+        """Assemble the program; raise ValueError for a machine whose numbers are not in the table."""
+        if machine not in AUDIT_ARCH:
+            raise ValueError(f"machine: expected one of {', '.join(AUDIT_ARCH)}, was {machine}")
+        self.machine, self.rules = machine, rules
+        self.notify = notify
+        """Denied calls wait for a word of the watcher outside, whose only word is EPERM, and are counted by it."""
+        self.instructions = self._assembled()
+        self.program = b"".join(_INSTRUCTION.pack(*instruction) for instruction in self.instructions)
+        """The instructions as the kernel takes them: 8 bytes each, little-endian."""
+        self.sha256 = hashlib.sha256(self.program).hexdigest()
+        """Digest of the program's bytes: the filter's name in evidence."""
 
     def without(self, name: str) -> Filter:
         """Return the filter with one rule removed: what a mutation test loads. Raises KeyError."""
         kept = tuple(rule for rule in self.rules if rule.name != name)
         if len(kept) == len(self.rules):
             raise KeyError(name)
-        return replace(self, rules=kept)
+        return Filter(self.machine, kept, notify=self.notify)
 
     def rule_of(self, arch: int, number: int, arguments: Sequence[int]) -> Rule | None:
         """Return the rule that denies this call, None where it is allowed; ``arch`` is an AUDIT_ARCH."""
@@ -59,23 +59,11 @@ class Filter:
                 return rule
         return None
 
-    @cached_property
-    def instructions(self) -> tuple[Instruction, ...]:
-        """The program."""
+    def _assembled(self) -> tuple[Instruction, ...]:
         code: list[Instruction] = [(LD, 0, 0, _NUMBER)]
         for rule in self.rules:
             code += self._check(rule)
         return (*code, (RET, 0, 0, RET_ALLOW))
-
-    @cached_property
-    def program(self) -> bytes:
-        """The instructions as the kernel takes them: 8 bytes each, little-endian."""
-        return b"".join(_INSTRUCTION.pack(*instruction) for instruction in self.instructions)
-
-    @cached_property
-    def sha256(self) -> str:
-        """Digest of the program's bytes: the filter's name in evidence."""
-        return hashlib.sha256(self.program).hexdigest()
 
     def _deny(self, rule: Rule) -> Instruction:
         # What a library probes for in innocence (ENOSYS) is answered at once and not counted as an attempt.

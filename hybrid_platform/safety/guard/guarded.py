@@ -53,7 +53,7 @@ class GuardedChild:
         try:
             self._come_up(plan, timeout_s)
         except (IsolationError, OSError) as error:
-            self.stop_watching()
+            self._stop_watching()
             raise IsolationError(f"the guarded process did not come up ({self._exit()}): {error}") from None
 
     def __enter__(self) -> GuardedChild:
@@ -68,16 +68,14 @@ class GuardedChild:
 
     def close(self) -> None:
         """Kill the process if it still runs, and release pipes, listener and canary; may be called again."""
+        self._started.kill()
+        self._started.wait()
+        self._stop_watching()
         self._owned.close()
 
     def close_pipe(self, name: str) -> None:
         """Close our end of a pipe: the child reads the end of file, or can no longer write."""
         os.close(self.pipes.pop(name))
-
-    def stop_watching(self) -> None:
-        """End the watcher's thread; what it counted stays."""
-        if self._watcher is not None:
-            self._watcher.close()
 
     def denied(self) -> tuple[Denied, ...]:
         """Return the attempts so far: the kernel's counts at any time, the audit hook's after `close_out`."""
@@ -160,6 +158,11 @@ class GuardedChild:
         if self._watcher is not None:
             self._watcher.forget()
         self._line.send(Proceed())
+
+    def _stop_watching(self) -> None:
+        """End the watcher's thread; what it counted stays."""
+        if self._watcher is not None:
+            self._watcher.close()
 
     def _exit(self) -> str:
         return _described(self.wait(1.0))

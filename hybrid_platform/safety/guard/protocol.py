@@ -119,10 +119,10 @@ class Line:
             if not poll.poll(left_ms):
                 raise IsolationError(f"guard: expected {expected.__name__} within {timeout_s:g} s, was silence")
             chunk = os.read(self._read, 65_536)
+            self._pending += chunk
             if not chunk or len(self._pending) > MAX_LINE:
                 was = "the end of the pipe" if not chunk else f"a line of more than {MAX_LINE} bytes"
                 raise IsolationError(f"guard: expected {expected.__name__}, was {was}")
-            self._pending += chunk
         line, _, rest = bytes(self._pending).partition(b"\n")
         self._pending[:] = rest
         try:

@@ -42,19 +42,24 @@ def load(filter_: Filter, *, all_threads: bool) -> int | None:
     program = _Program(len(filter_.instructions), filter_.program)
     flags = _TSYNC if all_threads else 0
     if filter_.notify:
-        flags |= _NEW_LISTENER | (_TSYNC_ESRCH if all_threads else 0)
-    try:
-        # The kernel's own log of denied calls: a second record that no process here can touch.
-        result = _set(flags | _LOG, program)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        result = _set(flags, program)
+        result = _set(flags | _NEW_LISTENER | (_TSYNC_ESRCH if all_threads else 0), program)
+    else:
+        # Nobody outside counts: let the kernel's own log have a record that no process here can touch.
+        result = _set_logging(flags, program)
     if filter_.notify:
         return result
     if result != 0:
         raise OSError(errno.ESRCH, f"thread {result} could not be brought under the filter")
     return None
+
+
+def _set_logging(flags: int, program: _Program) -> int:
+    try:
+        return _set(flags | _LOG, program)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return _set(flags, program)  # Linux before 4.14
 
 
 def _set(flags: int, program: _Program) -> int:

@@ -116,5 +116,9 @@ def _try(name: str, kind: Kind, action: Callable[[], object], expected: int = er
         action()
         outcome = "OK"
     except OSError as error:
-        outcome = errno.errorcode.get(error.errno or 0, str(error))
-    return Attempt(name, kind, errno.errorcode[expected], outcome)
+        outcome = _name(error.errno)
+    return Attempt(name, kind, _name(expected), outcome)
+
+
+def _name(code: int | None) -> str:
+    return errno.errorcode.get(code or 0, f"errno {code}")

@@ -31,9 +31,10 @@ from hybrid_platform.safety.guard.watch import can_watch
 
 START_TIMEOUT_S = 60.0
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH")
-# The paths are handed over rather than rebuilt, so that the child imports just what its parent could,
-# the strategy's folder included; `-I` would drop the fixed hash seed with the environment.
+_GIVEN_ENVIRONMENT = {"PYTHONHASHSEED": "0", "HOME": "/nonexistent", "LOGNAME": "strategy"}
+"""A fixed hash seed, for S8; and a home and a name, or libraries would ask a name service by socket."""
 _FLAGS = ("-s", "-P", "-B")
+"""No user site, no implicit folder, no byte code. Not ``-I``, which would ignore the environment made above."""
 _TO_GUARD, _FROM_GUARD = "guard", "guard-up"
 _BOOT = """
 import json, runpy, sys
@@ -63,13 +64,14 @@ def spawn(
     ``code`` are module files or packages it may read, ``private`` what it must not even where code lies
     around it (existing directories; a canary file goes into the first); ``down`` and ``up`` name the
     pipes to and from it; ``arguments`` is the caller's own text; ``environment`` adds to the few
-    variables that are passed on. ``output`` is a descriptor for its standard output and error: a file,
-    or a pipe that somebody drains. ``hide_parent`` makes the calling process non-dumpable, see
+    variables that are passed on. ``output`` is a descriptor for its standard output and error: a pipe
+    that somebody drains. ``hide_parent`` makes the calling process non-dumpable, see
     `process.set_dumpable`. How strong the guard is, the evidence says. Raises IsolationError where the
     child does not come up, ConfigError where ``code`` lies in ``private``.
     """
-    if output >= 0 and kind_of(output) == "socket":
-        raise IsolationError("guard: expected a file or a pipe for the child's output, was a socket")
+    if output >= 0 and (kind := kind_of(output)) != "pipe":
+        # A file could be overwritten by what holds it, a terminal typed into, a socket is what this is about.
+        raise IsolationError(f"guard: expected a pipe for the child's output, was a {kind}")
     grants = grants_for(code, private, write)
     if hide_parent:
         process.set_dumpable(dumpable=False)
@@ -90,7 +92,8 @@ def spawn(
                 start_new_session=True,  # a Ctrl-C is the parent's to act on, and there is no terminal to type into
             )  # fmt: skip
         finally:
-            _close(dict(theirs))
+            for descriptor in theirs.values():
+                os.close(descriptor)
         stack.callback(_end, started)
         plan = Plan(
             parent=os.getpid(),
@@ -105,19 +108,19 @@ def spawn(
         line = Line(ours.pop(_FROM_GUARD), ours.pop(_TO_GUARD))
         stack.callback(line.close)
         child = GuardedChild(started, line, ours, listener, plan, timeout_s)
-        stack.callback(child.stop_watching)
         child.take_over(stack.pop_all())
         return child
 
 
 def _import_paths() -> list[str]:
+    """Return our own import path: the child imports just what its parent could, the strategy's folder included."""
     return [str(Path(entry or ".").absolute()) for entry in sys.path]
 
 
 def _environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Return what the child sees: no token, DSN or key of the parent's; a fixed hash seed, for S8."""
+    """Return what the child sees: no token, DSN or key of the parent's."""
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-    return {**kept, "PYTHONHASHSEED": "0", **added}
+    return {**kept, **_GIVEN_ENVIRONMENT, **added}
 
 
 def _pipes(down: Sequence[str], up: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
@@ -138,7 +141,10 @@ def _close(descriptors: dict[str, int]) -> None:
 
 @contextlib.contextmanager
 def _canary(folder: Path | None) -> Iterator[Canary]:
-    descriptor, path = tempfile.mkstemp(prefix="canary-", dir=folder)
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="canary-", dir=folder)
+    except OSError as error:
+        raise IsolationError(f"guard: expected a directory to put the canary in, was {error}") from None
     try:
         content = f"canary of process {os.getpid()}"
         os.write(descriptor, content.encode())

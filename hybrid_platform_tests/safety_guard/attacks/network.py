@@ -1,16 +1,13 @@
-"""Ways to the network: by library, by hand, by another thread, by another program."""
+"""Ways to the network: by library (imported where it is used, for each runs alone), by hand, by others."""
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
-import http.client
 import os
 import socket
 import struct
 import subprocess
 import threading
-import urllib.request
 
 from hybrid_platform.safety.guard import _linux
 from hybrid_platform.safety.guard.rules import RULES
@@ -31,11 +28,15 @@ def _sockaddr(port: int) -> bytes:
 
 
 def urllib_request(around: Surroundings) -> None:
+    import urllib.request
+
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     opener.open(f"http://{HOST}:{around.target.tcp}/{around.target.token}", timeout=TIMEOUT_S)
 
 
 def http_client(around: Surroundings) -> None:
+    import http.client
+
     connection = http.client.HTTPConnection(HOST, around.target.tcp, timeout=TIMEOUT_S)
     connection.request("GET", f"/{around.target.token}")
     connection.close()
@@ -48,6 +49,8 @@ def requests_get(around: Surroundings) -> None:
 
 
 def asyncio_stream(around: Surroundings) -> None:
+    import asyncio
+
     async def send() -> None:
         _, writer = await asyncio.open_connection(HOST, around.target.tcp)
         writer.write(around.target.message)

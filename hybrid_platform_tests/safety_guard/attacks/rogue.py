@@ -12,13 +12,12 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
 import msgspec
 
 from hybrid_platform.domain.isolation import IsolationEvidence
-from hybrid_platform.safety.guard import ThreadGuards, enter
+from hybrid_platform.safety.guard.child import enter
 
 Stage = Callable[[str], AbstractContextManager[None]]
 
@@ -57,6 +56,7 @@ def guarded() -> None:
 def host() -> None:
     """Run each job that standard input names in a fork of this process, one after the other."""
     # Once, before the forks.
+    from hybrid_platform.safety.guard import threads  # noqa: F401
     from hybrid_platform_tests.safety_guard.attacks import catalogue  # noqa: F401
 
     for line in sys.stdin.buffer:
@@ -72,6 +72,7 @@ def host() -> None:
 
 
 def _unguarded(job: Job) -> None:
+    from hybrid_platform.safety.guard.threads import ThreadGuards
     from hybrid_platform_tests.safety_guard.attacks.target import Target
 
     target = msgspec.json.decode(job.target, type=Target)
@@ -91,6 +92,8 @@ def _unguarded(job: Job) -> None:
 
 def perform(job: Job, stage: Stage, allowed: int) -> Result:
     """Run the attack in a strategy's thread, while the main thread goes on."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from hybrid_platform_tests.safety_guard.attacks.catalogue import BY_NAME
     from hybrid_platform_tests.safety_guard.attacks.target import Surroundings, Target
 

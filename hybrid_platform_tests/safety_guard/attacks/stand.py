@@ -18,8 +18,8 @@ import msgspec
 
 import hybrid_platform_tests
 from hybrid_platform.domain.isolation import IsolationEvidence
-from hybrid_platform.safety.guard import spawn
 from hybrid_platform.safety.guard.listener import Listener
+from hybrid_platform.safety.guard.spawn import spawn
 from hybrid_platform_tests.safety_guard.attacks.catalogue import Attack
 from hybrid_platform_tests.safety_guard.attacks.rogue import Job, Result
 from hybrid_platform_tests.safety_guard.attacks.target import Target
