@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hybrid_platform.config import ENV_PREFIX, NOT_SETTINGS
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_whoever_runs_the_tests() -> Iterator[None]:
+    """A test means the defaults where it says nothing, also where CI has its own pressure limit."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(ENV_PREFIX) and not name.startswith(NOT_SETTINGS):
+                patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,126 @@
+"""The reference run by ``dagster job execute``: the same contract, and what the UI shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from hybrid_platform_tests.e2e.conftest import Whole
+from hybrid_platform_tests.support import start_job
+
+STEPS = ("preflight_healthcheck", "pragma_verification", "shadow_run", "postflight_evidence")
+CHECKS = {
+    "preflight_healthcheck": {"host_ready"},
+    "pragma_verification": {"pragmas_applied"},
+    "shadow_run": {"session_complete", "ledger_balances", "heartbeats_on_time", "nothing_lost"},
+    "postflight_evidence": {"verdict"},
+}
+
+
+@pytest.fixture(scope="module")
+def run(by_dagster: Whole) -> Iterator[tuple[dg.DagsterInstance, Any]]:
+    """The instance that the run's own dagster.yaml names, as `dagster dev` in that folder would open it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(by_dagster.folder)
+        with dg.DagsterInstance.from_config(str(by_dagster.folder)) as instance:
+            (found,) = instance.get_runs()
+            yield instance, found
+
+
+def events(run: tuple[dg.DagsterInstance, Any], kind: dg.DagsterEventType) -> list[Any]:
+    instance, found = run
+    return [
+        record.event_log_entry.dagster_event
+        for record in instance.get_records_for_run(found.run_id, of_type=kind).records
+    ]
+
+
+def test_the_job_succeeds_and_prints_the_sessions_lines_alone(by_dagster: Whole):
+    assert by_dagster.ended.code == 0
+    assert by_dagster.ended.out.splitlines() == [
+        line for line in by_dagster.ended.out.splitlines() if line.startswith("{")
+    ]
+    assert "Traceback" not in by_dagster.ended.text
+    assert by_dagster.ended.lines == by_dagster.left.log
+    (final,) = by_dagster.left.said("FINAL METRICS")
+    counters = ("tick_count", "signal_count", "shadow_orders", "trade_count", "persist_errors", "bp_drops_tick")
+    assert [final[name] for name in counters] == [61, 6, 6, 6, 0, 0]
+
+
+def test_both_ways_to_launch_leave_the_same(reference: Whole, by_dagster: Whole):
+    for table in ("ticks", "signals", "vetoes", "orders", "order_events", "trades"):
+        assert by_dagster.left.count(table) == reference.left.count(table)
+    assert by_dagster.left.evidence("session")["signals"] == reference.left.evidence("session")["signals"]
+    assert by_dagster.left.ledger().keys() == reference.left.ledger().keys()
+    names = {path.name for path in (reference.left.data_dir / "evidence" / reference.left.session_id).iterdir()}
+    assert {
+        path.name for path in (by_dagster.left.data_dir / "evidence" / by_dagster.left.session_id).iterdir()
+    } == names
+
+
+def test_the_run_is_in_the_storage_that_the_ui_reads(run: tuple[dg.DagsterInstance, Any]):
+    _, found = run
+    assert (found.job_name, found.status) == ("shadow_run", dg.DagsterRunStatus.SUCCESS)
+
+
+def test_the_runs_tags_tell_session_exit_code_and_reason(run: tuple[dg.DagsterInstance, Any], by_dagster: Whole):
+    _, found = run
+    tags = {name: value for name, value in found.tags.items() if name.startswith("hybrid_platform/")}
+    assert tags == {
+        "hybrid_platform/session_id": by_dagster.left.session_id,
+        "hybrid_platform/exit_code": "0",
+        "hybrid_platform/exit_reason": "TIME_LIMIT",
+    }
+    assert by_dagster.left.session["run_id"] == found.run_id
+
+
+def test_all_four_assets_are_materialised_in_order(run: tuple[dg.DagsterInstance, Any]):
+    keys = [event.asset_key.to_user_string() for event in events(run, dg.DagsterEventType.ASSET_MATERIALIZATION)]
+    assert keys == list(STEPS)
+
+
+@pytest.mark.scenario("G1", "G3", "G4")
+def test_every_check_passed_and_is_named(run: tuple[dg.DagsterInstance, Any]):
+    found: dict[str, set[str]] = {}
+    for event in events(run, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        evaluation = event.asset_check_evaluation_data
+        assert evaluation.passed, evaluation.check_name
+        found.setdefault(evaluation.asset_key.to_user_string(), set()).add(evaluation.check_name)
+    assert found == CHECKS
+
+
+def test_metadata_are_numbers_under_stable_names_tables_and_files(
+    run: tuple[dg.DagsterInstance, Any], by_dagster: Whole
+):
+    metadata = {
+        event.asset_key.to_user_string(): event.step_materialization_data.materialization.metadata
+        for event in events(run, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    }
+    numbers = {
+        name: metadata["shadow_run"][name].value
+        for name in ("ticks", "signals", "shadow_orders", "trades", "vetoes", "dropped")
+    }
+    assert numbers == {"ticks": 61, "signals": 6, "shadow_orders": 6, "trades": 6, "vetoes": 0, "dropped": 0}
+    assert metadata["shadow_run"]["ledger"].value.startswith("| kind | name | reason | count |")
+    assert metadata["postflight_evidence"]["report"].value == by_dagster.left.report
+    for step in STEPS:
+        assert metadata[step]["session_id"].value == by_dagster.left.session_id
+        path = metadata[step]["evidence"].path
+        assert path.startswith(str(by_dagster.left.data_dir.resolve()))
+    assert metadata["preflight_healthcheck"]["cpu_pressure_limit"].value == 100
+    assert "journal" in metadata["pragma_verification"]["pragmas"].value
+
+
+@pytest.mark.scenario("G1", "G2")
+def test_the_jobs_preflight_and_postflight_write_to_evidence_checks_and_judge_the_last_session(by_dagster: Whole):
+    """On the same data directory, each in a process of its own."""
+    for job in ("preflight", "postflight"):
+        with start_job(by_dagster.folder, {"gates": {"cpu_pressure_limit": 100}}, job) as running:
+            ended = running.end()
+        assert ended.code == 0, ended.text
+    written = sorted(path.name for path in (by_dagster.left.data_dir / "evidence" / "checks").iterdir())
+    assert [name.rpartition("-")[2] for name in written] == ["preflight.json", "postflight.json"]
+    assert len(by_dagster.left.sessions) == 1, "a check is no session"

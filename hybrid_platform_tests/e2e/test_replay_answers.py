@@ -1,0 +1,107 @@
+"""Recorded trades give their known answers, the same in every fresh process (S8)."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hybrid_platform_tests.e2e.conftest import Whole
+from hybrid_platform_tests.support import REPOSITORY, Left, cli, layered, start_job
+
+ROOMY = {"risk": {"max_exposure_usd": 10**9, "max_symbol_exposure_usd": 10**9, "max_open_orders": 10**6}}
+SMA = {"strategy": {"name": "sma_crossover"}}
+
+
+def digest_of(signals: Iterable[dict[str, Any]]) -> str:
+    """Return SHA-256 over the lines ``seq,SIDE``, as EXPECTED.md defines it."""
+    return hashlib.sha256("".join(f"{s['seq']},{s['side']}\n" for s in signals).encode()).hexdigest()
+
+
+def signals_of(left: Left) -> list[dict[str, Any]]:
+    query = """SELECT s.seq, s.side, t.price, t.ts_event FROM signals s
+               JOIN ticks t ON t.session_id = s.session_id AND t.seq = s.seq
+               WHERE s.session_id = ? ORDER BY s.n"""
+    return left.rows(query, left.session_id)
+
+
+def sides_of(signals: list[dict[str, Any]]) -> tuple[int, int]:
+    return sum(s["side"] == "BUY" for s in signals), sum(s["side"] == "SELL" for s in signals)
+
+
+@pytest.mark.scenario("S8")
+def test_the_sample_gives_the_same_signals_in_a_fresh_process_under_dagster(replayed: Whole, tmp_path: Path):
+    shutil.copytree(REPOSITORY / "run_configs", tmp_path / "run_configs")
+    import yaml
+
+    config = yaml.safe_load((REPOSITORY / "run_configs" / "replay.yaml").read_text())
+    with start_job(tmp_path, config["resources"]["session"]["config"]) as running:
+        ended = running.end()
+    again = Left(tmp_path / "data")
+    assert (ended.code, replayed.ended.code) == (0, 0)
+    first, second = replayed.left.evidence("session"), again.evidence("session")
+    assert first["signals"] == second["signals"]
+    assert first["signals"]["sha256"] == digest_of(signals_of(replayed.left)) == digest_of(signals_of(again))
+    assert first["inputs"] == second["inputs"], "the file is named by its digest"
+    tables = ("vetoes", "orders", "order_events", "trades")
+    for table in tables:
+        rows = [
+            left.rows(f"SELECT * FROM {table} WHERE session_id = ? ORDER BY n", left.session_id)
+            for left in (replayed.left, again)
+        ]
+        for row in [*rows[0], *rows[1]]:
+            del row["session_id"]
+        assert rows[0] == rows[1], table
+
+
+def test_a_replay_is_lossless_and_every_tick_is_persisted(replayed: Whole):
+    assert replayed.left.count("ticks") == 20_000
+    session = replayed.left.evidence("session")
+    assert {channel["policy"] for channel in session["channels"]} == {"BLOCK"}
+    assert sum(channel["dropped"] for channel in session["channels"]) == 0
+    assert (session["state"], session["exit_reason"]) == ("COMPLETE", "END_OF_FEED")
+
+
+@pytest.mark.scenario("S8")
+def test_the_crossover_fixture_gives_its_two_signals(recorded_data: Path, tmp_path: Path):
+    path = recorded_data / "fixtures" / "crossover_scenario.jsonl"
+    ended = cli(tmp_path, "shadow-run", settings=layered(SMA, {"feed": {"replay": {"path": str(path)}}}))
+    assert ended.code == 0, ended.text
+    left = Left(tmp_path / "data")
+    found = [(s["seq"], s["side"], s["price"], s["ts_event"]) for s in signals_of(left)]
+    assert found == [(21, "BUY", 101.0, 1_700_000_020_000_000_000), (38, "SELL", 102.0, 1_700_000_037_000_000_000)]
+    assert left.count("ticks") == 50
+
+
+@pytest.mark.scenario("S8")
+def test_the_binance_recording_gives_its_known_answer(recorded_data: Path, tmp_path: Path):
+    path = recorded_data / "trades" / "binance_spot_btcusdt_20240808.csv.gz"
+    ended = cli(tmp_path, "shadow-run", settings=layered(SMA, ROOMY, {"feed": {"replay": {"path": str(path)}}}))
+    assert ended.code == 0, ended.text
+    left = Left(tmp_path / "data")
+    signals = signals_of(left)
+    assert left.count("ticks") == 9_757
+    assert sides_of(signals) == (127, 135)
+    assert digest_of(signals)[:16] == left.evidence("session")["signals"]["sha256"][:16] == "bc87d366e53cff11"
+    first = [(85, "BUY", 61824.01), (126, "SELL", 61829.76), (166, "BUY", 61824.01), (221, "SELL", 61828.57)]
+    assert [(s["seq"], s["side"], s["price"]) for s in signals[:4]] == first
+
+
+@pytest.mark.scenario("S8", "I2")
+def test_three_days_of_spy_give_their_known_answer_through_dagster(recorded_data: Path, tmp_path: Path):
+    path = recorded_data / "trades" / "us_equity_spy_20131007-09.csv.gz"
+    with start_job(tmp_path, layered(SMA, {"feed": {"replay": {"path": str(path)}}})) as running:
+        ended = running.end(300)
+    assert ended.code == 0, ended.text[-2000:]
+    left = Left(tmp_path / "data")
+    signals = signals_of(left)
+    assert left.count("ticks") == 1_141_823
+    assert sides_of(signals) == (36_378, 35_665)
+    assert digest_of(signals)[:16] == "a3b7c787bc4a9824"
+    first = [(27, "BUY", 167.23), (49, "SELL", 167.24), (55, "BUY", 167.32), (59, "SELL", 167.22)]
+    assert [(s["seq"], s["side"], s["price"]) for s in signals[:4]] == first
+    assert left.count("orders") + left.count("vetoes") == len(signals), "each signal is an order or a veto, never both"
