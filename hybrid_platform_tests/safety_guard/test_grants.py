@@ -15,7 +15,7 @@ from hybrid_platform.safety.guard.grants import grants_for
 
 
 def covers(grants, path: Path) -> bool:
-    return any(path.resolve().is_relative_to(granted) for granted in grants.read)
+    return any(path.resolve().is_relative_to(Path(granted).resolve()) for granted in grants.read)
 
 
 def test_python_the_platform_and_the_strategy_are_readable_and_nothing_is_writable(tmp_path):

@@ -76,6 +76,18 @@ def test_an_attempt_is_denied_counted_by_the_kernel_and_attributed():
     assert evidence.enforced is Enforced.KERNEL_PROCESS  # denied is not broken
 
 
+@needs_linux
+@pytest.mark.scenario("I1")
+def test_a_child_that_says_it_is_guarded_is_not_believed():
+    with spawn("hybrid_platform_tests.safety_guard.liar") as running:
+        running.close_out(TIMEOUT_S)
+        evidence = running.evidence()
+    assert evidence.enforced is Enforced.AUDIT_HOOK_ONLY
+    assert not evidence.control.network
+    for words in ("nothing was heard", "is not under a filter", "sockets 1 held"):
+        assert any(words in why for why in evidence.why), evidence.why
+
+
 @needs_seccomp
 def test_an_uncaught_error_is_no_attempt():
     said, evidence = run("careless")

@@ -80,6 +80,19 @@ def test_a_host_that_refuses_the_filter_says_audit_hook_only(monkeypatch):
     assert evidence.faults == ("seccomp: strategy: [Errno 1] not here", "seccomp: execution: [Errno 1] not here")
 
 
+def test_a_stage_that_ended_leaves_nothing_behind_for_the_next_thread_of_that_number(monkeypatch):
+    monkeypatch.setattr(seccomp, "load", lambda *_, **__: None)
+
+    def run() -> str:
+        with ThreadGuards() as guards:
+            with guards.stage("strategy"), pytest.raises(PermissionError):
+                socket.socket()
+            socket.socket().close()
+            return "free"
+
+    assert in_fork(run) == "free"
+
+
 def test_before_any_stage_nothing_is_claimed():
     def nothing() -> IsolationEvidence:
         with ThreadGuards() as guards:
