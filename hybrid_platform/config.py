@@ -11,6 +11,8 @@ import difflib
 import hashlib
 import json
 import os
+import platform
+import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
@@ -24,11 +26,13 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from hybrid_platform.config_base import Exact as Exact  # noqa: PLC0414 (strategies import it from here)
 from hybrid_platform.config_base import Seconds, Symbol
 from hybrid_platform.config_base import Section as _Section
+from hybrid_platform.config_evidence import KeySettings, LiveSettings
 from hybrid_platform.config_websocket import FrameFormat, WebsocketFeed
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.instruments import Instrument, instrument_of
 
 ENV_PREFIX = "HYBRID_PLATFORM_"
+NOT_SETTINGS = (ENV_PREFIX + "DEBUG_", ENV_PREFIX + "TEST_")
 NEVER_FROM_ENVIRONMENT = ("mode", "live_armed")
 """Arming is a deed, not an ambience: these two must be written into the run's own settings."""
 
@@ -288,6 +292,8 @@ class GateSettings(_Section):
     dashboard_port: Annotated[int, Field(ge=1, le=65535)] = 8501
     """Reported, not required."""
     min_free_disk_mb: Annotated[int, Field(ge=0)] = 100
+    live: LiveSettings = LiveSettings()
+    """What LIVE demands on top (G1)."""
 
 
 class HeartbeatSettings(_Section):
@@ -307,6 +313,10 @@ class StorageSettings(_Section):
     busy_timeout_ms: Annotated[int, Field(ge=5_000, le=600_000)] = 5_000
 
 
+_GUARDED_HOST = sys.platform == "linux" and platform.machine() in {"x86_64", "aarch64"}
+DEFAULT_ISOLATION: Literal["process", "thread"] = "process" if _GUARDED_HOST else "thread"
+
+
 class SessionSettings(_Section):
     """Everything that decides what a session does."""
 
@@ -320,8 +330,8 @@ class SessionSettings(_Section):
     """Everything that is written goes below it."""
     database_url: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     """null: SQLite at ``<data_dir>/bot.db``."""
-    isolation: Literal["process", "thread"] = "thread"
-    """Where strategy and execution run."""
+    isolation: Literal["process", "thread"] = DEFAULT_ISOLATION
+    """Where strategy and execution run: behind the kernel's guard in a process of their own, or as threads."""
     require_isolation: bool = False
     feed: Feed = Feed(synthetic=SyntheticFeed())
     strategy: StrategySettings = StrategySettings()
@@ -332,6 +342,7 @@ class SessionSettings(_Section):
     """Stated instruments; one that is not stated has no rules that could deny an order."""
     channels: ChannelSettings = ChannelSettings()
     gates: GateSettings = GateSettings()
+    keys: KeySettings = KeySettings()
     heartbeat: HeartbeatSettings = HeartbeatSettings()
     storage: StorageSettings = StorageSettings()
     warm_start_ticks: Annotated[int, Field(ge=0, le=10_000_000)] = 0
@@ -372,7 +383,7 @@ class SessionSettings(_Section):
         return self.feed.replay is None
 
 
-NOT_TRADING = frozenset({"mode", "live_armed", "seconds", "data_dir", "database_url", "gates"})
+NOT_TRADING = frozenset({"mode", "live_armed", "seconds", "data_dir", "database_url", "gates", "keys"})
 REFERENCE_SECONDS = 30.0
 
 
@@ -437,7 +448,7 @@ def environment_layer(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings that ``HYBRID_PLATFORM_<KEY>[__<KEY>…]`` variables give; values are YAML."""
     layer: dict[str, Any] = {}
     for name in sorted(environ):
-        if not name.startswith(ENV_PREFIX):
+        if not name.startswith(ENV_PREFIX) or name.startswith(NOT_SETTINGS):
             continue
         path = name.removeprefix(ENV_PREFIX).lower().replace("__", ".")
         if path.split(".")[0] in NEVER_FROM_ENVIRONMENT:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.domain.records import (
     CodeIdentity,
     DatabaseReport,
@@ -141,14 +142,6 @@ class SignalFigures(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Isolation(msgspec.Struct, frozen=True):
-    """Where strategy and execution ran, and what was read back of it (I1)."""
-
-    requested: str
-    enforced: str
-    detail: str = ""
-
-
 class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """The session itself."""
 
@@ -162,7 +155,7 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     failure: str | None
     clean: bool
     """The session drained, flushed, and said so: no thread was left behind."""
-    isolation: Isolation
+    isolation: IsolationEvidence
     counters: dict[str, Any]
     channels: tuple[ChannelFigures, ...]
     ledger: LedgerFigures

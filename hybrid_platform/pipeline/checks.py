@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import iso_utc
 from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.domain.records import HealthcheckRecord, PressureGate, SystemState, Verdict

@@ -45,9 +45,7 @@ class RunContext:
     def session_start(self) -> SessionStart:
         """Return what the session's row begins with."""
         code = f"{self.code.version}+{self.code.commit or 'unknown'}{'.dirty' if self.code.dirty else ''}"
-        return SessionStart(
-            self.session_id, self.run_id, self.settings, code, self.clock.wall_ns(), this_process()
-        )
+        return SessionStart(self.session_id, self.run_id, self.settings, code, self.clock.wall_ns(), this_process())
 
     def write(self, evidence: Evidence) -> None:
         """Write an evidence file, atomically."""
@@ -69,7 +67,9 @@ class RunContext:
                 ExitCode.CONFIG,
             )
         if evidence.verdict is not Verdict.PASS:
-            raise GateRefused(f"expected {kind} PASS, was {evidence.verdict}: {'; '.join(evidence.reasons)}", ExitCode.CONFIG)
+            raise GateRefused(
+                f"expected {kind} PASS, was {evidence.verdict}: {'; '.join(evidence.reasons)}", ExitCode.CONFIG
+            )
         if evidence.config_sha256 != self.settings.config_sha256:
             raise GateRefused(f"expected the settings that {kind} checked, was another config_sha256", ExitCode.CONFIG)
         return evidence

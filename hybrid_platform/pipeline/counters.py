@@ -35,24 +35,16 @@ class FeedCounters:
 
 
 @dataclass(slots=True)
-class StrategyCounters:
-    """Owned by the strategy stage."""
-
-    ticks: int = 0
-    signals: int = 0
-
-
-@dataclass(slots=True)
-class ExecutionCounters:
-    """Owned by the execution stage."""
+class DecisionCounters:
+    """Owned by whoever puts decisions on the persist channel."""
 
     signals: int = 0
-    shadow_orders: int = 0
+    orders: int = 0
     trades: int = 0
-    risk_vetoes: int = 0
+    vetoes: int = 0
     veto_reasons: Counter[str] = field(default_factory=Counter)
     decision_ns: deque[int] = field(default_factory=lambda: deque(maxlen=65_536))
-    """Receipt of the tick to its order put on the channel, live feeds only."""
+    """Receipt of the tick to its decision put on the channel, live feeds only."""
 
 
 @dataclass(slots=True)
@@ -72,6 +64,5 @@ class Counters:
     """All of them."""
 
     feed: FeedCounters = field(default_factory=FeedCounters)
-    strategy: StrategyCounters = field(default_factory=StrategyCounters)
-    execution: ExecutionCounters = field(default_factory=ExecutionCounters)
+    decisions: DecisionCounters = field(default_factory=DecisionCounters)
     persist: PersistCounters = field(default_factory=PersistCounters)

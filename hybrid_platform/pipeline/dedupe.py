@@ -38,7 +38,11 @@ class _Seen:
 
     def extends(self, ids: npt.NDArray[Any]) -> bool:
         """Whether integer ids only go up from what was seen: then all are new, and are remembered."""
-        if not self.increasing or (self.high is not None and int(ids[0]) <= self.high) or bool((np.diff(ids) <= 0).any()):
+        if (
+            not self.increasing
+            or (self.high is not None and int(ids[0]) <= self.high)
+            or bool((np.diff(ids) <= 0).any())
+        ):
             return False
         self.high = int(ids[-1])
         self.chunks.append(ids)

@@ -1,27 +1,30 @@
 """execution: asks the risk engine, then its adapter; every decision becomes audit records (S7, S9, I1, I2).
 
-in: `Steps` · out: `Records` on the persist channel, into the reserve where nothing is evicted · when
-even that is full: the session ends with OVERLOAD, so that no decision goes unrecorded. It never waits
-for disk (I6); only a lossless replay may hold it back.
+in: `Steps` and commands · out: `Records`, into the reserve of the persist channel where nothing is
+evicted · when even that is full: the session ends with OVERLOAD, so that no decision goes unrecorded.
+It never waits for disk (I6); only a lossless replay may hold it back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Protocol
 
 from hybrid_platform.domain.clocks import Clock
-from hybrid_platform.domain.log import Log
-from hybrid_platform.domain.orders import OrderRecord, Record, VetoRecord
-from hybrid_platform.domain.steps import Step
+from hybrid_platform.domain.orders import Record
 from hybrid_platform.pipeline.channel import Channel, EndOfStream
-from hybrid_platform.pipeline.counters import ExecutionCounters
-from hybrid_platform.pipeline.parcels import Records, Steps, Ticks
-from hybrid_platform.pipeline.stage import OnFailure, Stage
-from hybrid_platform.safety.logs import RateLimit
+from hybrid_platform.pipeline.parcels import Records, Steps, Told
+from hybrid_platform.pipeline.stage import Guard, OnFailure, Stage
 from hybrid_platform.trading.engine import ExecutionEngine
 
-ORDER = "shadow order executed (I1: no network call)"
-VETO = "signal vetoed"
+
+class RecordSink(Protocol):
+    """Where decisions go: towards the persist channel, at once or over the guarded process's pipe."""
+
+    def put(self, parcel: Records, *, keep: bool = True) -> int:
+        """Pass records on."""
+
+    def close(self) -> None:
+        """Say that the last record was put."""
 
 
 class ExecutionStage(Stage):
@@ -30,31 +33,25 @@ class ExecutionStage(Stage):
     def __init__(
         self,
         engine: ExecutionEngine,
-        signals: Channel[Steps],
-        persist: Channel[Ticks | Records],
+        signals: Channel[Steps | Told],
+        decisions: RecordSink,
         *,
-        mode: str,
         live: bool,
-        counters: ExecutionCounters,
         clock: Clock,
-        log: Log,
-        limit: RateLimit,
         on_failure: OnFailure,
+        guard: Guard | None = None,
     ) -> None:
-        super().__init__("execution", (signals,), (persist,), on_failure)
+        super().__init__("execution", (signals,), (decisions,), on_failure, guard)
         self._engine = engine
         self._signals = signals
-        self._persist = persist
-        self._mode = mode
+        self._decisions = decisions
         self._live = live
-        self._counters = counters
         self._clock = clock
-        self._log = log
-        self._limit = limit
+        self._seq = 0
+        self._now = 0
 
     def work(self) -> None:
         """Decide until the steps end; then close what rests."""
-        self._log.info("execution task started (shadow adapter, NO NETWORK)", mode=self._mode)
         while True:
             try:
                 parcels = self._signals.take()
@@ -62,50 +59,20 @@ class ExecutionStage(Stage):
                 self._hand_on(self._engine.finish())
                 return
             for parcel in parcels:
-                self._decide(parcel.step)
+                self._hand_on(self._obey(parcel) if isinstance(parcel, Told) else self._decide(parcel))
 
-    def _decide(self, step: Step) -> None:
-        if not self._live:
-            self._hand_on(self._engine.on_step(step))
-            return
-        self._hand_on(self._engine.on_step(step, self._clock.wall_ns()))
-        if step.signals:
-            self._counters.decision_ns.append(self._clock.wall_ns() - int(step.signals[-1].ts))
+    def _decide(self, parcel: Steps) -> list[Record]:
+        step = parcel.step
+        if len(step.ticks):
+            self._seq = int(step.ticks.seq[-1])
+            self._now = int(step.ticks.ts_recv[-1])
+        return self._engine.on_step(step, self._clock.wall_ns() if self._live else None)
+
+    def _obey(self, parcel: Told) -> list[Record]:
+        # The session clock moves with recorded inputs; in a replay a command comes at the time of the last tick.
+        now = max(self._now, self._clock.wall_ns()) if self._live else self._now
+        return self._engine.on_command(parcel.command, self._seq, now)
 
     def _hand_on(self, records: list[Record]) -> None:
-        if not records:
-            return
-        self._persist.put(Records(tuple(records)), keep=True)
-        trading = self._engine.counters
-        self._counters.signals = trading.signals
-        self._counters.shadow_orders = trading.orders
-        self._counters.trades = trading.trades
-        self._counters.risk_vetoes = trading.vetoes
-        self._say(records)
-
-    def _say(self, records: Iterable[Record]) -> None:
-        for record in records:
-            if isinstance(record, OrderRecord):
-                if (suppressed := self._limit.admit(ORDER)) is not None:
-                    self._log.info(
-                        ORDER,
-                        is_shadow=record.is_shadow,
-                        order_id=record.order_id,
-                        symbol=record.symbol,
-                        side=record.side,
-                        qty=record.qty,
-                        price=record.price,
-                        status=record.status,
-                        **suppressed,
-                    )
-            elif isinstance(record, VetoRecord):
-                self._counters.veto_reasons[record.reason] += 1
-                if (suppressed := self._limit.admit(VETO)) is not None:
-                    self._log.warning(
-                        VETO,
-                        reason=record.reason,
-                        detail=record.detail,
-                        signal_id=record.signal_id,
-                        symbol=record.symbol,
-                        **suppressed,
-                    )
+        if records:
+            self._decisions.put(Records(tuple(records)), keep=True)

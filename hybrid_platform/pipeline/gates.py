@@ -30,17 +30,21 @@ from hybrid_platform.host.pressure import read_pressure, wait_for_pressure
 from hybrid_platform.host.system import read_system_state
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.feeding import feed_of, input_files
+from hybrid_platform.pipeline.isolated import check_strategy
 from hybrid_platform.storage.engine import open_engine, shown_url
+from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.pragmas import verify_pragmas
 from hybrid_platform.storage.probe import probe_database
-from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.sessions import SessionStore
-from hybrid_platform.strategies.loader import build_strategy
+from hybrid_platform.strategies.loader import build_strategy, is_built_in
 
 
 def check_settings(settings: SessionSettings, database_url: str, clock: Clock) -> None:
     """Raise ConfigError for whatever the settings name that is not there; write nothing."""
-    build_strategy(settings.strategy)
+    if settings.isolation == "thread" or is_built_in(settings.strategy.name):
+        build_strategy(settings.strategy)
+    else:
+        check_strategy(settings)
     feed = feed_of(settings, InstrumentTable(), clock, database_url)
     feed.open()
     feed.close()

@@ -15,7 +15,7 @@ from hybrid_platform.feeds.base import Feed, FeedBatch
 from hybrid_platform.pipeline.channel import Channel, ChannelAborted
 from hybrid_platform.pipeline.counters import FeedCounters
 from hybrid_platform.pipeline.dedupe import Deduplicator
-from hybrid_platform.pipeline.parcels import Records, Ticks
+from hybrid_platform.pipeline.parcels import Records, Ticks, Told
 from hybrid_platform.pipeline.stage import OnFailure, Stage
 
 SAMPLES_PER_CAUSE = 1
@@ -28,7 +28,7 @@ class Ingest(Stage):
     def __init__(
         self,
         feed: Feed,
-        ticks: Channel[Ticks],
+        ticks: Channel[Ticks | Told],
         persist: Channel[Ticks | Records],
         *,
         counters: FeedCounters,
@@ -72,7 +72,11 @@ class Ingest(Stage):
             if logged < SAMPLES_PER_CAUSE:
                 self._sampled[sample.cause] = logged + 1
                 self._log.warning(
-                    "row rejected (S5)", cause=sample.cause, where=sample.where, sample=sample.sample, feed=self._feed.name
+                    "row rejected (S5)",
+                    cause=sample.cause,
+                    where=sample.where,
+                    sample=sample.sample,
+                    feed=self._feed.name,
                 )
 
     def _send(self, ticks: TickBatch) -> None:

@@ -66,7 +66,5 @@ def build_ledger(
         if wrote != found:
             faults.append(f"table {table}: {wrote} rows written, {found} counted")
     if feed.accepted != written.get("ticks", 0) + persist_dropped:
-        faults.append(
-            f"ticks: {feed.accepted} accepted, {written.get('ticks', 0)} written + {persist_dropped} evicted"
-        )
+        faults.append(f"ticks: {feed.accepted} accepted, {written.get('ticks', 0)} written + {persist_dropped} evicted")
     return Ledger(tuple(rows), tuple(faults))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.orders import Record
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.domain.ticks import TickBatch
@@ -34,8 +35,22 @@ class Steps(NamedTuple):
         """One a signal."""
         return len(self.step.signals)
 
-    def split(self, first: int) -> None:  # noqa: ARG002
+    def split(self, first: int) -> None:
         """A step is one whole: its signals belong to its ticks."""
+
+
+class Told(NamedTuple):
+    """supervisor -> strategy -> execution: a command, at its place between the ticks; it counts as no event."""
+
+    command: Command
+
+    @property
+    def events(self) -> int:
+        """None."""
+        return 0
+
+    def split(self, first: int) -> None:
+        """A command is one whole."""
 
 
 class Records(NamedTuple):

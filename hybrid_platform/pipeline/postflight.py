@@ -57,7 +57,12 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
     )
     for name, step in ((PREFLIGHT, before), (PRAGMA, pragma), (SESSION, session)):
         if step is None:
-            failed.append((f"{name}: expected its evidence, was none: the session did not get there, or was killed", ExitCode.CRASH))
+            failed.append(
+                (
+                    f"{name}: expected its evidence, was none: the session did not get there, or was killed",
+                    ExitCode.CRASH,
+                )
+            )
         elif step.verdict is not Verdict.PASS:
             failed += [(f"{name}: {reason}", ExitCode(step.exit_code or 1)) for reason in step.reasons]
     failed += [

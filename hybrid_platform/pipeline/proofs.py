@@ -57,10 +57,16 @@ class Proofs:
         """Return every id of the contract; G5 last, judged from the others."""
         failed = [proof.id for proof in self._rows.values() if proof.verdict is ProofVerdict.FAIL]
         proved = len(self._rows)
-        self.add("G5", "no row failed", f"{proved - len(failed)} of {proved} passed" + "".join(f", {i} failed" for i in failed), not failed)
+        self.add(
+            "G5",
+            "no row failed",
+            f"{proved - len(failed)} of {proved} passed" + "".join(f", {i} failed" for i in failed),
+            not failed,
+        )
         missing = "not this session's to prove: the verification matrix is"
         return tuple(
-            self._rows.get(i) or Proof(i, claim, "a proof", missing, ProofVerdict.NOT_RUN) for i, claim in CLAIMS.items()
+            self._rows.get(i) or Proof(i, claim, "a proof", missing, ProofVerdict.NOT_RUN)
+            for i, claim in CLAIMS.items()
         )
 
 
@@ -83,7 +89,12 @@ def session_proofs(
     proofs.add("I5", "on writing and reading connections", read_back, pragmas_ok)
     proofs.add("G3", "as I5", read_back, pragmas_ok)
     health_before = "not run" if before is None else before.healthcheck.verdict.value
-    proofs.add("G1", "PASS before, PASS after", f"{health_before} before, {health.verdict} after", health_before == "PASS" and not health.verdict.blocks)
+    proofs.add(
+        "G1",
+        "PASS before, PASS after",
+        f"{health_before} before, {health.verdict} after",
+        health_before == "PASS" and not health.verdict.blocks,
+    )
     first = None if before is None else before.pressure
     proofs.add(
         "G2",
@@ -104,13 +115,43 @@ def _of_session(proofs: Proofs, session: SessionEvidence, counted: dict[str, int
     counters, ledger, beats = session.counters, session.ledger, session.heartbeats
     if session.rejected or not counters["rejected"]:
         total = sum(session.rejected.values())
-        proofs.add("S5", f"{counters['rejected']} rejected, each with its cause", f"{total} with a cause", total == counters["rejected"])
+        proofs.add(
+            "S5",
+            f"{counters['rejected']} rejected, each with its cause",
+            f"{total} with a cause",
+            total == counters["rejected"],
+        )
     unbalanced = [c.name for c in session.channels if c.sent != c.received + c.dropped + c.left or c.left]
-    proofs.add("S6", "sent = received + dropped, 0 left, on every channel", f"unbalanced: {', '.join(unbalanced) or 'none'}; ledger {'balances' if ledger.balances else 'does not balance'}", not unbalanced and ledger.balances)
+    proofs.add(
+        "S6",
+        "sent = received + dropped, 0 left, on every channel",
+        f"unbalanced: {', '.join(unbalanced) or 'none'}; ledger {'balances' if ledger.balances else 'does not balance'}",
+        not unbalanced and ledger.balances,
+    )
     written = {row.name: row.count for row in ledger.rows if (row.kind, row.reason) == ("table", "written")}
     wrong = [name for name in written if counted.get(name) != written[name]]
-    proofs.add("S12", "rows written = rows counted now, 0 persist errors", f"differing tables: {', '.join(wrong) or 'none'}; {counters['persist_errors']} persist errors", not wrong and not counters["persist_errors"])
-    proofs.add("S13", "a clean end", f"{session.state}, {session.exit_reason}, clean: {session.clean}", session.clean and session.exit_code == 0)
+    proofs.add(
+        "S12",
+        "rows written = rows counted now, 0 persist errors",
+        f"differing tables: {', '.join(wrong) or 'none'}; {counters['persist_errors']} persist errors",
+        not wrong and not counters["persist_errors"],
+    )
+    proofs.add(
+        "S13",
+        "a clean end",
+        f"{session.state}, {session.exit_reason}, clean: {session.clean}",
+        session.clean and session.exit_code == 0,
+    )
     default = session.mode == "SHADOW"
-    proofs.add("G0", "SHADOW, or another mode that was set", session.mode + (" (the default)" if default else " (set)"), session.mode in {"SHADOW", "PAPER"})
-    proofs.add("G4", "0 late, 0 missing", f"{beats.beaten} beats, {beats.late} late, {beats.missing} missing", beats.beaten > 0 and not beats.late and not beats.missing)
+    proofs.add(
+        "G0",
+        "SHADOW, or another mode that was set",
+        session.mode + (" (the default)" if default else " (set)"),
+        session.mode in {"SHADOW", "PAPER"},
+    )
+    proofs.add(
+        "G4",
+        "0 late, 0 missing",
+        f"{beats.beaten} beats, {beats.late} late, {beats.missing} missing",
+        beats.beaten > 0 and not beats.late and not beats.missing,
+    )

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from hybrid_platform import __version__
 from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock, SystemClock
 from hybrid_platform.domain.ids import session_id_of
-from hybrid_platform import __version__
 from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.host.system import package_root, read_git
 from hybrid_platform.pipeline.context import RunContext

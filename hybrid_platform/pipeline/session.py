@@ -17,19 +17,19 @@ from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds.base import Feed
+from hybrid_platform.pipeline.channel import ChannelStats
 from hybrid_platform.pipeline.counters import Counters
-from hybrid_platform.pipeline.execution import ExecutionStage
+from hybrid_platform.pipeline.deciders import Decider, ProcessDecider, ThreadDecider
+from hybrid_platform.pipeline.decisions import DecisionSink, SignalsDigest
 from hybrid_platform.pipeline.heartbeat import Heartbeats
 from hybrid_platform.pipeline.ingest import Ingest
+from hybrid_platform.pipeline.isolated import GuardedDecider
 from hybrid_platform.pipeline.persist import Persist
-from hybrid_platform.pipeline.strategy import SignalsDigest, StrategyStage
 from hybrid_platform.pipeline.supervisor import Supervisor
 from hybrid_platform.pipeline.wiring import build_channels
 from hybrid_platform.safety.logs import SessionLog
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform.strategies.base import Strategy
-from hybrid_platform.strategies.runner import StrategyRunner
-from hybrid_platform.trading.engine import ExecutionEngine
 
 
 class StopReason:
@@ -80,7 +80,7 @@ class Session:
         self,
         settings: SessionSettings,
         feed: Feed,
-        strategy: Strategy[Any],
+        strategy: Strategy[Any] | GuardedDecider,
         table: InstrumentTable,
         writer: SessionWriter,
         *,
@@ -88,7 +88,11 @@ class Session:
         log: SessionLog,
         on_interval: Callable[[], None],
     ) -> None:
-        """Wire everything; start nothing. ``on_interval`` is called by the supervisor after each heartbeat."""
+        """Wire everything; start nothing.
+
+        ``strategy``: to run as threads here, or the guarded process that has made it. ``on_interval`` is
+        called by the supervisor after each heartbeat.
+        """
         self._settings = settings
         self._feed = feed
         self._writer = writer
@@ -103,33 +107,25 @@ class Session:
         self.digest = SignalsDigest()
         self._started = self._ended = 0
         self.channels = channels = build_channels(settings)
-        live = settings.is_live_feed
-        self._engine = ExecutionEngine(settings, table)
-        common: dict[str, Any] = {"clock": clock, "log": log, "on_failure": self._fail}
         self._ingest = Ingest(
-            feed, channels.tick, channels.persist, counters=self.counters.feed, stop=self._stop, **common
-        )
-        self._strategy = StrategyStage(
-            StrategyRunner(strategy, table, warm_start_ticks=settings.warm_start_ticks),
+            feed,
             channels.tick,
-            channels.signal,
-            last_seq=lambda: self.counters.feed.accepted,
-            live=live,
-            counters=self.counters.strategy,
-            digest=self.digest,
-            limit=log.limit,
-            **common,
-        )
-        self._execution = ExecutionStage(
-            self._engine,
-            channels.signal,
             channels.persist,
-            mode=settings.mode.value,
-            live=live,
-            counters=self.counters.execution,
-            limit=log.limit,
-            **common,
+            counters=self.counters.feed,
+            stop=self._stop,
+            clock=clock,
+            log=log,
+            on_failure=self._fail,
         )
+        decisions = DecisionSink(
+            channels.persist,
+            live=settings.is_live_feed,
+            counters=self.counters.decisions,
+            digest=self.digest,
+            clock=clock,
+            log=log,
+        )
+        self.decider = self._decider(strategy, table, decisions)
         self._persist = Persist(
             writer,
             channels.persist,
@@ -142,7 +138,7 @@ class Session:
         # A synthetic feed ends itself, so that every tick that is due is emitted however late the process is.
         own_limit = settings.feed.synthetic is not None
         self._supervisor = Supervisor(
-            (self._ingest, self._strategy, self._execution),
+            (self._ingest, *self.decider.stages),
             self._persist,
             channels.persist,
             heartbeats=self.heartbeats,
@@ -152,7 +148,28 @@ class Session:
             on_time_limit=lambda: self.request_stop(StopReason.TIME_LIMIT),
             on_interval=on_interval,
             stop=self._stop,
-            **common,
+            clock=clock,
+            log=log,
+            on_failure=self._fail,
+        )
+
+    def _decider(self, strategy: Strategy[Any] | GuardedDecider, table: InstrumentTable, to: DecisionSink) -> Decider:
+        def last_seq() -> int:
+            return self.counters.feed.accepted
+
+        if isinstance(strategy, GuardedDecider):
+            return ProcessDecider(
+                self._settings, strategy, table, self.channels, to, last_seq=last_seq, on_failure=self._fail
+            )
+        return ThreadDecider(
+            self._settings,
+            strategy,
+            table,
+            self.channels,
+            to,
+            last_seq=last_seq,
+            clock=self._clock,
+            on_failure=self._fail,
         )
 
     def start(self) -> None:
@@ -163,7 +180,8 @@ class Session:
             **{stats.name: stats.capacity for stats in self.channels.stats()},
             policies={stats.name: stats.policy for stats in self.channels.stats()},
         )
-        for stage in (self._persist, self._execution, self._strategy, self._ingest):
+        self._log.info("execution task started (shadow adapter, NO NETWORK)", mode=self._settings.mode)
+        for stage in (self._persist, *reversed(self.decider.stages), self._ingest):
             stage.start()
         self._supervisor.start()
 
@@ -192,7 +210,7 @@ class Session:
     @property
     def is_clean(self) -> bool:
         """Whether every thread ended by itself."""
-        stages = (self._ingest, self._strategy, self._execution, self._persist)
+        stages = (self._ingest, *self.decider.stages, self._persist)
         return self._failure is None and not any(stage.is_alive for stage in stages)
 
     @property
@@ -227,23 +245,27 @@ class Session:
         """From `channels created` until now, or until the end."""
         return (self._ended or self._clock.monotonic_ns()) - self._started
 
+    def channel_stats(self) -> tuple[ChannelStats, ...]:
+        """Return every channel, in the order in which a tick meets them."""
+        return (self.channels.tick.stats(), *self.decider.stats(), self.channels.persist.stats())
+
     def metrics(self) -> dict[str, Any]:
         """Return the fields of HEARTBEAT and FINAL METRICS."""
         counters = self.counters
-        tick, signal, persist = self.channels.stats()
+        stats = {each.name: each for each in self.channel_stats()}
         lag = sorted(counters.feed.lag_ns)
         return {
             "tick_count": counters.feed.accepted,
-            "signal_count": counters.strategy.signals,
-            "shadow_orders": counters.execution.shadow_orders,
-            "trade_count": counters.execution.trades,
+            "signal_count": counters.decisions.signals,
+            "shadow_orders": counters.decisions.orders,
+            "trade_count": counters.decisions.trades,
             "persist_count": counters.persist.rows,
             "persist_errors": counters.persist.errors + self._writer.errors,
-            "risk_vetoes": counters.execution.risk_vetoes,
-            "bp_drops_tick": tick.dropped,
-            "bp_drops_signal": signal.dropped,
-            "bp_drops_persist": persist.dropped,
-            "queue_depths": {"tick": tick.left, "signal": signal.left, "persist": persist.left},
+            "risk_vetoes": counters.decisions.vetoes,
+            "bp_drops_tick": stats["tick"].dropped,
+            "bp_drops_signal": stats["signal"].dropped,
+            "bp_drops_persist": stats["persist"].dropped,
+            "queue_depths": {name: each.left for name, each in stats.items()},
             "lag_ms": round(lag[len(lag) // 2] / NS_PER_MS, 3) if lag else None,
             "rejected": counters.feed.rejected,
             "duplicates": counters.feed.duplicate,
@@ -257,11 +279,11 @@ class Session:
             elapsed,
             counters.feed.accepted,
             counters.feed.accepted / elapsed if elapsed else 0.0,
-            counters.strategy.signals,
-            counters.execution.shadow_orders,
-            counters.execution.trades,
-            counters.execution.risk_vetoes,
-            sum(stats.dropped for stats in self.channels.stats()),
+            counters.decisions.signals,
+            counters.decisions.orders,
+            counters.decisions.trades,
+            counters.decisions.vetoes,
+            sum(stats.dropped for stats in self.channel_stats()),
             counters.persist.rows,
         )
 

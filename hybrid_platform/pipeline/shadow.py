@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
 import msgspec
 import sqlalchemy as sa
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, iso_utc
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.records import (
     PRAGMA,
@@ -21,7 +25,6 @@ from hybrid_platform.evidence.records import (
     SESSION,
     ChannelFigures,
     HeartbeatFigures,
-    Isolation,
     LedgerFigures,
     LedgerLine,
     PragmaGateEvidence,
@@ -31,16 +34,20 @@ from hybrid_platform.evidence.records import (
 )
 from hybrid_platform.feeds import build_feed
 from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.ledger import Ledger, LedgerRow, build_ledger
+from hybrid_platform.pipeline.isolated import GuardedDecider
 from hybrid_platform.pipeline.lease import Lease, lease_path
+from hybrid_platform.pipeline.ledger import Ledger, LedgerRow, build_ledger
 from hybrid_platform.pipeline.recorder import IntervalRecorder
 from hybrid_platform.pipeline.session import Progress, Session
-from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.engine import open_engine, path_of
 from hybrid_platform.storage.queries import count_rows
 from hybrid_platform.storage.records import SessionEnd, SessionState
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import SessionWriter
+from hybrid_platform.strategies.base import Strategy
 from hybrid_platform.strategies.loader import build_strategy
+
+CLOSE_OUT_SECONDS = 10.0
 
 
 class ShadowRun:
@@ -68,7 +75,7 @@ class ShadowRun:
             table = InstrumentTable()
             feed = build_feed(settings, table, context.clock)
             feed.open()
-            strategy = build_strategy(settings.strategy)
+            strategy = self._strategy(stack)
             self._feed_name = feed.name
             self._store.start(context.session_start())
             recorder = IntervalRecorder(context)
@@ -105,19 +112,40 @@ class ShadowRun:
         """Return where the session stands."""
         return self._session.progress()
 
+    def _strategy(self, stack: ExitStack) -> Strategy[Any] | GuardedDecider:
+        """Make the strategy, in this process or behind the guard."""
+        settings = self._context.settings
+        if settings.isolation == "thread":
+            return build_strategy(settings.strategy)
+        guarded = GuardedDecider(settings, self._private(), self._context.log)
+        stack.callback(guarded.close)
+        return guarded
+
+    def _private(self) -> tuple[Path, ...]:
+        """Return what strategy code must not read: everything that the platform writes."""
+        places = [self._context.data_dir.root]
+        if self._context.database_url.startswith("sqlite"):
+            folder = path_of(self._context.database_url).parent
+            if not folder.is_relative_to(places[0]):
+                places.append(folder)
+        return tuple(places)
+
     def _say_locked(self, waited_s: float) -> None:
-        self._context.log.warning("the database is locked by another process: waiting (S12)", waited_s=round(waited_s, 1))
+        self._context.log.warning(
+            "the database is locked by another process: waiting (S12)", waited_s=round(waited_s, 1)
+        )
 
     def finish(self) -> SessionEvidence:
         """Close the drained session: ledger, session row, evidence; then give the lease back."""
         with self._stack:
             self._session.finish()
+            self._isolation = self._session.decider.close_out(CLOSE_OUT_SECONDS)
             try:
                 counted = count_rows(self._engine, self._context.session_id)
             except PlatformError as error:
                 self._context.log.error("rows could not be counted", error=str(error))
                 counted = {}
-            stats = self._session.channels.stats()
+            stats = self._session.channel_stats()
             ledger = build_ledger(self._feed_name, self._session.counters.feed, stats, self._writer.written, counted)
             evidence = self._evidence(ledger)
             try:
@@ -133,8 +161,12 @@ class ShadowRun:
                 evidence = _failed(evidence, f"the session's end could not be written: {error}")
             self._context.write(evidence)
             self._context.log.info(
-                "session ended", state=evidence.state, exit_code=evidence.exit_code, exit_reason=evidence.exit_reason,
-                clean=evidence.clean, ledger_balances=ledger.balances,
+                "session ended",
+                state=evidence.state,
+                exit_code=evidence.exit_code,
+                exit_reason=evidence.exit_reason,
+                clean=evidence.clean,
+                ledger_balances=ledger.balances,
             )
             return evidence
 
@@ -151,9 +183,13 @@ class ShadowRun:
         missing = heartbeats.missing(context.clock.monotonic_ns())
         reasons = [str(failure)] if failure else []
         reasons += [f"ledger: {fault}" for fault in ledger.faults]
+        reasons += _attempts(self._isolation)
         if heartbeats.late or missing:
-            reasons.append(f"heartbeats: expected none late and none missing, was {heartbeats.late} late, {missing} missing (G4)")
-        exit_code = failure.exit_code if failure else ExitCode.COMPLETE if ledger.balances else ExitCode.CRASH
+            reasons.append(
+                f"heartbeats: expected none late and none missing, was {heartbeats.late} late, {missing} missing (G4)"
+            )
+        broken = not ledger.balances or self._isolation.denied_attempts
+        exit_code = failure.exit_code if failure else ExitCode.CRASH if broken else ExitCode.COMPLETE
         seconds = session.elapsed_ns / NS_PER_S
         rows = sum(self._writer.written.values())
         feed = counters.feed
@@ -164,36 +200,55 @@ class ShadowRun:
             exit_code=int(exit_code),
             mode=settings.mode.value,
             strategy=settings.strategy.model_dump(mode="json"),
-            feed={settings.feed.kind: getattr(settings.feed, settings.feed.kind).model_dump(mode="json", exclude_none=True)},
+            feed={
+                settings.feed.kind: getattr(settings.feed, settings.feed.kind).model_dump(
+                    mode="json", exclude_none=True
+                )
+            },
             inputs=self._preflight.inputs,
             state="COMPLETE" if exit_code is ExitCode.COMPLETE else "FAILED",
             exit_reason=session.exit_reason,
             failure=str(failure) if failure else None,
             clean=session.is_clean,
-            isolation=Isolation(settings.isolation, "none", "strategy and execution ran as threads of this process"),
+            isolation=self._isolation,
             counters=session.metrics(),
             channels=tuple(
-                ChannelFigures(**{**stats._asdict(), "policy": stats.policy.value}) for stats in session.channels.stats()
+                ChannelFigures(**{**stats._asdict(), "policy": stats.policy.value}) for stats in session.channel_stats()
             ),
             ledger=LedgerFigures(tuple(LedgerLine(*row) for row in ledger.rows), ledger.balances, ledger.faults),
             heartbeats=HeartbeatFigures(
-                heartbeats.beaten, heartbeats.late, missing, heartbeats.longest_late_ms, settings.heartbeat.interval_seconds
+                heartbeats.beaten,
+                heartbeats.late,
+                missing,
+                heartbeats.longest_late_ms,
+                settings.heartbeat.interval_seconds,
             ),
             signals=SignalFigures(
-                session.digest.count, session.digest.buy, session.digest.count - session.digest.buy, session.digest.sha256
+                session.digest.count,
+                session.digest.buy,
+                session.digest.count - session.digest.buy,
+                session.digest.sha256,
             ),
             crashed=tuple(session.session_id for session in self._crashed),
-            vetoes=dict(counters.execution.veto_reasons),
+            vetoes=dict(counters.decisions.veto_reasons),
             rejected=dict(feed.causes),
             pragmas=dict(self._writer.pragmas),
             pipeline_s=round(seconds, 6),
             ticks_per_second=round(feed.accepted / seconds, 1),
             rows_per_second=round(rows / seconds, 1),
             lag_ms=_quantiles([lag / NS_PER_MS for lag in feed.lag_ns]),
-            latency_us=_quantiles([latency / 1000 for latency in counters.execution.decision_ns]),
+            latency_us=_quantiles([latency / 1000 for latency in counters.decisions.decision_ns]),
             first_event=None if feed.first_event is None else iso_utc(feed.first_event),
             last_event=None if feed.last_event is None else iso_utc(feed.last_event),
         )
+
+
+def _attempts(isolation: IsolationEvidence) -> list[str]:
+    """Return what strategy or execution tried and was denied (I1)."""
+    return [
+        f"{denied.stage or 'strategy'}: expected no attempt, was {denied.count} x {denied.name} ({denied.kind}), denied (I1)"
+        for denied in isolation.denied
+    ]
 
 
 def _failed(evidence: SessionEvidence, reason: str) -> SessionEvidence:

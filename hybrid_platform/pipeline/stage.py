@@ -9,12 +9,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
-from hybrid_platform.pipeline.channel import Channel, ChannelAborted
+from hybrid_platform.pipeline.channel import ChannelAborted
 
 OnFailure = Callable[[str, BaseException], None]
 """Told the stage's name and its error; the first one told decides how the session ends."""
+
+
+Guard = Callable[[str], AbstractContextManager[None]]
+
+
+class Abortable(Protocol):
+    """An input."""
+
+    def abort(self) -> None:
+        """Take no more, and tell whoever puts."""
+
+
+class Closable(Protocol):
+    """An output."""
+
+    def close(self) -> None:
+        """Nothing more comes from this stage."""
 
 
 class Stage:
@@ -23,10 +41,13 @@ class Stage:
     def __init__(
         self,
         name: str,
-        inputs: Sequence[Channel[Any]],
-        outputs: Sequence[Channel[Any]],
+        inputs: Sequence[Abortable],
+        outputs: Sequence[Closable],
         on_failure: OnFailure,
+        guard: Guard | None = None,
     ) -> None:
+        """``guard``: entered with the stage's name, by its own thread, around all its work."""
+        self._guard = guard or (lambda name: nullcontext())
         self.name = name
         self._inputs = inputs
         self._outputs = outputs
@@ -53,7 +74,8 @@ class Stage:
 
     def _run(self) -> None:
         try:
-            self.work()
+            with self._guard(self.name):
+                self.work()
         except ChannelAborted:
             self.abort()
         except BaseException as error:  # noqa: BLE001: whatever ends a stage must end the session, and be named

@@ -102,7 +102,9 @@ class Supervisor:
             return False
         stuck = ", ".join(stage.name for stage in self._stages if stage.is_alive)
         seconds = self._drain_timeout / NS_PER_S
-        self._on_failure("supervisor", StageStuck(f"expected every stage to drain within {seconds:g} s, was stuck: {stuck}"))
+        self._on_failure(
+            "supervisor", StageStuck(f"expected every stage to drain within {seconds:g} s, was stuck: {stuck}")
+        )
         for stage in self._stages:
             stage.abort()
         self._persist_channel.close_all()

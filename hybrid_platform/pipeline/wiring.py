@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from hybrid_platform.config import OnFull, SessionSettings
+from hybrid_platform.config import Mode, OnFull, SessionSettings
+from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.pipeline.channel import Channel, ChannelStats
-from hybrid_platform.pipeline.parcels import Records, Steps, Ticks
+from hybrid_platform.pipeline.parcels import Records, Steps, Ticks, Told
+from hybrid_platform.strategies.base import Strategy
+from hybrid_platform.strategies.runner import StrategyRunner
+from hybrid_platform.trading.engine import ExecutionEngine
 
 LIVE_CAPACITIES = {"tick": 256, "signal": 64, "persist": 512}
 LIVE_POLICIES = {"tick": OnFull.DROP_OLDEST, "signal": OnFull.FAIL, "persist": OnFull.DROP_OLDEST}
@@ -20,8 +24,8 @@ PERSIST_PRODUCERS = 3
 class Channels(NamedTuple):
     """The session's channels."""
 
-    tick: Channel[Ticks]
-    signal: Channel[Steps]
+    tick: Channel[Ticks | Told]
+    signal: Channel[Steps | Told]
     persist: Channel[Ticks | Records]
 
     def stats(self) -> tuple[ChannelStats, ...]:
@@ -49,3 +53,15 @@ def build_channels(settings: SessionSettings) -> Channels:
         Channel("signal", capacities["signal"], policies["signal"]),
         Channel("persist", capacities["persist"], policies["persist"], producers=PERSIST_PRODUCERS),
     )
+
+
+def build_decider(
+    settings: SessionSettings, strategy: Strategy[Any], table: InstrumentTable
+) -> tuple[StrategyRunner, ExecutionEngine]:
+    """Return what decides, fresh: the strategy in its runner, and the trading engine."""
+    # A paper venue's latencies end also while the market is silent.
+    execution_timer = settings.is_live_feed and settings.mode is Mode.PAPER
+    runner = StrategyRunner(
+        strategy, table, warm_start_ticks=settings.warm_start_ticks, execution_timer=execution_timer
+    )
+    return runner, ExecutionEngine(settings, table)

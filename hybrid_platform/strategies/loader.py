@@ -20,6 +20,16 @@ _BUILT_IN = {
 """Found without installed metadata too, so that a bare checkout works."""
 
 
+def is_built_in(name: str) -> bool:
+    """Whether the strategy is the platform's own code, which any process may import."""
+    return name in _BUILT_IN or name in _BUILT_IN.values()
+
+
+def path_of_strategy(name: str) -> str:
+    """Return the import path behind a name; a path stands for itself."""
+    return known_strategies().get(name, name)
+
+
 def known_strategies() -> dict[str, str]:
     """Return name -> import path of every strategy that can be named without a path."""
     return {**{point.name: point.value for point in entry_points(group=GROUP)}, **_BUILT_IN}
@@ -28,7 +38,7 @@ def known_strategies() -> dict[str, str]:
 def load_strategy_class(name: str) -> type[Strategy[Any]]:
     """Import a strategy class; raise ConfigError where there is none."""
     known = known_strategies()
-    path = known.get(name, name)
+    path = path_of_strategy(name)
     module_name, colon, class_name = path.partition(":")
     if not colon:
         raise ConfigError(

@@ -1,0 +1,129 @@
+"""Where strategy and execution run: as threads of this process, or behind the guard in another (I1).
+
+Both hold the same two stages between the tick channel and the decisions, end with what was read back
+of their guard, and never let user code near the feed, the database or the evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from hybrid_platform.config import SessionSettings
+from hybrid_platform.domain.clocks import Clock
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.isolation import IsolationEvidence
+from hybrid_platform.pipeline.channel import ChannelStats
+from hybrid_platform.pipeline.decisions import DecisionSink
+from hybrid_platform.pipeline.execution import ExecutionStage
+from hybrid_platform.pipeline.isolated import (
+    LIVE_WINDOW,
+    REPLAY_WINDOW,
+    Credit,
+    GuardedDecider,
+    Pump,
+    Receiver,
+    pipe_stats,
+)
+from hybrid_platform.pipeline.stage import OnFailure, Stage
+from hybrid_platform.pipeline.strategy import StrategyStage
+from hybrid_platform.pipeline.wiring import Channels, build_decider
+from hybrid_platform.safety.guard.threads import ThreadGuards
+from hybrid_platform.strategies.base import Strategy
+
+
+class Decider(Protocol):
+    """What lies between the tick channel and the decisions."""
+
+    stages: tuple[Stage, ...]
+
+    def stats(self) -> tuple[ChannelStats, ...]:
+        """Return its channels: pipes, where there are any, and the signal channel."""
+
+    def close_out(self, timeout_s: float) -> IsolationEvidence:
+        """Release everything once the stages ended; return what was read back."""
+
+
+class ThreadDecider:
+    """Strategy and execution as threads of this process, each behind a filter of its own."""
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        strategy: Strategy[Any],
+        table: InstrumentTable,
+        channels: Channels,
+        decisions: DecisionSink,
+        *,
+        last_seq: Callable[[], int],
+        clock: Clock,
+        on_failure: OnFailure,
+    ) -> None:
+        runner, engine = build_decider(settings, strategy, table)
+        self._signal = channels.signal
+        self._guards = ThreadGuards()
+        live = settings.is_live_feed
+        self.stages: tuple[Stage, ...] = (
+            StrategyStage(
+                runner,
+                channels.tick,
+                channels.signal,
+                last_seq=last_seq,
+                live=live,
+                clock=clock,
+                on_failure=on_failure,
+                guard=self._guards.stage,
+            ),
+            ExecutionStage(
+                engine,
+                channels.signal,
+                decisions,
+                live=live,
+                clock=clock,
+                on_failure=on_failure,
+                guard=self._guards.stage,
+            ),
+        )
+
+    def stats(self) -> tuple[ChannelStats, ...]:
+        """Return the signal channel."""
+        return (self._signal.stats(),)
+
+    def close_out(self, timeout_s: float) -> IsolationEvidence:
+        """Return what the stages' threads showed."""
+        evidence = self._guards.evidence()
+        self._guards.close()
+        return evidence
+
+
+class ProcessDecider:
+    """Strategy and execution in the guarded process; here are only the ends of its pipes."""
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        guarded: GuardedDecider,
+        table: InstrumentTable,
+        channels: Channels,
+        decisions: DecisionSink,
+        *,
+        last_seq: Callable[[], int],
+        on_failure: OnFailure,
+    ) -> None:
+        self._guarded = guarded
+        self._signal = channels.signal
+        self._live = settings.is_live_feed
+        credit = Credit(LIVE_WINDOW if self._live else REPLAY_WINDOW)
+        self._pump = Pump(
+            guarded, channels.tick, credit, table, last_seq=last_seq, live=self._live, on_failure=on_failure
+        )
+        self._receiver = Receiver(guarded, channels.tick, credit, decisions, on_failure=on_failure)
+        self.stages: tuple[Stage, ...] = (self._pump, self._receiver)
+
+    def stats(self) -> tuple[ChannelStats, ...]:
+        """Return both pipes, and the signal channel as the guarded process counted it at its end."""
+        return pipe_stats(self._pump, self._receiver, self._guarded.done, self._live, self._signal.stats())
+
+    def close_out(self, timeout_s: float) -> IsolationEvidence:
+        """Test and read the guard back a last time, end the process, and return all of it."""
+        return self._guarded.close_out(timeout_s)

@@ -1,0 +1,139 @@
+"""Where decisions pass into the op's hands: counted, digested, said in the log, and put on the persist channel.
+
+in: `Records`, from the execution stage or from the pipe of the guarded process · out: the same, in
+order. All counters of trading come from the records themselves, never from what user code could say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from hybrid_platform.domain.clocks import Clock
+from hybrid_platform.domain.orders import (
+    OrderEventRecord,
+    OrderRecord,
+    OrderStatus,
+    Record,
+    Side,
+    SignalRecord,
+    TradeRecord,
+    VetoRecord,
+)
+from hybrid_platform.pipeline.channel import Channel
+from hybrid_platform.pipeline.counters import DecisionCounters
+from hybrid_platform.pipeline.parcels import Records, Ticks
+from hybrid_platform.safety.logs import SessionLog
+
+SIGNAL = "signal generated"
+ORDER = "shadow order executed (I1: no network call)"
+VETO = "signal vetoed"
+
+
+class SignalsDigest:
+    """Counts signals by side, and hashes the lines ``seq,SIDE`` in order: two runs compare by it (S8)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.buy = 0
+        self._sha256 = hashlib.sha256()
+
+    def add(self, signal: SignalRecord) -> None:
+        """Take one more signal."""
+        self.count += 1
+        self.buy += signal.side is Side.BUY
+        self._sha256.update(f"{signal.seq},{signal.side.value}\n".encode())
+
+    @property
+    def sha256(self) -> str:
+        """The digest so far, in hex."""
+        return self._sha256.hexdigest()
+
+
+class DecisionSink:
+    """The way of decisions to the persist channel; one thread puts."""
+
+    def __init__(
+        self,
+        persist: Channel[Ticks | Records],
+        *,
+        live: bool,
+        counters: DecisionCounters,
+        digest: SignalsDigest,
+        clock: Clock,
+        log: SessionLog,
+    ) -> None:
+        self._persist = persist
+        self._live = live
+        self._counters = counters
+        self._digest = digest
+        self._clock = clock
+        self._log = log
+
+    def put(self, parcel: Records, *, keep: bool = True) -> int:
+        """Pass records on, into the reserve where nothing is evicted; raises what `Channel.put` raises."""
+        dropped = self._persist.put(parcel, keep=keep)
+        self._take(parcel.records)
+        return dropped
+
+    def close(self) -> None:
+        """Say that the last record was put."""
+        self._persist.close()
+
+    def _take(self, records: Iterable[Record]) -> None:
+        counters = self._counters
+        for record in records:
+            if isinstance(record, SignalRecord):
+                counters.signals += 1
+                self._digest.add(record)
+                if self._live:
+                    counters.decision_ns.append(self._clock.wall_ns() - record.ts)
+                self._say_signal(record)
+            elif isinstance(record, OrderEventRecord):
+                counters.orders += record.status is OrderStatus.INITIALIZED
+            elif isinstance(record, TradeRecord):
+                counters.trades += 1
+            elif isinstance(record, VetoRecord):
+                counters.vetoes += 1
+                counters.veto_reasons[record.reason] += 1
+                self._say_veto(record)
+            elif isinstance(record, OrderRecord) and record.status is OrderStatus.FILLED:
+                self._say_order(record)
+
+    def _say_signal(self, record: SignalRecord) -> None:
+        if (limited := self._log.limit.admit(SIGNAL)) is not None:
+            self._log.info(
+                SIGNAL,
+                reason_code=record.reason,
+                tick_count=record.seq,
+                signal_id=record.signal_id,
+                symbol=record.symbol,
+                side=record.side,
+                size=record.size,
+                **limited,
+            )
+
+    def _say_order(self, record: OrderRecord) -> None:
+        if (limited := self._log.limit.admit(ORDER)) is not None:
+            self._log.info(
+                ORDER,
+                is_shadow=record.is_shadow,
+                order_id=record.order_id,
+                symbol=record.symbol,
+                side=record.side,
+                qty=record.qty,
+                price=record.price,
+                status=record.status,
+                **limited,
+            )
+
+    def _say_veto(self, record: VetoRecord) -> None:
+        if (limited := self._log.limit.admit(VETO)) is not None:
+            self._log.warning(
+                VETO,
+                reason=record.reason,
+                detail=record.detail,
+                signal_id=record.signal_id,
+                symbol=record.symbol,
+                **limited,
+            )
