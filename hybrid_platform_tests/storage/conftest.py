@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,12 +28,21 @@ def url(path: Path) -> str:
     return default_url(path.parent)
 
 
-@pytest.fixture
-def writing(url: str) -> sa.Engine:
-    engine = open_engine(url, role="write")
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a migrated database with one session: migrating once is enough for most tests."""
+    folder = tmp_path_factory.mktemp("migrated")
+    engine = open_engine(default_url(folder), role="write")
     migrate(engine)
     SessionStore(engine).start(session_start())
-    return engine
+    return folder / "bot.db"
+
+
+@pytest.fixture
+def writing(migrated: Path, path: Path, url: str) -> sa.Engine:
+    path.parent.mkdir(mode=0o700)
+    shutil.copy(migrated, path)
+    return open_engine(url, role="write")
 
 
 @pytest.fixture

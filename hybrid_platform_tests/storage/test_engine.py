@@ -113,7 +113,7 @@ THINGS = {
 def test_what_is_no_plain_file_is_refused_under_each_of_the_three_names(tmp_path, thing, end, role):
     THINGS[thing](tmp_path / f"bot.db{end}")
     before = sorted(file.name for file in tmp_path.iterdir())
-    with pytest.raises(ConfigError, match="database_url: expected a (plain file|file with one name)"):
+    with pytest.raises(ConfigError, match=r"database_url: expected a (plain file|file with one name)"):
         open_engine(default_url(tmp_path), role=role)
     assert sorted(file.name for file in tmp_path.iterdir()) == before
 
@@ -168,7 +168,9 @@ def test_a_missing_driver_is_named_and_the_password_is_not():
         pytest.skip("the driver is installed")
     except ImportError:
         pass
-    with pytest.raises(ConfigError, match="an installed driver for postgresql.psycopg, was no module psycopg") as caught:
+    with pytest.raises(
+        ConfigError, match=r"an installed driver for postgresql\+psycopg, was no module psycopg"
+    ) as caught:
         open_engine("postgresql+psycopg://user:hunter2@host/db", role="write")
     assert "hunter2" not in str(caught.value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 
 import msgspec
 import pytest
@@ -121,9 +122,10 @@ def test_a_reader_refuses_a_database_that_is_not_in_wal(path, url):
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE something (x)")
     connection.close()
-    with pytest.raises(PragmaError, match="journal_mode .*: expected wal, was delete"), open_engine(
-        url, role="read"
-    ).connect():
+    with (
+        pytest.raises(PragmaError, match=r"journal_mode .*: expected wal, was delete"),
+        open_engine(url, role="read").connect(),
+    ):
         pass
 
 
@@ -132,7 +134,9 @@ def test_a_reader_refuses_a_database_that_is_not_in_wal(path, url):
 )
 def test_a_value_that_reads_back_otherwise_stops_the_start(writing, url, monkeypatch, name, value):
     # SQLite takes each of these as something else: what counts is what it says afterwards.
-    monkeypatch.setattr(connections, "expected_pragmas", lambda role, busy=5000: {**expected_pragmas(role, busy), name: value})
+    monkeypatch.setattr(
+        connections, "expected_pragmas", lambda role, busy=5000: {**expected_pragmas(role, busy), name: value}
+    )
     with pytest.raises(PragmaError) as caught, open_engine(url, role="write").connect():
         pass
     assert caught.value.pragma == name
@@ -153,9 +157,18 @@ def test_a_new_database_is_made_so_that_it_can_shrink_in_steps(tmp_path):
         assert connection.exec_driver_sql("PRAGMA page_size").scalar() == 8192
 
 
+def test_the_switch_to_wal_waits_for_another_process_although_sqlite_does_not(path, url):
+    path.parent.mkdir()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE something (x)")
+    connection.close()
+    with locked_by_another_process(path) as holder:
+        threading.Timer(0.5, holder.release).start()
+        with open_engine(url, role="write").connect() as connection:
+            assert read_pragmas(raw_connection(connection), "write")["journal_mode"] == "wal"
+
+
 def test_verification_waits_for_another_writer(writing, path, url):
     with locked_by_another_process(path) as holder:
-        import threading
-
         threading.Timer(0.5, holder.release).start()
         assert verify_pragmas(url).faults == ()
