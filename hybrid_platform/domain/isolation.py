@@ -93,6 +93,11 @@ class Attempt(msgspec.Struct, frozen=True):
     """Name of the errno it failed with; ``OK`` where it was let through."""
 
     @property
+    def subject(self) -> tuple[str, Kind, str]:
+        """What was tried and expected, without what came of it."""
+        return self.name, self.kind, self.expected
+
+    @property
     def held(self) -> bool:
         """Whether it failed as it must."""
         return self.outcome == self.expected

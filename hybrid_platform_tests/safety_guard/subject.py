@@ -28,6 +28,7 @@ def honest(guard: Guard) -> object:
 
     assert Path.home() and getpass.getuser() and platform.platform() and uuid.uuid4() and random.random()
     assert zoneinfo.ZoneInfo("Europe/Berlin") and sorted(Path(__file__).parent.iterdir())
+    threading.Thread(target=threading.Event().wait, daemon=True).start()  # as a library's pool would
     table = pyarrow.table({"price": numpy.arange(5.0)})
     return float(pandas.Series(table["price"].to_numpy()).mean())
 
@@ -76,6 +77,20 @@ def echo(guard: Guard) -> object:
     while chunk := os.read(guard.pipes["ticks"], 4096):
         said += chunk
     return said.decode()
+
+
+def forge(guard: Guard) -> object:
+    """Say at the end what the guard would not."""
+    from hybrid_platform.domain.isolation import Attempt, Denied, Kind
+    from hybrid_platform.safety.guard.protocol import Tested
+
+    guard._hook.counts = lambda: (
+        Denied("kernel", Kind.SOCKET, "connect", "x", 1),
+        Denied("audit-hook", Kind.SOCKET, "socket.connect", "<b>\x1b[31m" * 20, 1),
+        Denied("audit-hook", Kind.SOCKET, "socket.connect", "y", -5),
+    )
+    guard._test = lambda: Tested((Attempt("connect", Kind.SOCKET, "EPERM", "EPERM"),), hook_alive=True)
+    return "forged"
 
 
 def kill_itself(guard: Guard) -> object:

@@ -6,7 +6,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hybrid_platform
@@ -56,6 +56,7 @@ def test_code_or_work_inside_a_private_directory_is_refused(tmp_path, inside):
 
 
 @pytest.mark.scenario("I1")
+@settings(max_examples=40)
 @given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), min_size=1, max_size=6), st.data())
 def test_no_grant_ever_covers_a_private_file(tmp_path_factory, branches, data):
     root = tmp_path_factory.mktemp("tree")

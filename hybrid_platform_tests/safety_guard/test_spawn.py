@@ -48,15 +48,9 @@ def test_an_honest_strategy_computes_and_is_accused_of_nothing():
     for reading in (evidence.start, evidence.end):
         assert reading.sockets == 0
         assert all(thread.is_filtered and int(thread.capabilities, 16) == 0 for thread in reading.threads)
+    assert len(evidence.end.threads) > len(evidence.start.threads)
     for selftest in (evidence.selftest_start, evidence.selftest_end):
         assert selftest.held and len(selftest.attempts) > 100
-
-
-@needs_seccomp
-@pytest.mark.scenario("I1")
-def test_libraries_threads_that_start_later_are_under_the_filter_too():
-    _, evidence = run("honest")
-    assert len(evidence.end.threads) > len(evidence.start.threads)
 
 
 @needs_seccomp
@@ -86,6 +80,17 @@ def test_a_child_that_says_it_is_guarded_is_not_believed():
     assert not evidence.control.network
     for words in ("nothing was heard", "is not under a filter", "sockets 1 held"):
         assert any(words in why for why in evidence.why), evidence.why
+
+
+@needs_seccomp
+@pytest.mark.scenario("I1")
+def test_what_a_strategy_forges_at_the_end_is_not_taken():
+    _, evidence = run("forge")
+    assert [(entry.source, entry.name, entry.stage) for entry in evidence.denied] == [
+        ("audit-hook", "socket.connect", "?b???31m" * 4)
+    ]
+    assert evidence.enforced is Enforced.AUDIT_HOOK_ONLY
+    assert evidence.why == ("end: the self-test tried nothing",)
 
 
 @needs_seccomp
@@ -120,7 +125,8 @@ def test_no_secret_of_the_environment_reaches_a_child(monkeypatch):
 @pytest.mark.scenario("S8")
 def test_two_children_hash_alike_and_import_what_their_parent_could(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", [str(tmp_path), "", *sys.path])
-    first, second = run("look_around")[0], run("look_around")[0]
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    first, second = run("look_around")[0], run("look_around", own_network=False)[0]
     assert first["hash"] == second["hash"]
     assert first["path"][:2] == [str(tmp_path), str(Path.cwd())]
 
@@ -212,13 +218,13 @@ def test_what_a_child_prints_goes_down_the_pipe_it_was_given():
 
 @needs_linux
 @pytest.mark.scenario("I1")
-def test_a_network_namespace_is_read_back_and_not_required():
-    _, with_one = run("look_around")
-    _, without = run("look_around", own_network=False)
-    refused = any("network namespace" in fault for fault in with_one.faults)
-    assert with_one.start.own_network is not refused
-    assert without.start.own_network is False
-    assert without.enforced is with_one.enforced
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_network_namespace_is_read_back_and_not_required(wanted):
+    _, evidence = run("careless", own_network=wanted)
+    refused = any("network namespace" in fault for fault in evidence.faults)
+    assert evidence.start.own_network is (wanted and not refused)
+    if seccomp.available() and landlock.abi():
+        assert evidence.enforced is Enforced.KERNEL_PROCESS
 
 
 ORPHAN = """

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hybrid_platform.domain.isolation import Denied, Kind
 from hybrid_platform.safety.guard.rules import RULES
@@ -47,8 +48,23 @@ _EVENTS = {
 """Audit event → what it would be. ``ctypes.dlsym`` counts for the names of denied calls only."""
 _SYMBOLS = frozenset(rule.name for rule in RULES) | {"syscall", "system", "popen", "getaddrinfo", "posix_spawn"}
 _PROBE = "hybrid_platform.guard.probe"
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_. -]")
 MAX_ENTRIES = 1_000
 """Distinct (event, stage) pairs that are kept apart; what comes after is counted under ``others``."""
+
+
+def plain(text: str) -> str:
+    """Return a name from a guarded process as it may be shown: 32 harmless characters."""
+    return _NOT_PLAIN.sub("?", text[:32])
+
+
+def credible(counts: Sequence[Denied]) -> tuple[Denied, ...]:
+    """Return what a guarded process says its hook counted, as far as a hook could have said it."""
+    return tuple(
+        Denied("audit-hook", _EVENTS[entry.name], entry.name, plain(entry.stage), entry.count)
+        for entry in counts[: MAX_ENTRIES + len(_EVENTS)]
+        if entry.name in _EVENTS and entry.count > 0
+    )
 
 
 class AuditHook:

@@ -20,6 +20,8 @@ from hybrid_platform.safety.guard.descriptors import close_all_but
 from hybrid_platform.safety.guard.protocol import Leaving, Line, Plan, Proceed, Sealed, Tested
 
 ANSWER_TIMEOUT_S = 60.0
+LEAVE_TIMEOUT_S = 600.0
+"""How long a child that is done waits for a parent that is busy; one that is gone is noticed at once."""
 
 
 def enter() -> Guard:
@@ -57,9 +59,9 @@ class Guard:
         Raises IsolationError where the parent is gone.
         """
         self._line.send(Leaving(self._hook.counts()))
-        self._line.receive(Proceed, ANSWER_TIMEOUT_S)
+        self._line.receive(Proceed, LEAVE_TIMEOUT_S)
         self._line.send(self._test())
-        self._line.receive(Proceed, ANSWER_TIMEOUT_S)
+        self._line.receive(Proceed, LEAVE_TIMEOUT_S)
 
     def _seal(self) -> None:
         plan = self._plan

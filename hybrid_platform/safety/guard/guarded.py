@@ -15,17 +15,18 @@ from types import TracebackType
 import msgspec
 
 from hybrid_platform.domain.errors import IsolationError
-from hybrid_platform.domain.isolation import Control, Denied, Enforced, IsolationEvidence, Reading, SelfTest
-from hybrid_platform.safety.guard import _linux
+from hybrid_platform.domain.isolation import Attempt, Control, Denied, Enforced, IsolationEvidence, Reading, SelfTest
+from hybrid_platform.safety.guard import _linux, audit
 from hybrid_platform.safety.guard.bpf import Filter
 from hybrid_platform.safety.guard.levels import decide
 from hybrid_platform.safety.guard.listener import Listener
-from hybrid_platform.safety.guard.protocol import Leaving, Line, Plan, Proceed, Sealed, Tested
+from hybrid_platform.safety.guard.protocol import Leaving, Line, PeerGone, Plan, Proceed, Sealed, Tested
 from hybrid_platform.safety.guard.status import read_back
 from hybrid_platform.safety.guard.watch import Watcher, take_descriptor
 
 _HEARD_IN_CONTROL = 2
 """One connection and one datagram."""
+_SIGNALS = {entry.value: entry.name for entry in signal.Signals}
 
 
 class GuardedChild:
@@ -98,15 +99,16 @@ class GuardedChild:
             leaving = self._line.receive(Leaving, timeout_s)
             if self._watcher is not None:
                 self._watcher.pause()
-            self._hook_counts = leaving.denied
+            self._hook_counts = audit.credible(leaving.denied)
             self._line.send(Proceed())
             tested = self._line.receive(Tested, timeout_s)
             # Whatever was heard since the first self-test counts, the strategy's whole run included.
-            self._selftest_end = SelfTest(tested.attempts, self._listener.heard() - self._heard)
+            heard = self._listener.heard() - self._heard
+            self._selftest_end = SelfTest(_same_as(self._selftest_start.attempts, tested.attempts), heard)
             self._end = read_back(self.pid)
             self._line.send(Proceed())
         except IsolationError as error:
-            status = self.wait(timeout_s) if "end of the pipe" in str(error) else self._started.poll()
+            status = self.wait(timeout_s) if isinstance(error, PeerGone) else self._started.poll()
             self._ending = f"{_described(status)} before the closing self-test: {error}"
         else:
             self._ending = _described(self.wait(timeout_s))
@@ -168,9 +170,16 @@ class GuardedChild:
         return _described(self.wait(1.0))
 
 
+def _same_as(first: tuple[Attempt, ...], last: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """Return the closing attempts, or none where they are not those that were tried before user code ran."""
+    if [entry.subject for entry in first] != [entry.subject for entry in last]:
+        return ()
+    return tuple(msgspec.structs.replace(entry, outcome=audit.plain(entry.outcome)) for entry in last)
+
+
 def _described(status: int | None) -> str:
     if status is None:
         return "still running"
     if status < 0:
-        return f"killed by {signal.Signals(-status).name}"
+        return f"killed by {_SIGNALS.get(-status, f'signal {-status}')}"
     return f"exited with {status}"

@@ -22,6 +22,10 @@ from hybrid_platform.safety.guard.selftest import Canary
 MAX_LINE = 4 * 1024 * 1024
 
 
+class PeerGone(IsolationError):
+    """The other side closed its end, most likely by dying."""
+
+
 class Message(msgspec.Struct, frozen=True, tag_field="message", forbid_unknown_fields=True):
     """One line."""
 
@@ -98,18 +102,18 @@ class Line:
         os.close(self._write)
 
     def send(self, message: Message) -> None:
-        """Write one line; raises IsolationError where nobody listens any more."""
+        """Write one line; raises PeerGone where nobody listens any more."""
         data = memoryview(msgspec.json.encode(message) + b"\n")
         try:
             while data:
                 data = data[os.write(self._write, data) :]
         except OSError as error:
-            raise IsolationError(f"guard: expected a listening peer for {_name(message)}, was {error}") from None
+            raise PeerGone(f"guard: expected a listening peer for {_name(message)}, was {error}") from None
 
     def receive(self, expected: type[M], timeout_s: float) -> M:
         """Return the next line, which must be an ``expected``.
 
-        Raises IsolationError where it is something else, longer than 4 MiB, late, or the peer is gone.
+        Raises IsolationError where it is something else, longer than 4 MiB or late, PeerGone at the end.
         """
         deadline = time.monotonic() + timeout_s
         poll = select.poll()
@@ -119,10 +123,11 @@ class Line:
             if not poll.poll(left_ms):
                 raise IsolationError(f"guard: expected {expected.__name__} within {timeout_s:g} s, was silence")
             chunk = os.read(self._read, 65_536)
+            if not chunk:
+                raise PeerGone(f"guard: expected {expected.__name__}, was the end of the pipe")
             self._pending += chunk
-            if not chunk or len(self._pending) > MAX_LINE:
-                was = "the end of the pipe" if not chunk else f"a line of more than {MAX_LINE} bytes"
-                raise IsolationError(f"guard: expected {expected.__name__}, was {was}")
+            if len(self._pending) > MAX_LINE:
+                raise IsolationError(f"guard: expected {expected.__name__}, was a line of more than {MAX_LINE} bytes")
         line, _, rest = bytes(self._pending).partition(b"\n")
         self._pending[:] = rest
         try:

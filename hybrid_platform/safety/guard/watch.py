@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import select
 import struct
 import threading
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from hybrid_platform.domain.isolation import Denied, Kind
 from hybrid_platform.safety.guard import _linux
+from hybrid_platform.safety.guard.audit import plain
 from hybrid_platform.safety.guard.bpf import Filter
 from hybrid_platform.safety.guard.rules import Rule
 
@@ -28,8 +28,6 @@ _RECEIVE, _SEND = 0xC050_2100, 0xC018_2101
 _POLL_MS = 200
 MAX_ENTRIES = 1_000
 """Distinct (rule, stage) pairs that are kept apart; what comes after is counted under ``others``."""
-_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_. -]")
-"""A thread names itself: its name is shown, so it must be harmless."""
 
 
 def take_descriptor(pid: int, descriptor: int) -> int:
@@ -122,4 +120,4 @@ class Watcher:
             name = Path(f"/proc/{self._pid}/task/{tid}/comm").read_text(encoding="ascii", errors="replace")
         except OSError:
             return "gone"
-        return _NOT_PLAIN.sub("?", name.strip())
+        return plain(name.strip())
