@@ -34,7 +34,9 @@ set_option = click.option(
     "--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help="Override one setting; may be repeated."
 )
 db_option = click.option("--db", metavar="PATH", help="SQLite file (default: bot.db in the data directory).")
-data_dir_option = click.option("--data-dir", metavar="DIR", help="Everything is read and written below it (default: data).")
+data_dir_option = click.option(
+    "--data-dir", metavar="DIR", help="Everything is read and written below it (default: data)."
+)
 
 
 class _Group(click.Group):
@@ -58,7 +60,9 @@ class _Group(click.Group):
         except Exception as error:
             if TRACE in os.environ:
                 raise
-            click.echo(f"error: {type(error).__name__}: {error} (a fault of the platform; {TRACE}=1 shows where)", err=True)
+            click.echo(
+                f"error: {type(error).__name__}: {error} (a fault of the platform; {TRACE}=1 shows where)", err=True
+            )
             sys.exit(ExitCode.CRASH)
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -203,6 +207,35 @@ def preflight(config_file: Path | None, assignments: tuple[str, ...], **flags: A
     return evidence.exit_code
 
 
+def _trading_command(name: str, doc: str) -> None:
+    @main.command(name, help=doc)
+    @click.option("--why", required=True, help="The reason; it is kept.")
+    @click.option("--who", help="Who says so (default: the account that runs this).")
+    @config_option
+    @set_option
+    @data_dir_option
+    def give(why: str, who: str | None, config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> None:
+        import getpass
+
+        from hybrid_platform.domain.clocks import SystemClock
+        from hybrid_platform.domain.commands import Command, CommandKind
+        from hybrid_platform.pipeline.commands import CommandFile
+        from hybrid_platform.safety.paths import DataDir
+
+        data_dir = DataDir(_settings(config_file, assignments, **flags).data_dir)
+        try:
+            command = Command(CommandKind(name.upper()), who or getpass.getuser(), why)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        CommandFile(data_dir, SystemClock()).give(command)
+        click.echo(f"trading {command.kind.state} by {command.who}: {command.why} (in {data_dir.root})")
+
+
+_trading_command("halt", "Halt trading in the running session, and in every later one until a resume.")
+_trading_command("reduce", "Let only orders pass that make a position smaller, until a resume.")
+_trading_command("resume", "Let trading go on after a halt; a person's deed, with a reason.")
+
+
 @main.command()
 @config_option
 @set_option
@@ -250,7 +283,9 @@ def sessions(config_file: Path | None, assignments: tuple[str, ...], last: int, 
         return
     for name in ("started_at", "ended_at"):
         frame[name] = [None if ns is None or ns != ns else iso_utc(int(ns)) for ns in frame[name].astype(object)]  # noqa: PLR0124
-    shown = frame[["session_id", "mode", "state", "exit_code", "exit_reason", "strategy", "feed", "started_at", "ended_at"]]
+    shown = frame[
+        ["session_id", "mode", "state", "exit_code", "exit_reason", "strategy", "feed", "started_at", "ended_at"]
+    ]
     click.echo("no sessions" if shown.empty else shown.to_string(index=False, na_rep="–"))
 
 
@@ -281,7 +316,9 @@ def report(session_id: str | None, config_file: Path | None, assignments: tuple[
 
 @main.command()
 @click.argument("session_id")
-@click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write into.")
+@click.option(
+    "--to", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write into."
+)
 @click.option("--format", "kind", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True)
 @click.option("--table", "tables", multiple=True, help="Only these tables; may be repeated (default: all).")
 @config_option
@@ -289,7 +326,13 @@ def report(session_id: str | None, config_file: Path | None, assignments: tuple[
 @db_option
 @data_dir_option
 def export(
-    session_id: str, folder: Path, kind: Literal["parquet", "csv"], tables: tuple[str, ...], config_file: Path | None, assignments: tuple[str, ...], **flags: Any
+    session_id: str,
+    folder: Path,
+    kind: Literal["parquet", "csv"],
+    tables: tuple[str, ...],
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+    **flags: Any,
 ) -> None:
     """Write a session's tables to Parquet or CSV files."""
     from hybrid_platform.storage.export import export_session

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.log import Log
 from hybrid_platform.feeds.base import Feed
 from hybrid_platform.feeds.stored import StoredReplay, StoredTicks
 from hybrid_platform.feeds.synthetic import SyntheticTicks
 
+if TYPE_CHECKING:
+    from hybrid_platform.feeds.websocket.recording import Store
+
 
 def build_feed(
-    settings: SessionSettings, table: InstrumentTable, clock: Clock, stored: StoredTicks | None = None
+    settings: SessionSettings,
+    table: InstrumentTable,
+    clock: Clock,
+    log: Log,
+    *,
+    stored: StoredTicks | None = None,
+    store: Store | None = None,
+    session_id: str = "session",
 ) -> Feed:
-    """Return the session's feed, not yet open; ``stored`` reads an earlier session's ticks.
+    """Return the session's feed, not yet open.
 
+    ``stored`` reads an earlier session's ticks; ``store`` is where a live feed records its frames.
     Raises ConfigError for a feed that cannot be made of what is there.
     """
     feed = settings.feed
+    if feed.websocket is not None:
+        from hybrid_platform.feeds.websocket import LiveFeed
+
+        return LiveFeed(feed.websocket, table, clock, log, store=store, session_id=session_id)
     if feed.synthetic is not None:
         return SyntheticTicks(feed.synthetic, table, clock, settings.seconds)
-    if feed.replay is None or feed.replay.frames is not None:
-        raise ConfigError([Fault("feed", "synthetic, or replay of files or a session", feed.kind)])
+    if feed.replay is None:
+        raise ConfigError([Fault("feed", "synthetic, replay or websocket", "none of them")])
+    if feed.replay.frames is not None:
+        from hybrid_platform.feeds.websocket import FrameRecordingFeed
+
+        return FrameRecordingFeed(feed.replay, table, clock)
     if feed.replay.session is None:
         from hybrid_platform.feeds.replay import FileReplay
 

@@ -22,6 +22,9 @@ class FeedCounters:
     history: int = 0
     causes: Counter[str] = field(default_factory=Counter)
     """Rejections by cause."""
+    ignored: Counter[str] = field(default_factory=Counter)
+    """Messages without a trade of ours, by kind."""
+    gaps: int = 0
     lag_ns: deque[int] = field(default_factory=lambda: deque(maxlen=4_096))
     """Receipt minus event time of recent batches' last ticks; may be negative."""
     first_event: int | None = None

@@ -10,7 +10,9 @@ import hashlib
 from collections.abc import Iterable
 
 from hybrid_platform.domain.clocks import Clock
+from hybrid_platform.domain.commands import Command, command_of
 from hybrid_platform.domain.orders import (
+    InputRecord,
     OrderEventRecord,
     OrderRecord,
     OrderStatus,
@@ -62,13 +64,16 @@ class DecisionSink:
         digest: SignalsDigest,
         clock: Clock,
         log: SessionLog,
+        automatic: list[Command],
     ) -> None:
+        """``automatic``: takes the commands that the session's own limits gave, for whoever writes them down."""
         self._persist = persist
         self._live = live
         self._counters = counters
         self._digest = digest
         self._clock = clock
         self._log = log
+        self._automatic = automatic
 
     def put(self, parcel: Records, *, keep: bool = True) -> int:
         """Pass records on, into the reserve where nothing is evicted; raises what `Channel.put` raises."""
@@ -97,6 +102,8 @@ class DecisionSink:
                 counters.vetoes += 1
                 counters.veto_reasons[record.reason] += 1
                 self._say_veto(record)
+            elif isinstance(record, InputRecord):
+                self._say_input(record)
             elif isinstance(record, OrderRecord) and record.status is OrderStatus.FILLED:
                 self._say_order(record)
 
@@ -126,6 +133,19 @@ class DecisionSink:
                 status=record.status,
                 **limited,
             )
+
+    def _say_input(self, record: InputRecord) -> None:
+        if (command := command_of(record)) is not None:
+            self._log.warning(
+                "trading state changed",
+                state=command.kind.state,
+                who=command.who,
+                why=command.why,
+                automatic=command.automatic,
+                after_seq=record.after_seq,
+            )
+            if command.automatic:
+                self._automatic.append(command)
 
     def _say_veto(self, record: VetoRecord) -> None:
         if (limited := self._log.limit.admit(VETO)) is not None:

@@ -10,18 +10,35 @@ from typing import Any
 from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.log import Log
 from hybrid_platform.feeds.base import Feed
 from hybrid_platform.feeds.build import build_feed
 from hybrid_platform.feeds.replay.sources import find_sources
+from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.stored import stored_batches
 
 _CHUNK = 1 << 20
 
 
-def feed_of(settings: SessionSettings, table: InstrumentTable, clock: Clock, database_url: str) -> Feed:
+def table_of(settings: SessionSettings) -> InstrumentTable:
+    """Return an empty table that knows the stated instruments' rules."""
+    return InstrumentTable(settings.stated_instruments(), settings.default_quote)
+
+
+def feed_of(
+    settings: SessionSettings,
+    table: InstrumentTable,
+    clock: Clock,
+    log: Log,
+    database_url: str,
+    *,
+    store: DataDir | None = None,
+    session_id: str = "session",
+) -> Feed:
     """Return the feed, not yet opened; raise ConfigError where it cannot be meant."""
-    return build_feed(settings, table, clock, partial(stored_batches, open_engine(database_url, role="read")))
+    stored = partial(stored_batches, open_engine(database_url, role="read"))
+    return build_feed(settings, table, clock, log, stored=stored, store=store, session_id=session_id)
 
 
 def input_files(settings: SessionSettings) -> tuple[dict[str, Any], ...]:

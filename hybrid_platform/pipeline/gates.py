@@ -13,7 +13,6 @@ from typing import Any
 from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.errors import ExitCode, PlatformError
-from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.records import CpuPressure, HealthcheckRecord, PressureGate, Verdict
 from hybrid_platform.evidence.live_gate import live_conditions
 from hybrid_platform.evidence.records import (
@@ -29,8 +28,10 @@ from hybrid_platform.host.healthcheck import run_healthcheck
 from hybrid_platform.host.pressure import read_pressure, wait_for_pressure
 from hybrid_platform.host.system import read_system_state
 from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.feeding import feed_of, input_files
+from hybrid_platform.pipeline.feeding import feed_of, input_files, table_of
 from hybrid_platform.pipeline.isolated import check_strategy
+from hybrid_platform.safety.logs import SessionLog
+from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import open_engine, shown_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.pragmas import verify_pragmas
@@ -39,13 +40,14 @@ from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.strategies.loader import build_strategy, is_built_in
 
 
-def check_settings(settings: SessionSettings, database_url: str, clock: Clock) -> None:
+def check_settings(settings: SessionSettings, database_url: str, clock: Clock, data_dir: DataDir) -> None:
     """Raise ConfigError for whatever the settings name that is not there; write nothing."""
+    log = SessionLog("", clock)
     if settings.isolation == "thread" or is_built_in(settings.strategy.name):
         build_strategy(settings.strategy)
     else:
         check_strategy(settings)
-    feed = feed_of(settings, InstrumentTable(), clock, database_url)
+    feed = feed_of(settings, table_of(settings), clock, log, database_url, store=data_dir)
     feed.open()
     feed.close()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 
 from hybrid_platform.domain.clocks import Clock
-from hybrid_platform.domain.log import Log
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.feeds.base import Feed, FeedBatch
 from hybrid_platform.pipeline.channel import Channel, ChannelAborted
@@ -17,6 +16,7 @@ from hybrid_platform.pipeline.counters import FeedCounters
 from hybrid_platform.pipeline.dedupe import Deduplicator
 from hybrid_platform.pipeline.parcels import Records, Ticks, Told
 from hybrid_platform.pipeline.stage import OnFailure, Stage
+from hybrid_platform.safety.logs import SessionLog
 
 SAMPLES_PER_CAUSE = 1
 """One sample of each kind of bad row is logged; all are counted."""
@@ -34,7 +34,7 @@ class Ingest(Stage):
         counters: FeedCounters,
         stop: threading.Event,
         clock: Clock,
-        log: Log,
+        log: SessionLog,
         on_failure: OnFailure,
     ) -> None:
         super().__init__("ingest", (), (ticks, persist), on_failure)
@@ -53,6 +53,8 @@ class Ingest(Stage):
         try:
             for batch in self._feed.batches(self._stop):
                 self._account(batch)
+                if batch.gaps:
+                    self._persist.put(Records(batch.gaps), keep=True)
                 if len(batch.ticks):
                     self._send(batch.ticks)
                 if self._stop.is_set():
@@ -67,6 +69,20 @@ class Ingest(Stage):
         for cause, count in batch.rejected.items():
             counters.rejected += count
             counters.causes[cause] += count
+        for kind, count in batch.ignored.items():
+            counters.ignored[kind] += count
+        for gap in batch.gaps:
+            counters.gaps += 1
+            self._log.limited(
+                "warning",
+                "gap in the venue's trades (S3)",
+                venue=gap.venue,
+                symbol=gap.symbol,
+                from_id=gap.from_id,
+                to_id=gap.to_id,
+                missing=gap.missing,
+                cause=gap.cause,
+            )
         for sample in batch.samples:
             logged = self._sampled.get(sample.cause, 0)
             if logged < SAMPLES_PER_CAUSE:

@@ -41,7 +41,7 @@ def open_run(
     clock = clock or SystemClock()
     database_url = url_of(settings)
     data_dir = DataDir(settings.data_dir)
-    check_settings(settings, database_url, clock)
+    check_settings(settings, database_url, clock, data_dir)
     session_id = session_id_of(created_ns, run_id)
     log = SessionLog(session_id, clock, stream=stream or sys.stdout, data_dir=data_dir, render=render)
     try:

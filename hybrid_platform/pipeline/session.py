@@ -10,20 +10,24 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
+from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds.base import Feed
-from hybrid_platform.pipeline.channel import ChannelStats
+from hybrid_platform.pipeline.channel import ChannelAborted, ChannelClosed, ChannelStats
+from hybrid_platform.pipeline.commands import CommandWatch
 from hybrid_platform.pipeline.counters import Counters
 from hybrid_platform.pipeline.deciders import Decider, ProcessDecider, ThreadDecider
 from hybrid_platform.pipeline.decisions import DecisionSink, SignalsDigest
 from hybrid_platform.pipeline.heartbeat import Heartbeats
 from hybrid_platform.pipeline.ingest import Ingest
 from hybrid_platform.pipeline.isolated import GuardedDecider
+from hybrid_platform.pipeline.parcels import Told
 from hybrid_platform.pipeline.persist import Persist
 from hybrid_platform.pipeline.supervisor import Supervisor
 from hybrid_platform.pipeline.wiring import build_channels
@@ -87,13 +91,15 @@ class Session:
         clock: Clock,
         log: SessionLog,
         on_interval: Callable[[], None],
+        commands: CommandWatch,
     ) -> None:
         """Wire everything; start nothing.
 
         ``strategy``: to run as threads here, or the guarded process that has made it. ``on_interval`` is
-        called by the supervisor after each heartbeat.
+        called by the supervisor after each heartbeat; ``commands`` is watched for the kill switch.
         """
         self._settings = settings
+        self._commands = commands
         self._feed = feed
         self._writer = writer
         self._clock = clock
@@ -124,6 +130,7 @@ class Session:
             digest=self.digest,
             clock=clock,
             log=log,
+            automatic=commands.automatic,
         )
         self.decider = self._decider(strategy, table, decisions)
         self._persist = Persist(
@@ -147,6 +154,7 @@ class Session:
             drain_timeout_seconds=settings.drain_timeout_seconds,
             on_time_limit=lambda: self.request_stop(StopReason.TIME_LIMIT),
             on_interval=on_interval,
+            on_look=self._look,
             stop=self._stop,
             clock=clock,
             log=log,
@@ -180,10 +188,21 @@ class Session:
             **{stats.name: stats.capacity for stats in self.channels.stats()},
             policies={stats.name: stats.policy for stats in self.channels.stats()},
         )
+        standing = self._commands.standing()
+        if standing is not None:
+            self._tell(standing)
         self._log.info("execution task started (shadow adapter, NO NETWORK)", mode=self._settings.mode)
         for stage in (self._persist, *reversed(self.decider.stages), self._ingest):
             stage.start()
         self._supervisor.start()
+
+    def _look(self) -> None:
+        for command in self._commands.look():
+            self._tell(command)
+
+    def _tell(self, command: Command) -> None:
+        with suppress(ChannelAborted, ChannelClosed):
+            self.channels.tick.put(Told(command), keep=True)
 
     def request_stop(self, reason: str) -> None:
         """Ask for a drain; the first reason stays. Safe from any thread and from a signal handler."""

@@ -16,7 +16,6 @@ import sqlalchemy as sa
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, iso_utc
 from hybrid_platform.domain.errors import ExitCode, PlatformError
-from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.records import (
@@ -32,8 +31,9 @@ from hybrid_platform.evidence.records import (
     SessionEvidence,
     SignalFigures,
 )
-from hybrid_platform.feeds import build_feed
+from hybrid_platform.pipeline.commands import CommandFile, CommandWatch
 from hybrid_platform.pipeline.context import RunContext
+from hybrid_platform.pipeline.feeding import feed_of, table_of
 from hybrid_platform.pipeline.isolated import GuardedDecider
 from hybrid_platform.pipeline.lease import Lease, lease_path
 from hybrid_platform.pipeline.ledger import Ledger, LedgerRow, build_ledger
@@ -72,8 +72,16 @@ class ShadowRun:
             stack.callback(self._engine.dispose)
             self._store = SessionStore(self._engine)
             self._crashed = tuple(self._store.mark_crashed(lambda session: True))
-            table = InstrumentTable()
-            feed = build_feed(settings, table, context.clock)
+            table = table_of(settings)
+            feed = feed_of(
+                settings,
+                table,
+                context.clock,
+                context.log,
+                context.database_url,
+                store=context.data_dir,
+                session_id=context.session_id,
+            )
             feed.open()
             strategy = self._strategy(stack)
             self._feed_name = feed.name
@@ -92,6 +100,7 @@ class ShadowRun:
                     clock=context.clock,
                     log=context.log,
                     on_interval=recorder,
+                    commands=CommandWatch(CommandFile(context.data_dir, context.clock), context.session_id),
                 )
                 self._session.start()
             except BaseException as error:

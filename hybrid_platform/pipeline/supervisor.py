@@ -42,12 +42,16 @@ class Supervisor:
         drain_timeout_seconds: float,
         on_time_limit: Callable[[], None],
         on_interval: Callable[[], None],
+        on_look: Callable[[], None],
         stop: threading.Event,
         clock: Clock,
         log: Log,
         on_failure: OnFailure,
     ) -> None:
-        """``counters``: the fields of a heartbeat; ``on_interval``: called after each beat but the first."""
+        """``counters``: the fields of a heartbeat; ``on_interval``: called after each beat but the first.
+
+        ``on_look``: called at every look, some times a second.
+        """
         self._stages = stages
         self._persist = persist
         self._persist_channel = persist_channel
@@ -57,6 +61,7 @@ class Supervisor:
         self._drain_timeout = int(drain_timeout_seconds * NS_PER_S)
         self._on_time_limit = on_time_limit
         self._on_interval = on_interval
+        self._on_look = on_look
         self._stop = stop
         self._clock = clock
         self._log = log
@@ -87,6 +92,7 @@ class Supervisor:
         while any(stage.is_alive for stage in self._stages):
             now = self._clock.monotonic_ns()
             self._beat(now)
+            self._on_look()
             if self._time_limit is not None and now - self._started >= self._time_limit and not self._stop.is_set():
                 self._on_time_limit()
             if self._stop.is_set() and self._is_overdue(now):

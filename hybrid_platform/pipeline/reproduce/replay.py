@@ -1,0 +1,65 @@
+"""Drive strategy and execution over recorded ticks, with everything else as the journal says it was (S8).
+
+in: a session's ticks by number and its `Journal` · out: the audit records that follow, in the order in
+which they are made. Nothing here looks at what the session recorded of its decisions.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from hybrid_platform.domain.orders import Record
+from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.pipeline.reproduce.journal import Entry, Journal
+from hybrid_platform.strategies.runner import StrategyRunner
+from hybrid_platform.trading.engine import ExecutionEngine
+
+
+class Replay:
+    """One strategy and one engine, fresh; used once."""
+
+    def __init__(self, runner: StrategyRunner, engine: ExecutionEngine, journal: Journal) -> None:
+        """``runner`` takes its timers from the journal, ``engine`` the late decisions."""
+        self._runner = runner
+        self._engine = engine
+        self._journal = journal
+        self._entries = deque(journal.entries)
+        self.shown = 0
+        """Ticks that the strategy was shown."""
+
+    def run(self, batches: Iterable[TickBatch], until: int | None = None) -> Iterator[list[Record]]:
+        """Yield what is decided at each step; with ``until``, stop before that tick, with nothing closed.
+
+        Raises StrategyError where the strategy does.
+        """
+        for batch in batches:
+            end = len(batch) if until is None else int(np.searchsorted(batch.seq, until))
+            known = batch[:end]
+            yield from self._show(known[self._journal.was_seen(known.seq)])
+            if end < len(batch):
+                break
+        while self._entries and (until is None or self._entries[0].record.after_seq < until):
+            yield self._meet(self._entries.popleft())
+        if until is None:
+            yield self._engine.finish()
+
+    def _show(self, rest: TickBatch) -> Iterator[list[Record]]:
+        while len(rest):
+            first = int(rest.seq[0])
+            while self._entries and self._entries[0].record.after_seq < first:
+                yield self._meet(self._entries.popleft())
+            cut = len(rest)
+            if self._entries:
+                cut = int(np.searchsorted(rest.seq, self._entries[0].record.after_seq, side="right"))
+            part, rest = rest[:cut], rest[cut:]
+            self.shown += len(part)
+            yield [record for step in self._runner.on_batch(part) for record in self._engine.on_step(step)]
+
+    def _meet(self, entry: Entry) -> list[Record]:
+        record, command = entry
+        if command is not None:
+            return self._engine.on_command(command, record.after_seq, record.ts)
+        return [made for step in self._runner.on_entry(record) for made in self._engine.on_step(step)]
