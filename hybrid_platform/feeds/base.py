@@ -8,6 +8,7 @@ ingest's business. A feed waits only through the `Stopper` it is given (SPEC S5,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from hybrid_platform.domain.orders import GapRecord
@@ -52,6 +53,16 @@ class Stopper(Protocol):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until told to end or for ``timeout`` seconds; return whether told to end."""
+
+
+class Store(Protocol):
+    """Where a feed may write: names below the data directory, with no link followed."""
+
+    def open(self, name: str | Path, flags: int) -> int:
+        """Open a file with ``os.open`` flags and return its descriptor; makes missing directories."""
+
+    def resolve(self, name: str | Path) -> Path:
+        """Return the absolute path of a name."""
 
 
 class Feed(Protocol):

@@ -136,9 +136,10 @@ def test_a_session_that_ends_while_the_venue_is_away_says_so():
 
 
 @pytest.mark.scenario("S3", "S4")
-def test_a_reconnect_storm_is_bounded():
+@pytest.mark.parametrize("stable_seconds", [30, 0])
+def test_a_reconnect_storm_is_bounded(stable_seconds):
     with LocalVenue([], [[Drop()] for _ in range(100)]) as venue:
-        run = Run(binance(venue.url), max_failures=6).until(lambda _: False)
+        run = Run(binance(venue.url), max_failures=6, stable_seconds=stable_seconds).until(lambda _: False)
     assert venue.attempts == 6
     assert isinstance(run.error, NetworkError)
     assert len(run.log.of("feed disconnected (S3)")) == 5

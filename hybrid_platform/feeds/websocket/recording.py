@@ -13,27 +13,16 @@ import zlib
 from base64 import b64encode
 from collections import deque
 from contextlib import suppress
-from pathlib import Path
-from typing import Protocol
 
 from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.domain.log import Log
+from hybrid_platform.feeds.base import Store
 
 FOLDER = "frames"
 FLUSH_NS = 1_000_000_000
 """How much of a recording a killed process may lose."""
 _GZIP = 16 + zlib.MAX_WBITS
 _LEVEL = 4
-
-
-class Store(Protocol):
-    """Where files may be made: names below the data directory, no link followed."""
-
-    def open(self, name: str | Path, flags: int) -> int:
-        """Open a file with ``os.open`` flags and return its descriptor; makes missing directories."""
-
-    def resolve(self, name: str | Path) -> Path:
-        """Return the absolute path of a name."""
 
 
 class FrameRecorder:
