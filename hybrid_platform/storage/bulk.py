@@ -21,7 +21,14 @@ class ManyRows:
     """Inserts rows of one table for one session; a row whose key is there already is left as it is."""
 
     def __init__(
-        self, table: str, columns: Sequence[str], session_no: int, *, key: str, on_conflict: str = "NOTHING"
+        self,
+        table: str,
+        columns: Sequence[str],
+        session_no: int,
+        *,
+        key: str,
+        on_conflict: str = "NOTHING",
+        max_parameters: int = MAX_PARAMETERS,
     ) -> None:
         """``key`` and the session make a row unique; ``on_conflict`` is what follows ``DO``."""
         self.table = table
@@ -31,7 +38,7 @@ class ManyRows:
         self._into = f"INSERT INTO {table} (session_no, {', '.join(columns)}) VALUES "  # noqa: S608
         self._row = f"({session_no}{', ?' * len(columns)})"
         self._tail = f" ON CONFLICT (session_no, {key}) DO {on_conflict}"
-        self._sizes = _sizes(MAX_PARAMETERS // len(columns))
+        self._sizes = _sizes(max_parameters // len(columns))
         self._statements: dict[int, str] = {}
 
     def insert(self, cursor: sqlite3.Cursor, values: list[Any]) -> int:

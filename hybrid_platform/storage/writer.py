@@ -103,9 +103,10 @@ class SessionWriter:
             raise
         self._files = file_ids(self._path)
         self._session_no = session_no
+        most = min(MAX_PARAMETERS, self._connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER))
         # Ids are left out where the source has none, not written as NULL: an eighth fewer values.
         self._ticks = {
-            width: ManyRows(schema.TICKS.name, TICK_COLUMNS[:width], session_no, key="seq")
+            width: ManyRows(schema.TICKS.name, TICK_COLUMNS[:width], session_no, key="seq", max_parameters=most)
             for width in (len(TICK_COLUMNS) - 1, len(TICK_COLUMNS))
         }
         self._records = {
@@ -115,6 +116,7 @@ class SessionWriter:
                 session_no,
                 key=layout.key,
                 on_conflict="UPDATE SET status = excluded.status" if kind is OrderRecord else "NOTHING",
+                max_parameters=most,
             )
             for kind, layout in LAYOUTS.items()
         }
@@ -129,7 +131,7 @@ class SessionWriter:
         self._last_n = dict.fromkeys(schema.COUNTED, 0)
         self._numbers: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._chunk: _Chunk | None = None
-        self._errors = 0
+        self._errors = self._lock_timeouts = 0
 
     @property
     def written(self) -> dict[str, int]:
@@ -138,8 +140,13 @@ class SessionWriter:
 
     @property
     def errors(self) -> int:
-        """Errors so far: timeouts on a locked database that were waited out, and failures that were raised."""
+        """Writes that failed so far."""
         return self._errors
+
+    @property
+    def lock_timeouts(self) -> int:
+        """How often the busy timeout ran out on a locked database; a lock that was waited out is no error."""
+        return self._lock_timeouts
 
     def write(self, ticks: Sequence[TickBatch], records: Sequence[Record]) -> int:
         """Write everything in one transaction; return how many rows are new.
@@ -280,7 +287,7 @@ class SessionWriter:
             )
 
     def _waited(self, seconds: float) -> None:
-        self._errors += 1
+        self._lock_timeouts += 1
         self._on_wait(seconds)
 
 

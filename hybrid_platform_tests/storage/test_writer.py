@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from decimal import Decimal
 
 import msgspec
@@ -114,6 +115,15 @@ def test_statements_of_every_size_are_within_sqlites_limit():
         assert sizes[0] * width <= MAX_PARAMETERS < (sizes[0] + 1) * width
         assert sizes == sorted(sizes, reverse=True)
         assert sizes[-1] == 1
+
+
+def test_a_sqlite_with_a_small_limit_gets_smaller_statements(writing, reading):
+    @sa.event.listens_for(writing, "connect")
+    def _limit(connection: sqlite3.Connection, _record: object) -> None:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+
+    with SessionWriter(writing, SESSION) as writer:
+        assert writer.write([some_ticks(a_table(), 1, 1_000)], order_story(1)) == 1_007
 
 
 def test_batches_with_and_without_ids_may_be_mixed(writer, reading):
