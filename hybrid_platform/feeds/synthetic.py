@@ -54,20 +54,22 @@ class SyntheticTicks:
         if self._seconds is not None:
             in_time = int(rate * Fraction(repr(self._seconds))) + 1
             last = in_time if last is None else min(last, in_time)
+        ticks_per, per_ns = rate.numerator, rate.denominator * NS_PER_S
         start_ns, start_wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
         sent = 0
         while last is None or sent < last:
             stopping = stop.is_set()
             elapsed = self._clock.monotonic_ns() - start_ns
-            due = int(elapsed * rate / NS_PER_S) + 1
+            due = elapsed * ticks_per // per_ns + 1
             due = due if last is None else min(due, last)
             if due > sent:
                 ticks = self._walk.next(min(due - sent, PORTION))
-                at = [_due_ns(k, rate) for k in range(sent, sent + len(ticks))]
+                at = [-(-k * per_ns // ticks_per) for k in range(sent, sent + len(ticks))]
                 yield _at(ticks, start_wall_ns + np.array(at, np.int64))
                 sent += len(ticks)
             elif not stopping:
-                stop.wait(min((_due_ns(sent, rate) - elapsed) / NS_PER_S, _LONGEST_WAIT))
+                next_at = -(-sent * per_ns // ticks_per)
+                stop.wait(min((next_at - elapsed) / NS_PER_S, _LONGEST_WAIT))
             if stopping:
                 return
 
@@ -81,11 +83,6 @@ class SyntheticTicks:
             ticks = self._walk.next(PORTION if left is None else min(left, PORTION))
             left = None if left is None else left - len(ticks)
             yield _at(ticks, np.full(len(ticks), start_wall_ns + elapsed, np.int64))
-
-
-def _due_ns(k: int, rate: Fraction) -> int:
-    """Return the first nanosecond after the start at which tick k is due."""
-    return -(-k * NS_PER_S * rate.denominator // rate.numerator)
 
 
 def _at(ticks: TickBatch, ts_event: Int64s) -> FeedBatch:

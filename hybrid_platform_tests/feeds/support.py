@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hybrid_platform.config import load_settings
+from hybrid_platform.config import ReplayFeed, load_settings
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import FeedParseError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
-from hybrid_platform.feeds import build_feed
 from hybrid_platform.feeds.base import Feed, FeedBatch, Rejection
 from hybrid_platform.feeds.pacing import PORTION
+from hybrid_platform.feeds.replay import FileReplay
 
 START_WALL_NS = 1_700_000_000_000_000_000
 
@@ -94,12 +94,18 @@ def replay(
     **settings: Any,
 ) -> Read:
     """Replay files with these settings to the end."""
-    paths = [str(item) for item in path] if isinstance(path, list) else str(path)
     table = InstrumentTable(instruments)
-    loaded = load_settings({"feed": {"replay": {"path": paths, **settings}}}, environ={})
-    feed = build_feed(loaded, table, clock or SystemClock())
+    feed = FileReplay(replay_settings(path, **settings), table, clock or SystemClock())
     feed.open()
     return read(feed, table, clock)
+
+
+def replay_settings(path: Path | list[Path] | str, **settings: Any) -> ReplayFeed:
+    """Return validated settings of a replay of files."""
+    paths = [str(item) for item in path] if isinstance(path, list) else str(path)
+    loaded = load_settings({"feed": {"replay": {"path": paths, **settings}}}, environ={})
+    assert loaded.feed.replay is not None
+    return loaded.feed.replay
 
 
 COLUMNS = {"ts": "ts", "price": "price", "size": "size", "symbol": "symbol"}

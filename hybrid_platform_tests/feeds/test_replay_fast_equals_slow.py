@@ -140,7 +140,7 @@ def text_of(lines: list[str]) -> bytes:
 
 
 @pytest.mark.scenario("S5")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(line, min_size=1, max_size=8))
 def test_csv_both_ways_is_the_same_on_good_rows_and_garbage(lines: list[str]) -> None:
     same_both_ways(csv_block(text_of(lines), 7))
@@ -189,7 +189,7 @@ def test_the_exact_middle_of_a_quote_both_ways() -> None:
         same_both_ways(csv_block(data, 3), **more)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(row, min_size=1, max_size=5), st.sampled_from(["s", "ms", "us", "ns", "ms_or_us", "iso"]))
 def test_csv_rows_both_ways_in_every_unit_of_time(rows: list[tuple[str, ...]], unit: str) -> None:
     data = text_of([",".join(item) for item in rows])
@@ -208,7 +208,7 @@ iso = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(iso, min_size=1, max_size=3), st.sampled_from(["", "Z", "+00:30"]))
 def test_iso_times_both_ways(times: list[str], ending: str) -> None:
     data = text_of([f"{item}{ending},1" for item in times])
@@ -218,7 +218,7 @@ def test_iso_times_both_ways(times: list[str], ending: str) -> None:
 of_day = st.one_of(st.decimals(-1, 86_400_001, places=4).map(str), odd_number)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(of_day, number, number), min_size=1, max_size=4), st.sampled_from([0, 4]))
 def test_quotes_and_times_of_day_both_ways_on_the_day_when_clocks_change(
     rows: list[tuple[str, ...]], shift: int
@@ -249,7 +249,7 @@ json_odd = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, json_cell))
 
 
 @pytest.mark.scenario("S5")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.one_of(json_good, json_good, json_odd), min_size=1, max_size=6))
 def test_json_both_ways_is_the_same(objects: list[dict[str, Any]]) -> None:
     data = "".join(json.dumps(item) + "\n" for item in objects).encode()
@@ -274,7 +274,7 @@ arrow_number = st.one_of(
 
 
 @pytest.mark.scenario("S5")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(arrow_number, arrow_number, arrow_number)
 def test_parquet_both_ways_is_the_same(ts: Any, price: Any, size: Any) -> None:
     fields = ("ts", "price", "size")

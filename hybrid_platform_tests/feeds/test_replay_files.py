@@ -14,8 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError
-from hybrid_platform_tests.feeds.support import COLUMNS, HEADER, T0, good_rows, replay, trades
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.feeds.replay import FileReplay
+from hybrid_platform_tests.feeds.support import COLUMNS, HEADER, T0, good_rows, read, replay, replay_settings, trades
 
 TEXT = trades(*good_rows(1_000))
 OBJECTS = [
@@ -426,17 +429,9 @@ def test_a_file_with_only_bad_rows_is_a_parse_error_that_says_why(tmp_path: Path
 
 
 def test_a_file_that_vanished_after_it_was_checked_is_an_error_not_a_crash(tmp_path: Path) -> None:
-    from hybrid_platform.config import load_settings
-    from hybrid_platform.domain.clocks import SystemClock
-    from hybrid_platform.domain.instruments import InstrumentTable
-    from hybrid_platform.feeds import build_feed
-    from hybrid_platform_tests.feeds.support import read
-
     path = write(tmp_path / "t.csv", TEXT)
     table = InstrumentTable()
-    feed = build_feed(
-        load_settings({"feed": {"replay": {"path": str(path), "columns": COLUMNS}}}, environ={}), table, SystemClock()
-    )
+    feed = FileReplay(replay_settings(path, columns=COLUMNS), table, SystemClock())
     feed.open()
     path.unlink()
     assert "could not be opened any more" in str(read(feed, table).error)

@@ -34,7 +34,7 @@ def low_words(column: Any, digits: int) -> Int64s | None:
         return None  # pyarrow 26 crashes the process on 1e-2000000000
     try:
         column = column.cast(pa.decimal128(38, digits))
-    except pa.ArrowInvalid:
+    except pa.ArrowException:
         return None
     words = np.frombuffer(column.buffers()[1], "<i8")[2 * column.offset : 2 * (column.offset + len(column))]
     low = np.ascontiguousarray(words[::2])

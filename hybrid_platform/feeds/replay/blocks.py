@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from hybrid_platform.feeds.base import FeedBatch, Rejection
@@ -50,14 +51,25 @@ class Block(Protocol):
 def judged(block: Block, rules: Rules, label: str) -> Iterator[FeedBatch]:
     """Yield a block's good ticks in order and its rejections."""
     columns = block.columns(rules)
-    ticks = None if columns is None else rules.ticks(columns)
-    if ticks is not None:
-        yield FeedBatch(ticks, len(ticks))
+    found = None if columns is None else rules.ticks(columns)
+    if found is not None:
+        ticks, crossed = found
+        yield FeedBatch(ticks, len(ticks) + len(crossed), *_crossed(block, crossed.tolist(), label))
     elif len(block) <= _FEW_ROWS:
         yield judged_by_row(block, rules, label)
     else:
         for half in block.halves():
             yield from judged(half, rules, label)
+
+
+def _crossed(block: Block, positions: list[int], label: str) -> tuple[dict[str, int], tuple[Rejection, ...]]:
+    """Return count and samples of crossed quotes by their positions among the block's rows."""
+    if not positions:
+        return {}, ()
+    shown = positions[:_SAMPLES]
+    rows = islice(block.rows(), shown[-1] + 1)
+    samples = (rejection("crossed", label, row.number, row.text) for at, row in enumerate(rows) if at in shown)
+    return {"crossed": len(positions)}, tuple(samples)
 
 
 def judged_by_row(block: Block, rules: Rules, label: str) -> FeedBatch:

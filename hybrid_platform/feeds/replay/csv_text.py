@@ -71,7 +71,7 @@ class CsvBlock:
                     check_utf8=False,
                 ),
             )
-        except pa.ArrowInvalid:
+        except pa.ArrowException:
             return None
         if table.num_rows != len(self):
             return None

@@ -38,12 +38,13 @@ def decode_object(line: bytes) -> dict[str, Any]:
     NaN, infinities, a key that is there twice and nesting without end are not JSON here.
     """
     try:
-        found = _DECODER.decode(line.decode("utf-8").strip())
+        text = line.decode("utf-8").strip(" \t")
+        found, end = _DECODER.raw_decode(text)
     except UnicodeDecodeError:
         raise RowError("bad_encoding") from None
     except (ValueError, RecursionError):
         raise RowError("bad_json") from None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or end != len(text):
         raise RowError("bad_json")
     return found
 
@@ -67,7 +68,7 @@ class JsonBlock:
                 pa.array(map(_side_text, column) if name == "side" else column, pa.string())
                 for name, column in zip(rules.fields, zip(*rows, strict=True), strict=True)
             ]
-        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
+        except (pa.ArrowException, UnicodeEncodeError):
             return None
 
     def rows(self) -> Iterator[Row]:

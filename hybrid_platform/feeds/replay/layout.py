@@ -50,12 +50,13 @@ class Layout:
         """Whether columns are found by a header line's names."""
         return any(isinstance(column, str) for column in self.fields.values())
 
-    def recognises(self, path: str, first_row: Sequence[str]) -> bool:
-        """Whether a file is laid out so, by its header line or, without one, by its path and width."""
-        if tuple(first_row) in self.headers:
+    def recognises(self, path: str, head: Sequence[Sequence[str]]) -> bool:
+        """Whether a file that begins with the rows ``head`` is laid out so: by header line, else by path and width."""
+        if tuple(head[0]) in self.headers:
             return True
         patterns = (self.named, self.hint)
-        return len(first_row) in self.widths and all(pattern is None or pattern.search(path) for pattern in patterns)
+        fits = any(len(row) in self.widths for row in head)
+        return fits and all(pattern is None or pattern.search(path) is not None for pattern in patterns)
 
     def origin(self, path: str) -> Origin:
         """Return what the path says."""

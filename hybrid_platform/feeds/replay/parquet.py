@@ -104,7 +104,7 @@ def parquet_blocks(file: FileIO, names: Sequence[str], fields: Sequence[str]) ->
                 columns = [_prepared(batch.column(name), field) for name, field in zip(names, fields, strict=True)]
                 yield ParquetBlock(columns, first)
                 first += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, KeyError) as error:
         raise SourceError(f"is damaged after row {first - 1}: {_first_line(error)}") from None
 
 

@@ -13,7 +13,7 @@ from hybrid_platform.config import ReplayFeed, shown
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.feeds.replay.layout import Layout, Origin
 from hybrid_platform.feeds.replay.presets import PRESETS
-from hybrid_platform.feeds.replay.sources import Source
+from hybrid_platform.feeds.replay.sources import PATH_SETTING, Source
 
 FORMAT_SETTING = "feed.replay.format"
 _MAX_WIDTH = 4_096
@@ -32,7 +32,7 @@ class Found(NamedTuple):
     """How many columns a row may have."""
 
 
-def layout_of(settings: ReplayFeed, source: Source, first_row: Sequence[str]) -> Layout:
+def layout_of(settings: ReplayFeed, source: Source, head: Sequence[Sequence[str]]) -> Layout:
     """Return the layout that the settings state, or the only one that knows such a file; raise ConfigError."""
     if settings.columns is not None:
         return Layout("columns", "as stated", settings.columns, settings.ts_unit, settings.recv_unit)
@@ -40,16 +40,16 @@ def layout_of(settings: ReplayFeed, source: Source, first_row: Sequence[str]) ->
         if settings.format not in PRESETS:
             raise _fault(FORMAT_SETTING, f"one of {', '.join(PRESETS)}", shown(settings.format))
         return PRESETS[settings.format]
-    known = [layout for layout in PRESETS.values() if layout.recognises(source.full_name, first_row)]
+    known = [layout for layout in PRESETS.values() if layout.recognises(source.full_name, head)]
     if len(known) != 1:
         expected = f"`columns`, or one of {', '.join(PRESETS)}: nothing says which this file is"
-        raise _fault(FORMAT_SETTING, expected, f"{shown(','.join(first_row))} in {source.label}")
+        raise _fault(FORMAT_SETTING, expected, f"{shown(','.join(head[0]))} in {source.label}")
     return known[0]
 
 
 def find_in_rows(settings: ReplayFeed, source: Source, head: Sequence[Sequence[str]]) -> Found:
     """Return the columns of a CSV file; ``head`` are its first rows."""
-    layout = layout_of(settings, source, head[0])
+    layout = layout_of(settings, source, head)
     if layout.by_name or tuple(head[0]) in layout.headers:
         positions = _positions(layout, head[0], source)
         return Found(layout, positions, True, frozenset({len(head[0])}))
@@ -63,7 +63,9 @@ def find_in_rows(settings: ReplayFeed, source: Source, head: Sequence[Sequence[s
 
 def find_in_names(settings: ReplayFeed, source: Source, names: Sequence[str]) -> Found:
     """Return the columns of a file whose column names are known (Parquet)."""
-    layout = layout_of(settings, source, names)
+    layout = layout_of(settings, source, [names])
+    if len(set(names)) < len(names):
+        raise _fault(PATH_SETTING, "each column once", f"{_list(names)} in {source.label}")
     return Found(layout, _positions(layout, names, source), True, frozenset({len(names)}))
 
 
@@ -71,7 +73,7 @@ def find_in_objects(settings: ReplayFeed, source: Source, head: Sequence[Sequenc
     """Return the layout of a JSONL file; ``head`` are the keys of its first objects, as far as there are any."""
     keys = head[0] if head else ()
     known = next((names for layout in PRESETS.values() for names in layout.headers if set(names) == set(keys)), keys)
-    layout = layout_of(settings, source, known)
+    layout = layout_of(settings, source, [known])
     faults = [
         Fault(f"{_setting(layout)}.{field}", "a key", f"position {column} in {source.label}")
         for field, column in layout.fields.items()
@@ -93,7 +95,7 @@ def origin_of(layout: Layout, source: Source, settings: ReplayFeed) -> tuple[Ori
         raise _fault("feed.replay.symbol", "a symbol: neither a column nor the file's name has it", source.label)
     if layout.zone is not None:
         if origin.day is None:
-            raise _fault("feed.replay.path", "a name with the day of its trades", source.label)
+            raise _fault(PATH_SETTING, "a name with the day of its trades", source.label)
         try:
             ZoneInfo(layout.zone)
         except (ZoneInfoNotFoundError, OSError):

@@ -1,7 +1,8 @@
 """From cells to ticks, twice: row by row (the definition), and whole columns at once (the fast path).
 
-in: the cells of one file in its layout's order · out: tick rows or `RowError`; or a `TickBatch`,
-or None where anything in a block is odd, so that the definition decides about every row of it.
+in: the cells of one file in its layout's order · out: tick rows or `RowError`; or a `TickBatch`, or
+None where anything in a block is odd, so that the definition decides about every row of it. Only
+crossed quotes, of which some feeds are full, are told apart by columns too.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ MAX_SYMBOLS = 65_536
 """Beyond so many different symbols in one feed, rows of further ones are rejected: memory stays bounded."""
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _HALF = Decimal("0.5")
+_NONE: Int64s = np.zeros(0, np.int64)
 
 
 class Symbols:
@@ -122,12 +124,15 @@ class Rules:
         """Return rows as a batch."""
         return batch_from_rows(self._symbols.table, rows)
 
-    def ticks(self, columns: Iterable[Any]) -> TickBatch | None:
-        """Return the ticks of whole Arrow columns (text, or what `arrow_types` says), or None to look at each row."""
+    def ticks(self, columns: Iterable[Any]) -> tuple[TickBatch, Int64s] | None:
+        """Return the ticks of whole Arrow columns, and the positions of crossed quotes; None: look at each row.
+
+        The columns hold text, or what `arrow_types` says.
+        """
         column = dict(zip(self.fields, columns, strict=True))
         ts_event = self._time.of_column(column["ts"])
         ts_recv = self._recv.of_column(column["ts_recv"]) if "ts_recv" in column else ts_event
-        price = self._prices(column)
+        price, crossed = self._prices(column)
         size = low_words(column["size"], DEFAULT_SCALE) if "size" in column else np.zeros(len(column["ts"]), np.int64)
         if ts_event is None or ts_recv is None or price is None or size is None:
             return None
@@ -144,20 +149,23 @@ class Rules:
             if price is None or size is None:
                 return None
         seq = np.zeros(len(size), np.int64)
-        return TickBatch(table, seq, instrument, price, size, side, trade_ref, ts_event, ts_recv)
+        ticks = TickBatch(table, seq, instrument, price, size, side, trade_ref, ts_event, ts_recv)
+        return (ticks[~crossed], np.flatnonzero(crossed)) if crossed.any() else (ticks, _NONE)
 
-    def _prices(self, column: dict[str, Any]) -> Int64s | None:
+    def _prices(self, column: dict[str, Any]) -> tuple[Int64s | None, npt.NDArray[np.bool_]]:
+        """Return prices, and which quotes are crossed."""
         price = low_words(column["price"], DEFAULT_SCALE - self._shift)
-        if price is None or not price.all():
-            return None
-        if "ask" in column:
-            ask = low_words(column["ask"], DEFAULT_SCALE - self._shift)
-            if ask is None or (ask < price).any():
-                return None
-            # Exact and without overflow: half of each, and the halves that are left over.
-            odd = (price & 1) + (ask & 1)
-            return None if (odd == 1).any() else (price >> 1) + (ask >> 1) + (odd >> 1)
-        return price
+        crossed = np.zeros(len(column["price"]), np.bool_)
+        if price is None or not price.all() or "ask" not in column:
+            return price if price is not None and price.all() else None, crossed
+        ask = low_words(column["ask"], DEFAULT_SCALE - self._shift)
+        if ask is None or not ask.all():
+            return None, crossed
+        crossed = ask < price
+        # Exact and without overflow: half of each, and the halves that are left over.
+        odd = (price & 1) + (ask & 1)
+        fits = ((odd != 1) | crossed).all()
+        return (price >> 1) + (ask >> 1) + (odd >> 1) if fits else None, crossed
 
     def _instruments(self, column: Any | None, rows: int) -> tuple[Int64s, list[int]]:
         """Return each row's instrument, and all of them."""
@@ -185,7 +193,7 @@ def _trade_refs(column: Any) -> npt.NDArray[Any] | None:
         ids = column.cast(pa.int64())
         if not column.null_count and pc.all(pc.equal(ids.cast(pa.string()), column)).as_py():
             return integers(ids)
-    except pa.ArrowInvalid:
+    except pa.ArrowException:
         pass
     refs = [cell.trade_ref(text) for text in column.to_pylist()]
     if all(ref is None for ref in refs):

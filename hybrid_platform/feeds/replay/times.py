@@ -124,7 +124,7 @@ class Iso:
         for arrow_type in (pa.timestamp("ns", "UTC"), pa.timestamp("ns")):
             try:
                 return _all_checked(integers(column.cast(arrow_type).cast(pa.int64())))
-            except pa.ArrowInvalid:
+            except pa.ArrowException:
                 continue
         return None
 
