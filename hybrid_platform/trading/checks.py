@@ -14,6 +14,7 @@ from hybrid_platform.config import RiskSettings
 from hybrid_platform.domain.clocks import NS_PER_MS
 from hybrid_platform.domain.commands import TradingState
 from hybrid_platform.domain.exact import canonical, from_units
+from hybrid_platform.domain.lag import WINDOW
 from hybrid_platform.domain.orders import OrderType, Side, TimeInForce
 from hybrid_platform.domain.reasons import VetoReason
 from hybrid_platform.trading import rules
@@ -27,7 +28,6 @@ from hybrid_platform.trading.limits import (
     SymbolExposure,
     TotalExposure,
 )
-from hybrid_platform.trading.marks import WINDOW
 from hybrid_platform.trading.order import ZERO, Order
 from hybrid_platform.trading.risk import Check, RiskContext
 from hybrid_platform.trading.watch import EquityWatch

@@ -3,11 +3,10 @@
 in: batches of ticks, advanced position by position · out: marks, the clock, and how late data was.
 Without signals a batch costs a few numpy calls, however long it is.
 
-The clock rule (S7). Lag is receipt minus event time. Where a venue's clock and ours disagree so far
-that most prints seem to arrive before they happened, lag means nothing by itself: it is then counted
-from the *reference*, the median lag of the venue's last `WINDOW` prints. The reference is never above
-zero: a positive median may be real delay, and is counted as such. So a lone negative lag is fresh,
-and a late print is late even beside a clock that runs ahead.
+The clock rule (S7) is that of `domain.lag`. Lag is receipt minus event time. A negative median of the
+venue's last `WINDOW` prints proves that its clock and ours disagree, and lag is then counted from it;
+a positive one may be real delay, and is not forgiven. So a lone negative lag is fresh, and a late
+print is late even beside a clock that runs ahead.
 """
 
 from __future__ import annotations
@@ -19,11 +18,9 @@ import numpy as np
 
 from hybrid_platform.domain.exact import MONEY, from_units
 from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.lag import MIN_SAMPLES, WINDOW
 from hybrid_platform.domain.ticks import Int64s, TickBatch
 from hybrid_platform.trading.print_sizes import PrintSizes
-
-WINDOW = 256
-"""Prints of a venue whose median lag is the reference."""
 
 Mark = tuple[Decimal, int, int]
 """An instrument's last print: price, event time, receive time."""
@@ -141,7 +138,8 @@ class Marks:
     def reference_lag(self, venue: str) -> int:
         """Return the lag (ns, not above 0) from which a venue's lags count at this tick."""
         lags = self._recent(venue)
-        return min(0, int(np.sort(lags)[len(lags) // 2])) if len(lags) else 0
+        middle = (len(lags) - 1) // 2
+        return min(0, int(np.partition(lags, middle)[middle])) if len(lags) >= MIN_SAMPLES else 0
 
     def _grow(self) -> None:
         """Make room for instruments that are new in the table."""

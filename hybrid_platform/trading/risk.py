@@ -39,6 +39,13 @@ class Approved(Generic[T]):
         """What was approved."""
         return self._item
 
+    @staticmethod
+    def opened(approved: Approved[T]) -> T:
+        """Return what was approved; raise TypeError for anything that is no approval, whatever it looks like."""
+        if type(approved) is not Approved:
+            raise TypeError(f"expected an approval by RiskEngine.judge, was {type(approved).__name__}")
+        return approved._item
+
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise TypeError("expected an approval to stay as it was given")
 
@@ -116,11 +123,11 @@ class RiskEngine:
         """Ask every check in order; the first that refuses decides."""
         code = VetoReason.CHECK_ERROR
         try:
-            for refuses, code in self._tests:  # noqa: B007: the except clause names the check
+            for refuses, code in self._tests:  # the except clause names the check
                 detail = refuses(order, context)
                 if detail is not None:
                     return Refused(order, code, detail)
-        except Exception as error:  # noqa: BLE001: what cannot be judged is denied
+        except Exception as error:  # what cannot be judged is denied
             return Refused(order, VetoReason.CHECK_ERROR, f"{code}: {type(error).__name__}: {error}"[:500])
         for approved in self._told:
             approved(order)

@@ -34,7 +34,7 @@ class ShadowAdapter(msgspec.Struct, frozen=True):
 
     def execute(self, approved: Approved[Order]) -> tuple[Life, Fill | None]:
         """Return an approved order's life and its fill; no fill where a limit order would have to rest."""
-        order = approved.item
+        order = Approved.opened(approved)
         price = self.fill_price(order)
         if price is None:
             return RESTS_NOT, None

@@ -46,7 +46,8 @@ class PaperVenue:
 
     def submit(self, approved: Approved[Order], now: int) -> None:
         """Send an approved order on its way."""
-        sent = self._orders[approved.item.order_id] = VenueOrder(approved.item)
+        order = Approved.opened(approved)
+        sent = self._orders[order.order_id] = VenueOrder(order)
         self._schedule(now + self._dice.delay(self._model.latency.submit), lambda at: self._arrive(sent, at))
 
     def cancel(self, order_id: str, now: int) -> None:

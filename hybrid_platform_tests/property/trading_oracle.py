@@ -1,0 +1,251 @@
+"""Generated sessions, and what must hold of any of them: worked out again from the records, in fractions.
+
+Nothing here uses the code that is tested: an order's worst case, an account and every link are
+computed from ticks and records alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+
+from hybrid_platform.config import SessionSettings
+from hybrid_platform.domain.orders import (
+    OrderEventRecord,
+    OrderRecord,
+    OrderStatus,
+    Record,
+    Side,
+    Signal,
+    SignalRecord,
+    TimeInForce,
+    TradeRecord,
+    VetoRecord,
+)
+from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform_tests.trading.market import START, Print, settings_of, signal_at, table_of, ticks_of
+
+MS = 10**6
+SYMBOLS = ("AAA", "BBB/USDC", "CCC/EUR")
+RATES = {"USD": "1", "USDC": "1", "EUR": "1.25"}
+CAPS = {"max_exposure_usd": 5000, "max_symbol_exposure_usd": 3000, "max_open_orders": 3, "usd_rates": RATES}
+ENDED = {OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED}
+SIDES = st.sampled_from(Side)
+
+
+class Wish(NamedTuple):
+    """A signal before it is one."""
+
+    side: Side
+    size: int
+    away: int | None
+    """Limit price minus last price; None: a market order."""
+    terms: TimeInForce
+    reduce_only: bool
+    cancels: int | None
+    """How many signals back the order to cancel was."""
+
+
+WISHES = st.builds(
+    Wish,
+    SIDES,
+    st.integers(1, 30),
+    st.one_of(st.none(), st.integers(-2, 2)),
+    st.sampled_from(TimeInForce),
+    st.booleans(),
+    st.one_of(st.none(), st.none(), st.integers(1, 3)),
+)
+TICKS = st.tuples(
+    st.integers(0, 2),
+    st.integers(97, 103),
+    st.integers(0, 40),
+    st.sampled_from((0, 1, 50, 400)),
+    st.lists(WISHES, max_size=2),
+)
+SESSIONS = st.lists(TICKS, min_size=1, max_size=25)
+MARKET_WISHES = st.builds(
+    Wish, SIDES, st.integers(1, 30), st.none(), st.just(TimeInForce.GTC), st.just(False), st.none()
+)
+
+
+def session_of(rows: Sequence[tuple[int, int, int, int, Sequence[Wish]]]) -> tuple[TickBatch, list[Signal]]:
+    """Turn drawn rows into ticks and stamped signals."""
+    prints, at = [], START
+    for index, price, size, gap, _ in rows:
+        at += gap * MS
+        prints.append(Print(price, size, index, at))
+    ticks = ticks_of(table_of(*SYMBOLS), prints)
+    signals: list[Signal] = []
+    for position, (_, price, _, _, wishes) in enumerate(rows):
+        for ordinal, wish in enumerate(wishes, 1):
+            terms: dict[str, Any] = {"time_in_force": wish.terms, "reduce_only": wish.reduce_only}
+            if wish.terms is TimeInForce.GTD:
+                terms["expires_at"] = prints[position].at + 60 * MS
+            if wish.away is not None:
+                terms["limit_price"] = price + wish.away
+            if wish.cancels is not None and len(signals) >= wish.cancels:
+                terms["cancels"] = "O" + signals[-wish.cancels].signal_id[1:]
+            signals.append(signal_at(ticks, position, wish.side, wish.size, ordinal, **terms))
+    return ticks, signals
+
+
+def shadow(**risk: Any) -> SessionSettings:
+    """Shadow mode with small caps and visible slippage."""
+    return settings_of("SHADOW", risk={**CAPS, **risk}, execution={"slippage_bps": 100, "fee_bps": 10})
+
+
+def paper(seed: int, **risk: Any) -> SessionSettings:
+    """A paper venue whose reports overtake one another, that rejects some orders and fills parts."""
+    return settings_of(
+        "PAPER",
+        risk={**CAPS, **risk},
+        paper={"submit_ms": 1, "cancel_ms": 1, "report_ms": 20, "jitter": 3, "seed": seed, "participation": "0.5",
+               "limit_fills": "at" if seed % 2 else "through", "queue_prints": 1, "slippage_bps": 50,
+               "reject_rate": 0.1},
+    )  # fmt: skip
+
+
+class Judged(NamedTuple):
+    """What the caps say of one candidate."""
+
+    symbol_usd: Fraction
+    total_usd: Fraction
+    open_orders: int
+    is_reducing: bool
+
+    def passes(self, settings: SessionSettings) -> bool:
+        risk = settings.risk
+        fits = self.symbol_usd <= risk.max_symbol_exposure_usd and self.total_usd <= risk.max_exposure_usd
+        return (fits or self.is_reducing) and self.open_orders <= risk.max_open_orders
+
+
+class Caps:
+    """Follows a session's records, and judges every candidate by them (I2)."""
+
+    def __init__(self, settings: SessionSettings, ticks: TickBatch, records: Sequence[Record]) -> None:
+        self.settings = settings
+        self.records = records
+        self.seen = [(int(i), Fraction(int(p), 10**9)) for i, p in zip(ticks.instrument, ticks.price, strict=True)]
+        self.table = ticks.table
+        slippage = settings.execution.slippage_bps if settings.mode.value == "SHADOW" else settings.paper.slippage_bps
+        self.collar = 1 + Fraction(slippage) / 10_000
+        self.net: dict[str, Fraction] = defaultdict(Fraction)
+        self.left: dict[str, tuple[str, Side, Fraction]] = {}
+        self.ended: set[str] = set()
+
+    def check(self) -> int:
+        """Judge every approved and every capped candidate; return how many there were."""
+        signals = {record.signal_id: record for record in self.records if isinstance(record, SignalRecord)}
+        judged = 0
+        for position, record in enumerate(self.records):
+            if isinstance(record, OrderRecord) and record.order_id not in self.left:
+                self.left[record.order_id] = (record.symbol, record.side, Fraction(record.qty))
+                verdict = self._judge(position, record.seq, record.symbol, record.side, Fraction(0))
+                assert verdict.passes(self.settings), (record, verdict)
+                judged += 1
+            elif isinstance(record, VetoRecord) and record.reason == "RISK_CAP":
+                signal = signals[record.signal_id]
+                verdict = self._judge(position, record.seq, record.symbol, signal.side, Fraction(signal.size))
+                assert not verdict.passes(self.settings), (record, verdict)
+                judged += 1
+            elif isinstance(record, OrderEventRecord) and record.status in ENDED:
+                self.ended.add(record.order_id)
+            elif isinstance(record, TradeRecord):
+                change = Fraction(record.fill_qty)
+                symbol, side, left = self.left[record.order_id]
+                self.left[record.order_id] = (symbol, side, left - change)
+                self.net[symbol] += change if side is Side.BUY else -change
+        return judged
+
+    def _judge(self, position: int, seq: int, symbol: str, side: Side, size: Fraction) -> Judged:
+        """Judge ``size`` more of a symbol, or, with 0, the candidate that is already among the open orders."""
+        pending: dict[tuple[str, Side], Fraction] = defaultdict(Fraction)
+        for order_id, (its_symbol, its_side, left) in self.left.items():
+            pending[its_symbol, its_side] += self._untold(order_id, position) if order_id in self.ended else left
+        pending[symbol, side] += size
+        marks = dict(self.seen[:seq])
+        usd = {}
+        for index, price in marks.items():
+            item = self.table[index]
+            net = self.net[item.symbol]
+            worst = max(abs(net + pending[item.symbol, Side.BUY]), abs(net - pending[item.symbol, Side.SELL]))
+            usd[item.symbol] = worst * price * self.collar * Fraction(RATES[item.quote])
+        open_orders = sum(left > 0 and key not in self.ended for key, (_, _, left) in self.left.items()) + (size > 0)
+        against = -self.net[symbol] if side is Side.BUY else self.net[symbol]
+        reducing = against > 0 and pending[symbol, side] <= against
+        return Judged(usd[symbol], sum(usd.values(), Fraction(0)), open_orders, reducing)
+
+    def _untold(self, order_id: str, position: int) -> Fraction:
+        """Return what an order that ended will still be told to have executed."""
+        later = (record for record in self.records[position:] if isinstance(record, TradeRecord))
+        return sum((Fraction(trade.fill_qty) for trade in later if trade.order_id == order_id), Fraction(0))
+
+
+def check_links(records: Sequence[Record]) -> None:
+    """Every trade has its order, every order its signal; symbols, sides and quantities agree; one fate a signal."""
+    signals: dict[str, SignalRecord] = {}
+    orders: dict[str, OrderRecord] = {}
+    filled: dict[str, Decimal] = defaultdict(Decimal)
+    vetoed: set[str] = set()
+    trade_ids: set[str] = set()
+    numbers: dict[type, int] = defaultdict(int)
+    for record in records:
+        if isinstance(record, SignalRecord):
+            assert record.signal_id not in signals
+            signals[record.signal_id] = record
+        elif isinstance(record, VetoRecord):
+            assert record.signal_id not in vetoed
+            vetoed.add(record.signal_id)
+            assert (record.venue, record.symbol, record.seq) == _place(signals[record.signal_id])
+        elif isinstance(record, OrderRecord):
+            signal = signals[record.signal_id]
+            assert (record.venue, record.symbol, record.seq) == _place(signal)
+            assert (record.side, record.qty, record.is_shadow) == (signal.side, signal.size, True)
+            orders[record.order_id] = record
+        elif isinstance(record, OrderEventRecord | TradeRecord):
+            numbers[type(record)] += 1
+            assert record.n == numbers[type(record)]
+            assert record.order_id in orders
+        if isinstance(record, TradeRecord):
+            order = orders[record.order_id]
+            assert (record.venue, record.symbol, record.side, record.is_shadow) == (
+                order.venue,
+                order.symbol,
+                order.side,
+                True,
+            )
+            assert record.trade_id not in trade_ids
+            trade_ids.add(record.trade_id)
+            filled[record.order_id] += record.fill_qty
+            assert record.fill_qty > 0
+            assert record.fill_price > 0
+    for order in orders.values():
+        assert filled[order.order_id] <= order.qty
+        assert (order.status is OrderStatus.FILLED) == (filled[order.order_id] == order.qty)
+        assert order.signal_id not in vetoed
+    assert {order.signal_id for order in orders.values()} | vetoed <= set(signals)
+
+
+def check_account(records: Sequence[Record], positions: Sequence[Any]) -> None:
+    """Cash, net and fees of every position are the trades' sums, exactly (I4)."""
+    sums: dict[str, list[Fraction]] = defaultdict(lambda: [Fraction(0)] * 3)
+    for trade in records:
+        if isinstance(trade, TradeRecord):
+            change = Fraction(trade.fill_qty) * (1 if trade.side is Side.BUY else -1)
+            net, cash, fees = sums[trade.symbol]
+            paid = Fraction(trade.fees)
+            sums[trade.symbol] = [net + change, cash - change * Fraction(trade.fill_price) - paid, fees + paid]
+    assert {held.symbol: [Fraction(held.net), Fraction(held.cash), Fraction(held.fees)] for held in positions} == dict(
+        sums
+    )
+    for held in positions:
+        assert held.realised - held.fees - held.cost == held.cash
+
+
+def _place(signal: SignalRecord) -> tuple[str, str, int]:
+    return signal.venue, signal.symbol, signal.seq

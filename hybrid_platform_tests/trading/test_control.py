@@ -1,0 +1,148 @@
+"""The kill switch: commands, limits on loss, streaks; one door, journalled, and only a person opens it again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hybrid_platform.domain.commands import Command, CommandKind, command_of
+from hybrid_platform.domain.orders import InputKind, InputRecord, Side
+from hybrid_platform.trading.engine import ExecutionEngine
+from hybrid_platform_tests.trading.market import (
+    FREE,
+    SECOND,
+    START,
+    Print,
+    run,
+    settings_of,
+    signal_at,
+    steps_of,
+    table_of,
+    ticks_of,
+)
+
+BUY, SELL = Side.BUY, Side.SELL
+HALT = Command(CommandKind.HALT, "ann", "odd fills")
+RESUME = Command(CommandKind.RESUME, "ann", "looked at it")
+
+
+def driven(settings, ticks, signals, commands):
+    """Run one step a tick; ``commands`` are carried out after the tick of that position."""
+    engine = ExecutionEngine(settings, ticks.table)
+    records = []
+    for position, step in enumerate(steps_of(ticks, signals, range(len(ticks)))):
+        records += engine.on_step(step)
+        for command in commands.get(position, ()):
+            records += engine.on_command(command, position + 1, int(ticks.ts_recv[position]))
+    return engine, records + engine.finish()
+
+
+def vetoes(records):
+    return [record.reason.value for record in records if type(record).__name__ == "VetoRecord"]
+
+
+def test_halt_stops_everything_and_resume_lets_it_go_on():
+    ticks = ticks_of(table_of(), ["100"] * 4)
+    signals = [signal_at(ticks, position, BUY, 1) for position in range(4)]
+    engine, records = driven(settings_of(), ticks, signals, {0: [HALT], 2: [RESUME]})
+    assert vetoes(records) == ["HALTED", "HALTED"]
+    assert [record.detail for record in records if type(record).__name__ == "VetoRecord"] == [
+        "HALT by ann: odd fills"
+    ] * 2
+    entries = [record for record in records if isinstance(record, InputRecord)]
+    assert [(entry.kind, entry.after_seq, entry.ts) for entry in entries] == [
+        (InputKind.COMMAND, 1, START), (InputKind.COMMAND, 3, START + 2 * SECOND),
+    ]  # fmt: skip
+    assert [command_of(entry) for entry in entries] == [HALT, RESUME]
+    assert (engine.counters.state, engine.counters.halts, engine.counters.orders) == ("ACTIVE", 1, 2)
+
+
+def test_reducing_lets_only_smaller_positions_be():
+    ticks = ticks_of(table_of(), ["100"] * 4)
+    signals = [
+        signal_at(ticks, 0, BUY, 5),
+        signal_at(ticks, 1, BUY, 1),
+        signal_at(ticks, 2, SELL, 6),
+        signal_at(ticks, 3, SELL, 5),
+    ]
+    reduce = Command(CommandKind.REDUCE, "bob", "end of day")
+    _, records = driven(settings_of(), ticks, signals, {0: [reduce]})
+    assert vetoes(records) == ["REDUCING", "REDUCING"]
+
+
+@pytest.mark.parametrize(("who", "why"), [("", "x"), ("ann", " ")])
+def test_a_command_names_who_and_why(who, why):
+    with pytest.raises(ValueError, match="expected who and why"):
+        Command(CommandKind.RESUME, who, why)
+
+
+def test_no_machine_resumes():
+    with pytest.raises(ValueError, match="expected a person"):
+        Command(CommandKind.RESUME, "risk engine", "enough", automatic=True)
+
+
+def test_a_journal_entry_that_is_no_command_is_told_apart():
+    assert command_of(InputRecord(1, 1, InputKind.TIMER, 1, "{}")) is None
+    with pytest.raises(ValueError, match="expected a command's detail"):
+        command_of(InputRecord(1, 1, InputKind.COMMAND, 1, "[]"))
+
+
+def test_the_daily_loss_halts_at_the_tick_that_goes_beyond_it():
+    ticks = ticks_of(table_of(), ["100", "90", "89.99", "89.99", "95"])
+    signals = [
+        signal_at(ticks, 0, BUY, 10),
+        signal_at(ticks, 1, BUY, 1),
+        signal_at(ticks, 3, BUY, 1),
+        signal_at(ticks, 4, BUY, 1),
+    ]
+    outcome = run(settings_of(risk={"max_daily_loss_usd": 100}, **FREE), ticks, signals)
+    assert outcome.reasons == ["DAILY_LOSS", "HALTED"]
+    (entry,) = outcome.of(InputRecord)
+    assert (entry.after_seq, entry.ts) == (3, START + 2 * SECOND)
+    assert json.loads(entry.detail) == {
+        "automatic": True, "command": "HALT", "who": "risk engine", "why": "max_daily_loss_usd: limit 100, was 100.11",
+    }  # fmt: skip
+    assert outcome.engine.counters.state == "HALTED"
+
+
+def test_a_new_day_begins_with_no_loss():
+    day = 86_400 * SECOND
+    midnight = START - START % day + day
+    prices = (100, 95, 94, 85, "84.99")
+    prints = [Print(price, at=midnight + offset) for offset, price in enumerate(prices, -2)]
+    ticks = ticks_of(table_of(), prints)
+    outcome = run(settings_of(risk={"max_daily_loss_usd": 100}, **FREE), ticks, [signal_at(ticks, 0, BUY, 10)])
+    (entry,) = outcome.of(InputRecord)
+    assert entry.after_seq == 5  # 100.1 since midnight, when it stood at 95; not 150 since yesterday
+    assert "was 100.1" in entry.detail
+
+
+def test_the_drawdown_counts_from_the_peak_and_afresh_after_a_resume():
+    ticks = ticks_of(table_of(), ["100", "120", "110", "109", "109", "108", "98"])
+    signals = [signal_at(ticks, 0, BUY, 10)]
+    settings = settings_of(risk={"max_drawdown_usd": 100}, **FREE)
+    _, records = driven(settings, ticks, signals, {4: [RESUME]})
+    entries = [record for record in records if isinstance(record, InputRecord)]
+    assert [(entry.after_seq, json.loads(entry.detail)["command"]) for entry in entries] == [
+        (4, "HALT"), (5, "RESUME"), (7, "HALT"),
+    ]  # fmt: skip
+
+
+def test_too_many_vetoes_in_a_row_halt():
+    ticks = ticks_of(table_of(), ["100"] * 6)
+    sizes = [100, 1, 100, 100, 1, 1]
+    signals = [signal_at(ticks, position, BUY, size) for position, size in enumerate(sizes)]
+    outcome = run(settings_of(risk={"halt_after_vetoes": 2}), ticks, signals)
+    assert outcome.reasons == ["RISK_CAP", "RISK_CAP", "RISK_CAP", "HALTED", "HALTED"]
+    (entry,) = outcome.of(InputRecord)
+    assert (entry.after_seq, json.loads(entry.detail)["why"]) == (
+        4,
+        "halt_after_vetoes: 2 in a row, the last of them now",
+    )
+
+
+def test_an_automatic_halt_is_not_repeated_while_it_lasts():
+    ticks = ticks_of(table_of(), ["100", "50", "40", "30"])
+    outcome = run(settings_of(risk={"max_daily_loss_usd": 1}, **FREE), ticks, [signal_at(ticks, 0, BUY, 10)])
+    assert len(outcome.of(InputRecord)) == 1

@@ -1,0 +1,150 @@
+"""Marks: last prices, the session clock, and the clock rule for venues whose clock is not ours (S7)."""
+
+from __future__ import annotations
+
+import statistics
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybrid_platform.domain.instruments import Instrument, InstrumentTable
+from hybrid_platform.domain.lag import MIN_SAMPLES, WINDOW, RunningMedianLag
+from hybrid_platform.domain.orders import Side
+from hybrid_platform.trading.marks import Marks
+from hybrid_platform.trading.print_sizes import PrintSizes
+from hybrid_platform_tests.trading.market import SECOND, START, Print, run, settings_of, signal_at, table_of, ticks_of
+
+MS = 10**6
+
+
+def fed(marks, ticks, cuts=()):
+    edges = sorted({0, len(ticks), *(cut % (len(ticks) + 1) for cut in cuts)})
+    for start, end in pairwise(edges):
+        marks.begin(ticks[start:end])
+        marks.end()
+    return marks
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(1, 9), st.integers(0, 5), st.integers(-3, 3)), min_size=1, max_size=40
+    ),
+    st.lists(st.integers(0, 40), max_size=5),
+    st.integers(1, 4),
+)
+def test_marks_do_not_depend_on_how_ticks_are_cut(rows, cuts, instruments):
+    table = table_of(*"ABCD"[:instruments])
+    prints = [Print(price, size, index % instruments, START + at, lag) for index, price, size, (at, lag) in
+              [(i, p, s, (n // 2 - s, lag)) for n, (i, p, s, lag) in enumerate(rows)]]  # fmt: skip
+    ticks = ticks_of(table, prints)
+    marks = fed(Marks(table, PrintSizes()), ticks, cuts)
+    assert marks.now == max(tick.at for tick in prints)
+    assert marks.seq == len(prints)
+    for index in range(instruments):
+        own = [tick for tick in prints if tick.index == index]
+        if not own:
+            assert marks.mark(index) is None
+            continue
+        last = own[-1]
+        assert marks.mark(index) == (Decimal(last.price), last.at - last.lag, last.at)
+        assert marks.price_units()[index] == last.price * 10**9
+        assert marks.mean_size(index) == Decimal(sum(t.size for t in own) * 10**9 // len(own)).scaleb(-9)
+    assert marks.reference_lag("TEST") == reference([tick.lag for tick in prints])
+
+
+def test_an_instrument_that_joins_later_gets_its_room():
+    table = table_of("A")
+    marks = fed(Marks(table), ticks_of(table, [5, 6]))
+    table.index_of("TEST", "B")
+    fed(marks, ticks_of(table, [Print(9, index=1)], first_seq=3))
+    assert [marks.price(0), marks.price(1)] == [6, 9]
+
+
+def test_the_clock_never_goes_back():
+    table = table_of()
+    marks = fed(Marks(table), ticks_of(table, [Print(1, at=START + 5), Print(1, at=START)]))
+    marks.tell(START)
+    assert marks.now == START + 5
+
+
+def test_sums_of_sizes_do_not_overflow():
+    table = table_of()
+    size = Decimal(2**63 - 1).scaleb(-9)
+    marks = fed(Marks(table, PrintSizes()), ticks_of(table, [Print(1, size)] * 50))
+    assert marks.mean_size(0) == size
+
+
+def reference(lags):
+    """What `domain.lag` says of the same lags: one rule, two speeds."""
+    running = RunningMedianLag()
+    for lag in lags:
+        running.observe(lag)
+    median = statistics.median_low(lags[-WINDOW:]) if len(lags) >= MIN_SAMPLES else None
+    assert running.median_ns == median
+    return min(0, median or 0)
+
+
+def freshness(lags_ms, last_ms, venues=1):
+    """Judge one signal at the last print, after prints with the given lags; return the vetoes' details."""
+    table = InstrumentTable()
+    for venue in range(venues):
+        table.index_of(f"V{venue}", "ABC")
+    prints = [Print(100, index=position % venues, lag=lag * MS) for position, lag in enumerate([*lags_ms, last_ms])]
+    ticks = ticks_of(table, prints)
+    return [veto.detail for veto in run(settings_of(), ticks, [signal_at(ticks, len(ticks) - 1, Side.BUY, 1)]).vetoes]
+
+
+@pytest.mark.scenario("S7")
+def test_receipt_before_event_is_not_stale_by_itself():
+    assert freshness([], -60_000) == []
+    assert freshness([5] * 20, -60_000) == []
+
+
+@pytest.mark.scenario("S7")
+def test_where_clocks_disagree_lag_counts_from_the_running_median():
+    skewed = [-1250] * 40
+    assert freshness(skewed, 750) == []
+    (detail,) = freshness(skewed, 751)
+    assert detail == "event to receipt: limit 2000 ms, was 2001 ms beyond the median of 512, -1250 ms: clocks disagree"
+
+
+@pytest.mark.scenario("S7")
+def test_one_early_print_does_not_move_the_reference():
+    assert freshness([10] * 20 + [-5000] + [10] * 5, 1990) == []
+
+
+@pytest.mark.scenario("S7")
+def test_a_venue_that_is_always_late_is_late():
+    assert len(freshness([3000] * 300, 3000)) == 1
+
+
+@pytest.mark.scenario("S7")
+def test_each_venue_has_a_clock_of_its_own():
+    # Prints alternate: even positions at the venue that runs ahead, odd ones at the other; the last is the odd one's.
+    lags = [-1250, 0] * 20 + [-1250]
+    assert freshness(lags, 1999, venues=2) == []
+    assert len(freshness(lags, 2001, venues=2)) == 1
+    assert len(freshness([*lags, 0], 1000, venues=2)) == 1
+
+
+@pytest.mark.scenario("S7")
+@settings(max_examples=30)
+@given(
+    st.lists(st.integers(-3000, 3000), min_size=1, max_size=2 * WINDOW + 10), st.lists(st.integers(0, 500), max_size=4)
+)
+def test_the_rule_is_the_same_however_ticks_are_cut(lags, cuts):
+    table = table_of()
+    ticks = ticks_of(table, [Print(100, lag=lag * MS) for lag in lags])
+    outcome = run(settings_of(), ticks, [signal_at(ticks, len(lags) - 1, Side.BUY, 1)], cuts)
+    assert bool(outcome.vetoes) == (lags[-1] - reference(lags) > 2000)
+
+
+def test_prices_of_another_scale_are_exact():
+    table = InstrumentTable()
+    table.add(Instrument("TEST", "ABC", price_scale=2))
+    ticks = ticks_of(table, [Print(Decimal("0.000012345"))])
+    assert fed(Marks(table), ticks).price(0) == Decimal("123.45")
+    assert SECOND == 10**9

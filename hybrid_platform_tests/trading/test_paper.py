@@ -1,0 +1,347 @@
+"""The paper venue: latency, fills against what really traded, terms, races, and the session's end (S10, S11, I2)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from hybrid_platform.domain.commands import Command, CommandKind
+from hybrid_platform.domain.instruments import Instrument
+from hybrid_platform.domain.orders import InputRecord, OrderEventRecord, OrderRecord, OrderStatus, Side, TimeInForce
+from hybrid_platform.domain.steps import Step
+from hybrid_platform.trading.engine import ExecutionEngine
+from hybrid_platform.trading.marks import Marks
+from hybrid_platform.trading.paper.latency import PRESETS, latency_of
+from hybrid_platform_tests.trading.market import (
+    SECOND,
+    START,
+    Print,
+    run,
+    settings_of,
+    signal_at,
+    steps_of,
+    table_of,
+    ticks_of,
+)
+
+BUY, SELL = Side.BUY, Side.SELL
+MS = 10**6
+
+
+def paper(latency="none", risk=None, execution=None, **stated):
+    """Settings without slippage, fees or delay, unless stated."""
+    return settings_of(
+        "PAPER",
+        paper={"latency": latency, "participation": 1, **stated},
+        execution={"slippage_bps": 0, "fee_bps": 0, **(execution or {})},
+        risk=risk or {},
+    )
+
+
+def fills(outcome):
+    return [(int(trade.fill_price), int(trade.fill_qty), trade.order_id) for trade in outcome.trades]
+
+
+@pytest.mark.scenario("S11")
+def test_a_market_order_walks_through_the_prints_that_come_later():
+    ticks = ticks_of(table_of(), [Print(100, 9), Print(101, 3), Print(102, 3), Print(103, 9)])
+    outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 8)])
+    assert fills(outcome) == [(101, 3, "O1"), (102, 3, "O1"), (103, 2, "O1")]
+    assert outcome.life("O1") == [
+        "INITIALIZED",
+        "SUBMITTED",
+        "ACCEPTED",
+        "PARTIALLY_FILLED",
+        "PARTIALLY_FILLED",
+        "FILLED",
+    ]
+    assert [trade.trade_id for trade in outcome.trades] == ["T1-1", "T1-2", "T1-3"]
+    assert [order.status.value for order in outcome.of(OrderRecord)] == [
+        "SUBMITTED",
+        "ACCEPTED",
+        "PARTIALLY_FILLED",
+        "FILLED",
+    ]
+
+
+def test_participation_limits_the_share_of_a_print_for_all_orders_together():
+    ticks = ticks_of(table_of(), [Print(100, 10), Print(100, 10), Print(100, 10)])
+    signals = [signal_at(ticks, 0, BUY, 2), signal_at(ticks, 0, BUY, 2, 2)]
+    outcome = run(paper(participation="0.3"), ticks, signals)
+    assert fills(outcome) == [(100, 2, "O1"), (100, 1, "O1.2"), (100, 1, "O1.2")]
+
+
+def test_parts_are_whole_size_increments():
+    stated = Instrument("TEST", "ABC", size_increment=Decimal(2), inferred=False)
+    ticks = ticks_of(table_of(stated=[stated]), [Print(100, 5), Print(100, 5), Print(100, 1), Print(100, 50)])
+    outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 6)])
+    assert fills(outcome) == [(100, 4, "O1"), (100, 2, "O1")]
+
+
+def test_a_print_without_size_moves_the_price_and_fills_nothing():
+    ticks = ticks_of(table_of(), [Print(100), Print(90, 0), Print(95, 5)])
+    assert fills(run(paper(), ticks, [signal_at(ticks, 0, BUY, 1)])) == [(95, 1, "O1")]
+
+
+def test_takers_pay_slippage_and_never_beyond_their_limit():
+    ticks = ticks_of(table_of(), [Print(100), Print(100)])
+    settings = paper(slippage_bps=100)
+    signals = [
+        signal_at(ticks, 0, BUY, 1),
+        signal_at(ticks, 0, SELL, 1, 2),
+        signal_at(ticks, 0, BUY, 1, 3, limit_price="100.5"),
+    ]
+    assert [trade.fill_price for trade in run(settings, ticks, signals).trades] == [101, 99, Decimal("100.5")]
+
+
+def test_makers_fill_at_their_limit_when_the_market_trades_through_it():
+    ticks = ticks_of(table_of(), [Print(100), Print(99), Print(98, 2), Print(97, 50)])
+    outcome = run(paper(slippage_bps=100), ticks, [signal_at(ticks, 0, BUY, 3, limit_price=99)])
+    assert fills(outcome) == [(99, 2, "O1"), (99, 1, "O1")]
+    assert [event.reason for event in outcome.of(OrderEventRecord)][-2:] == ["MAKER", "MAKER"]
+
+
+def test_at_its_limit_a_maker_waits_for_the_queue_before_it():
+    # The mean print before it rests is 10, so that two of them, 20, stand before it.
+    prints = [Print(101, 10), Print(101, 10), Print(100, 15), Print(100, 8), Print(100, 50)]
+    ticks = ticks_of(table_of(), prints)
+    outcome = run(paper(limit_fills="at", queue_prints=2), ticks, [signal_at(ticks, 1, BUY, 5, limit_price=100)])
+    assert fills(outcome) == [(100, 3, "O2"), (100, 2, "O2")]
+    through = run(paper(limit_fills="at", queue_prints=2), ticks, [signal_at(ticks, 1, BUY, 5, limit_price="100.5")])
+    assert [trade.fill_price for trade in through.trades] == [Decimal("100.5")]
+
+
+def test_a_limit_order_that_is_reached_takes_and_then_rests():
+    ticks = ticks_of(table_of(), [Print(100), Print(100, 1), Print(102, 9), Print(100, 9), Print(99, 9)])
+    outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 3, limit_price=100)])
+    assert [event.reason for event in outcome.of(OrderEventRecord)][3:] == ["TAKER", "MAKER"]
+    assert fills(outcome) == [(100, 1, "O1"), (100, 2, "O1")]
+
+
+def test_fees_are_the_makers_or_the_takers():
+    ticks = ticks_of(table_of(), [Print(100), Print(100, 1), Print(99)])
+    settings = paper(maker_fee_bps=-5, execution={"fee_bps": 20})
+    signals = [signal_at(ticks, 0, BUY, 1), signal_at(ticks, 0, BUY, 1, 2, limit_price="99.5")]
+    assert [trade.fees for trade in run(settings, ticks, signals).trades] == [Decimal("0.2"), Decimal("-0.04975")]
+    stated = Instrument(
+        "TEST", "ABC", maker_fee_bps=Decimal(1), taker_fee_bps=Decimal(2), fixed_fee=Decimal(1), inferred=False
+    )
+    ticks = ticks_of(table_of(stated=[stated]), [Print(100), Print(100, 1), Print(99)])
+    assert [trade.fees for trade in run(settings, ticks, signals).trades] == [Decimal("1.02"), Decimal("1.00995")]
+
+
+def test_every_way_takes_its_time_by_the_session_clock():
+    settings = paper(submit_ms=100, report_ms=30, jitter=0)
+    prints = [
+        Print(100, at=START),
+        Print(101, at=START + 99 * MS),
+        Print(102, at=START + 100 * MS),
+        Print(103, at=START + 500 * MS),
+    ]
+    ticks = ticks_of(table_of(), prints)
+    outcome = run(settings, ticks, [signal_at(ticks, 0, BUY, 1)])
+    assert [(event.status.value, (event.ts - START) // MS) for event in outcome.of(OrderEventRecord)] == [
+        ("INITIALIZED", 0), ("SUBMITTED", 0), ("ACCEPTED", 130), ("FILLED", 130),
+    ]  # fmt: skip
+    assert fills(outcome) == [(102, 1, "O1")]
+
+
+def test_a_timer_moves_the_venue_on_while_the_market_is_silent():
+    table = table_of()
+    ticks = ticks_of(table, [100])
+    engine = ExecutionEngine(paper(submit_ms=100, report_ms=100), table)
+    engine.on_step(Step(ticks, (signal_at(ticks, 0, BUY, 1),)))
+    assert engine.on_step(Step(ticks[:0], (), timer=START + 199 * MS)) == []
+    event, row = engine.on_step(Step(ticks[:0], (), timer=START + SECOND))
+    assert (event.status, event.ts, row.status) == (OrderStatus.ACCEPTED, START + 200 * MS, OrderStatus.ACCEPTED)
+
+
+@pytest.mark.parametrize(
+    ("terms", "size", "expected"),
+    [
+        (TimeInForce.IOC, 5, [(100, 3)]),
+        (TimeInForce.IOC, 2, [(100, 2)]),
+        (TimeInForce.FOK, 5, []),
+        (TimeInForce.FOK, 3, [(100, 3)]),
+    ],
+)
+def test_ioc_and_fok_take_what_the_first_print_allows(terms, size, expected):
+    ticks = ticks_of(table_of(), [Print(100), Print(100, 3), Print(100, 30)])
+    outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, size, time_in_force=terms)])
+    assert [fill[:2] for fill in fills(outcome)] == expected
+    assert outcome.orders["O1"].status == ("FILLED" if expected == [(100, size)] else "EXPIRED")
+    assert outcome.engine.counters.open_orders == 0
+
+
+def test_an_ioc_order_away_from_the_market_expires():
+    ticks = ticks_of(table_of(), [Print(100), Print(100), Print(90)])
+    outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 1, limit_price=95, time_in_force=TimeInForce.IOC)])
+    assert (outcome.trades, outcome.orders["O1"].status) == ([], "EXPIRED")
+
+
+def test_gtd_expires_at_its_instant():
+    ticks = ticks_of(table_of(), [Print(100), Print(100), Print(90)])
+    terms = {"limit_price": 95, "time_in_force": TimeInForce.GTD, "expires_at": START + 1500 * MS}
+    outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 1, **terms)])
+    assert outcome.trades == []
+    (expired,) = [event for event in outcome.of(OrderEventRecord) if event.status == "EXPIRED"]
+    assert expired.ts == START + 1500 * MS
+
+
+@pytest.mark.scenario("S11")
+def test_the_rest_of_a_partial_fill_can_be_canceled_without_counting_twice():
+    ticks = ticks_of(table_of(), [Print(100), Print(100, 2), Print(100, 0), Print(100, 50)])
+    signals = [
+        signal_at(ticks, 0, BUY, 5),
+        signal_at(ticks, 2, BUY, 1, cancels="O1"),
+        signal_at(ticks, 2, BUY, 1, 2, cancels="O1"),
+    ]
+    outcome = run(paper(), ticks, signals)
+    assert outcome.life("O1") == [
+        "INITIALIZED",
+        "SUBMITTED",
+        "ACCEPTED",
+        "PARTIALLY_FILLED",
+        "PENDING_CANCEL",
+        "CANCELED",
+    ]
+    assert outcome.reasons == ["UNKNOWN_ORDER"]
+    assert fills(outcome) == [(100, 2, "O1")]
+    (position,) = outcome.engine.account.positions()
+    assert (position.net, position.cash) == (2, -200)
+    assert [event.reason for event in outcome.of(OrderEventRecord)][-2:] == ["SIGNAL S3", "REQUESTED"]
+
+
+@pytest.mark.scenario("S11")
+def test_a_cancel_that_overtakes_its_order_cancels_it_on_arrival():
+    settings = paper(submit_ms=1500, cancel_ms=0)
+    ticks = ticks_of(table_of(), [Print(100)] * 5)
+    outcome = run(settings, ticks, [signal_at(ticks, 0, BUY, 5), signal_at(ticks, 1, BUY, 1, cancels="O1")])
+    assert outcome.life("O1") == ["INITIALIZED", "SUBMITTED", "PENDING_CANCEL", "ACCEPTED", "CANCELED"]
+    assert outcome.trades == []
+
+
+@pytest.mark.scenario("S10", "S11")
+def test_a_cancel_that_comes_too_late_changes_nothing():
+    settings = paper(cancel_ms=1500, report_ms=3000)
+    ticks = ticks_of(table_of(), [Print(100)] * 8)
+    outcome = run(settings, ticks, [signal_at(ticks, 0, BUY, 5), signal_at(ticks, 1, BUY, 1, cancels="O1")])
+    assert outcome.life("O1") == ["INITIALIZED", "SUBMITTED", "PENDING_CANCEL", "ACCEPTED", "FILLED"]
+
+
+@pytest.mark.scenario("I2", "S11")
+def test_what_the_venue_executed_stays_pending_until_it_is_told_even_after_the_cancel():
+    """A fill's report is overtaken by the cancel's: some seeds do it, and no cap may be passed meanwhile."""
+    late = 0
+    for seed in range(40):
+        prints = [
+            Print(100, at=START),
+            *[Print(100, 5, at=START + 200 * MS + i * MS) for i in range(20)],
+            Print(100, 1, at=START + SECOND),
+        ]
+        ticks = ticks_of(table_of(), prints)
+        settings = paper(
+            submit_ms=1, cancel_ms=1, report_ms=20, jitter=10, seed=seed, risk={"max_symbol_exposure_usd": 4000}
+        )
+        signals = [signal_at(ticks, 0, BUY, 40), signal_at(ticks, 4, BUY, 1, cancels="O1")]
+        signals += [signal_at(ticks, position, BUY, 20) for position in range(5, 21)]
+        outcome = run(settings, ticks, signals)
+        late += "LATE_FILL" in [event.reason for event in outcome.of(OrderEventRecord)]
+        assert sum(trade.fill_qty for trade in outcome.trades) <= 40
+    assert late > 3
+
+
+@pytest.mark.scenario("I2")
+def test_pending_orders_count_against_every_cap():
+    ticks = ticks_of(table_of(), [Print(100)] * 2)
+    low, high = {"limit_price": 90}, {"limit_price": 110}
+    wanted = [(BUY, 30, low), (BUY, 30, low), (SELL, 50, high), (SELL, 1, high)]
+    signals = [signal_at(ticks, 0, side, size, n, **terms) for n, (side, size, terms) in enumerate(wanted, 1)]
+    outcome = run(paper(), ticks, signals)
+    assert [(veto.signal_id, veto.reason.value) for veto in outcome.vetoes] == [
+        ("S1.2", "RISK_CAP"),
+        ("S1.4", "RISK_CAP"),
+    ]
+    few = run(paper(risk={"max_open_orders": 1}), ticks, signals)
+    assert [veto.detail for veto in few.vetoes][-1] == "max_open_orders: limit 1, would be 2"
+
+
+def test_a_reduce_only_order_never_turns_the_position_though_the_market_took_it_meanwhile():
+    ticks = ticks_of(table_of(), [Print(100, 50), Print(100, 50), Print(100, 50), Print(120, 50)])
+    signals = [
+        signal_at(ticks, 0, BUY, 10),
+        signal_at(ticks, 1, SELL, 10, limit_price=110, reduce_only=True),
+        signal_at(ticks, 1, SELL, 10, 2),
+    ]
+    outcome = run(paper(), ticks, signals)
+    assert outcome.engine.account.positions()[0].net == 0
+    assert outcome.orders["O2"].status == "CANCELED"
+    assert [event.reason for event in outcome.of(OrderEventRecord) if event.order_id == "O2"][-1] == "REDUCE_ONLY"
+
+
+def test_rejects_are_counted_and_too_many_in_a_row_halt():
+    ticks = ticks_of(table_of(), [Print(100)] * 4)
+    settings = paper(reject_rate=1, risk={"halt_after_rejects": 2})
+    outcome = run(settings, ticks, [signal_at(ticks, position, BUY, 1) for position in range(4)])
+    assert outcome.life("O1") == ["INITIALIZED", "SUBMITTED", "REJECTED"]
+    assert outcome.reasons == ["HALTED", "HALTED"]
+    counters = outcome.engine.counters
+    assert (counters.rejects, counters.open_orders, counters.state, len(outcome.of(InputRecord))) == (2, 0, "HALTED", 1)
+
+
+def test_the_venue_asks_its_rules_at_the_price_of_the_arrival():
+    stated = Instrument("TEST", "ABC", min_notional=Decimal(100), inferred=False)
+    ticks = ticks_of(table_of(stated=[stated]), [Print(100), Print(99), Print(100)])
+    outcome = run(paper(submit_ms=1500), ticks, [signal_at(ticks, 0, BUY, 1)])
+    assert outcome.life("O1")[-1] == "REJECTED"
+    assert outcome.of(OrderEventRecord)[-1].reason == "NOTIONAL_LIMIT"
+
+
+def test_a_halt_cancels_what_rests():
+    ticks = ticks_of(table_of(), [Print(100)] * 3)
+    engine = ExecutionEngine(paper(cancel_ms=200, report_ms=100), ticks.table)
+    first, second = steps_of(ticks, [signal_at(ticks, 0, BUY, 1, limit_price=90)], [2])
+    records = engine.on_step(first)
+    records += engine.on_command(Command(CommandKind.HALT, "ann", "news"), 2, int(ticks.ts_recv[1]))
+    assert records[-2].status == "PENDING_CANCEL"
+    records = engine.on_step(second)
+    assert [(record.status.value, record.ts - START) for record in records[:1]] == [("CANCELED", SECOND + 300 * MS)]
+    assert engine.counters.open_orders == 0
+
+
+def test_at_the_end_what_was_executed_is_told_and_what_rests_is_canceled():
+    ticks = ticks_of(table_of(), [Print(100), Print(100, 2), Print(100, 0)])
+    settings = paper(report_ms=60_000)
+    outcome = run(settings, ticks, [signal_at(ticks, 0, BUY, 5), signal_at(ticks, 2, BUY, 1)])
+    assert outcome.life("O1")[2:] == ["ACCEPTED", "PARTIALLY_FILLED", "CANCELED"]
+    assert outcome.life("O3")[2:] == ["ACCEPTED", "CANCELED"]
+    assert {event.ts for event in outcome.of(OrderEventRecord)[4:]} == {START + 2 * SECOND}
+    assert outcome.of(OrderEventRecord)[-1].reason == "SESSION_END"
+    counters = outcome.engine.counters
+    assert (counters.open_orders, counters.trades, counters.exposure_usd) == (0, 1, 200)
+
+
+def test_ticks_that_no_order_cares_for_are_never_looked_at_one_by_one(monkeypatch):
+    looked = []
+    prints = Marks.prints
+    monkeypatch.setattr(Marks, "prints", lambda self, stop: looked.append(self.at) or prints(self, stop))
+    ticks = ticks_of(table_of(), [Print(100)] * 500)
+    outcome = run(paper("cloud"), ticks, [signal_at(ticks, 300, BUY, 1)])
+    assert outcome.orders["O301"].status == "FILLED"
+    assert looked == [301]
+
+
+def test_presets_are_overridden_one_by_one():
+    assert latency_of(settings_of(paper={"latency": "home"}).paper) == PRESETS["home"]
+    mine = latency_of(settings_of(paper={"latency": "home", "cancel_ms": "0.5", "jitter": 0}).paper)
+    assert mine == PRESETS["home"]._replace(cancel=500_000, jitter=0.0)
+
+
+def test_the_same_seed_gives_the_same_session_and_another_one_does_not():
+    ticks = ticks_of(table_of(), [Print(100, 1, at=START + i * MS) for i in range(200)])
+    signals = [signal_at(ticks, position, BUY, 3) for position in range(0, 40, 4)]
+    settings = [paper("cloud", seed=seed) for seed in (1, 1, 2)]
+    first, again, other = (run(each, ticks, signals).records for each in settings)
+    assert first == again
+    assert first != other

@@ -1,0 +1,44 @@
+"""The order's life: the table of transitions, and a desk that nothing gets past (S10, S11, I3)."""
+
+from __future__ import annotations
+
+import pytest
+
+from hybrid_platform.domain.orders import OrderStatus as S
+from hybrid_platform.trading.states import ALLOWED, CLOSED, IllegalTransitionError, life, transition
+
+
+@pytest.mark.scenario("S10")
+def test_the_table_knows_every_state_and_the_races_of_the_design():
+    assert set(ALLOWED) == set(S)
+    for before, after in [(S.CANCELED, S.PARTIALLY_FILLED), (S.CANCELED, S.FILLED),
+                          (S.PENDING_CANCEL, S.ACCEPTED), (S.PENDING_CANCEL, S.FILLED)]:  # fmt: skip
+        assert transition("O1", before, after) is after
+
+
+@pytest.mark.scenario("S10")
+def test_every_pair_that_is_not_in_the_table_is_impossible():
+    illegal = [(before, after) for before in S for after in S if after not in ALLOWED[before]]
+    assert len(illegal) == 81 - 28
+    for before, after in illegal:
+        with pytest.raises(IllegalTransitionError, match=f"order O1 in {before}: expected one of .*, was {after}"):
+            transition("O1", before, after)
+
+
+def test_every_state_can_be_reached_and_every_life_can_end():
+    reached, edge = {S.INITIALIZED}, {S.INITIALIZED}
+    while edge:
+        edge = {after for before in edge for after in ALLOWED[before]} - reached
+        reached |= edge
+    assert reached == set(S)
+    for status in set(S) - CLOSED:
+        assert any(after in CLOSED or ALLOWED[after] for after in ALLOWED[status])
+    assert {S.REJECTED, S.FILLED} == {status for status in S if not ALLOWED[status]}
+
+
+def test_a_whole_life_is_checked_when_it_is_written():
+    with pytest.raises(IllegalTransitionError, match="expected INITIALIZED to a closed state"):
+        life((S.INITIALIZED, ""), (S.SUBMITTED, ""))
+    with pytest.raises(IllegalTransitionError, match="in INITIALIZED"):
+        life((S.INITIALIZED, ""), (S.FILLED, ""))
+    assert len(life((S.INITIALIZED, "a"), (S.SUBMITTED, "b"), (S.REJECTED, "c"))) == 3

@@ -1,0 +1,93 @@
+"""In place of a code review: what trading imports, and what its adapters are made of (I1, S9)."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import typing
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+import hybrid_platform.trading
+from hybrid_platform.trading.risk import Approved
+from hybrid_platform.trading.shadow import ShadowAdapter
+
+ROOM = Path(hybrid_platform.trading.__file__).parent
+PACKAGE = ROOM.parent
+ALLOWED = {
+    "__future__", "collections", "dataclasses", "decimal", "heapq", "itertools", "json", "random", "typing", "msgspec",
+    "numpy",
+}  # fmt: skip
+"""What the room itself may import: nothing here opens a socket, a pipe, a file or a process."""
+TALKERS = {
+    "socket", "_socket", "ssl", "http", "urllib", "ftplib", "smtplib", "asyncio", "selectors", "subprocess", "ctypes",
+    "multiprocessing", "websockets", "requests", "aiohttp", "httpx", "sqlalchemy", "dagster", "ccxt", "psycopg",
+}  # fmt: skip
+"""What nothing that it imports may import either."""
+PURE = {"urllib.parse"}
+"""Modules that only look like their package."""
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            yield node.module or ""
+
+
+def file_of(module: str) -> Path | None:
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+@pytest.mark.scenario("I1")
+def test_nothing_that_trading_imports_directly_or_by_others_can_open_a_socket():
+    todo, done = sorted(ROOM.rglob("*.py")), set()
+    while todo:
+        path = todo.pop()
+        done.add(path)
+        for module in imports_of(path):
+            if module.startswith("hybrid_platform"):
+                todo += [file for file in [file_of(module)] if file and file not in done]
+            elif module not in PURE:
+                assert module.split(".")[0] not in TALKERS, (path, module)
+                assert ROOM not in path.parents or module.split(".")[0] in ALLOWED, (path, module)
+    rooms = {path.relative_to(PACKAGE).parts[0] for path in done}
+    assert rooms <= {"trading", "domain", *(name for name in rooms if name.startswith("config"))}
+
+
+@pytest.mark.scenario("I1")
+def test_trading_reads_no_clock_and_opens_no_file():
+    for path in sorted(ROOM.rglob("*.py")):
+        called = {node.func.id for node in ast.walk(ast.parse(path.read_text()))
+                  if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
+        assert not called & {"open", "exec", "eval", "__import__", "compile", "print", "input"}
+
+
+@pytest.mark.scenario("I1", "S9")
+def test_the_shadow_adapter_holds_two_numbers_and_takes_approved_orders_only():
+    assert typing.get_type_hints(ShadowAdapter) == {"slippage_bps": Decimal, "fee_bps": Decimal}
+    assert ShadowAdapter.__struct_fields__ == ("slippage_bps", "fee_bps")
+    adapter = ShadowAdapter(Decimal(10), Decimal(10))
+    assert not hasattr(adapter, "__dict__")
+    with pytest.raises(AttributeError):
+        adapter.slippage_bps = Decimal(0)
+    with pytest.raises(AttributeError):
+        adapter.client = object()
+    hints = typing.get_type_hints(ShadowAdapter.execute)
+    assert typing.get_origin(hints["approved"]) is Approved
+    with pytest.raises(TypeError):
+        adapter.execute("an order that skipped risk")
+
+
+@pytest.mark.scenario("I1")
+def test_the_adapters_modules_do_not_hold_anything_that_talks():
+    for name in ("shadow", "desk", "engine", "paper.venue"):
+        module = sys.modules[f"hybrid_platform.trading.{name}"]
+        names = {getattr(value, "__module__", "") or "" for value in vars(module).values()}
+        assert not {part.split(".")[0] for part in names} & {"socket", "_socket", "ssl", "asyncio", "urllib", "http"}
