@@ -120,7 +120,7 @@ def shadow_run(config_file: Path | None, assignments: tuple[str, ...], **flags: 
     """Run preflight, PRAGMA verification, the shadow run and postflight; exit with the session's code."""
     from hybrid_platform.pipeline.gates import preflight, verify_database
     from hybrid_platform.pipeline.postflight import postflight
-    from hybrid_platform.report.write import write_report
+    from hybrid_platform.report.write import conclude
 
     settings = _settings(config_file, assignments, **flags)
     with _run(settings) as run, _drain_on_signals() as stop:
@@ -130,7 +130,7 @@ def shadow_run(config_file: Path | None, assignments: tuple[str, ...], **flags: 
         if not steps[-1].exit_code:
             steps.append(_session(run, stop))
             steps.append(postflight(run))
-        report = write_report(run.data_dir, run.session_id)
+        report = conclude(run).report
     failed = next((step for step in steps if step.exit_code), steps[-1])
     click.echo(f"{failed.verdict}: session {failed.session_id}, report {report}", err=True)
     for reason in failed.reasons:

@@ -20,7 +20,7 @@ from hybrid_platform.pipeline.gates import preflight, verify_database
 from hybrid_platform.pipeline.postflight import postflight
 from hybrid_platform.pipeline.session import StopReason
 from hybrid_platform.pipeline.shadow import ShadowRun
-from hybrid_platform.report.write import write_report
+from hybrid_platform.report.write import conclude
 
 GROUP = "shadow_run"
 WAIT_SECONDS = 0.25
@@ -171,6 +171,6 @@ def postflight_evidence(context: dg.AssetExecutionContext) -> Iterator[dg.Materi
     """Check the host again, recount the database, judge all evidence and write the report (G1, G2, G5)."""
     with dagster_run(context) as run:
         evidence = postflight(run)
-        write_report(run.data_dir, run.session_id)
+        concluded = conclude(run)
         tag_exit(context, evidence)
-        yield from _judged(evidence, "verdict", metadata.of_postflight(run, evidence))
+        yield from _judged(evidence, "verdict", metadata.of_postflight(run, evidence, concluded))

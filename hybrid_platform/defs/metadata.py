@@ -18,6 +18,7 @@ from hybrid_platform.evidence.records import (
 )
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.report.markdown import table
+from hybrid_platform.report.write import Concluded
 
 Metadata = dict[str, Any]
 
@@ -77,8 +78,8 @@ def of_session(run: RunContext, evidence: SessionEvidence) -> Metadata:
     }
 
 
-def of_postflight(run: RunContext, evidence: PostflightEvidence) -> Metadata:
-    """Return the judgement, and the report itself."""
+def of_postflight(run: RunContext, evidence: PostflightEvidence, concluded: Concluded) -> Metadata:
+    """Return the judgement, the report itself, and what the bundle was signed with."""
     folder = run.data_dir.root / "evidence" / run.session_id
     return {
         **_common(run, evidence),
@@ -91,6 +92,10 @@ def of_postflight(run: RunContext, evidence: PostflightEvidence) -> Metadata:
         "proofs_passed": sum(proof.verdict.value == "PASS" for proof in evidence.proofs),
         "report": dg.MetadataValue.md(run.data_dir.read_bytes(f"evidence/{run.session_id}/report.md").decode()),
         "report_file": dg.MetadataValue.path(str(folder / "report.md")),
+        "bundle": dg.MetadataValue.path(str(concluded.seal.path)),
+        "bundle_sha256": concluded.seal.sha256,
+        "bundle_key": concluded.seal.keyid,
+        "chain_head": f"{concluded.seal.chain.entries} events, {concluded.seal.chain.head}",
     }
 
 

@@ -159,6 +159,8 @@ class CodeIdentity(msgspec.Struct, frozen=True):
     version: str
     commit: str | None
     dirty: bool | None
+    sha256: str | None = None
+    """Of the package's files, as `evidence.code.tree_sha256` counts them."""
 
 
 class PragmaReading(msgspec.Struct, frozen=True):

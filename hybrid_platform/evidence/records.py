@@ -5,8 +5,9 @@ Every value was measured or read back by what wrote it; the report adds none of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,7 +21,7 @@ from hybrid_platform.domain.records import (
     SystemState,
     Verdict,
 )
-from hybrid_platform.evidence.files import read_json
+from hybrid_platform.evidence.files import parse_json, read_json
 from hybrid_platform.safety.paths import DataDir
 
 PREFLIGHT, PRAGMA, SESSION, POSTFLIGHT = "preflight", "pragma", "session", "postflight"
@@ -78,6 +79,8 @@ class PreflightEvidence(Evidence, frozen=True, kw_only=True):
     """The files that will be replayed: name, bytes, SHA-256."""
     live_gate: tuple[LiveCondition, ...] = ()
     """Filled for mode LIVE."""
+    strategy_sha256: str | None = None
+    """Of the strategy's code, before it was run; None where it could not be found."""
 
 
 class PragmaGateEvidence(Evidence, frozen=True, kw_only=True):
@@ -177,6 +180,8 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """p50, p99 of receipt to order put on the channel; live feeds only."""
     first_event: str | None
     last_event: str | None
+    strategy_sha256: str | None = None
+    """Of the strategy's code, after it was run."""
 
 
 class ProofVerdict(StrEnum):
@@ -209,3 +214,30 @@ class PostflightEvidence(Evidence, frozen=True, kw_only=True):
     proofs: tuple[Proof, ...]
     log_lines: tuple[str, ...]
     """The session's fixed log lines, from its log file."""
+
+
+class SessionFiles(NamedTuple):
+    """All that a session left, each piece None where the run did not get so far."""
+
+    preflight: PreflightEvidence | None
+    pragma: PragmaGateEvidence | None
+    session: SessionEvidence | None
+    postflight: PostflightEvidence | None
+
+
+def session_files(read: Callable[[str], bytes | None]) -> SessionFiles:
+    """Return a session's records; ``read`` gives a file's content by name, None where there is none.
+
+    Raises EvidenceError for a file that is not the record it should be.
+    """
+
+    def record(kind: str, of_type: type[EvidenceT]) -> EvidenceT | None:
+        content = read(f"{kind}.json")
+        return None if content is None else parse_json(content, f"{kind}.json", of_type)
+
+    return SessionFiles(
+        record(PREFLIGHT, PreflightEvidence),
+        record(PRAGMA, PragmaGateEvidence),
+        record(SESSION, SessionEvidence),
+        record(POSTFLIGHT, PostflightEvidence),
+    )

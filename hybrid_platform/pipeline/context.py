@@ -9,6 +9,7 @@ from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock, iso_utc
 from hybrid_platform.domain.errors import ExitCode, GateRefused
 from hybrid_platform.domain.records import CodeIdentity, Verdict
+from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.files import write_json
 from hybrid_platform.evidence.records import Evidence, EvidenceT, evidence_name, read_evidence
 from hybrid_platform.safety.logs import SessionLog
@@ -28,6 +29,7 @@ class RunContext:
     code: CodeIdentity
     clock: Clock
     log: SessionLog
+    chain: EventChain
 
     def common(self, kind: str, started_ns: int) -> dict[str, Any]:
         """Return the fields that every evidence record shares; it ends now."""
@@ -48,8 +50,11 @@ class RunContext:
         return SessionStart(self.session_id, self.run_id, self.settings, code, self.clock.wall_ns(), this_process())
 
     def write(self, evidence: Evidence) -> None:
-        """Write an evidence file, atomically."""
-        write_json(self.data_dir, evidence_name(self.session_id, evidence.kind), evidence)
+        """Write an evidence file, atomically, and chain its digest."""
+        sha256 = write_json(self.data_dir, evidence_name(self.session_id, evidence.kind), evidence)
+        written = {"message": "evidence written", "kind": evidence.kind, "verdict": evidence.verdict.value}
+        self.chain.watch({"ts": iso_utc(self.clock.wall_ns()), "level": "info", **written, "sha256": sha256})
+        self.chain.flush()
 
     def read(self, kind: str, of_type: type[EvidenceT]) -> EvidenceT | None:
         """Return an evidence file of this run, or None where there is none."""

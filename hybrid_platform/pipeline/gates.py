@@ -14,6 +14,7 @@ from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.records import CpuPressure, HealthcheckRecord, PressureGate, Verdict
+from hybrid_platform.evidence.code import strategy_sha256
 from hybrid_platform.evidence.live_gate import live_conditions
 from hybrid_platform.evidence.records import (
     PRAGMA,
@@ -124,6 +125,7 @@ def preflight(context: RunContext, stop: threading.Event | None = None) -> Prefl
         pressure=pressure,
         live_gate=conditions,
         inputs=input_files(context.settings),
+        strategy_sha256=strategy_sha256(context.settings.strategy.name),
     )
     return _concluded(context, evidence)
 

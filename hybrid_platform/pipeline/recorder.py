@@ -39,7 +39,10 @@ class IntervalRecorder:
             dashboard_port=gates.dashboard_port,
             min_free_disk_mb=gates.min_free_disk_mb,
         )
+        pressure = read_pressure(context.clock)
         try:
-            take_snapshot(context.data_dir, context.clock, read_pressure(context.clock), health)
+            take_snapshot(context.data_dir, context.clock, pressure, health)
+            context.log.info("host snapshot", cpu_pressure=pressure.percent, healthcheck=health.verdict)
+            context.chain.flush()
         except PlatformError as error:
             context.log.warning("flight recorder snapshot failed", error=str(error))

@@ -16,6 +16,9 @@ from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock, SystemClock
 from hybrid_platform.domain.ids import session_id_of
 from hybrid_platform.domain.records import CodeIdentity
+from hybrid_platform.evidence.chain import EventChain
+from hybrid_platform.evidence.code import package_in, tree_sha256
+from hybrid_platform.evidence.keys import check_signing_key
 from hybrid_platform.host.system import package_root, read_git
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.gates import check_settings
@@ -42,13 +45,17 @@ def open_run(
     database_url = url_of(settings)
     data_dir = DataDir(settings.data_dir)
     check_settings(settings, database_url, clock, data_dir)
+    check_signing_key(data_dir, settings.keys)
     session_id = session_id_of(created_ns, run_id)
-    log = SessionLog(session_id, clock, stream=stream or sys.stdout, data_dir=data_dir, render=render)
+    chain = EventChain(data_dir, session_id, clock)
+    out = stream or sys.stdout
+    log = SessionLog(session_id, clock, stream=out, data_dir=data_dir, render=render, watch=chain.watch)
     try:
-        yield RunContext(settings, session_id, run_id, data_dir, database_url, _code(), clock, log)
+        yield RunContext(settings, session_id, run_id, data_dir, database_url, _code(), clock, log, chain)
     finally:
         log.close()
 
 
 def _code() -> CodeIdentity:
-    return CodeIdentity(__version__, *read_git(package_root()))
+    root = package_root()
+    return CodeIdentity(__version__, *read_git(root), tree_sha256(package_in(root)))

@@ -18,6 +18,7 @@ from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, iso_utc
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.domain.records import Verdict
+from hybrid_platform.evidence.code import strategy_sha256
 from hybrid_platform.evidence.records import (
     PRAGMA,
     PREFLIGHT,
@@ -131,8 +132,10 @@ class ShadowRun:
         return guarded
 
     def _private(self) -> tuple[Path, ...]:
-        """Return what strategy code must not read: everything that the platform writes."""
+        """Return what strategy code must not read: everything that the platform writes, and the key that signs it."""
         places = [self._context.data_dir.root]
+        if self._context.settings.keys.signing_key is not None:
+            places.append(Path(self._context.settings.keys.signing_key).absolute())
         if self._context.database_url.startswith("sqlite"):
             folder = path_of(self._context.database_url).parent
             if not folder.is_relative_to(places[0]):
@@ -249,12 +252,18 @@ class ShadowRun:
             latency_us=_quantiles([latency / 1000 for latency in counters.decisions.decision_ns]),
             first_event=None if feed.first_event is None else iso_utc(feed.first_event),
             last_event=None if feed.last_event is None else iso_utc(feed.last_event),
+            strategy_sha256=strategy_sha256(settings.strategy.name),
         )
 
 
 def _attempts(isolation: IsolationEvidence) -> list[str]:
     """Return what strategy or execution tried and was denied (I1)."""
-    return [
+    ended = (
+        []
+        if isolation.end is not None or isolation.filter_sha256 is None
+        else [f"isolation: expected the guard to be read back at the end, was not: {isolation.ending} (I1)"]
+    )
+    return ended + [
         f"{denied.stage or 'strategy'}: expected no attempt, was {denied.count} x {denied.name} ({denied.kind}), denied (I1)"
         for denied in isolation.denied
     ]

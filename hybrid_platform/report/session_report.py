@@ -6,25 +6,24 @@ in: the evidence, each piece None where the run did not get so far · out: Markd
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
-from hybrid_platform.domain.records import DatabaseReport, HealthcheckRecord, PressureGate, ResourcePressure, SystemState
-from hybrid_platform.evidence.records import PostflightEvidence, PragmaGateEvidence, PreflightEvidence, SessionEvidence
+from hybrid_platform.domain.records import (
+    DatabaseReport,
+    HealthcheckRecord,
+    PressureGate,
+    ResourcePressure,
+    SystemState,
+)
+from hybrid_platform.evidence.records import SessionFiles
 from hybrid_platform.report.markdown import cell, table
-
-
-class SessionFiles(NamedTuple):
-    """All that a session left."""
-
-    preflight: PreflightEvidence | None
-    pragma: PragmaGateEvidence | None
-    session: SessionEvidence | None
-    postflight: PostflightEvidence | None
 
 
 def session_report(files: SessionFiles) -> str:
     """Return the report; raise ValueError where there is no evidence at all."""
-    known = next((evidence for evidence in (files.postflight, files.session, files.pragma, files.preflight) if evidence), None)
+    known = next(
+        (evidence for evidence in (files.postflight, files.session, files.pragma, files.preflight) if evidence), None
+    )
     if known is None:
         raise ValueError("expected at least one evidence file of the session, was none")
     parts = [
@@ -162,7 +161,9 @@ def _flow(figures: Any) -> str:
 def _matrix(files: SessionFiles) -> str:
     if files.postflight is None:
         return ""
-    rows = [(proof.id, proof.claim, proof.expected, proof.actual, proof.verdict.value) for proof in files.postflight.proofs]
+    rows = [
+        (proof.id, proof.claim, proof.expected, proof.actual, proof.verdict.value) for proof in files.postflight.proofs
+    ]
     return table(("id", "claim", "expected", "actual", "verdict"), rows)
 
 
@@ -215,7 +216,11 @@ def _ledger(files: SessionFiles) -> str:
         return ""
     ledger = files.session.ledger
     rows = [(row.kind, row.name, row.reason, row.count) for row in ledger.rows]
-    told = "It balances." if ledger.balances else "It does not balance:\n\n" + "\n".join(f"- {cell(f)}" for f in ledger.faults)
+    told = (
+        "It balances."
+        if ledger.balances
+        else "It does not balance:\n\n" + "\n".join(f"- {cell(f)}" for f in ledger.faults)
+    )
     return table(("kind", "name", "reason", "count"), rows) + "\n\n" + told
 
 
@@ -249,7 +254,9 @@ def _guardrails(files: SessionFiles) -> str:
         return ""
     marks = {"PASS": "[x]", "FAIL": "[ ]", "NOT_RUN": "[ ]"}
     gates = [proof for proof in files.postflight.proofs if proof.id.startswith("G")]
-    return "\n".join(f"- {marks[g.verdict.value]} **{g.id}** {cell(g.claim)}: {g.verdict.value} ({cell(g.actual)})" for g in gates)
+    return "\n".join(
+        f"- {marks[g.verdict.value]} **{g.id}** {cell(g.claim)}: {g.verdict.value} ({cell(g.actual)})" for g in gates
+    )
 
 
 def _conclusion(files: SessionFiles) -> str:

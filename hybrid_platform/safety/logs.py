@@ -129,8 +129,11 @@ class SessionLog:
         level: Level = "info",
         render: Render = as_json,
         queue_lines: int = QUEUE_LINES,
+        watch: Callable[[Line], None] | None = None,
     ) -> None:
+        """``watch`` is shown every line, in order, under the log's lock: it must be quick and never raise."""
         self.session_id = session_id
+        self._watch = watch
         self.limit = RateLimit(clock)
         self._clock = clock
         self._threshold = LEVELS[level]
@@ -182,6 +185,8 @@ class SessionLog:
                 while name in line:
                     name += "_"  # noqa: PLW2901
                 line[name] = value
+            if self._watch is not None:
+                self._watch(line)
             for outlet in (self._file, self._stream):
                 if outlet is not None:
                     outlet.put(line)

@@ -1,0 +1,92 @@
+"""Seal a session's evidence: every file by its SHA-256, what they say, one signature over it (G5).
+
+in: the evidence directory, complete · out: ``manifest.json``, the in-toto Statement as a person reads it,
+and ``bundle.dsse.json``, the same bytes in a signed envelope. Called last: nothing is written into the
+directory afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from hybrid_platform.domain.clocks import Clock, iso_utc
+from hybrid_platform.domain.errors import EvidenceError
+from hybrid_platform.evidence.chain import EVENTS, ChainHead, genesis, walk_chain
+from hybrid_platform.evidence.dsse import sign
+from hybrid_platform.evidence.files import sha256_file, sha256_of
+from hybrid_platform.evidence.keys import Signer
+from hybrid_platform.evidence.predicate import PREDICATE_TYPE, predicate_of
+from hybrid_platform.evidence.records import session_files
+from hybrid_platform.evidence.statement import PAYLOAD_TYPE, statement_of
+from hybrid_platform.safety.paths import DataDir
+
+MANIFEST, ENVELOPE = "manifest.json", "bundle.dsse.json"
+MAX_FILES = 1_000
+
+
+class Seal(NamedTuple):
+    """A sealed bundle."""
+
+    path: Path
+    """The envelope."""
+    sha256: str
+    """The bundle's digest: of the manifest, which is what was signed."""
+    keyid: str
+    chain: ChainHead
+
+
+def seal(data_dir: DataDir, session_id: str, signer: Signer, clock: Clock) -> Seal:
+    """Write manifest and envelope of a session; raise EvidenceError where its evidence is not fit to be signed."""
+    folder = DataDir(data_dir.resolve(f"evidence/{session_id}"))
+    chain = read_chain(folder, session_id)
+    predicate = predicate_of(session_files(lambda name: read_if_there(folder, name)), chain)
+    predicate["sealed"] = {"wall": iso_utc(clock.wall_ns()), "monotonic_ns": clock.monotonic_ns()}
+    digests = {name: sha256_file(folder, name) for name in inventory(folder)}
+    payload = statement_of(digests, PREDICATE_TYPE, predicate)
+    folder.write_atomic(MANIFEST, payload)
+    path = folder.write_atomic(ENVELOPE, sign(PAYLOAD_TYPE, payload, signer))
+    return Seal(path, sha256_of(payload), signer.keyid, chain)
+
+
+def is_sealed(data_dir: DataDir, session_id: str) -> bool:
+    """Return whether a session's evidence was sealed, so that nothing may be written to it any more."""
+    return data_dir.resolve(f"evidence/{session_id}/{ENVELOPE}").exists()
+
+
+def inventory(folder: DataDir) -> list[str]:
+    """Return the names of all files in a bundle, but manifest and envelope.
+
+    Raises EvidenceError for links and whatever else is neither a plain file nor a directory.
+    """
+    names: list[str] = []
+    for where, folders, files in os.walk(folder.root, followlinks=False):
+        for name in (*folders, *files):
+            path = Path(where, name)
+            inner = path.relative_to(folder.root).as_posix()
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise EvidenceError(f"{inner[:200]!r}: expected a plain file, was a link or a special file")
+            if path.is_file() and inner not in {MANIFEST, ENVELOPE}:
+                names.append(inner)
+        if len(names) > MAX_FILES:
+            raise EvidenceError(f"expected at most {MAX_FILES} files in a bundle, was more")
+    return sorted(names)
+
+
+def read_if_there(folder: DataDir, name: str) -> bytes | None:
+    """Return a file's content, None where there is no such file."""
+    try:
+        return folder.read_bytes(name)
+    except FileNotFoundError:
+        return None
+
+
+def read_chain(folder: DataDir, session_id: str) -> ChainHead:
+    """Return where the chain in a bundle stands, following it; raise EvidenceError where it does not hold."""
+    try:
+        descriptor = folder.open(EVENTS, os.O_RDONLY)
+    except FileNotFoundError:
+        return ChainHead(0, genesis(session_id))
+    with os.fdopen(descriptor, "rb") as lines:
+        return walk_chain(lines, session_id)

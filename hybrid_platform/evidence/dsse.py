@@ -1,0 +1,97 @@
+"""DSSE envelopes: bytes, what they are, and one Ed25519 signature over both.
+
+in: a payload and a key · out: an envelope as JSON; and back: the payload, only after its signature
+was found good under a pinned key. What an envelope says is looked at no earlier than that.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import NamedTuple
+
+import msgspec
+
+from hybrid_platform.domain.errors import EvidenceError
+from hybrid_platform.evidence.files import parse_json
+from hybrid_platform.evidence.keys import Signer, TrustedKeys
+
+MAX_ENVELOPE_BYTES = 16 * 1024 * 1024
+
+
+class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who signed, and the signature in base64."""
+
+    keyid: str
+    sig: str
+
+
+class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"payload_type": "payloadType"}):
+    """The envelope as DSSE v1 has it; ours hold exactly one signature."""
+
+    payload: str
+    payload_type: str
+    signatures: tuple[Signature, ...]
+
+
+class Opened(NamedTuple):
+    """A payload whose signature is good."""
+
+    payload: bytes
+    keyid: str
+    key_name: str
+    """The file of the pinned key."""
+
+
+class UntrustedError(EvidenceError):
+    """An envelope that no pinned key signed, or that is not exactly what was signed."""
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """Return DSSE's pre-authentication encoding: what is signed."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def sign(payload_type: str, payload: bytes, signer: Signer) -> bytes:
+    """Return a signed envelope as JSON."""
+    signature = base64.b64encode(signer.sign(pae(payload_type, payload))).decode()
+    envelope = Envelope(base64.b64encode(payload).decode(), payload_type, (Signature(signer.keyid, signature),))
+    return msgspec.json.format(msgspec.json.encode(envelope, order="sorted"), indent=2) + b"\n"
+
+
+def open_envelope(content: bytes, name: str) -> Envelope:
+    """Return an envelope, nothing of it believed yet; raise UntrustedError where it is none of ours."""
+    if len(content) > MAX_ENVELOPE_BYTES:
+        raise UntrustedError(f"{name}: expected at most {MAX_ENVELOPE_BYTES} bytes, was {len(content)}")
+    try:
+        envelope: Envelope = parse_json(content, name, Envelope)
+    except EvidenceError as error:
+        raise UntrustedError(str(error)) from None
+    if len(envelope.signatures) != 1:
+        raise UntrustedError(f"{name}: expected one signature, was {len(envelope.signatures)}")
+    return envelope
+
+
+def trusted_payload(envelope: Envelope, payload_type: str, trusted: TrustedKeys) -> Opened:
+    """Return the payload if a pinned key signed it as this type; raise UntrustedError otherwise."""
+    signature = envelope.signatures[0]
+    payload = _decoded(envelope.payload, "payload")
+    name = trusted.signer_of(pae(payload_type, payload), _decoded(signature.sig, "signature"), signature.keyid)
+    if envelope.payload_type != payload_type:
+        raise UntrustedError(f"expected {payload_type}, was {envelope.payload_type[:80]!r}")
+    if name is None:
+        told = f"{len(trusted.keys)} in {trusted.folder}"
+        ignored = f"; no Ed25519 public key: {', '.join(trusted.ignored)}" if trusted.ignored else ""
+        raise UntrustedError(f"expected a signature by a pinned key ({told}{ignored}), was none of theirs")
+    return Opened(payload, signature.keyid, name)
+
+
+def _decoded(text: str, what: str) -> bytes:
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UntrustedError(f"{what}: expected base64, was: {error}") from None
+    if base64.b64encode(decoded).decode() != text:  # spare bits would let one signature have several texts
+        raise UntrustedError(f"{what}: expected canonical base64, was another form of it")
+    return decoded

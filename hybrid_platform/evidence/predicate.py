@@ -1,0 +1,156 @@
+"""What a bundle says of a session: our in-toto predicate, version 1, made from the evidence files alone.
+
+in: a session's records and where its chain stands · out: plain data. `verify` makes it again from the
+files and compares, so that nothing is signed that the files do not say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hybrid_platform.domain.errors import EvidenceError
+from hybrid_platform.evidence.chain import ChainHead, Link
+from hybrid_platform.evidence.records import Evidence, SessionEvidence, SessionFiles
+
+PREDICATE_TYPE = "urn:hybrid-platform:session:v1"
+GATES = ("G0", "G1", "G2", "G3", "G4", "G5")
+STEPS = ("preflight", "pragma", "session", "postflight")
+
+Data = dict[str, Any]
+
+
+def predicate_of(files: SessionFiles, chain: ChainHead) -> Data:
+    """Return the predicate; raise EvidenceError where there is no record, or records of several sessions or runs."""
+    known = _one_run(files)
+    session, postflight = files.session, files.postflight
+    proofs = postflight.proofs if postflight else ()
+    return {
+        "session": {
+            "session_id": known.session_id,
+            "run_id": known.run_id,
+            "mode": _settings(files).get("mode"),
+            "state": session.state if session else None,
+            "exit_code": session.exit_code if session else known.exit_code,
+            "exit_reason": session.exit_reason if session else None,
+            "clean": session.clean if session else None,
+            "reasons": [reason for record in files if record for reason in record.reasons],
+        },
+        "steps": {kind: record.verdict.value for kind, record in zip(STEPS, files, strict=True) if record},
+        "gates": {proof.id: proof.verdict.value for proof in proofs if proof.id.startswith("G")},
+        "host": _host(files),
+        "code": msgspec.to_builtins(known.code),
+        "config": {"config_sha256": known.config_sha256, "trading_sha256": known.trading_sha256},
+        "strategy": {
+            **_settings(files).get("strategy", {}),
+            "sha256_before": files.preflight.strategy_sha256 if files.preflight else None,
+            "sha256_after": session.strategy_sha256 if session else None,
+        },
+        "input": {
+            "feed": session.feed if session else _settings(files).get("feed"),
+            "files": list(files.preflight.inputs) if files.preflight else [],
+        },
+        "counts": _counts(session) if session else None,
+        "isolation": _isolation(session) if session else None,
+        "durability": _durability(files),
+        "chain": {"entries": chain.entries, "head": chain.head},
+        "times": {
+            "first_event": _instant(chain.first),
+            "last_event": _instant(chain.last),
+            "boot_id": files.preflight.system.boot_id if files.preflight else None,
+            "pipeline_s": session.pipeline_s if session else None,
+        },
+    }
+
+
+def _one_run(files: SessionFiles) -> Evidence:
+    """Return a record for what all have in common, after checking that they do."""
+    records = [record for record in files if record is not None]
+    if not records:
+        raise EvidenceError("expected evidence files of a session, was none")
+    for name in ("session_id", "run_id", "config_sha256", "trading_sha256", "code"):
+        if len({getattr(record, name) for record in records}) > 1:
+            raise EvidenceError(f"evidence files: expected one {name}, was several")
+    for kind, record in zip(STEPS, files, strict=True):
+        if record is not None and record.kind != kind:
+            raise EvidenceError(f"{kind}.json: expected kind {kind}, was {record.kind[:40]!r}")
+    return records[-1]
+
+
+def _settings(files: SessionFiles) -> Data:
+    return files.preflight.settings if files.preflight else {}
+
+
+def _host(files: SessionFiles) -> Data:
+    """Healthcheck and CPU pressure, before and after: what G1 and G2 rest on."""
+    return {
+        when: {
+            "healthcheck": record.healthcheck.verdict.value,
+            "pressure": record.pressure.verdict.value,
+            "pressure_limit": record.pressure.limit,
+            "cpu_pressure": record.pressure.last.percent,
+        }
+        for when, record in (("before", files.preflight), ("after", files.postflight))
+        if record is not None
+    }
+
+
+def _counts(session: SessionEvidence) -> Data:
+    counters = session.counters
+    return {
+        "ticks": counters["tick_count"],
+        "signals": session.signals.count,
+        "signals_sha256": session.signals.sha256,
+        "orders": counters["shadow_orders"],
+        "trades": counters["trade_count"],
+        "vetoes": session.vetoes,
+        "rejected": session.rejected,
+        "persist_errors": counters["persist_errors"],
+        "dropped": {channel.name: channel.dropped for channel in session.channels},
+        "heartbeats": {
+            "beaten": session.heartbeats.beaten,
+            "late": session.heartbeats.late,
+            "missing": session.heartbeats.missing,
+        },
+        "ledger_balances": session.ledger.balances,
+    }
+
+
+def _isolation(session: SessionEvidence) -> Data:
+    """Return what was read back, in short; the whole of it stands in session.json."""
+    isolation = session.isolation
+    return {
+        "requested": isolation.requested,
+        "enforced": isolation.enforced.value,
+        "filter_sha256": isolation.filter_sha256,
+        "denied_attempts": isolation.denied_attempts,
+        "kernel_counts": isolation.kernel_counts,
+        "threads": {
+            when: len(reading.threads) if reading and reading.threads is not None else None
+            for when, reading in (("start", isolation.start), ("end", isolation.end))
+        },
+        "sockets": {
+            when: reading.sockets if reading else None
+            for when, reading in (("start", isolation.start), ("end", isolation.end))
+        },
+        "selftests_held": [test.held if test else None for test in (isolation.selftest_start, isolation.selftest_end)],
+        "ending": isolation.ending,
+    }
+
+
+def _durability(files: SessionFiles) -> Data:
+    """The PRAGMAs as they were read back, and rows as they were written and counted."""
+    pragmas = files.pragma.pragmas if files.pragma else None
+    rows = files.session.ledger.rows if files.session else ()
+    return {
+        "sqlite_version": pragmas.sqlite_version if pragmas else None,
+        "pragmas": pragmas.values if pragmas else None,
+        "rows_written": {row.name: row.count for row in rows if (row.kind, row.reason) == ("table", "written")},
+        "rows_counted": files.postflight.counted if files.postflight else None,
+    }
+
+
+def _instant(link: Link | None) -> Data | None:
+    """Both clocks of a chained event; the monotonic one only says something within one boot."""
+    return None if link is None else {"wall": link.event.get("ts"), "monotonic_ns": link.monotonic_ns}

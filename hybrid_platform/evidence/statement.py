@@ -1,0 +1,73 @@
+"""in-toto Statements, version 1: which files, by SHA-256, a signed predicate is about.
+
+in: subjects and a predicate · out: the payload of an envelope; and back, strictly.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+
+from hybrid_platform.domain.errors import EvidenceError
+from hybrid_platform.evidence.files import canonical_json, parse_json
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Digest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A subject's digest."""
+
+    sha256: str
+
+
+class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file, by its name relative to the bundle."""
+
+    name: str
+    digest: Digest
+
+
+_NAMES = {"type_": "_type", "predicate_type": "predicateType"}
+
+
+class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_NAMES):
+    """What is signed."""
+
+    subject: tuple[Subject, ...]
+    predicate_type: str
+    predicate: dict[str, Any]
+    type_: str = STATEMENT_TYPE
+
+    def digests(self) -> dict[str, str]:
+        """Return file name -> SHA-256."""
+        return {subject.name: subject.digest.sha256 for subject in self.subject}
+
+
+def statement_of(digests: dict[str, str], predicate_type: str, predicate: dict[str, Any]) -> bytes:
+    """Return the payload: canonical JSON, subjects sorted by name."""
+    subjects = tuple(Subject(name, Digest(digests[name])) for name in sorted(digests))
+    return canonical_json(Statement(subjects, predicate_type, predicate))
+
+
+def parse_statement(payload: bytes, predicate_type: str) -> Statement:
+    """Return a signed payload's statement; raise EvidenceError where it is none of this type."""
+    statement: Statement = parse_json(payload, "statement", Statement)
+    if (statement.type_, statement.predicate_type) != (STATEMENT_TYPE, predicate_type):
+        was = f"{statement.type_[:80]!r} with {statement.predicate_type[:80]!r}"
+        raise EvidenceError(f"statement: expected {STATEMENT_TYPE} with {predicate_type}, was {was}")
+    names = [subject.name for subject in statement.subject]
+    if names != sorted(set(names)):
+        raise EvidenceError("statement: expected each subject once, sorted by name, was otherwise")
+    for subject in statement.subject:
+        path = PurePosixPath(subject.name)
+        if path.is_absolute() or ".." in path.parts or str(path) != subject.name:
+            raise EvidenceError(f"statement: expected names inside the bundle, was {subject.name[:80]!r}")
+        if not _SHA256.fullmatch(subject.digest.sha256):
+            was = f"{subject.digest.sha256[:80]!r}"
+            raise EvidenceError(f"statement: {subject.name[:80]!r}: expected a SHA-256, was {was}")
+    return statement

@@ -1,0 +1,237 @@
+"""Check a bundle offline, against public keys that were pinned elsewhere: one result per check (G5).
+
+in: a bundle's directory, pinned keys, and what it is expected to be about · out: a `Verification` with the
+exit code. The signature is checked before anything that was signed is parsed; what is not proved fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.domain.errors import EvidenceError, PlatformError
+from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST, inventory, read_chain, read_if_there
+from hybrid_platform.evidence.dsse import Envelope, Opened, open_envelope, trusted_payload
+from hybrid_platform.evidence.files import canonical_json, sha256_file, sha256_of
+from hybrid_platform.evidence.keys import TrustedKeys
+from hybrid_platform.evidence.predicate import GATES, PREDICATE_TYPE, STEPS, predicate_of
+from hybrid_platform.evidence.records import session_files
+from hybrid_platform.evidence.statement import PAYLOAD_TYPE, Statement, parse_statement
+from hybrid_platform.safety.paths import DataDir
+
+CLOCK_TOLERANCE_S = 300
+"""How far in the future a bundle may be sealed: clocks of two machines differ."""
+
+
+class VerifyCode(IntEnum):
+    """The exit codes of ``hybrid-platform verify``; the first that applies, in this order."""
+
+    VALID = 0
+    UNTRUSTED = 2
+    GATES = 5
+    STALE = 3
+    MISMATCH = 4
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One line of the result."""
+
+    name: str
+    passed: bool | None
+    """None: not judged, because an earlier check failed."""
+    detail: str
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """All checks of a bundle, and what follows from them."""
+
+    bundle: str
+    code: VerifyCode
+    checks: tuple[Check, ...]
+    sha256: str | None = None
+    """The bundle's digest; None where it is not to be trusted."""
+    key: str | None = None
+    """File name of the pinned key that signed it."""
+    predicate: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that did not pass."""
+        return tuple(check for check in self.checks if check.passed is False)
+
+
+class Expected(NamedTuple):
+    """What a bundle is held against, beyond itself; None is not asked."""
+
+    now_ns: int
+    """Wall clock."""
+    max_age_s: float | None = None
+    trading_sha256: str | None = None
+    code_sha256: str | None = None
+
+
+class _CheckError(Exception):
+    """A check did not pass."""
+
+
+def verify_bundle(path: str | Path, trusted: TrustedKeys, expected: Expected) -> Verification:
+    """Check a bundle (its directory, or the envelope in it); never raises for what the bundle holds."""
+    return _Verifier(Path(path), trusted, expected).run()
+
+
+class _Verifier:
+    """One verification: each check uses what those before it established."""
+
+    def __init__(self, path: Path, trusted: TrustedKeys, expected: Expected) -> None:
+        self._path = path.parent if path.name in {ENVELOPE, MANIFEST} else path
+        self._trusted, self._expected = trusted, expected
+        self._checks: list[Check] = []
+        self._folder: DataDir
+        self._envelope: Envelope
+        self._opened: Opened
+        self._statement: Statement
+
+    def run(self) -> Verification:
+        """Run every check that can be judged."""
+        trust = (self._read, self._signature, self._said, self._manifest, self._files, self._chain, self._records)
+        trusted = True
+        for check in trust:
+            trusted = self._judge(check, skip=not trusted)
+        code = VerifyCode.VALID if trusted else VerifyCode.UNTRUSTED
+        asked: list[tuple[Callable[[], str], VerifyCode]] = [(self._gates, VerifyCode.GATES)]
+        if self._expected.max_age_s is not None:
+            asked.append((self._age, VerifyCode.STALE))
+        if self._expected.trading_sha256 is not None:
+            asked.append((self._config, VerifyCode.MISMATCH))
+        if self._expected.code_sha256 is not None:
+            asked.append((self._code, VerifyCode.MISMATCH))
+        for check, otherwise in asked:
+            if not self._judge(check, skip=not trusted) and code is VerifyCode.VALID:
+                code = otherwise
+        known = (sha256_of(self._opened.payload), self._opened.key_name, self._statement.predicate) if trusted else ()
+        return Verification(str(self._path), code, tuple(self._checks), *known)
+
+    def _judge(self, check: Callable[[], str], *, skip: bool) -> bool:
+        name = check.__name__.removeprefix("_")
+        if skip:
+            self._checks.append(Check(name, None, "not judged: the bundle is not to be trusted"))
+            return False
+        try:
+            found = Check(name, True, check())
+        except (_CheckError, PlatformError) as error:
+            found = Check(name, False, " ".join(str(error).split())[:500])
+        except Exception as error:  # what cannot be judged did not pass
+            found = Check(name, False, f"could not be judged: {type(error).__name__}: {error}"[:500])
+        self._checks.append(found)
+        return bool(found.passed)
+
+    def _read(self) -> str:
+        """Read the envelope; nothing in it is believed yet."""
+        if not self._path.is_dir():
+            raise _CheckError(f"{self._path}: expected a bundle's directory, was none")
+        self._folder = DataDir(self._path)
+        content = read_if_there(self._folder, ENVELOPE)
+        if content is None:
+            raise _CheckError(f"{ENVELOPE}: expected the signed envelope, was missing")
+        self._envelope = open_envelope(content, ENVELOPE)
+        return f"{ENVELOPE}, {len(content)} bytes"
+
+    def _signature(self) -> str:
+        self._opened = trusted_payload(self._envelope, PAYLOAD_TYPE, self._trusted)
+        return f"Ed25519, by {self._opened.key_name} ({self._opened.keyid})"
+
+    def _said(self) -> str:
+        self._statement = parse_statement(self._opened.payload, PREDICATE_TYPE)
+        return f"session {self._session_id}, sealed {self._statement.predicate['sealed']['wall']}"
+
+    def _manifest(self) -> str:
+        if read_if_there(self._folder, MANIFEST) != self._opened.payload:
+            raise _CheckError(f"{MANIFEST}: expected the bytes that were signed, was missing or others")
+        return f"SHA-256 {sha256_of(self._opened.payload)}"
+
+    def _files(self) -> str:
+        digests = self._statement.digests()
+        there = set(inventory(self._folder))
+        wrong = [f"{name}: missing" for name in sorted(set(digests) - there)]
+        wrong += [f"{name!r}: not in the bundle" for name in sorted(there - set(digests))]
+        for name in sorted(there & set(digests)):
+            was = sha256_file(self._folder, name)
+            if was != digests[name]:
+                wrong.append(f"{name}: expected SHA-256 {digests[name][:16]}…, was {was[:16]}…")
+        if wrong:
+            raise _CheckError("; ".join(wrong))
+        return f"{len(digests)} files as signed, none missing, none more"
+
+    def _chain(self) -> str:
+        chain, signed = read_chain(self._folder, self._session_id), self._statement.predicate["chain"]
+        if (chain.entries, chain.head) != (signed["entries"], signed["head"]):
+            was = f"{chain.entries}, {chain.head}"
+            raise _CheckError(f"expected {signed['entries']} events, head {signed['head']}, was {was}")
+        return f"{chain.entries} events, head {chain.head}"
+
+    def _records(self) -> str:
+        """Make the predicate again from the files: what was signed is what they say."""
+        files = session_files(lambda name: read_if_there(self._folder, name))
+        again = predicate_of(files, read_chain(self._folder, self._session_id))
+        signed = {name: value for name, value in self._statement.predicate.items() if name != "sealed"}
+        if canonical_json(again) != canonical_json(signed):
+            differing = sorted(name for name in {*again, *signed} if not _same(again.get(name), signed.get(name)))
+            raise _CheckError(
+                f"expected what was signed to follow from the files, was otherwise in {', '.join(differing)}"
+            )
+        return "what was signed follows from the files"
+
+    def _gates(self) -> str:
+        gates, steps = self._statement.predicate["gates"], self._statement.predicate["steps"]
+        expected: dict[str, str] = {**dict.fromkeys(STEPS, "PASS"), **dict.fromkeys(GATES, "PASS")}
+        was = {**steps, **gates}
+        wrong = [f"{name} {was.get(name, 'missing')}" for name in expected if was.get(name) != "PASS"]
+        wrong += [f"{name[:40]!r} unknown" for name in was if name not in expected]
+        if wrong:
+            reasons = self._statement.predicate["session"]["reasons"]
+            raise _CheckError(
+                f"expected {len(expected)} PASS, was {', '.join(wrong)}" + "".join(f"; {r}" for r in reasons)
+            )
+        return f"{', '.join(GATES)} and {', '.join(STEPS)} PASS"
+
+    def _age(self) -> str:
+        age_s = (self._expected.now_ns - sealed_ns(self._statement.predicate)) / NS_PER_S
+        limit = self._expected.max_age_s
+        if limit is None or not -CLOCK_TOLERANCE_S <= age_s <= limit:
+            raise _CheckError(f"expected at most {limit:g} s since it was sealed, was {age_s:.0f} s")
+        return f"sealed {age_s:.0f} s ago, at most {limit:g} s"
+
+    def _config(self) -> str:
+        was = self._statement.predicate["config"]["trading_sha256"]
+        if was != self._expected.trading_sha256:
+            raise _CheckError(f"expected trading_sha256 {self._expected.trading_sha256}, was {was}")
+        return f"trading_sha256 {was}"
+
+    def _code(self) -> str:
+        code = self._statement.predicate["code"]
+        if code["sha256"] is None or code["sha256"] != self._expected.code_sha256:
+            raise _CheckError(f"expected code {self._expected.code_sha256}, was {code['sha256']}")
+        return f"code {code['sha256']}, {code['version']} at {code['commit'] or 'no commit'}"
+
+    @property
+    def _session_id(self) -> str:
+        return str(self._statement.predicate["session"]["session_id"])
+
+
+def sealed_ns(predicate: dict[str, Any]) -> int:
+    """Return when a bundle was sealed, wall clock; raise EvidenceError where it does not say."""
+    try:
+        moment = datetime.fromisoformat(predicate["sealed"]["wall"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise EvidenceError(f"sealed: expected a time, was {error}") from None
+    return int(moment.timestamp() * NS_PER_S)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return canonical_json({"": one}) == canonical_json({"": other})
