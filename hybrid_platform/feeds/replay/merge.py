@@ -34,7 +34,6 @@ class _Begun:
 
     def __init__(self, file: File) -> None:
         self._batches = file.batches()
-        self._high = _BEFORE_ALL
         self.ticks: TickBatch | None = None
         """Never empty; None: read on."""
         self.keys: Int64s = np.zeros(0, np.int64)
@@ -46,8 +45,8 @@ class _Begun:
             return None
         if len(batch.ticks):
             self.ticks = batch.ticks
-            self.keys = np.maximum(np.maximum.accumulate(batch.ticks.ts_event), self._high)
-            self._high = int(self.keys[-1])
+            # All that stood before has gone by now, in every file: a batch that begins further back comes next anyway.
+            self.keys = np.maximum.accumulate(batch.ticks.ts_event)
         return batch._replace(ticks=batch.ticks[:0], received=batch.received - len(batch.ticks))
 
     def take(self, upto: int, including: bool) -> tuple[Int64s, TickBatch]:
