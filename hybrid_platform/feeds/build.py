@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.log import Log
-from hybrid_platform.feeds.base import Feed
+from hybrid_platform.feeds.base import Feed, Store
 from hybrid_platform.feeds.stored import StoredReplay, StoredTicks
 from hybrid_platform.feeds.synthetic import SyntheticTicks
-
-if TYPE_CHECKING:
-    from hybrid_platform.feeds.websocket.recording import Store
-
 
 def build_feed(
     settings: SessionSettings,

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybrid_platform.domain.orders import (
+    GapRecord,
     HeartbeatRecord,
     InputRecord,
     OrderEventRecord,
@@ -82,6 +83,7 @@ LAYOUTS: dict[type[Record], Layout] = {
     TradeRecord: _layout("trades", TradeRecord, "n"),
     InputRecord: _layout("inputs", InputRecord, "n"),
     HeartbeatRecord: _layout("heartbeats", HeartbeatRecord, "n"),
+    GapRecord: _layout("gaps", GapRecord, "n"),
 }
 
 
@@ -106,6 +108,12 @@ def record_values(layout: Layout, records: Sequence[Any], last_n: int) -> list[A
         column = map(getter, records)
         values[place::width] = column if codec is None else map(codec, column)
     return values
+
+
+def record_rows(layout: Layout, records: Sequence[Any], last_n: int) -> list[tuple[Any, ...]]:
+    """Return the same row by row."""
+    values, width = record_values(layout, records, last_n), len(layout.columns)
+    return [tuple(values[at : at + width]) for at in range(0, len(values), width)]
 
 
 def latest_orders(records: Sequence[OrderRecord]) -> list[OrderRecord]:

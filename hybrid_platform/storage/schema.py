@@ -184,6 +184,19 @@ HEARTBEATS = _per_session(
     _must("detail", sa.Text),
 )
 
+GAPS = _per_session(
+    "gap_rows",
+    _must("venue", sa.Text),
+    _must("symbol", sa.Text),
+    sa.Column("from_id", sa.Text),
+    sa.Column("to_id", sa.Text),
+    sa.Column("missing", sa.BigInteger),
+    _must("cause", sa.Text),
+    _must("ts_from", sa.BigInteger),
+    _must("ts_to", sa.BigInteger),
+    _must("ts", sa.BigInteger),
+)
+
 LEDGER = sa.Table(
     "ledger",
     METADATA,
@@ -204,5 +217,6 @@ COUNTED = {
     "trades": TRADES,
     "inputs": INPUTS,
     "heartbeats": HEARTBEATS,
+    "gaps": GAPS,
 }
 """Table of SPEC 10 -> where its rows are; what the ledger counts (kind ``table``)."""

@@ -78,6 +78,23 @@ def stored_records(engine: sa.Engine, session_id: str, kind: type[R]) -> Iterato
             yield record
 
 
+def stored_rows(engine: sa.Engine, session_id: str, kind: type[Record]) -> Iterator[tuple[Any, ...]]:
+    """Yield a session's rows of one type in order, as they stand in the table: the form of `rows.record_rows`."""
+    layout, session_no = LAYOUTS[kind], find_session(engine, session_id).session_no
+    table = schema.COUNTED[layout.name]
+    # Without the columns' types nothing is converted: a value that could not be is to be seen as it is.
+    query = sa.select(*(sa.column(name) for name in layout.columns)).select_from(table)
+    query = query.where(table.c.session_no == session_no).order_by(table.c.n).limit(RECORDS_AT_ONCE)
+    last = -1
+    while True:
+        with transaction(engine, f"reading {layout.name}") as connection:
+            page = [tuple(row) for row in connection.execute(query.where(table.c.n > last))]
+        if not page:
+            return
+        yield from page
+        last = page[-1][0]
+
+
 def _instruments(engine: sa.Engine, session: SessionInfo) -> dict[int, Instrument]:
     """Return number -> instrument, in the order of the session's own table."""
     rules = schema.SESSION_INSTRUMENTS.c

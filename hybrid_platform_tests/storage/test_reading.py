@@ -47,7 +47,7 @@ def test_every_table_of_the_contract_is_a_frame(finished):
     assert list(tables) == list(READABLE)
     assert {name: len(tables[name]) for name in tables} == {
         "sessions": 1, "ticks": 10_000, "signals": 40, "vetoes": 0, "orders": 40, "order_events": 160, "trades": 40,
-        "inputs": 0, "heartbeats": 0, "ledger": 8,
+        "inputs": 0, "heartbeats": 0, "gaps": 0, "ledger": 9,
     }  # fmt: skip
     for name in tables:
         assert list(tables[name].columns) == [column.name for column in READABLE[name].c]

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from hybrid_platform.domain.errors import ConfigError, StorageError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import (
+    GapRecord,
     HeartbeatRecord,
     InputKind,
     InputRecord,
@@ -61,6 +62,7 @@ def test_what_is_written_is_counted_and_there(writer, reading):
         "trades": 1,
         "inputs": 0,
         "heartbeats": 0,
+        "gaps": 0,
     }
     assert writer.written == expected
     assert count_rows(reading, SESSION) == expected
@@ -146,6 +148,8 @@ ALL_RECORDS = [
     InputRecord(1, 7, InputKind.DROP, START_NS, '{"first": 3, "last": 5}'),
     HeartbeatRecord(0, START_NS, 0, False, "{}"),
     HeartbeatRecord(1, START_NS + 1, 2_500, True, '{"tick_count": 3}'),
+    GapRecord(1, "BINANCE", "BTCUSDT", "10", "14", 3, "trade_id", START_NS, START_NS + 1, START_NS + 2),
+    GapRecord(2, "KRAKEN", "*", None, None, None, "closed", 0, 0, START_NS + 3),
 ]
 
 

@@ -168,6 +168,19 @@ def upgrade() -> None:
         sa.Column("is_late", sa.Boolean, nullable=False),
         sa.Column("detail", sa.Text, nullable=False),
     )
+    _per_session(
+        "gap_rows",
+        "n",
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.Column("symbol", sa.Text, nullable=False),
+        sa.Column("from_id", sa.Text),
+        sa.Column("to_id", sa.Text),
+        sa.Column("missing", sa.BigInteger),
+        sa.Column("cause", sa.Text, nullable=False),
+        sa.Column("ts_from", sa.BigInteger, nullable=False),
+        sa.Column("ts_to", sa.BigInteger, nullable=False),
+        sa.Column("ts", sa.BigInteger, nullable=False),
+    )
     op.create_table(
         "ledger",
         sa.Column("session_id", sa.Text, primary_key=True),
