@@ -40,8 +40,8 @@ test: $(VENV)/.ready-dev  ## set up, then the tests
 	$(BIN)/python -m pytest
 
 lock:            ## compile the lock files from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra build --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header -q -o requirements.lock
-	uv pip compile pyproject.toml --extra build --extra dev --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header -q -c requirements.lock -o requirements-dev.lock
+	uv pip compile pyproject.toml --extra build --generate-hashes --universal --no-strip-extras --python-version 3.11 --no-emit-index-url --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --extra build --extra dev --generate-hashes --universal --no-strip-extras --python-version 3.11 --no-emit-index-url --no-header -q -c requirements.lock -o requirements-dev.lock
 
 clean:           ## remove what setup and runs made (not data/)
 	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache
