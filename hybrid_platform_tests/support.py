@@ -31,7 +31,7 @@ from hybrid_platform.pipeline.gates import preflight, verify_database
 from hybrid_platform.pipeline.postflight import postflight
 from hybrid_platform.pipeline.run import open_run
 from hybrid_platform.pipeline.shadow import ShadowRun
-from hybrid_platform.report.write import write_report
+from hybrid_platform.report.write import conclude
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PATIENCE = 120.0
@@ -88,6 +88,14 @@ class Running:
         before: Callable[[], None] | None = None,
     ) -> None:
         """Start it; ``before`` runs in the child, for its limits."""
+
+        def in_child() -> None:
+            # Whoever started the tests in the background may have had these ignored, and that is inherited.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            if before is not None:
+                before()
+
         name = uuid.uuid4().hex[:8]
         self._files = [folder / f".{name}.{end}" for end in ("out", "err")]
         self._ended: Ended | None = None
@@ -99,7 +107,7 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                preexec_fn=before,
+                preexec_fn=in_child,
                 start_new_session=True,
             )
 
@@ -311,5 +319,5 @@ def run_here(data_dir: Path, *layers: Settings) -> Here:
             shadow = ShadowRun(run)
             assert shadow.wait(PATIENCE)
             steps += [shadow.finish(), postflight(run)]
-        write_report(run.data_dir, run.session_id)
+        conclude(run)
     return Here(data_dir, steps, output.getvalue())

@@ -93,13 +93,21 @@ class _Verifier:
         self._trusted, self._expected = trusted, expected
         self._checks: list[Check] = []
         self._folder: DataDir
-        self._envelope: Envelope
+        self._signed: Envelope
         self._opened: Opened
-        self._statement: Statement
+        self._said: Statement
 
     def run(self) -> Verification:
         """Run every check that can be judged."""
-        trust = (self._read, self._signature, self._said, self._manifest, self._files, self._chain, self._records)
+        trust = (
+            self._envelope,
+            self._signature,
+            self._statement,
+            self._manifest,
+            self._files,
+            self._chain,
+            self._records,
+        )
         trusted = True
         for check in trust:
             trusted = self._judge(check, skip=not trusted)
@@ -114,7 +122,7 @@ class _Verifier:
         for check, otherwise in asked:
             if not self._judge(check, skip=not trusted) and code is VerifyCode.VALID:
                 code = otherwise
-        known = (sha256_of(self._opened.payload), self._opened.key_name, self._statement.predicate) if trusted else ()
+        known = (sha256_of(self._opened.payload), self._opened.key_name, self._said.predicate) if trusted else ()
         return Verification(str(self._path), code, tuple(self._checks), *known)
 
     def _judge(self, check: Callable[[], str], *, skip: bool) -> bool:
@@ -131,7 +139,7 @@ class _Verifier:
         self._checks.append(found)
         return bool(found.passed)
 
-    def _read(self) -> str:
+    def _envelope(self) -> str:
         """Read the envelope; nothing in it is believed yet."""
         if not self._path.is_dir():
             raise _CheckError(f"{self._path}: expected a bundle's directory, was none")
@@ -139,16 +147,16 @@ class _Verifier:
         content = read_if_there(self._folder, ENVELOPE)
         if content is None:
             raise _CheckError(f"{ENVELOPE}: expected the signed envelope, was missing")
-        self._envelope = open_envelope(content, ENVELOPE)
+        self._signed = open_envelope(content, ENVELOPE)
         return f"{ENVELOPE}, {len(content)} bytes"
 
     def _signature(self) -> str:
-        self._opened = trusted_payload(self._envelope, PAYLOAD_TYPE, self._trusted)
+        self._opened = trusted_payload(self._signed, PAYLOAD_TYPE, self._trusted)
         return f"Ed25519, by {self._opened.key_name} ({self._opened.keyid})"
 
-    def _said(self) -> str:
-        self._statement = parse_statement(self._opened.payload, PREDICATE_TYPE)
-        return f"session {self._session_id}, sealed {self._statement.predicate['sealed']['wall']}"
+    def _statement(self) -> str:
+        self._said = parse_statement(self._opened.payload, PREDICATE_TYPE)
+        return f"session {self._session_id}, sealed {self._said.predicate['sealed']['wall']}"
 
     def _manifest(self) -> str:
         if read_if_there(self._folder, MANIFEST) != self._opened.payload:
@@ -156,7 +164,7 @@ class _Verifier:
         return f"SHA-256 {sha256_of(self._opened.payload)}"
 
     def _files(self) -> str:
-        digests = self._statement.digests()
+        digests = self._said.digests()
         there = set(inventory(self._folder))
         wrong = [f"{name}: missing" for name in sorted(set(digests) - there)]
         wrong += [f"{name!r}: not in the bundle" for name in sorted(there - set(digests))]
@@ -169,7 +177,7 @@ class _Verifier:
         return f"{len(digests)} files as signed, none missing, none more"
 
     def _chain(self) -> str:
-        chain, signed = read_chain(self._folder, self._session_id), self._statement.predicate["chain"]
+        chain, signed = read_chain(self._folder, self._session_id), self._said.predicate["chain"]
         if (chain.entries, chain.head) != (signed["entries"], signed["head"]):
             was = f"{chain.entries}, {chain.head}"
             raise _CheckError(f"expected {signed['entries']} events, head {signed['head']}, was {was}")
@@ -179,7 +187,7 @@ class _Verifier:
         """Make the predicate again from the files: what was signed is what they say."""
         files = session_files(lambda name: read_if_there(self._folder, name))
         again = predicate_of(files, read_chain(self._folder, self._session_id))
-        signed = {name: value for name, value in self._statement.predicate.items() if name != "sealed"}
+        signed = {name: value for name, value in self._said.predicate.items() if name != "sealed"}
         if canonical_json(again) != canonical_json(signed):
             differing = sorted(name for name in {*again, *signed} if not _same(again.get(name), signed.get(name)))
             raise _CheckError(
@@ -188,40 +196,40 @@ class _Verifier:
         return "what was signed follows from the files"
 
     def _gates(self) -> str:
-        gates, steps = self._statement.predicate["gates"], self._statement.predicate["steps"]
+        gates, steps = self._said.predicate["gates"], self._said.predicate["steps"]
         expected: dict[str, str] = {**dict.fromkeys(STEPS, "PASS"), **dict.fromkeys(GATES, "PASS")}
         was = {**steps, **gates}
         wrong = [f"{name} {was.get(name, 'missing')}" for name in expected if was.get(name) != "PASS"]
         wrong += [f"{name[:40]!r} unknown" for name in was if name not in expected]
         if wrong:
-            reasons = self._statement.predicate["session"]["reasons"]
+            reasons = self._said.predicate["session"]["reasons"]
             raise _CheckError(
                 f"expected {len(expected)} PASS, was {', '.join(wrong)}" + "".join(f"; {r}" for r in reasons)
             )
         return f"{', '.join(GATES)} and {', '.join(STEPS)} PASS"
 
     def _age(self) -> str:
-        age_s = (self._expected.now_ns - sealed_ns(self._statement.predicate)) / NS_PER_S
+        age_s = (self._expected.now_ns - sealed_ns(self._said.predicate)) / NS_PER_S
         limit = self._expected.max_age_s
         if limit is None or not -CLOCK_TOLERANCE_S <= age_s <= limit:
             raise _CheckError(f"expected at most {limit:g} s since it was sealed, was {age_s:.0f} s")
         return f"sealed {age_s:.0f} s ago, at most {limit:g} s"
 
     def _config(self) -> str:
-        was = self._statement.predicate["config"]["trading_sha256"]
+        was = self._said.predicate["config"]["trading_sha256"]
         if was != self._expected.trading_sha256:
             raise _CheckError(f"expected trading_sha256 {self._expected.trading_sha256}, was {was}")
         return f"trading_sha256 {was}"
 
     def _code(self) -> str:
-        code = self._statement.predicate["code"]
+        code = self._said.predicate["code"]
         if code["sha256"] is None or code["sha256"] != self._expected.code_sha256:
             raise _CheckError(f"expected code {self._expected.code_sha256}, was {code['sha256']}")
         return f"code {code['sha256']}, {code['version']} at {code['commit'] or 'no commit'}"
 
     @property
     def _session_id(self) -> str:
-        return str(self._statement.predicate["session"]["session_id"])
+        return str(self._said.predicate["session"]["session_id"])
 
 
 def sealed_ns(predicate: dict[str, Any]) -> int:

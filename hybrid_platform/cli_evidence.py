@@ -1,0 +1,101 @@
+"""`hybrid-platform verify`, `arm`, `make-key` and `matrix`: what an auditor and an operator need of evidence.
+
+Heavy modules are imported inside the commands, as in `cli`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from hybrid_platform.evidence.verify import Verification
+
+_AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([smhd]?)")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_MARKS = {True: "PASS", False: "FAIL", None: "–"}
+
+
+class _Duration(click.ParamType[float]):
+    """Seconds, or a number with s, m, h or d; the value is in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds; fail as a usage error."""
+        if isinstance(value, int | float):
+            return float(value)
+        found = _AGE.fullmatch(str(value).strip())
+        if found is None:
+            self.fail(f"expected a duration such as 90s, 30m, 24h or 7d, was {str(value)[:40]!r}", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
+
+trusted_option = click.option(
+    "--trusted-keys",
+    "trusted",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Directory of *.pub files, pinned outside the bundle: <data_dir>/keys, or a copy of it.",
+)
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@trusted_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@click.option("--max-age", type=_Duration(), metavar="AGE", help="Stale beyond it: 3600, 90m, 24h, 7d.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Settings that it must be a proof of.")
+@click.option("--code", type=click.Path(path_type=Path), metavar="DIR", help="Code that it must be a proof of.")
+def verify(
+    bundle: Path, trusted: Path, as_json: bool, max_age: float | None, config_file: Path | None, code: Path | None
+) -> int:
+    """Check a session's evidence offline: signature, files, chain, gates; one line per check.
+
+    BUNDLE is the directory evidence/SESSION_ID, or the envelope in it. Exit codes: 0 valid, 2 tampered or
+    not trusted, 5 gates not passed, 3 stale, 4 does not match; 64 usage.
+    """
+    import msgspec
+
+    from hybrid_platform.config import load_settings, read_yaml
+    from hybrid_platform.evidence.code import package_in, tree_sha256
+    from hybrid_platform.evidence.keys import trusted_keys
+    from hybrid_platform.evidence.verify import Expected, verify_bundle
+
+    expected = Expected(
+        time.time_ns(),
+        max_age,
+        None if config_file is None else load_settings(read_yaml(config_file)).trading_sha256,
+        None if code is None else tree_sha256(package_in(code)),
+    )
+    result = verify_bundle(bundle, trusted_keys(trusted), expected)
+    if as_json:
+        told = {"verdict": result.code.name, "exit_code": int(result.code), **msgspec.to_builtins(result)}
+        click.echo(json.dumps(told, indent=2))
+    else:
+        click.echo("\n".join(verification_lines(result)))
+    return int(result.code)
+
+
+def verification_lines(result: Verification) -> list[str]:
+    """Return a verification as text: one line per check, then the verdict."""
+    from hybrid_platform.safety.redaction import printable
+
+    lines = [f"{_MARKS[check.passed]:4}  {check.name:9}  {printable(check.detail, 500)}" for check in result.checks]
+    return [*lines, f"{result.code.name}: {printable(result.bundle, 300)}, exit {int(result.code)}"]
+
+
+@click.command("make-key")
+@click.argument("path", type=click.Path(path_type=Path))
+def make_key(path: Path) -> None:
+    """Make an Ed25519 key pair: PATH (0600), and PATH with the ending .pub."""
+    from hybrid_platform.evidence.keys import make_key as make
+
+    signer = make(path)
+    click.echo(f"{path}: key {signer.keyid}, public part {path.with_suffix('.pub')}")

@@ -1,0 +1,432 @@
+"""A good bundle is valid; whatever is changed, cut out, put in or signed by somebody else is not."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hybrid_platform.config import load_settings
+from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST
+from hybrid_platform.evidence.chain import EVENTS
+from hybrid_platform.evidence.code import package_in, tree_sha256
+from hybrid_platform.evidence.files import canonical_json, sha256_of
+from hybrid_platform.evidence.keys import make_key
+from hybrid_platform.evidence.predicate import GATES
+from hybrid_platform.evidence.verify import VerifyCode
+from hybrid_platform_tests.evidence.conftest import Bundle
+from hybrid_platform_tests.support import REPOSITORY, cli, layered, synthetic
+
+Tamper = Callable[[Bundle], None]
+
+
+def lines_of(bundle: Bundle) -> list[bytes]:
+    return (bundle.path / EVENTS).read_bytes().splitlines(keepends=True)
+
+
+def put_lines(bundle: Bundle, lines: list[bytes]) -> None:
+    (bundle.path / EVENTS).write_bytes(b"".join(lines))
+
+
+def with_digests_mended(bundle: Bundle) -> None:
+    """Sign the files as they are now: what only a signer who lies could do."""
+
+    def change(statement: dict[str, Any]) -> None:
+        for subject in statement["subject"]:
+            subject["digest"]["sha256"] = sha256_of((bundle.path / subject["name"]).read_bytes())
+
+    bundle.change_statement(change)
+
+
+def one_byte(name: str, at: int) -> Tamper:
+    def tamper(bundle: Bundle) -> None:
+        content = bytearray((bundle.path / name).read_bytes())
+        content[at] ^= 1
+        (bundle.path / name).write_bytes(content)
+
+    return tamper
+
+
+def remove(name: str) -> Tamper:
+    return lambda bundle: (bundle.path / name).unlink()
+
+
+def add(name: str, content: bytes = b"{}\n") -> Tamper:
+    def tamper(bundle: Bundle) -> None:
+        (bundle.path / name).parent.mkdir(exist_ok=True)
+        (bundle.path / name).write_bytes(content)
+
+    return tamper
+
+
+def as_link(bundle: Bundle) -> None:
+    shutil.move(bundle.path / "session.json", bundle.path.parent / "elsewhere.json")
+    (bundle.path / "session.json").symlink_to(bundle.path.parent / "elsewhere.json")
+
+
+def linked_envelope(bundle: Bundle) -> None:
+    shutil.move(bundle.path / ENVELOPE, bundle.path.parent / ENVELOPE)
+    (bundle.path / ENVELOPE).symlink_to(bundle.path.parent / ENVELOPE)
+
+
+def linked_folder(bundle: Bundle) -> None:
+    (bundle.path / "plots").symlink_to(bundle.path.parent)
+
+
+def hard_link(bundle: Bundle) -> None:
+    os.link(bundle.path / "pragma.json", bundle.path.parent / "again.json")
+
+
+def fifo(bundle: Bundle) -> None:
+    os.mkfifo(bundle.path / "pipe")
+
+
+def other_key(bundle: Bundle) -> None:
+    bundle.sign_again((bundle.path / MANIFEST).read_bytes(), make_key(bundle.path.parent / "mallory.pem"))
+
+
+def other_key_with_our_name(bundle: Bundle) -> None:
+    ours = bundle.signer.keyid
+    other_key(bundle)
+    bundle.change_envelope(lambda envelope: envelope["signatures"][0].update(keyid=ours))
+
+
+def our_signature_other_keyid(bundle: Bundle) -> None:
+    bundle.change_envelope(lambda envelope: envelope["signatures"][0].update(keyid="0" * 64))
+
+
+def no_signature(bundle: Bundle) -> None:
+    bundle.change_envelope(lambda envelope: envelope.update(signatures=[]))
+
+
+def second_signature(bundle: Bundle) -> None:
+    bundle.change_envelope(lambda envelope: envelope["signatures"].append(envelope["signatures"][0]))
+
+
+def unknown_field(bundle: Bundle) -> None:
+    bundle.change_envelope(lambda envelope: envelope.update(comment="trust me"))
+
+
+def cut_signature(bundle: Bundle) -> None:
+    bundle.change_envelope(lambda envelope: envelope["signatures"][0].update(sig=""))
+
+
+def other_payload(bundle: Bundle) -> None:
+    """A better story under the old signature."""
+    better = (bundle.path / MANIFEST).read_bytes().replace(b'"trades": ', b'"trades": 9')
+    bundle.change_envelope(lambda envelope: envelope.update(payload=base64.b64encode(better).decode()))
+    (bundle.path / MANIFEST).write_bytes(better)
+
+
+def other_payload_type(bundle: Bundle) -> None:
+    bundle.change_envelope(lambda envelope: envelope.update(payloadType="application/json"))
+
+
+def signed_as_another_type(bundle: Bundle) -> None:
+    bundle.sign_again((bundle.path / MANIFEST).read_bytes(), kind="application/vnd.hybrid-platform.arming+json")
+
+
+def loose_base64(bundle: Bundle) -> None:
+    bundle.change_envelope(lambda envelope: envelope.update(payload=envelope["payload"] + "\n"))
+
+
+def spare_bits(bundle: Bundle) -> None:
+    """64 bytes end in ``==``, and leave four bits that a lax decoder ignores."""
+
+    def change(envelope: dict[str, Any]) -> None:
+        sig = envelope["signatures"][0]["sig"]
+        alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+        envelope["signatures"][0]["sig"] = sig[:-3] + alphabet[alphabet.index(sig[-3]) + 1] + "=="
+
+    bundle.change_envelope(change)
+
+
+def twice_the_same_key(bundle: Bundle) -> None:
+    text = (bundle.path / ENVELOPE).read_text()
+    (bundle.path / ENVELOPE).write_text(text.replace("{", '{"payloadType": "x", ', 1))
+
+
+def not_json(bundle: Bundle) -> None:
+    (bundle.path / ENVELOPE).write_bytes(b"\x80" * 100)
+
+
+def deep_json(bundle: Bundle) -> None:
+    (bundle.path / ENVELOPE).write_bytes(b"[" * 100_000)
+
+
+def huge_envelope(bundle: Bundle) -> None:
+    (bundle.path / ENVELOPE).write_bytes(b" " * (17 * 1024 * 1024))
+
+
+def event_changed(bundle: Bundle) -> None:
+    lines = lines_of(bundle)
+    put_lines(bundle, [line.replace(b'"late_ms":0', b'"late_ms":1') for line in lines])
+    with_digests_mended(bundle)
+
+
+def event_cut_out(bundle: Bundle) -> None:
+    lines = lines_of(bundle)
+    put_lines(bundle, lines[:3] + lines[4:])
+    with_digests_mended(bundle)
+
+
+def events_in_another_order(bundle: Bundle) -> None:
+    lines = lines_of(bundle)
+    lines[2], lines[3] = lines[3], lines[2]
+    put_lines(bundle, lines)
+    with_digests_mended(bundle)
+
+
+def end_cut_off(bundle: Bundle) -> None:
+    put_lines(bundle, lines_of(bundle)[:-1])
+    with_digests_mended(bundle)
+
+
+def no_events(bundle: Bundle) -> None:
+    put_lines(bundle, [])
+    with_digests_mended(bundle)
+
+
+def gate_painted_over(bundle: Bundle) -> None:
+    """A signer who says more than the files do."""
+    bundle.change_statement(lambda statement: statement["predicate"]["counts"].update(trades=1_000))
+
+
+def record_with_nan(bundle: Bundle) -> None:
+    bundle.replace("session.json", '"pipeline_s": ', '"pipeline_s": NaN, "was": ')
+    with_digests_mended(bundle)
+
+
+def record_with_two_keys(bundle: Bundle) -> None:
+    bundle.replace("session.json", '"exit_code": 0', '"exit_code": 1, "exit_code": 0')
+    with_digests_mended(bundle)
+
+
+def record_of_another_kind(bundle: Bundle) -> None:
+    bundle.replace("session.json", '"kind": "session"', '"kind": "postflight"')
+    with_digests_mended(bundle)
+
+
+def record_of_another_run(bundle: Bundle) -> None:
+    run_id = bundle.statement["predicate"]["session"]["run_id"]
+    bundle.replace("pragma.json", run_id, "00000000-0000-0000-0000-000000000000")
+    with_digests_mended(bundle)
+
+
+def subject_outside(bundle: Bundle) -> None:
+    bundle.change_statement(lambda statement: statement["subject"][0].update(name="../keys/signing.pem"))
+
+
+def subject_twice(bundle: Bundle) -> None:
+    bundle.change_statement(lambda statement: statement["subject"].insert(0, statement["subject"][0]))
+
+
+def other_predicate(bundle: Bundle) -> None:
+    bundle.change_statement(lambda statement: statement.update(predicateType="https://slsa.dev/provenance/v1"))
+
+
+def statement_with_nan(bundle: Bundle) -> None:
+    payload = (bundle.path / MANIFEST).read_bytes().replace(b'"pipeline_s": ', b'"pipeline_s": NaN, "was": ')
+    bundle.sign_again(payload)
+
+
+def statement_with_two_keys(bundle: Bundle) -> None:
+    payload = (bundle.path / MANIFEST).read_bytes().replace(b'"G2": "PASS"', b'"G2": "FAIL", "G2": "PASS"')
+    bundle.sign_again(payload)
+
+
+def no_manifest_but_signed(bundle: Bundle) -> None:
+    (bundle.path / MANIFEST).write_bytes((bundle.path / MANIFEST).read_bytes() + b" ")
+
+
+TAMPERED: dict[str, tuple[Tamper, str]] = {
+    "one bit of a record": (one_byte("session.json", 100), "files"),
+    "one bit of the report": (one_byte("report.md", 50), "files"),
+    "one bit of an event": (one_byte(EVENTS, 300), "files"),
+    "one bit of the manifest": (one_byte(MANIFEST, 40), "manifest"),
+    "a record is missing": (remove("pragma.json"), "files"),
+    "the events are missing": (remove(EVENTS), "files"),
+    "the manifest is missing": (remove(MANIFEST), "manifest"),
+    "the manifest is longer": (no_manifest_but_signed, "manifest"),
+    "the envelope is missing": (remove(ENVELOPE), "envelope"),
+    "a file more": (add("note.txt"), "files"),
+    "a file more, deeper": (add("plots/equity.png"), "files"),
+    "a hidden file more": (add(".hidden"), "files"),
+    "a file that is a link": (as_link, "files"),
+    "an envelope that is a link": (linked_envelope, "envelope"),
+    "a folder that is a link": (linked_folder, "files"),
+    "a file with another name elsewhere": (hard_link, "files"),
+    "a named pipe": (fifo, "files"),
+    "signed by a stranger": (other_key, "signature"),
+    "signed by a stranger under our key's id": (other_key_with_our_name, "signature"),
+    "our signature under another id": (our_signature_other_keyid, "signature"),
+    "no signature": (no_signature, "envelope"),
+    "a second signature": (second_signature, "envelope"),
+    "an empty signature": (cut_signature, "signature"),
+    "a field more in the envelope": (unknown_field, "envelope"),
+    "another payload under the old signature": (other_payload, "signature"),
+    "another type of payload": (other_payload_type, "signature"),
+    "a signature made for another purpose": (signed_as_another_type, "signature"),
+    "base64 with a line end": (loose_base64, "signature"),
+    "base64 with spare bits": (spare_bits, "signature"),
+    "a key twice in the envelope": (twice_the_same_key, "envelope"),
+    "an envelope that is no JSON": (not_json, "envelope"),
+    "an envelope of 100,000 levels": (deep_json, "envelope"),
+    "an envelope of 17 MB": (huge_envelope, "envelope"),
+    "an event changed, digests mended": (event_changed, "chain"),
+    "an event cut out, digests mended": (event_cut_out, "chain"),
+    "events in another order, digests mended": (events_in_another_order, "chain"),
+    "the last event cut off, digests mended": (end_cut_off, "chain"),
+    "no events, digests mended": (no_events, "chain"),
+    "signed counts that the files do not say": (gate_painted_over, "records"),
+    "a record with NaN, digests mended": (record_with_nan, "records"),
+    "a record with a key twice, digests mended": (record_with_two_keys, "records"),
+    "a record of another kind, digests mended": (record_of_another_kind, "records"),
+    "a record of another run, digests mended": (record_of_another_run, "records"),
+    "a subject outside the bundle": (subject_outside, "statement"),
+    "a subject twice": (subject_twice, "statement"),
+    "another predicate": (other_predicate, "statement"),
+    "a signed NaN": (statement_with_nan, "statement"),
+    "a signed key twice": (statement_with_two_keys, "statement"),
+}
+
+
+@pytest.mark.scenario("G5")
+def test_the_bundle_of_a_session_that_passed_is_valid(bundle):
+    result = bundle.verify()
+    assert result.code is VerifyCode.VALID, result.failed
+    assert [check.passed for check in result.checks] == [True] * len(result.checks)
+    assert result.sha256 == sha256_of((bundle.path / MANIFEST).read_bytes())
+
+
+@pytest.mark.scenario("G5")
+@pytest.mark.parametrize("what", TAMPERED)
+def test_a_tampered_bundle_is_not_trusted_and_the_check_that_saw_it_is_named(bundle, what):
+    tamper, seen_by = TAMPERED[what]
+    tamper(bundle)
+    result = bundle.verify()
+    assert result.code is VerifyCode.UNTRUSTED
+    assert [check.name for check in result.failed] == [seen_by], result.failed
+    assert (result.sha256, result.key, result.predicate) == (None, None, {})
+
+
+def test_there_are_at_least_twenty_ways_to_tamper():
+    assert len(TAMPERED) >= 20
+
+
+def test_what_comes_after_a_failed_check_is_not_judged(bundle):
+    other_key(bundle)
+    judged = {check.name: check.passed for check in bundle.verify(max_age_s=1e9).checks}
+    assert judged["envelope"] is True
+    assert judged["signature"] is False
+    assert {judged[name] for name in ("statement", "files", "chain", "records", "gates", "age")} == {None}
+
+
+def test_nothing_that_was_signed_is_parsed_before_its_signature_is_good(bundle):
+    payload = base64.b64encode(b"[" * 1_000_000).decode()
+    bundle.change_envelope(lambda envelope: envelope.update(payload=payload))
+    assert [check.name for check in bundle.verify().failed] == ["signature"]
+
+
+def test_without_a_pinned_key_nothing_is_trusted(bundle, tmp_path):
+    (tmp_path / "none").mkdir()
+    bundle.keys = tmp_path / "none"
+    assert bundle.verify().code is VerifyCode.UNTRUSTED
+
+
+def test_files_that_are_no_keys_are_passed_over_and_named(bundle, tmp_path):
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "rubbish.pub").write_text("ssh-ed25519 AAAA nobody")
+    (keys / "notes.txt").write_text("not looked at")
+    bundle.keys = keys
+    assert "rubbish.pub" in bundle.verify().failed[0].detail
+
+
+@pytest.mark.scenario("G5")
+@pytest.mark.parametrize("gate", GATES)
+def test_a_gate_that_did_not_pass_is_another_answer_than_a_forgery(bundle, gate):
+    text = (bundle.path / "postflight.json").read_text()
+    record = json.loads(text)
+    for proof in record["proofs"]:
+        if proof["id"] == gate:
+            proof["verdict"] = "FAIL"
+    (bundle.path / "postflight.json").write_bytes(canonical_json(record))
+    with_digests_mended(bundle)
+    bundle.change_statement(lambda statement: statement["predicate"]["gates"].update({gate: "FAIL"}))
+    result = bundle.verify(max_age_s=-1.0, trading_sha256="0")
+    assert result.code is VerifyCode.GATES
+    assert f"{gate} FAIL" in next(check.detail for check in result.checks if check.name == "gates")
+
+
+def test_a_gate_more_or_less_than_the_exact_set_does_not_pass(bundle):
+    record = json.loads((bundle.path / "postflight.json").read_text())
+    record["proofs"] = [proof for proof in record["proofs"] if proof["id"] != "G3"]
+    (bundle.path / "postflight.json").write_bytes(canonical_json(record))
+    with_digests_mended(bundle)
+    bundle.change_statement(lambda statement: statement["predicate"]["gates"].pop("G3"))
+    assert "G3 missing" in bundle.verify().failed[0].detail
+
+
+def test_age_config_and_code_are_held_against_what_was_asked(bundle):
+    predicate = bundle.statement["predicate"]
+    right = {
+        "max_age_s": 86_400.0,
+        "trading_sha256": predicate["config"]["trading_sha256"],
+        "code_sha256": predicate["code"]["sha256"],
+    }
+    assert bundle.verify(**right).code is VerifyCode.VALID
+    assert bundle.verify(**right | {"max_age_s": 0.0}).code is VerifyCode.STALE
+    assert bundle.verify(**right | {"trading_sha256": "0" * 64}).code is VerifyCode.MISMATCH
+    assert bundle.verify(**right | {"code_sha256": "0" * 64}).code is VerifyCode.MISMATCH
+    assert bundle.verify(max_age_s=0.0, code_sha256="0").code is VerifyCode.STALE
+
+
+def test_a_bundle_from_the_future_is_stale(bundle):
+    bundle.change_statement(
+        lambda statement: statement["predicate"]["sealed"].update(wall="2999-01-01T00:00:00.000000Z")
+    )
+    assert bundle.verify().code is VerifyCode.VALID
+    assert bundle.verify(max_age_s=1e12).code is VerifyCode.STALE
+
+
+def test_the_command_says_a_line_for_each_check_and_exits_by_the_verdict(bundle, tmp_path):
+    keys = str(bundle.keys)
+    good = cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys)
+    assert good.code == 0
+    assert [line.split()[:2] for line in good.out.splitlines()[:3]] == [
+        ["PASS", "envelope"],
+        ["PASS", "signature"],
+        ["PASS", "statement"],
+    ]
+    settings = layered({"seconds": 99, "heartbeat": {"interval_seconds": 1}}, synthetic(50))
+    assert (
+        load_settings(settings, environ={}).trading_sha256 == bundle.statement["predicate"]["config"]["trading_sha256"]
+    )
+    matching = cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys, "--max-age", "7d", settings=settings)
+    assert matching.code == 0, matching.text
+    other = cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys, settings=layered(synthetic(51)))
+    assert other.code == 4
+    stale = cli(tmp_path, "verify", str(bundle.path / ENVELOPE), "--trusted-keys", keys, "--max-age", "0s", "--json")
+    assert (stale.code, json.loads(stale.out)["verdict"]) == (3, "STALE")
+    (bundle.path / "report.md").write_text("all is well")
+    assert cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys).code == 2
+    usage = cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys, "--max-age", "soon")
+    assert (usage.code, "90s, 30m" in usage.err) == (64, True)
+
+
+def test_the_digest_of_code_is_that_of_its_files_and_not_of_its_caches(tmp_path):
+    copy = tmp_path / "checkout"
+    shutil.copytree(REPOSITORY / "hybrid_platform", copy / "hybrid_platform")
+    before = tree_sha256(package_in(copy))
+    (copy / "hybrid_platform" / "__pycache__").mkdir(exist_ok=True)
+    (copy / "hybrid_platform" / "__pycache__" / "x.pyc").write_bytes(b"cache")
+    assert tree_sha256(package_in(copy / "hybrid_platform")) == before
+    with (copy / "hybrid_platform" / "config.py").open("a") as file:
+        file.write("\n")
+    assert tree_sha256(package_in(copy)) != before
