@@ -15,7 +15,7 @@ from hybrid_platform.feeds.replay.lines import MAX_LINE, Lines, whole_lines
 text = st.lists(st.sampled_from([b"a", b"bb", b"\n", b"\r", b"\r\n", b"\xef\xbb\xbf", b","]), max_size=30).map(b"".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(text, st.lists(st.integers(0, 60), max_size=12))
 def test_lines_do_not_depend_on_where_the_pieces_are_cut(data: bytes, cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(data)]

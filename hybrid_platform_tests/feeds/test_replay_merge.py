@@ -49,7 +49,7 @@ files = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(files, st.booleans())
 def test_the_merge_is_the_stable_sort_by_each_files_running_maximum(times: list[list[list[int]]], knows: bool) -> None:
     table = InstrumentTable()

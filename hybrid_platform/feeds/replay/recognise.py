@@ -54,10 +54,11 @@ def find_in_rows(settings: ReplayFeed, source: Source, head: Sequence[Sequence[s
         positions = _positions(layout, head[0], source)
         return Found(layout, positions, True, frozenset({len(head[0])}))
     positions = tuple(int(column) for column in layout.fields.values())
-    widths = frozenset(layout.widths) or range(max(positions) + 1, _MAX_WIDTH + 1)
+    least = max(positions) + 1
+    widths = frozenset(layout.widths) or range(least, _MAX_WIDTH + 1)
     if not any(len(row) in widths for row in head):
-        expected = f"rows of {' or '.join(map(str, layout.widths)) or f'at least {widths[0]}'} columns"  # type: ignore[index]
-        raise _fault(_setting(layout), expected, f"{shown(','.join(head[0]))} in {source.label}")
+        stated = " or ".join(map(str, layout.widths)) or f"at least {least}"
+        raise _fault(_setting(layout), f"rows of {stated} columns", f"{shown(','.join(head[0]))} in {source.label}")
     return Found(layout, positions, False, widths)
 
 

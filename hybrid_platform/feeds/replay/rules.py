@@ -156,8 +156,10 @@ class Rules:
         """Return prices, and which quotes are crossed."""
         price = low_words(column["price"], DEFAULT_SCALE - self._shift)
         crossed = np.zeros(len(column["price"]), np.bool_)
-        if price is None or not price.all() or "ask" not in column:
-            return price if price is not None and price.all() else None, crossed
+        if price is None or not price.all():
+            return None, crossed
+        if "ask" not in column:
+            return price, crossed
         ask = low_words(column["ask"], DEFAULT_SCALE - self._shift)
         if ask is None or not ask.all():
             return None, crossed
