@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from hybrid_platform import __version__
+from hybrid_platform import __version__, cli_analysis, cli_evidence
+from hybrid_platform.cli_options import config_option, data_dir_option, db_option, reader_of, set_option, settings_of
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 
 if TYPE_CHECKING:
@@ -26,17 +27,6 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 0.25
 TRACE = "HYBRID_PLATFORM_DEBUG_TRACE"
-
-config_option = click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="YAML settings; a Dagster run config is read too."
-)
-set_option = click.option(
-    "--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help="Override one setting; may be repeated."
-)
-db_option = click.option("--db", metavar="PATH", help="SQLite file (default: bot.db in the data directory).")
-data_dir_option = click.option(
-    "--data-dir", metavar="DIR", help="Everything is read and written below it (default: data)."
-)
 
 
 class _Group(click.Group):
@@ -76,21 +66,6 @@ def main() -> None:
     """
 
 
-def _settings(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> SessionSettings:
-    """Lay defaults, environment, file, flags and --set over each other, in this order."""
-    from hybrid_platform.config import load_settings, parse_assignment, read_yaml
-    from hybrid_platform.storage.engine import sqlite_url
-
-    layers = [read_yaml(config_file)] if config_file else []
-    database = flags.pop("db", None)
-    stated = {name: value for name, value in flags.items() if value is not None}
-    if database is not None:
-        stated["database_url"] = sqlite_url(database)
-    layers.append(stated)
-    layers += [parse_assignment(text) for text in assignments]
-    return load_settings(*layers)
-
-
 @contextmanager
 def _run(settings: SessionSettings) -> Iterator[RunContext]:
     from hybrid_platform.domain.clocks import SystemClock
@@ -122,7 +97,7 @@ def shadow_run(config_file: Path | None, assignments: tuple[str, ...], **flags: 
     from hybrid_platform.pipeline.postflight import postflight
     from hybrid_platform.report.write import conclude
 
-    settings = _settings(config_file, assignments, **flags)
+    settings = settings_of(config_file, assignments, **flags)
     with _run(settings) as run, _drain_on_signals() as stop:
         steps: list[Evidence] = [preflight(run, stop.event)]
         if not steps[-1].exit_code:
@@ -201,7 +176,7 @@ def preflight(config_file: Path | None, assignments: tuple[str, ...], **flags: A
     """Check the host and the settings, as before a session; start nothing."""
     from hybrid_platform.pipeline.checks import run_check
 
-    with _run(_settings(config_file, assignments, **flags)) as run, _drain_on_signals() as stop:
+    with _run(settings_of(config_file, assignments, **flags)) as run, _drain_on_signals() as stop:
         evidence = run_check(run, "preflight", stop.event)
     click.echo("\n".join([f"preflight {evidence.verdict}", *(f"  {reason}" for reason in evidence.reasons)]), err=True)
     return evidence.exit_code
@@ -222,7 +197,7 @@ def _trading_command(name: str, doc: str) -> None:
         from hybrid_platform.pipeline.commands import CommandFile
         from hybrid_platform.safety.paths import DataDir
 
-        data_dir = DataDir(_settings(config_file, assignments, **flags).data_dir)
+        data_dir = DataDir(settings_of(config_file, assignments, **flags).data_dir)
         try:
             command = Command(CommandKind(name.upper()), who or getpass.getuser(), why)
         except ValueError as error:
@@ -248,7 +223,7 @@ def healthcheck(config_file: Path | None, assignments: tuple[str, ...], **flags:
     from hybrid_platform.storage.engine import url_of
     from hybrid_platform.storage.probe import probe_database
 
-    settings = _settings(config_file, assignments, **flags)
+    settings = settings_of(config_file, assignments, **flags)
     record = run_healthcheck(
         lambda: probe_database(url_of(settings)),
         Path(settings.data_dir),
@@ -275,7 +250,7 @@ def sessions(config_file: Path | None, assignments: tuple[str, ...], last: int, 
     from hybrid_platform.domain.clocks import iso_utc
     from hybrid_platform.storage.frames import list_sessions
 
-    with _reader(_settings(config_file, assignments, **flags)) as engine:
+    with reader_of(settings_of(config_file, assignments, **flags)) as engine:
         frame = list_sessions(engine, last)
     if as_json:
         for row in frame.to_dict("records"):
@@ -289,17 +264,6 @@ def sessions(config_file: Path | None, assignments: tuple[str, ...], last: int, 
     click.echo("no sessions" if shown.empty else shown.to_string(index=False, na_rep="–"))
 
 
-@contextmanager
-def _reader(settings: SessionSettings) -> Iterator[Any]:
-    from hybrid_platform.storage.engine import open_engine, url_of
-
-    engine = open_engine(url_of(settings), role="read")
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
 @main.command()
 @click.argument("session_id", required=False)
 @config_option
@@ -310,7 +274,7 @@ def report(session_id: str | None, config_file: Path | None, assignments: tuple[
     from hybrid_platform.report.write import last_session, write_report
     from hybrid_platform.safety.paths import DataDir
 
-    data_dir = DataDir(_settings(config_file, assignments, **flags).data_dir)
+    data_dir = DataDir(settings_of(config_file, assignments, **flags).data_dir)
     click.echo(write_report(data_dir, session_id or last_session(data_dir)))
 
 
@@ -337,10 +301,13 @@ def export(
     """Write a session's tables to Parquet or CSV files."""
     from hybrid_platform.storage.export import export_session
 
-    with _reader(_settings(config_file, assignments, **flags)) as engine:
+    with reader_of(settings_of(config_file, assignments, **flags)) as engine:
         for path, rows in export_session(engine, session_id, folder, kind=kind, tables=tables or None):
             click.echo(f"{path}: {rows:,} rows")
 
+
+for command in (cli_evidence.verify, cli_evidence.make_key, cli_analysis.reproduce):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

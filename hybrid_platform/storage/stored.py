@@ -83,7 +83,8 @@ def stored_rows(engine: sa.Engine, session_id: str, kind: type[Record]) -> Itera
     layout, session_no = LAYOUTS[kind], find_session(engine, session_id).session_no
     table = schema.COUNTED[layout.name]
     # Without the columns' types nothing is converted: a value that could not be is to be seen as it is.
-    query = sa.select(*(sa.column(name) for name in layout.columns)).select_from(table)
+    columns: list[sa.ColumnElement[Any]] = [sa.column(name) for name in layout.columns]
+    query = sa.select(*columns).select_from(table)
     query = query.where(table.c.session_no == session_no).order_by(table.c.n).limit(RECORDS_AT_ONCE)
     last = -1
     while True:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ import numpy as np
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.errors import StrategyError
 from hybrid_platform.domain.ids import signal_id_of
+from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import InputKind, InputRecord, Signal
 from hybrid_platform.domain.steps import Step
-from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
 from hybrid_platform.strategies.base import Strategy
 
@@ -38,16 +39,23 @@ class StrategyRunner:
         *,
         warm_start_ticks: int = 0,
         execution_timer: bool = False,
+        is_journalled: bool = False,
     ) -> None:
-        """Wrap a strategy; ``execution_timer``: fire timers even if the strategy wants none."""
+        """Wrap a strategy.
+
+        ``execution_timer``: fire timers even if the strategy wants none. ``is_journalled``: a finished
+        session is done again, and no timer fires but those that its journal names to `on_entry`.
+        """
         self._strategy = strategy
         self._no_ticks = batch_from_rows(table, [])
         self._warm = warm_start_ticks
         seconds = strategy.timer_seconds or (EXECUTION_TIMER_SECONDS if execution_timer else None)
-        self._every = int(seconds * NS_PER_S) if seconds else 0
+        self._every = int(seconds * NS_PER_S) if seconds and not is_journalled else 0
         self._due = 0
         self._clock = 0
         self._seq = 0
+        self._accounted = 0
+        """The last tick that was seen, or is journalled as lost."""
         self._ordinal = 0
 
     @property
@@ -82,21 +90,32 @@ class StrategyRunner:
 
     def on_end(self, last_seq: int) -> list[Step]:
         """Journal the hole at the end, where ticks up to ``last_seq`` were lost."""
-        if last_seq <= self._seq:
+        if last_seq <= self._accounted:
             return []
-        return [Step(self._no_ticks, (), (self._hole(last_seq + 1),))]
+        hole = self._hole(last_seq + 1)
+        self._accounted = last_seq
+        return [Step(self._no_ticks, (), (hole,))]
+
+    def on_entry(self, entry: InputRecord) -> list[Step]:
+        """Do again what a journal says the strategy met after ``after_seq``: a hole or a timer; else nothing.
+
+        Raises ValueError for a hole that says no last tick.
+        """
+        if entry.kind is InputKind.TIMER:
+            return [self._fire(entry.ts)]
+        return self.on_end(dropped_by(entry)[1]) if entry.kind is InputKind.DROP else []
 
     def _contiguous(self, batch: TickBatch) -> Iterable[tuple[TickBatch, InputRecord | None]]:
         """Cut a batch at its holes; yield each part with the hole before it."""
         if not len(batch):
             return
         edges = [0, *(np.flatnonzero(np.diff(batch.seq) != 1) + 1).tolist(), len(batch)]
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             part = batch[start:end]
             first = int(part.seq[0])
-            if first <= self._seq:
-                raise ValueError(f"expected ticks after seq {self._seq}, was {first}")
-            yield part, self._hole(first) if first != self._seq + 1 else None
+            if first <= self._accounted:
+                raise ValueError(f"expected ticks after seq {self._accounted}, was {first}")
+            yield part, self._hole(first) if first != self._accounted + 1 else None
 
     def _hole(self, next_seq: int) -> InputRecord:
         detail = json.dumps({"first": self._seq + 1, "last": next_seq - 1})
@@ -108,7 +127,7 @@ class StrategyRunner:
         if last != self._seq:
             self._ordinal = 0
         previous = self._seq
-        self._seq = last
+        self._seq = self._accounted = last
         self._clock = max(self._clock, int(ticks.ts_recv.max()))
         if not wanted:
             return Step(ticks, (), inputs)
@@ -139,7 +158,8 @@ class StrategyRunner:
                 stamped.append(self._stamp(signal, self._ordinal, now))
         journal = InputRecord(0, self._seq, InputKind.TIMER, now, "{}")
         self._clock = max(self._clock, now)
-        self._due = now - now % self._every + self._every
+        if self._every:
+            self._due = now - now % self._every + self._every
         return Step(self._no_ticks, tuple(stamped), (*inputs, journal), timer=now)
 
     def _first_due(self, ticks: TickBatch) -> int | None:
@@ -170,6 +190,18 @@ class StrategyRunner:
     @property
     def _name(self) -> str:
         return type(self._strategy).__name__
+
+
+def dropped_by(entry: InputRecord) -> tuple[int, int]:
+    """Return the first and last tick of a DROP entry; raise ValueError where it does not say."""
+    try:
+        detail = json.loads(entry.detail)
+        first, last = detail["first"], detail["last"]
+    except (KeyError, TypeError, ValueError):
+        first = last = None
+    if not (isinstance(first, int) and isinstance(last, int) and entry.after_seq < first <= last):
+        raise ValueError(f"inputs n={entry.n}: expected first and last tick of a hole, was {entry.detail[:80]!r}")
+    return first, last
 
 
 def _as_signals(wanted: Signal | Iterable[Signal] | None) -> Iterable[Signal]:

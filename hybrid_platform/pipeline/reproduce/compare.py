@@ -49,7 +49,9 @@ class _Digest:
 class TableCheck:
     """One table. An order is compared where it first appears, and its status at the end."""
 
-    def __init__(self, kind: type[Record], recorded: Iterator[Row]) -> None:
+    def __init__(self, kind: type[Record], recorded: Iterator[Row], *, whole: bool) -> None:
+        """``whole``: every row must be there on both sides; else only as far as both go, without orders' status."""
+        self._whole = whole
         self._layout = layout = LAYOUTS[kind]
         self._key = layout.columns.index(layout.key)
         # A number that the writer gave says nothing but the order, and leaves gaps where orders change their status.
@@ -79,15 +81,15 @@ class TableCheck:
         if len(self._waiting) >= AT_ONCE:
             self._flush()
 
-    def finish(self, whole: bool) -> TableComparison:
-        """Return the result; unless ``whole``, rows that were not decided again are no difference."""
+    def finish(self) -> TableComparison:
+        """Return the result, once every record was taken."""
         self._flush()
         while (row := self._peek()) is not None:
             self._counts[0] += 1
             self._ahead.popleft()
-            if whole:
+            if self._whole:
                 self._differ(_NEVER, row, "row", "none", _shown(row))
-        if whole and self._status is not None:
+        if self._whole and self._status is not None:
             self._compare_ends()
         recorded, reproduced = (digest.hex() for digest in self._digests)
         return TableComparison(
@@ -111,7 +113,8 @@ class TableCheck:
         self._counts[1] += 1
         place = self._find(row[self._key])
         if place is None:
-            self._differ(position, row, "row", _shown(row), "none")
+            if self._whole or self._ahead:
+                self._differ(position, row, "row", _shown(row), "none")
             return
         for _ in range(place):
             extra = self._next()

@@ -50,6 +50,15 @@ class Journal(NamedTuple):
         """The last tick that the journal knows of."""
         return max((entry.record.after_seq for entry in self.entries), default=0)
 
+    def first_seen(self, first: int, last: int) -> int | None:
+        """Return the first tick from ``first`` to ``last`` that reached the strategy, or None."""
+        while first <= last:
+            hole = int(np.searchsorted(self.holes[:, 0], first, side="right")) - 1
+            if hole < 0 or first > self.holes[hole, 1]:
+                return first
+            first = int(self.holes[hole, 1]) + 1
+        return None
+
     def was_seen(self, seq: Int64s) -> npt.NDArray[np.bool_]:
         """Return, for each number, whether that tick reached the strategy."""
         if not len(self.holes):

@@ -1,0 +1,64 @@
+"""`hybrid-platform reproduce`, `compare` and `sweep`: what an analyst does with sessions that have ended.
+
+Heavy modules are imported inside the commands, as in `cli`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hybrid_platform.cli_options import config_option, data_dir_option, db_option, set_option, settings_of
+
+if TYPE_CHECKING:
+    from hybrid_platform.evidence.reproduction import ReproductionEvidence
+
+
+@click.command()
+@click.argument("session_id", required=False)
+@config_option
+@set_option
+@db_option
+@data_dir_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def reproduce(
+    session_id: str | None, config_file: Path | None, assignments: tuple[str, ...], as_json: bool, **flags: Any
+) -> int:
+    """Decide a finished session again from its ticks and inputs, in a fresh process, and compare every row.
+
+    The last session by default. Writes reproduce.json beside the session's evidence. Exit codes: 0 PASS, 1 FAIL
+    (the first row that differs is named), 3 INCOMPLETE (ticks were not persisted, or the session did not end
+    COMPLETE); 12 no such session or strategy, 64 usage.
+    """
+    from hybrid_platform.evidence.files import canonical_json
+    from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
+    from hybrid_platform.report.write import last_session
+    from hybrid_platform.safety.paths import DataDir
+    from hybrid_platform.storage.urls import url_of
+
+    settings = settings_of(config_file, assignments, **flags)
+    data_dir = DataDir(settings.data_dir)
+    found = reproduce_fresh(data_dir, url_of(settings), session_id or last_session(data_dir))
+    click.echo(canonical_json(found).decode() if as_json else "\n".join(reproduction_lines(found)))
+    return found.exit_code
+
+
+def reproduction_lines(found: ReproductionEvidence) -> list[str]:
+    """Return a reproduction as text: one line a table, then the verdict and its reasons."""
+    from hybrid_platform.safety.redaction import printable
+
+    lines = [
+        f"{table.name:13}{table.compared:>10,} rows compared  {table.differing:>6,} differ  "
+        f"{table.reproduced_sha256[:16]}{'' if table.first is None else f'  was {table.recorded_sha256[:16]}'}"
+        for table in found.tables
+    ]
+    seen = f"{found.shown:,} of {found.ticks:,} ticks shown again, {found.dropped:,} dropped again"
+    journal = ", ".join(f"{count:,} {kind}" for kind, count in found.inputs.items()) or "none"
+    return [
+        *lines,
+        f"{seen}; inputs: {journal}",
+        f"{found.verdict.value}: session {found.session_id}",
+        *(f"  {printable(reason, 500)}" for reason in found.reasons),
+    ]

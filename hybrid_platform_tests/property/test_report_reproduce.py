@@ -1,0 +1,72 @@
+"""Whatever happens to a session's ticks on their way, it is decided again from what was stored (S8)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.domain.commands import CommandKind
+from hybrid_platform.evidence.reproduction import ReproductionVerdict
+from hybrid_platform.pipeline.reproduce.session import reproduce
+from hybrid_platform_tests.report.recording import CODE, Act, Recorder, a_market
+
+MOVES = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(96, 104), st.sampled_from((0, 0, 1, 30, 700))), min_size=12, max_size=60
+)
+LATE = st.sampled_from((0, 0, 0, 5000))
+COMMANDS = st.sampled_from((CommandKind.RESUME, CommandKind.RESUME, CommandKind.REDUCE, CommandKind.HALT))
+SHOWN = st.builds(Act, st.just("show"), st.integers(1, 12), LATE)
+BETWEEN = st.one_of(
+    SHOWN,
+    SHOWN,
+    st.builds(Act, st.just("drop"), st.integers(1, 8)),
+    st.builds(Act, st.just("idle"), st.integers(1, 2000)),
+    st.builds(Act, st.just("command"), st.integers(0, 300), st.just(0), COMMANDS),
+)
+LOSSES = st.one_of(BETWEEN, st.builds(Act, st.sampled_from(("evict", "lose")), st.integers(1, 4)))
+MODES = st.sampled_from(
+    (
+        {"mode": "SHADOW"},
+        {"mode": "PAPER", "paper": {"latency": "home", "limit_fills": "at", "reject_rate": 0.2}},
+        {"mode": "PAPER", "risk": {"max_drawdown_usd": 3, "halt_after_vetoes": 4, "max_symbol_exposure_usd": 500}},
+        {"mode": "PAPER", "warm_start_ticks": 7, "paper": {"latency": "none"}},
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def recorder(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
+    return Recorder(tmp_path_factory.mktemp("reproduce") / "data")
+
+
+slow = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.mark.scenario("S8")
+@slow
+@given(moves=MOVES, acts=st.lists(BETWEEN, max_size=12), mode=MODES)
+def test_any_session_whose_ticks_are_all_stored_is_reproduced(recorder, moves, acts, mode):
+    recorded = recorder.record(recorder.settings(**mode), a_market(moves), acts)
+    found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock())
+    assert found.reasons == ()
+    assert found.verdict is ReproductionVerdict.PASS
+    assert (found.ticks, found.shown) == (len(moves), recorded.seen)
+    for kind in found.inputs:
+        event(f"journalled {kind}")
+    event(f"trades: {min(3, found.tables[-1].compared)}")
+
+
+@pytest.mark.scenario("S8")
+@slow
+@given(moves=MOVES, acts=st.lists(LOSSES, max_size=12), mode=MODES)
+def test_a_session_that_lost_ticks_before_the_database_is_incomplete_and_never_passes(recorder, moves, acts, mode):
+    recorded = recorder.record(recorder.settings(**mode), a_market(moves), acts)
+    found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock())
+    expected = ReproductionVerdict.INCOMPLETE if found.evicted else ReproductionVerdict.PASS
+    assert (found.verdict, found.missing) == (expected, found.evicted)
+    assert found.ticks + found.missing == len(moves)
+    assert [table.differing for table in found.tables] == [0] * 6
+    assert all(table.compared == table.reproduced for table in found.tables)
+    event(f"lost: {bool(found.evicted)}, seen: {any(hole.is_needed for hole in found.holes)}")

@@ -1,0 +1,214 @@
+"""Record whole sessions without threads: strategy and engine driven by hand, and written by the session's own writer.
+
+What a running pipeline can do to a session's ticks is a list of `Act`s here, so that a test can state it and
+Hypothesis can make it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+
+from hybrid_platform.config import SessionSettings, load_settings
+from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
+from hybrid_platform.domain.commands import Command, CommandKind
+from hybrid_platform.domain.errors import ExitCode
+from hybrid_platform.domain.instruments import Instrument, InstrumentTable
+from hybrid_platform.domain.orders import OrderType, Record, Signal, TimeInForce, buy, sell
+from hybrid_platform.domain.records import CodeIdentity
+from hybrid_platform.domain.steps import Step
+from hybrid_platform.domain.ticks import Tick, TickBatch, batch_from_rows
+from hybrid_platform.storage.engine import default_url, open_engine
+from hybrid_platform.storage.migrate import migrate
+from hybrid_platform.storage.queries import count_rows
+from hybrid_platform.storage.records import SessionEnd, SessionStart, SessionState, this_process
+from hybrid_platform.storage.sessions import SessionStore
+from hybrid_platform.storage.writer import SessionWriter
+from hybrid_platform.strategies import Params, Strategy
+from hybrid_platform.strategies.loader import build_strategy
+from hybrid_platform.strategies.runner import StrategyRunner
+from hybrid_platform.trading.accounts import Account
+from hybrid_platform.trading.engine import ExecutionEngine
+
+START = 1_700_000_000 * NS_PER_S
+CODE = CodeIdentity("0.0.0", None, None)
+
+
+class Busy(Strategy[Params]):
+    """All that a strategy can ask for: both sides, limits, cancels, two signals at a tick, timers."""
+
+    timer_seconds = 0.5
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.seen = 0
+        self.last: Tick | None = None
+
+    def on_tick(self, tick: Tick) -> list[Signal]:
+        self.seen += 1
+        self.last = tick
+        away = Decimal(tick.price_units % 3 - 1)
+        wanted = []
+        if self.seen % 2 == 0:
+            wanted.append((buy if self.seen % 4 else sell)(tick, 1 + self.seen % 3, "TURN"))
+        if self.seen % 5 == 0:
+            terms = {"limit_price": tick.price + away, "type": OrderType.LIMIT}
+            tif = list(TimeInForce)[self.seen % 4]
+            expires = tick.ts_recv + 200 * NS_PER_MS if tif is TimeInForce.GTD else None
+            wanted.append(sell(tick, 2, "LIMIT", **terms, time_in_force=tif, expires_at=expires))
+        if self.seen % 7 == 0:
+            wanted.append(buy(tick, 1, "CANCEL", cancels=f"O{tick.seq - 2}"))
+        return wanted
+
+    def on_timer(self, now: int) -> Signal | None:
+        return None if self.last is None else buy(self.last, 1, "TIMER", reduce_only=True)
+
+
+BUSY = f"{__name__}:Busy"
+
+
+class Act(NamedTuple):
+    """Something that happens to the next ticks, or between them."""
+
+    what: str
+    """show, drop (before the strategy), evict (before the database), lose (both), idle, command."""
+    count: int = 1
+    """Ticks; for ``idle`` and ``command`` milliseconds of silence."""
+    late_ms: int = 0
+    """How long after a shown tick execution gets to it."""
+    command: CommandKind = CommandKind.HALT
+
+
+def a_market(moves: Iterable[tuple[int, int, int]], instruments: Sequence[str] = ("AAA", "BBB/USDC")) -> TickBatch:
+    """Return numbered ticks of ``(instrument, price, gap in ms)``."""
+    table = InstrumentTable()
+    for symbol in instruments:
+        table.index_of("TEST", symbol)
+    rows, at = [], START
+    for index, price, gap in moves:
+        at += gap * NS_PER_MS
+        rows.append((index, price * 10**9, 3 * 10**9, 0, None, at, at))
+    return batch_from_rows(table, rows).numbered(1)
+
+
+@dataclass
+class Recorder:
+    """A database, and sessions recorded into it."""
+
+    folder: Path
+    count: int = 0
+    engines: dict[str, sa.Engine] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.url = default_url(self.folder)
+        self.writing = open_engine(self.url, role="write")
+        self.reading = open_engine(self.url, role="read")
+        migrate(self.writing)
+
+    def settings(self, **sections: Any) -> SessionSettings:
+        """Return settings: PAPER, `Busy`, small caps, and what a test states."""
+        caps = {"max_symbol_exposure_usd": 1000, "max_open_orders": 4}
+        stated = {
+            "mode": "PAPER",
+            "strategy": {"name": BUSY},
+            "risk": caps,
+            "data_dir": str(self.folder),
+            "seconds": 60,
+        }
+        return load_settings({**stated, **sections}, environ={})
+
+    def record(
+        self,
+        settings: SessionSettings,
+        ticks: TickBatch,
+        acts: Sequence[Act] = (),
+        *,
+        state: SessionState = SessionState.COMPLETE,
+        finish: bool = True,
+    ) -> Recorded:
+        """Run a session; what the acts leave of the ticks is shown at once."""
+        self.count += 1
+        session_id = f"20260102T030405Z-{self.count:08x}"
+        store = SessionStore(self.writing)
+        store.start(SessionStart(session_id, f"run-{self.count}", settings, "0.0.0", START, this_process()))
+        engine = ExecutionEngine(settings, ticks.table)
+        run = _Run(settings, engine, ticks)
+        for act in acts:
+            run.act(act)
+        run.act(Act("show", len(ticks)))
+        records = run.end(finish)
+        with SessionWriter(self.writing, session_id) as writer:
+            writer.write([ticks[np.array(run.kept, dtype=np.bool_)]], records)
+        counted = count_rows(self.writing, session_id)
+        ledger = [("feed", "test", "accepted", len(ticks)), ("channel", "persist", "dropped", run.kept.count(False))]
+        ledger += [("table", name, "counted", count) for name, count in counted.items()]
+        code = ExitCode.COMPLETE if state is SessionState.COMPLETE else ExitCode.CRASH
+        store.finish(session_id, SessionEnd(state, code, "END_OF_FEED", START, is_clean=True), ledger)
+        return Recorded(session_id, records, engine.account, run.seen)
+
+    def tamper(self, statement: str, **values: Any) -> None:
+        """Change rows behind everybody's back."""
+        with self.writing.begin() as connection:
+            assert connection.execute(sa.text(statement), values).rowcount == 1
+
+
+class Recorded(NamedTuple):
+    """A session that was recorded."""
+
+    session_id: str
+    records: list[Record]
+    account: Account
+    seen: int
+    """Ticks that the strategy saw."""
+
+
+class _Run:
+    def __init__(self, settings: SessionSettings, engine: ExecutionEngine, ticks: TickBatch) -> None:
+        self.runner = StrategyRunner(
+            build_strategy(settings.strategy), ticks.table, warm_start_ticks=settings.warm_start_ticks
+        )
+        self.engine = engine
+        self.ticks = ticks
+        self.at = 0
+        self.now = START
+        self.seen = 0
+        self.kept: list[bool] = []
+        self.records: list[Record] = []
+
+    def act(self, act: Act) -> None:
+        if act.what in {"idle", "command"}:
+            self.now += act.count * NS_PER_MS
+            if act.what == "idle":
+                self.take(self.runner.on_idle(self.now))
+            else:
+                command = Command(act.command, "a person", "a test")
+                self.records += self.engine.on_command(command, self.runner.last_seq, self.now)
+            return
+        part = self.ticks[self.at : self.at + act.count]
+        self.at += len(part)
+        self.kept += [act.what in {"show", "drop"}] * len(part)
+        if len(part) and act.what in {"show", "evict"}:
+            self.seen += len(part)
+            self.now = max(self.now, int(part.ts_recv.max()))
+            self.take(self.runner.on_batch(part), self.now + act.late_ms * NS_PER_MS)
+
+    def take(self, steps: list[Step], decided_at: int | None = None) -> None:
+        for step in steps:
+            self.records += self.engine.on_step(step, decided_at)
+
+    def end(self, finish: bool) -> list[Record]:
+        self.take(self.runner.on_end(len(self.ticks)))
+        if finish:
+            self.records += self.engine.finish()
+        return self.records
+
+
+def stated_instrument(symbol: str = "AAA", **rules: Any) -> Mapping[tuple[str, str], Instrument]:
+    """Return one instrument as a table takes stated ones."""
+    return {("TEST", symbol): Instrument("TEST", symbol, inferred=False, **rules)}

@@ -1,0 +1,204 @@
+"""Reproduce: what passes, what fails and names its row, and what can only be incomplete (S8)."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import pytest
+
+from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.domain.commands import CommandKind
+from hybrid_platform.domain.errors import ConfigError, ExitCode
+from hybrid_platform.evidence.reproduction import ReproductionEvidence, ReproductionVerdict, read_reproduction
+from hybrid_platform.pipeline.reproduce.fresh import ReproductionError, reproduce_fresh
+from hybrid_platform.pipeline.reproduce.session import reproduce
+from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage.records import SessionState
+from hybrid_platform.strategies import Params, Signal, Strategy, Tick, buy
+from hybrid_platform_tests.report.recording import CODE, Act, Recorder, a_market
+
+PASS, FAIL, INCOMPLETE = ReproductionVerdict
+SHOW, DROP, EVICT = (lambda count, what=what: Act(what, count) for what in ("show", "drop", "evict"))
+ACTS = {
+    "clean": [],
+    "drops": [SHOW(10), DROP(7), SHOW(20), DROP(1), SHOW(5), DROP(30)],
+    "halt": [SHOW(30), Act("command", 5), SHOW(20), Act("command", 5, command=CommandKind.RESUME)],
+    "timers": [SHOW(5), Act("idle", 800), SHOW(5), DROP(5), Act("idle", 1500)],
+    "late": [SHOW(5), Act("show", 20, late_ms=9000), SHOW(5)],
+}
+
+
+def a_walk(count: int = 100) -> list[tuple[int, int, int]]:
+    dice = random.Random(3)
+    return [(dice.randrange(2), 100 + dice.randrange(-3, 4), dice.choice((0, 1, 20, 400))) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def recorder(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
+    return Recorder(tmp_path_factory.mktemp("recorded") / "data")
+
+
+def check(recorder: Recorder, session_id: str) -> ReproductionEvidence:
+    return reproduce(recorder.reading, session_id, CODE, SystemClock())
+
+
+@pytest.mark.scenario("S8")
+@pytest.mark.parametrize("kind", ACTS)
+def test_a_session_is_decided_again_from_its_ticks_and_inputs(recorder, kind):
+    recorded = recorder.record(recorder.settings(), a_market(a_walk()), ACTS[kind])
+    found = check(recorder, recorded.session_id)
+    assert (found.verdict, found.reasons, found.first) == (PASS, (), None)
+    assert {table.name: table.compared for table in found.tables} == {
+        table.name: table.recorded for table in found.tables
+    }
+    assert all(table.recorded_sha256 == table.reproduced_sha256 for table in found.tables)
+    by_name = {table.name: table.compared for table in found.tables}
+    assert by_name["trades"] > 5
+    assert by_name["inputs"] == sum(found.inputs.values())
+    expected = {"clean": "TIMER", "drops": "DROP", "halt": "COMMAND", "timers": "TIMER", "late": "LATE_DECISION"}
+    assert found.inputs[expected[kind]]
+
+
+TAMPERED = [
+    ("UPDATE trade_rows SET fill_price = '99.9999' WHERE {s} AND n = 4", "trades n=4", "fill_price"),
+    ("UPDATE trade_rows SET fees = fees || '1' WHERE {s} AND n = 2", "trades n=2", "fees"),
+    ("UPDATE order_rows SET qty = '7' WHERE {s} AND n = 1", "orders n=1", "qty"),
+    ("UPDATE order_rows SET status = 'EXPIRED' WHERE {s} AND n = 1", "orders n=1", "status"),
+    ("UPDATE order_event_rows SET reason = 'NO' WHERE {s} AND n = 9", "order_events n=9", "reason"),
+    ("UPDATE signal_rows SET confidence = 0.7500001 WHERE {s} AND n = 3", "signals n=3", "confidence"),
+    ("UPDATE veto_rows SET detail = 'none' WHERE {s} AND n = 1", "vetoes n=1", "detail"),
+    ("UPDATE input_rows SET kind = 'TEA' WHERE {s} AND n = 1", "inputs", "kind"),
+    ("UPDATE signal_rows SET size = 'x' WHERE {s} AND n = 5", "signals n=5", "size"),
+    ("DELETE FROM trade_rows WHERE {s} AND n = 3", "trades", "row"),
+    ("DELETE FROM signal_rows WHERE {s} AND n = 6", "signals", "row"),
+    ("DELETE FROM trade_rows WHERE {s} AND n = (SELECT max(n) FROM trade_rows WHERE {s})", "trades", "row"),
+    ("INSERT INTO veto_rows SELECT session_no, 999, 'S999', seq, venue, symbol, reason, detail, ts FROM veto_rows"
+     " WHERE {s} AND n = 1", "vetoes n=999", "row"),
+    ("UPDATE tick_rows SET price = price + 5000000000 WHERE {s} AND seq = 8", "", ""),
+    ("DELETE FROM tick_rows WHERE {s} AND seq = 40", "expected 0 evicted by the ledger, was 1 missing: seq 40–40", ""),
+    ("DELETE FROM tick_rows WHERE {s} AND seq = 100", "seq 100–100", ""),
+]  # fmt: skip
+
+
+@pytest.mark.scenario("S8")
+@pytest.mark.parametrize(("statement", "where", "field"), TAMPERED)
+def test_a_single_row_that_was_tampered_with_is_named(recorder, statement, where, field):
+    recorded = recorder.record(recorder.settings(), a_market(a_walk()), ACTS["drops"])
+    number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
+    recorder.tamper(statement.format(s=number), id=recorded.session_id)
+    found = check(recorder, recorded.session_id)
+    assert found.verdict is FAIL
+    assert where in found.reasons[0]
+    assert field in found.reasons[0]
+    if field:
+        assert found.first is None or found.first.field == field
+        assert sum(table.differing for table in found.tables) <= 1
+
+
+def test_the_first_difference_is_the_one_that_was_decided_first(recorder):
+    recorded = recorder.record(recorder.settings(), a_market(a_walk()))
+    number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
+    recorder.tamper(f"UPDATE trade_rows SET symbol = 'X' WHERE {number} AND n = 9", id=recorded.session_id)
+    recorder.tamper(f"UPDATE order_event_rows SET ts = 5 WHERE {number} AND n = 3", id=recorded.session_id)
+    found = check(recorder, recorded.session_id)
+    assert found.first is not None
+    assert (found.first.table, found.first.n, found.first.was) == ("order_events", 3, "5")
+    assert sum(table.differing for table in found.tables) == 2
+
+
+@pytest.mark.scenario("S8")
+def test_evicted_ticks_make_it_incomplete_with_the_holes_named(recorder):
+    acts = [SHOW(20), EVICT(2), SHOW(30), EVICT(3)]
+    recorded = recorder.record(recorder.settings(), a_market(a_walk()), acts)
+    found = check(recorder, recorded.session_id)
+    assert found.verdict is INCOMPLETE
+    assert found.reasons == ("ticks: 5 were not persisted, the strategy saw 21: seq 21–22, 53–55",)
+    assert found.shown == 20
+    assert 0 < found.tables[0].compared < found.tables[0].recorded
+
+
+def test_evicted_ticks_that_the_strategy_never_saw_still_make_it_incomplete(recorder):
+    recorded = recorder.record(recorder.settings(), a_market(a_walk()), [SHOW(20), Act("lose", 5), SHOW(10)])
+    found = check(recorder, recorded.session_id)
+    assert found.verdict is INCOMPLETE
+    assert "the strategy saw none of them" in found.reasons[0]
+    assert all(table.compared == table.recorded for table in found.tables)
+
+
+def test_what_was_decided_before_a_hole_is_held_to_it(recorder):
+    recorded = recorder.record(recorder.settings(), a_market(a_walk()), [SHOW(60), EVICT(2)])
+    number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
+    recorder.tamper(f"UPDATE trade_rows SET fees = '0' WHERE {number} AND n = 1", id=recorded.session_id)
+    assert check(recorder, recorded.session_id).verdict is FAIL
+
+
+@pytest.mark.parametrize("finish", [True, False])
+def test_a_failed_session_is_compared_up_to_its_last_instant_and_is_incomplete(recorder, finish):
+    recorded = recorder.record(recorder.settings(), a_market(a_walk()), state=SessionState.FAILED, finish=finish)
+    found = check(recorder, recorded.session_id)
+    assert (found.verdict, found.reasons) == (INCOMPLETE, ("the session ended FAILED: END_OF_FEED",))
+    assert found.tables[0].compared > 10
+
+
+def test_a_session_that_is_not_there_or_has_not_ended_is_refused(recorder):
+    with pytest.raises(ConfigError, match="session: expected the id of a session"):
+        check(recorder, "20260102T030405Z-ffffffff")
+
+
+class Chance(Strategy[Params]):
+    """Not a function of its ticks."""
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        return buy(tick, 1, "CHANCE") if random.random() < 0.5 else None
+
+
+class Loud(Strategy[Params]):
+    """Prints, and raises where a file says so."""
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        print("not an answer")
+        return buy(tick, 1, "LOUD") if tick.seq % 10 == 0 else None
+
+
+@pytest.mark.scenario("S8")
+def test_a_strategy_that_follows_chance_is_found_out(recorder):
+    settings = recorder.settings(strategy={"name": f"{__name__}:Chance"})
+    recorded = recorder.record(settings, a_market(a_walk()))
+    found = check(recorder, recorded.session_id)
+    assert found.verdict is FAIL
+    assert found.first is not None
+    assert found.first.table == "signals"
+
+
+@pytest.mark.scenario("S8")
+def test_a_fresh_process_reproduces_and_leaves_its_evidence(recorder):
+    settings = recorder.settings(strategy={"name": f"{__name__}:Loud"})
+    recorded = recorder.record(settings, a_market(a_walk()), ACTS["drops"])
+    data_dir = DataDir(recorder.folder)
+    found = reproduce_fresh(data_dir, recorder.url, recorded.session_id)
+    assert (found.verdict, found.reasons) == (PASS, ())
+    assert found.tables[0].compared > 3
+    assert read_reproduction(data_dir, recorded.session_id) == found
+
+
+def test_a_fresh_process_says_why_it_cannot(recorder):
+    with pytest.raises(ReproductionError, match="expected the id of a session") as caught:
+        reproduce_fresh(DataDir(recorder.folder), recorder.url, "20260102T030405Z-ffffffff")
+    assert caught.value.exit_code is ExitCode.CONFIG
+
+
+@pytest.mark.parametrize(("kind", "code"), [("clean", 0), ("tampered", 1), ("evicted", 3), ("unknown", 12)])
+def test_the_command_exits_with_the_verdict(recorder, kind, code):
+    recorded = recorder.record(recorder.settings(), a_market(a_walk()), [EVICT(2)] if kind == "evicted" else [])
+    session_id = recorded.session_id if kind != "unknown" else "nothing"
+    if kind == "tampered":
+        number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
+        recorder.tamper(f"UPDATE trade_rows SET fees = '0' WHERE {number} AND n = 1", id=recorded.session_id)
+    command = [sys.executable, "-m", "hybrid_platform.cli", "reproduce", session_id, "--data-dir", str(recorder.folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == code, ended.stderr
+    assert "Traceback" not in ended.stderr
+    if kind == "tampered":
+        assert "trades n=1" in ended.stdout
