@@ -92,7 +92,7 @@ class KnownInstrument:
 
 @dataclass(frozen=True, slots=True)
 class FreshData:
-    """The data behind the signal: event to receipt by the clock rule (`marks`), receipt to decision."""
+    """The age of the data behind the signal: event to receipt, and receipt to decision."""
 
     limit: int
     """Milliseconds."""

@@ -119,8 +119,7 @@ class OrderDesk:
         """Live an order's whole life in the instant in which it was judged: nothing was ever pending."""
         journal = self._journal
         journal.order(order, whole[-1][0])
-        for status, reason in whole:
-            journal.event(order.order_id, status, reason, order.ts)
+        journal.life(order.order_id, whole, order.ts)
         if fill is not None:
             self._account.apply(journal.trade(order, fill, order.ts))
             self._exposure.holding(order.index, order.instrument).moved()

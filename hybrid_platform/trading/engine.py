@@ -157,7 +157,6 @@ class ExecutionEngine:
             return
         self._control.approved()
         self._desk.place(verdict)
-        self._control.look()
         self._walk.settle()
 
     def _candidate(self, signal: Signal, signal_id: str, index: int | None) -> Order:

@@ -17,6 +17,7 @@ from hybrid_platform.domain.orders import (
 )
 from hybrid_platform.domain.reasons import VetoReason
 from hybrid_platform.trading.order import Fill, Order
+from hybrid_platform.trading.states import Life
 
 
 class Journal:
@@ -61,6 +62,14 @@ class Journal:
         """Write one transition of an order."""
         self._events += 1
         self.records.append(OrderEventRecord(self._events, order_id, status, reason, ts))
+
+    def life(self, order_id: str, whole: Life, ts: int) -> None:
+        """Write a whole life that happened in one instant."""
+        n, append = self._events, self.records.append
+        for status, reason in whole:
+            n += 1
+            append(OrderEventRecord(n, order_id, status, reason, ts))
+        self._events = n
 
     def order(self, order: Order, status: OrderStatus) -> None:
         """Write an order's row with its status."""

@@ -34,7 +34,7 @@ class StatedRule:
 
 @dataclass(frozen=True, slots=True)
 class OrderNotional:
-    """One order's notional."""
+    """One order's notional in USD."""
 
     limit: Decimal
     """USD."""
@@ -74,7 +74,7 @@ class PriceCollar:
 
 @dataclass(frozen=True, slots=True)
 class SymbolExposure:
-    """Worst case of the order's instrument (I2)."""
+    """Worst case of the order's instrument, everything pending and the candidate included (I2)."""
 
     limit: Decimal
     """USD."""
@@ -90,7 +90,7 @@ class SymbolExposure:
 
 @dataclass(frozen=True, slots=True)
 class TotalExposure:
-    """Worst case of all instruments together (I2)."""
+    """Worst case of all instruments together, everything pending and the candidate included (I2)."""
 
     limit: Decimal
     """USD."""
@@ -106,7 +106,7 @@ class TotalExposure:
 
 @dataclass(frozen=True, slots=True)
 class OpenOrders:
-    """Orders that are not closed, this one included (I2)."""
+    """Orders that are not closed, the candidate included (I2)."""
 
     limit: int
     code: ClassVar = VetoReason.RISK_CAP
@@ -145,7 +145,7 @@ class OrderRate:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A limit on loss, as `watch.EquityWatch` sees it."""
+    """Loss since midnight, or drawdown from the peak, open positions marked (see `watch`)."""
 
     code: VetoReason
     limit: Decimal

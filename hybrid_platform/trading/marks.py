@@ -25,7 +25,7 @@ from hybrid_platform.trading.print_sizes import PrintSizes
 Mark = tuple[Decimal, int, int]
 """An instrument's last print: price, event time, receive time."""
 
-_NO_LAGS: Int64s = np.empty(0, dtype=np.int64)
+_NONE: Int64s = np.zeros(0, dtype=np.int64)
 
 
 class Marks:
@@ -44,23 +44,22 @@ class Marks:
         self._quanta: list[Decimal] = []
         self._venues: dict[str, Int64s] = {}
         """The lags of each venue's last `WINDOW` prints, before this batch."""
-        self._venue_of: Int64s = _NO_LAGS
-        self._last: Int64s = np.zeros((1, 3), dtype=np.int64)
-        """Price, event and receive time of each instrument's last print; of a lone one, before this batch."""
+        self._venue_of = _NONE
+        # Each instrument's last print, as of the tick before `at`; a lone instrument's, before this batch.
+        self._price, self._event, self._receipt = _NONE, _NONE, _NONE
         self._seq = 0
         self._ticks: TickBatch | None = None
-        self._rows: Int64s = self._last
-        self._clock: Int64s = self._last
+        self._clock, self._lag = _NONE, _NONE
 
     def begin(self, ticks: TickBatch) -> None:
         """Take up a batch that is not empty; nothing of it counts before `advance`."""
         if len(self._table) > len(self._quanta):
             self._grow()
         self._ticks = ticks
-        self._rows = np.column_stack((ticks.price, ticks.ts_event, ticks.ts_recv))
         self._clock = np.maximum.accumulate(ticks.ts_recv)
+        self._lag = ticks.ts_recv - ticks.ts_event
         self.at = self._sized = 0
-        self.lag_floor = min(self.lag_floor, int((ticks.ts_recv - ticks.ts_event).min()))
+        self.lag_floor = min(self.lag_floor, int(self._lag.min()))
 
     def advance(self, stop: int) -> None:
         """Take all ticks of the batch before position ``stop`` as seen."""
@@ -69,21 +68,25 @@ class Marks:
             return
         if len(self._quanta) > 1:
             # Where an instrument is there more than once, numpy leaves the last one's values.
-            self._last[ticks.instrument[start:stop]] = self._rows[start:stop]
+            seen = ticks.instrument[start:stop]
+            self._price[seen] = ticks.price[start:stop]
+            self._event[seen] = ticks.ts_event[start:stop]
+            self._receipt[seen] = ticks.ts_recv[start:stop]
         self.at = stop
         self.tell(self._clock.item(stop - 1))
 
     def end(self) -> None:
         """Put the batch away, all of it seen."""
-        if self._ticks is not None:
-            self.advance(len(self._ticks))
-            self._count_sizes()
-            self._seq = self.seq
-            if len(self._quanta) == 1:
-                self._last[0] = self._row(0)
-            for venue in self._venues:
-                self._venues[venue] = self._recent(venue)
-            self._ticks, self.at = None, 0
+        if self._ticks is None:
+            return
+        self.advance(len(self._ticks))
+        self._count_sizes()
+        self._seq = self.seq
+        if len(self._quanta) == 1:
+            self._price[0], self._event[0], self._receipt[0] = self._row(0)
+        for venue in self._venues:
+            self._venues[venue] = self._recent(venue)
+        self._ticks, self.at = None, 0
 
     def tell(self, ts: int) -> None:
         """Move the session clock to ``ts``; it never goes back."""
@@ -117,16 +120,16 @@ class Marks:
         """Return an instrument's last print; None before its first."""
         if index >= len(self._quanta):
             return None
-        units, ts_event, ts_recv = self._row(index).tolist()
+        units, ts_event, ts_recv = self._row(index)
         return (MONEY.multiply(self._quanta[index], units), ts_event, ts_recv) if units else None
 
     def price(self, index: int) -> Decimal:
         """Return an instrument's last price, exact; 0 before its first print."""
-        return MONEY.multiply(self._quanta[index], self._row(index).item(0))
+        return MONEY.multiply(self._quanta[index], self._row(index)[0])
 
     def price_units(self) -> list[int]:
         """Return every instrument's last price in units of 10^-price_scale; 0 before its first print."""
-        units: list[int] = [self._row(0).item(0)] if len(self._quanta) == 1 else self._last[:, 0].tolist()
+        units: list[int] = [self._row(0)[0]] if len(self._quanta) == 1 else self._price.tolist()
         return units
 
     def mean_size(self, index: int) -> Decimal:
@@ -145,17 +148,20 @@ class Marks:
         """Make room for instruments that are new in the table."""
         for item in tuple(self._table)[len(self._quanta) :]:
             self._quanta.append(from_units(1, item.price_scale))
-            self._venues.setdefault(item.venue, _NO_LAGS)
-        n, names = len(self._quanta), list(self._venues)
-        self._venue_of = np.array([names.index(item.venue) for item in tuple(self._table)[:n]], dtype=np.int64)
-        last: Int64s = np.zeros((n, 3), dtype=np.int64)
-        last[: len(self._last)] = self._last[:n]
-        self._last = last
+            self._venues.setdefault(item.venue, _NONE)
+        names = list(self._venues)
+        self._venue_of = np.array([names.index(item.venue) for item in self._table], dtype=np.int64)
+        missing = len(self._quanta) - len(self._price)
+        self._price, self._event, self._receipt = (
+            np.append(column, np.zeros(missing, dtype=np.int64)) for column in (self._price, self._event, self._receipt)
+        )
 
-    def _row(self, index: int) -> Int64s:
-        """Return an instrument's last print; a lone instrument's is the last tick, and not copied at each one."""
-        row: Int64s = self._rows[self.at - 1] if self.at and len(self._quanta) == 1 else self._last[index]
-        return row
+    def _row(self, index: int) -> tuple[int, int, int]:
+        """Return an instrument's last print in units; a lone instrument's is the last tick, copied nowhere."""
+        at, ticks = self.at - 1, self._ticks
+        if ticks is not None and at >= 0 and len(self._quanta) == 1:
+            return ticks.price.item(at), ticks.ts_event.item(at), ticks.ts_recv.item(at)
+        return self._price.item(index), self._event.item(index), self._receipt.item(index)
 
     def _count_sizes(self) -> None:
         if self._sizes is not None and self._ticks is not None and self._sized < self.at:
@@ -164,11 +170,10 @@ class Marks:
 
     def _recent(self, venue: str) -> Int64s:
         """Return the lags of a venue's last `WINDOW` prints seen."""
-        before = self._venues.get(venue, _NO_LAGS)
+        before = self._venues.get(venue, _NONE)
         if self._ticks is None:
             return before
-        here = self._ticks[: self.at]
+        lags = self._lag[: self.at]
         if len(self._venues) > 1:
-            here = here[self._venue_of[here.instrument] == list(self._venues).index(venue)]
-        here = here[-WINDOW:]
-        return np.concatenate((before, here.ts_recv - here.ts_event))[-WINDOW:]
+            lags = lags[self._venue_of[self._ticks.instrument[: self.at]] == list(self._venues).index(venue)]
+        return np.concatenate((before, lags[-WINDOW:]))[-WINDOW:]

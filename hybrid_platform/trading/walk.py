@@ -59,8 +59,10 @@ class Walk:
         self._control.look()
 
     def settle(self) -> None:
-        """Let happen what is due by now."""
-        self._happen(self._marks.now)
+        """Look at what an order or a command has changed, and let happen what is due by now."""
+        if not self._is_plain:
+            self._control.look()
+            self._happen(self._marks.now)
 
     def _calm_until(self, stop: int) -> int:
         """Return the position up to which nothing can happen."""

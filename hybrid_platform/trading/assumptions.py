@@ -1,0 +1,66 @@
+"""What a session's fills and limits assume, by name, value and meaning: the report prints every one of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hybrid_platform.config import Mode, SessionSettings
+from hybrid_platform.domain.exact import canonical, from_units
+from hybrid_platform.trading.paper.model import paper_model
+
+
+class Assumption(NamedTuple):
+    """One assumption."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+def assumptions_of(settings: SessionSettings) -> tuple[Assumption, ...]:
+    """Return everything that decides what a simulated fill costs and when it comes, in the session's mode."""
+    execution, risk = settings.execution, settings.risk
+    rates = ", ".join(f"{quote} {canonical(rate)}" for quote, rate in sorted(risk.usd_rates.items()))
+    common = (
+        Assumption("starting_cash_usd", canonical(execution.starting_cash_usd), "what the account begins with"),
+        Assumption("usd_rates", rates, "USD for one unit of a quote currency, for the whole session"),
+        Assumption("max_staleness_ms", str(risk.max_staleness_ms), "older data places no order"),
+    )
+    return (_paper(settings) if settings.mode is Mode.PAPER else _shadow(settings)) + common
+
+
+def _shadow(settings: SessionSettings) -> tuple[Assumption, ...]:
+    execution = settings.execution
+    return (
+        Assumption("fill_price", "last seen price", "an order fills whole, at once, at its tick's price"),
+        Assumption("slippage_bps", canonical(execution.slippage_bps), "what a fill is worse than that price"),
+        Assumption("fee_bps", canonical(execution.fee_bps), "of notional, unless the instrument states its own"),
+        Assumption("resting_orders", "none", "a limit order that the last price does not reach is canceled at once"),
+    )
+
+
+def _paper(settings: SessionSettings) -> tuple[Assumption, ...]:
+    model = paper_model(settings)
+    delays = model.latency
+    queue = f"{canonical(model.queue_prints)} mean prints ahead" if model.fills_at else "only when traded through"
+    return (
+        Assumption("submit_ms", _ms(delays.submit), "an order's way to the venue"),
+        Assumption("cancel_ms", _ms(delays.cancel), "a cancel's way to the venue"),
+        Assumption("report_ms", _ms(delays.report), "a report's way back"),
+        Assumption("jitter", str(delays.jitter), "each delay is drawn up to so much longer"),
+        Assumption("fill_price", "later real prints", "nothing fills against a print from before the order arrived"),
+        Assumption("slippage_bps", canonical(model.slippage_bps), "what a taking fill is worse than its print"),
+        Assumption("participation", canonical(model.participation), "the share of a print that our orders may take"),
+        Assumption("limit_fills", queue, "when a resting order fills"),
+        Assumption(
+            "taker_fee_bps", canonical(model.taker_fee_bps), "of notional, unless the instrument states its own"
+        ),
+        Assumption("maker_fee_bps", canonical(model.maker_fee_bps), "of notional; below zero is a rebate"),
+        Assumption("reject_rate", str(model.reject_rate), "orders that the venue rejects by chance"),
+        Assumption("seed", str(model.seed), "where chance begins"),
+        Assumption("impact", "none", "our fills do not move the market that was recorded"),
+    )
+
+
+def _ms(ns: int) -> str:
+    return canonical(from_units(ns, 6))

@@ -1,0 +1,40 @@
+"""The handbook for traders says what the code does: its tables are written by the code."""
+
+from __future__ import annotations
+
+import pytest
+
+from hybrid_platform.domain.orders import OrderStatus
+from hybrid_platform.domain.reasons import VetoReason
+from hybrid_platform.trading.assumptions import assumptions_of
+from hybrid_platform.trading.reference import SECTIONS, rewritten
+from hybrid_platform_tests.conftest import REPOSITORY
+from hybrid_platform_tests.trading.market import settings_of
+
+DOCUMENT = REPOSITORY / "docs" / "trading.md"
+
+
+@pytest.mark.scenario("S10")
+def test_the_tables_in_the_handbook_are_up_to_date():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert rewritten(text) == text, "run: python -m hybrid_platform.trading.reference docs/trading.md"
+    for name in SECTIONS:
+        assert f"<!-- generated: {name} -->" in text
+
+
+def test_every_code_and_every_state_is_explained():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert all(f"| `{reason.value}` |" in text for reason in VetoReason)
+    assert all(f"| {status.value}" in text for status in OrderStatus)
+
+
+def test_a_section_that_nobody_writes_is_an_error():
+    with pytest.raises(KeyError):
+        rewritten("<!-- generated: weather -->\n<!-- end -->")
+
+
+def test_assumptions_name_what_was_stated():
+    stated = settings_of("PAPER", paper={"latency": "home", "report_ms": "1.5", "limit_fills": "at"})
+    values = {item.name: item.value for item in assumptions_of(stated)}
+    assert (values["submit_ms"], values["report_ms"], values["limit_fills"]) == ("40", "1.5", "10 mean prints ahead")
+    assert "resting_orders" in {item.name for item in assumptions_of(settings_of())}
