@@ -1,10 +1,10 @@
 """Many rows a statement: the only code here that is shaped by speed.
 
 in: the values of many rows, flat · out: how many rows are new. sqlite3 gives the GIL away at each step
-and gets it back one switch interval later if another thread computes (DESIGN 3, the convoy). With 32
-rows a statement the writer falls from 900,000 rows a second to 20,000 beside a busy Python thread; with
-as many rows as SQLite's own limit on parameters allows (4,095 ticks) it keeps 280,000, and alone it is as
-fast. See benchmarks/bench_writer.py.
+and gets it back one switch interval later if another thread computes (DESIGN 3, the convoy). Measured with
+the bare driver on two otherwise idle cores: 32 rows a statement fall from 900,000 rows a second to 20,000
+beside a busy Python thread; as many rows as SQLite's own limit on parameters allows (4,095 ticks) keep
+280,000, and are as fast alone. A machine with other work hides this. See benchmarks/bench_writer.py.
 """
 
 from __future__ import annotations
