@@ -11,7 +11,7 @@ import dagster as dg
 from hybrid_platform.config import load_settings
 from hybrid_platform.defs.resources import SessionConfig
 from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
-from hybrid_platform.domain.errors import PlatformError
+from hybrid_platform.domain.errors import GateRefused, PlatformError
 from hybrid_platform.evidence.records import Evidence
 from hybrid_platform.pipeline.checks import CheckEvidence
 from hybrid_platform.pipeline.context import RunContext
@@ -33,16 +33,20 @@ def dagster_run(context: StepContext) -> Iterator[RunContext]:
     without passing anything, and a re-executed run is another session.
     """
     stated: SessionConfig = context.resources.session
-    record = context.instance.get_run_record_by_id(context.run_id)
-    created = context.instance.get_run_stats(context.run_id).launch_time if record is None else record.create_timestamp.timestamp()
+    run_id = context.run.run_id
+    record = context.instance.get_run_record_by_id(run_id)
+    created = (
+        context.instance.get_run_stats(run_id).launch_time if record is None else record.create_timestamp.timestamp()
+    )
     try:
         settings = load_settings(stated.stated)
-        with open_run(settings, run_id=context.run_id, created_ns=int((created or 0) * NS_PER_S)) as run:
-            context.instance.add_run_tags(context.run_id, {SESSION_TAG: run.session_id})
+        with open_run(settings, run_id=run_id, created_ns=int((created or 0) * NS_PER_S)) as run:
+            context.instance.add_run_tags(run_id, {SESSION_TAG: run.session_id})
             yield run
     except PlatformError as error:
-        _say(error)
-        context.instance.add_run_tags(context.run_id, {EXIT_CODE_TAG: str(int(error.exit_code))})
+        if not isinstance(error, GateRefused):  # that one is in the run's own log
+            _say(error)
+        context.instance.add_run_tags(run_id, {EXIT_CODE_TAG: str(int(error.exit_code))})
         raise dg.Failure(
             description=str(error), metadata={"exit_code": int(error.exit_code)}, allow_retries=False
         ) from None
@@ -61,4 +65,4 @@ def tag_exit(context: StepContext, evidence: Evidence | CheckEvidence) -> None:
     reason = getattr(evidence, "exit_reason", None)
     if reason:
         tags[EXIT_REASON_TAG] = reason
-    context.instance.add_run_tags(context.run_id, tags)
+    context.instance.add_run_tags(context.run.run_id, tags)

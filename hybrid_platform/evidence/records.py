@@ -25,6 +25,8 @@ from hybrid_platform.evidence.files import parse_json, read_json
 from hybrid_platform.safety.paths import DataDir
 
 PREFLIGHT, PRAGMA, SESSION, POSTFLIGHT = "preflight", "pragma", "session", "postflight"
+REFUSAL = "refusal"
+"""Left, as plain `Evidence`, by a step that could not begin: its predecessors had not passed in the same run, …"""
 SCHEMA = 1
 
 

@@ -12,13 +12,14 @@ from typing import Any
 
 from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock
-from hybrid_platform.domain.errors import ExitCode, PlatformError
+from hybrid_platform.domain.errors import ExitCode, GateRefused, PlatformError
 from hybrid_platform.domain.records import CpuPressure, HealthcheckRecord, PressureGate, Verdict
 from hybrid_platform.evidence.code import strategy_sha256
 from hybrid_platform.evidence.live_gate import live_conditions
 from hybrid_platform.evidence.records import (
     PRAGMA,
     PREFLIGHT,
+    REFUSAL,
     Evidence,
     EvidenceT,
     PragmaGateEvidence,
@@ -169,6 +170,13 @@ def verify_database(context: RunContext) -> PragmaGateEvidence:
     )
 
 
+def refuse(context: RunContext, refused: GateRefused) -> None:
+    """Leave evidence, and a REFUSED row, of a step that could not begin (SPEC 3)."""
+    reason, exit_code = str(refused), int(refused.exit_code)
+    common = context.common(REFUSAL, context.clock.wall_ns())
+    _concluded(context, Evidence(**common, verdict=Verdict.FAIL, reasons=(reason,), exit_code=exit_code))
+
+
 def _concluded(context: RunContext, evidence: EvidenceT) -> EvidenceT:
     """Write a gate's evidence; where it did not pass, log why and leave a REFUSED row."""
     context.write(evidence)
@@ -177,11 +185,11 @@ def _concluded(context: RunContext, evidence: EvidenceT) -> EvidenceT:
         return evidence
     for reason in evidence.reasons:
         context.log.error(f"{evidence.kind} FAIL", reason=reason, exit_code=evidence.exit_code)
-    _refuse(context, evidence)
+    _leave_row(context, evidence)
     return evidence
 
 
-def _refuse(context: RunContext, evidence: Evidence) -> None:
+def _leave_row(context: RunContext, evidence: Evidence) -> None:
     try:
         engine = open_engine(context.database_url, role="write")
         try:

@@ -1,6 +1,6 @@
 """Postflight: the host again, the database recounted, all evidence judged (G1, G2, G5).
 
-It runs whatever became of the session, also where the session left nothing.
+It runs whatever became of the session that preflight let begin, also where that left nothing.
 """
 
 from __future__ import annotations
@@ -31,9 +31,12 @@ from hybrid_platform.storage.probe import probe_database
 
 
 def postflight(context: RunContext, stop: threading.Event | None = None) -> PostflightEvidence:
-    """Judge a run from what it left; return PASS only where every gate and every figure holds."""
+    """Judge a run from what it left; return PASS only where every gate and every figure holds.
+
+    Raises GateRefused where the preflight of this same run did not pass: there is nothing to judge.
+    """
     started = context.clock.wall_ns()
-    before = context.read(PREFLIGHT, PreflightEvidence)
+    before = context.require_passed(PREFLIGHT, PreflightEvidence)
     pragma = context.read(PRAGMA, PragmaGateEvidence)
     session = context.read(SESSION, SessionEvidence)
     health, pressure = host_checks(context, new_is_fine=False, stop=stop or threading.Event())
@@ -55,7 +58,7 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
         pressure=pressure,
         audit=audit,
     )
-    for name, step in ((PREFLIGHT, before), (PRAGMA, pragma), (SESSION, session)):
+    for name, step in ((PRAGMA, pragma), (SESSION, session)):
         if step is None:
             failed.append(
                 (

@@ -71,7 +71,7 @@ class Proofs:
 
 
 def session_proofs(
-    before: PreflightEvidence | None,
+    before: PreflightEvidence,
     pragma: PragmaGateEvidence | None,
     session: SessionEvidence | None,
     *,
@@ -88,19 +88,18 @@ def session_proofs(
     proofs.add("S1", "applied, read back, migrated", read_back, pragmas_ok)
     proofs.add("I5", "on writing and reading connections", read_back, pragmas_ok)
     proofs.add("G3", "as I5", read_back, pragmas_ok)
-    health_before = "not run" if before is None else before.healthcheck.verdict.value
+    health_before = before.healthcheck.verdict.value
     proofs.add(
         "G1",
         "PASS before, PASS after",
         f"{health_before} before, {health.verdict} after",
         health_before == "PASS" and not health.verdict.blocks,
     )
-    first = None if before is None else before.pressure
     proofs.add(
         "G2",
         f"below {pressure.limit} %",
-        f"{first.last.percent if first else 'not run'} % before, {pressure.last.percent} % after",
-        first is not None and not first.verdict.blocks and not pressure.verdict.blocks,
+        f"{before.pressure.last.percent} % before, {pressure.last.percent} % after",
+        not before.pressure.verdict.blocks and not pressure.verdict.blocks,
     )
     if session is not None:
         _of_session(proofs, session, audit.counted)

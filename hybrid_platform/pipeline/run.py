@@ -14,6 +14,7 @@ from typing import TextIO
 from hybrid_platform import __version__
 from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock, SystemClock
+from hybrid_platform.domain.errors import GateRefused
 from hybrid_platform.domain.ids import session_id_of
 from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.evidence.chain import EventChain
@@ -21,7 +22,7 @@ from hybrid_platform.evidence.code import package_in, tree_sha256
 from hybrid_platform.evidence.keys import check_signing_key
 from hybrid_platform.host.system import package_root, read_git
 from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.gates import check_settings
+from hybrid_platform.pipeline.gates import check_settings, refuse
 from hybrid_platform.safety.logs import Render, SessionLog, as_json
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import url_of
@@ -39,7 +40,8 @@ def open_run(
 ) -> Iterator[RunContext]:
     """Yield a run's context; its session id follows from ``run_id`` and ``created_ns`` alone.
 
-    Raises ConfigError for whatever the settings name that is not there.
+    Raises ConfigError for whatever the settings name that is not there. A GateRefused that ends the run
+    leaves evidence and a REFUSED row, and goes on its way.
     """
     clock = clock or SystemClock()
     database_url = url_of(settings)
@@ -51,7 +53,12 @@ def open_run(
     out = stream or sys.stdout
     log = SessionLog(session_id, clock, stream=out, data_dir=data_dir, render=render, watch=chain.watch)
     try:
-        yield RunContext(settings, session_id, run_id, data_dir, database_url, _code(), clock, log, chain)
+        context = RunContext(settings, session_id, run_id, data_dir, database_url, _code(), clock, log, chain)
+        try:
+            yield context
+        except GateRefused as refused:
+            refuse(context, refused)
+            raise
     finally:
         log.close()
 

@@ -9,7 +9,6 @@ import dagster as dg
 import pytest
 
 from hybrid_platform_tests.e2e.conftest import Whole
-from hybrid_platform_tests.support import start_job
 
 STEPS = ("preflight_healthcheck", "pragma_verification", "shadow_run", "postflight_evidence")
 CHECKS = {
@@ -112,15 +111,3 @@ def test_metadata_are_numbers_under_stable_names_tables_and_files(
         assert path.startswith(str(by_dagster.left.data_dir.resolve()))
     assert metadata["preflight_healthcheck"]["cpu_pressure_limit"].value == 100
     assert "journal" in metadata["pragma_verification"]["pragmas"].value
-
-
-@pytest.mark.scenario("G1", "G2")
-def test_the_jobs_preflight_and_postflight_write_to_evidence_checks_and_judge_the_last_session(by_dagster: Whole):
-    """On the same data directory, each in a process of its own."""
-    for job in ("preflight", "postflight"):
-        with start_job(by_dagster.folder, {"gates": {"cpu_pressure_limit": 100}}, job) as running:
-            ended = running.end()
-        assert ended.code == 0, ended.text
-    written = sorted(path.name for path in (by_dagster.left.data_dir / "evidence" / "checks").iterdir())
-    assert [name.rpartition("-")[2] for name in written] == ["preflight.json", "postflight.json"]
-    assert len(by_dagster.left.sessions) == 1, "a check is no session"

@@ -11,7 +11,8 @@ import pytest
 from hybrid_platform_tests.e2e.conftest import Whole
 
 COLUMNS = {
-    "sessions": "session_id run_id mode state exit_code exit_reason started_at ended_at config_sha256 code_version strategy feed",
+    "sessions": "session_id run_id mode state exit_code exit_reason started_at ended_at config_sha256 code_version "
+    "strategy feed",
     "ticks": "session_id seq venue symbol price volume side trade_id ts_event ts_recv",
     "signals": "session_id signal_id seq symbol side size confidence reason ts",
     "vetoes": "session_id signal_id seq symbol reason detail ts",
@@ -78,7 +79,7 @@ def test_signals_come_at_every_tenth_tick_in_turn_with_the_stated_terms(referenc
 @pytest.mark.scenario("S9", "I1")
 def test_every_order_and_trade_is_marked_and_agrees_along_the_chain(reference: Whole):
     chain = reference.left.rows(
-        """SELECT s.symbol, s.venue, s.side, s.size, s.ts AS decided, o.qty, o.status, o.type, o.is_shadow AS order_marked,
+        """SELECT s.symbol, s.venue, s.side, s.size, o.qty, o.status, o.type, o.is_shadow AS order_marked,
              t.fill_qty, t.fill_price, t.fees, t.is_shadow AS trade_marked, k.price
            FROM signals s
            JOIN orders o ON o.session_id = s.session_id AND o.signal_id = s.signal_id AND o.symbol = s.symbol

@@ -1,0 +1,77 @@
+"""Jobs of the definitions in this process, on an instance that leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from hybrid_platform.definitions import defs
+from hybrid_platform_tests.support import Left, Settings, layered, run_config
+
+
+class Job:
+    """A job that ran: its result, its run's tags, and what it left."""
+
+    def __init__(self, result: dg.ExecuteInProcessResult | dg.JobExecutionResult, instance: dg.DagsterInstance, data_dir: Path) -> None:
+        self.result = result
+        self.run: Any = instance.get_run_by_id(result.run_id)
+        self.left = Left(data_dir)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        prefix = "hybrid_platform/"
+        return {name.removeprefix(prefix): value for name, value in self.run.tags.items() if name.startswith(prefix)}
+
+    @property
+    def session_id(self) -> str:
+        return self.tags["session_id"]
+
+    @property
+    def started(self) -> list[str]:
+        """The steps that began."""
+        kind = dg.DagsterEventType.STEP_START
+        return [str(event.step_key) for event in self.result.filter_events(lambda event: event.event_type is kind)]
+
+    @property
+    def materialised(self) -> list[str]:
+        return [event.asset_key.to_user_string() for event in self.result.get_asset_materialization_events()]
+
+    @property
+    def checks(self) -> dict[str, bool]:
+        return {check.check_name: check.passed for check in self.result.get_asset_check_evaluations()}
+
+    @property
+    def failures(self) -> list[str]:
+        """Why steps failed, as the UI says it first."""
+        events = self.result.filter_events(lambda event: event.is_step_failure)
+        told = [event.step_failure_data.user_failure_data for event in events]
+        return [str(data.description) for data in told if data is not None]
+
+
+class Launcher:
+    """Runs jobs on one instance and one data directory."""
+
+    def __init__(self, instance: dg.DagsterInstance, folder: Path) -> None:
+        self.instance = instance
+        self.data_dir = folder / "data"
+
+    def __call__(self, *layers: Settings, job: str = "shadow_run", only: list[str] | None = None) -> Job:
+        settings = layered({"data_dir": str(self.data_dir)}, *layers)
+        result = defs.resolve_job_def(job).execute_in_process(
+            run_config=run_config(settings),
+            instance=self.instance,
+            raise_on_error=False,
+            asset_selection=None if only is None else [dg.AssetKey(name) for name in only],
+        )
+        return Job(result, self.instance, self.data_dir)
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launcher]:
+    """Launch jobs below the test's own folder."""
+    with dg.instance_for_test() as instance:
+        yield Launcher(instance, tmp_path)

@@ -1,0 +1,116 @@
+"""The gated DAG in one process: what a gate stops, what still runs, and what the run says of it (G1, G2, G3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from hybrid_platform.definitions import defs
+from hybrid_platform_tests.defs.conftest import Job, Launcher
+from hybrid_platform_tests.support import layered, replay, run_config, synthetic, write_csv
+
+STEPS = ["preflight_healthcheck", "pragma_verification", "shadow_run", "postflight_evidence"]
+SHORT = {"seconds": 0.1, "isolation": "thread", **synthetic(100)}
+
+
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launcher, Job]]:
+    """A run that passed every gate, and the launcher for more of them on the same data directory."""
+    with dg.instance_for_test() as instance:
+        launcher = Launcher(instance, tmp_path_factory.mktemp("passed"))
+        yield launcher, launcher(SHORT)
+
+
+def test_all_gates_pass_and_the_run_succeeds(passed: tuple[Launcher, Job]):
+    _, job = passed
+    assert job.result.success
+    assert job.materialised == STEPS
+    assert all(job.checks.values()) and len(job.checks) == 7
+    assert job.tags == {"session_id": job.session_id, "exit_code": "0", "exit_reason": "TIME_LIMIT"}
+    assert job.left.count("ticks", job.session_id) == 11
+
+
+@pytest.mark.scenario("G2")
+def test_pressure_above_the_limit_stops_the_run_at_preflight_and_evidence_says_why(launch: Launcher):
+    job = launch(SHORT, {"gates": {"cpu_pressure_limit": 0}})
+    assert not job.result.success
+    assert job.materialised == STEPS[:1], "the evidence is shown, and nothing follows"
+    assert job.started == STEPS[:1]
+    assert job.checks == {"host_ready": False}
+    evidence = job.left.evidence("preflight")
+    assert evidence["verdict"] == "FAIL"
+    assert evidence["reasons"][0].startswith("CPU pressure: ")
+    assert evidence["pressure"]["limit"] == 0
+    assert not job.left.has_evidence("pragma")
+    row = job.left.session
+    assert (row["state"], row["exit_code"]) == ("REFUSED", 13)
+    assert row["exit_reason"].startswith("CPU pressure: ")
+    assert job.tags["exit_code"] == "13"
+    assert all(job.left.count(table, row["session_id"]) == 0 for table in ("ticks", "signals", "orders", "heartbeats"))
+
+
+@pytest.mark.scenario("S14", "G1", "L1")
+def test_live_is_refused_with_every_unmet_condition(launch: Launcher):
+    job = launch(SHORT, {"mode": "LIVE"})
+    assert not job.result.success
+    assert job.materialised == STEPS[:1]
+    reasons = job.left.evidence("preflight")["reasons"]
+    assert [word for word in ("live_armed", "bundle", "adapter") if not any(word in reason for reason in reasons)] == []
+    assert all(reason.startswith("LIVE refused: ") for reason in reasons)
+    assert (job.left.session["state"], job.left.session["exit_code"], job.left.session["mode"]) == ("REFUSED", 12, "LIVE")
+    assert job.tags["exit_code"] == "12"
+
+
+@pytest.mark.scenario("G1")
+@pytest.mark.parametrize(
+    "only",
+    [["pragma_verification"], ["shadow_run"], ["shadow_run", "postflight_evidence"], ["postflight_evidence"]],
+    ids="+".join,
+)
+def test_an_asset_whose_predecessors_did_not_pass_in_the_same_run_refuses(
+    passed: tuple[Launcher, Job], only: list[str]
+):
+    """Whatever an earlier run left: each run proves its own gates."""
+    launch, _ = passed
+    _require_refused(launch(SHORT, only=only))
+
+
+@pytest.mark.scenario("G1")
+def test_a_run_that_is_re_executed_from_its_failure_refuses(launch: Launcher, tmp_path: Path):
+    settings = layered(replay(write_csv(tmp_path / "bad.csv", ["garbage"])), {"isolation": "thread"})
+    failed = launch(settings)
+    assert (failed.materialised, failed.checks["verdict"]) == (STEPS, False)
+    options = dg.ReexecutionOptions.from_failure(failed.run.run_id, launch.instance)
+    with dg.execute_job(
+        dg.reconstructable(shadow_run_job),
+        launch.instance,
+        run_config=run_config({**settings, "data_dir": str(launch.data_dir)}),
+        reexecution_options=options,
+        raise_on_error=False,
+    ) as again:
+        assert again.run_id != failed.run.run_id
+        _require_refused(Job(again, launch.instance, launch.data_dir))
+
+
+def shadow_run_job() -> dg.JobDefinition:
+    """Return the job, for Dagster to make again in a process that it would launch."""
+    return defs.resolve_job_def("shadow_run")
+
+
+def _require_refused(job: Job) -> None:
+    assert not job.result.success
+    assert job.materialised == []
+    (failure,) = job.failures
+    assert "launch the job shadow_run as a whole" in failure
+    assert job.tags["exit_code"] == "12"
+    (row,) = [row for row in job.left.sessions if row["run_id"] == job.run.run_id]
+    assert (row["session_id"], row["state"], row["exit_code"]) == (job.session_id, "REFUSED", 12)
+    folder = job.left.data_dir / "evidence" / job.session_id
+    evidence = json.loads((folder / "refusal.json").read_text())
+    assert (evidence["verdict"], evidence["reasons"]) == ("FAIL", [failure])
+    assert [path.name for path in folder.glob("*.json")] == ["refusal.json"]
+    assert job.left.count("ticks", job.session_id) == 0

@@ -1,0 +1,112 @@
+"""Real signals to real processes in the middle of a run: drained, balanced, judged, and marked clean (S13)."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.host.pressure import read_pressure
+from hybrid_platform_tests.support import (
+    Left,
+    good_rows,
+    layered,
+    replay,
+    start_cli,
+    start_job,
+    synthetic,
+    until,
+    write_csv,
+)
+
+pytestmark = pytest.mark.scenario("S13")
+
+LONG = layered({"seconds": 600}, synthetic(200))
+RUNNING = "execution task started (shadow adapter, NO NETWORK)"
+THREAD = {"isolation": "thread"}
+
+
+def require_drained(left: Left, exit_reason: str) -> None:
+    """Check that a stopped session ended as if its feed had."""
+    session = left.session
+    assert (session["state"], session["exit_code"], session["exit_reason"]) == ("COMPLETE", 0, exit_reason)
+    assert session["is_clean"] == 1
+    evidence = left.evidence("session")
+    assert evidence["ledger"]["balances"] and evidence["clean"]
+    assert left.evidence("postflight")["verdict"] == "PASS"
+    (final,) = left.said("FINAL METRICS")
+    assert final["tick_count"] == left.count("ticks") > 0
+    assert final["trade_count"] == left.count("trades")
+    assert set(final["queue_depths"].values()) == {0}
+    assert left.report.rstrip().endswith("**PASS**")
+
+
+@pytest.fixture
+def contended_cpu() -> Iterator[None]:
+    """Two processes that want the same core, until the kernel has noticed."""
+    loop = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
+    hogs = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(2)]
+    try:
+        until(lambda: read_pressure(SystemClock()).percent > 1, "CPU pressure", 30)
+        yield
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_to_the_cli_drains_the_session(tmp_path: Path, number: signal.Signals):
+    with start_cli(tmp_path, "shadow-run", settings=LONG) as running:
+        running.wait_for("signal generated")
+        running.send(number)
+        time.sleep(0.05)
+        running.send(number)  # a second one is as polite as the first
+        ended = running.end()
+    assert ended.code == 0, ended.text
+    assert "Traceback" not in ended.text
+    require_drained(Left(tmp_path / "data"), number.name)
+
+
+def test_a_signal_in_a_replay_at_full_speed_keeps_what_came_in(tmp_path: Path):
+    write_csv(tmp_path / "long.csv", good_rows(400_000))
+    with start_cli(tmp_path, "shadow-run", settings=layered(THREAD, replay("long.csv"))) as running:
+        running.wait_for("signal generated", times=50)
+        running.send(signal.SIGTERM)
+        ended = running.end()
+    left = Left(tmp_path / "data")
+    assert ended.code == 0, ended.text
+    require_drained(left, "SIGTERM")
+    ticks = left.count("ticks")
+    assert ticks < 400_000
+    assert left.rows("SELECT max(seq) AS last FROM ticks")[0]["last"] == ticks, "the first so many, without a hole"
+
+
+@pytest.mark.skipif(not Path("/proc/pressure/cpu").exists(), reason="no PSI on this host")
+def test_a_signal_while_preflight_waits_starts_nothing_and_says_so(tmp_path: Path, contended_cpu: None):
+    waiting = {**LONG, "gates": {"cpu_pressure_limit": 0.01, "pressure_wait_seconds": 300}}
+    with start_cli(tmp_path, "shadow-run", settings=waiting) as running:
+        running.wait_for("waiting for CPU pressure to fall")
+        running.send(signal.SIGTERM)
+        ended = running.end()
+    left = Left(tmp_path / "data")
+    assert ended.code == 13
+    assert left.session["state"] == "REFUSED"
+    assert left.count("ticks") == 0
+    assert not ended.said(RUNNING)
+
+
+def test_a_sigterm_to_a_dagster_run_drains_it_and_postflight_still_judges(tmp_path: Path):
+    """The UI's terminate, in `test_code_server`, is a SIGINT."""
+    with start_job(tmp_path, LONG) as running:
+        running.wait_for("signal generated")
+        running.send(signal.SIGTERM)
+        ended = running.end()
+    assert "Traceback" not in ended.text
+    require_drained(Left(tmp_path / "data"), "TERMINATED")
