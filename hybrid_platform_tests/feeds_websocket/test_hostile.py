@@ -166,5 +166,6 @@ def test_a_redirect_is_not_followed(status):
 
 def test_a_url_with_a_token_is_logged_without_it():
     with LocalVenue(islice(binance_trades(), 5)) as venue:
-        run = Run(binance(venue.url + "/stream?token=hunter2")).ticks_are(5)
+        run = Run(binance(f"{venue.url}/ws/{'hunter2' * 8}?token=hunter2")).ticks_are(5)
     assert "hunter2" not in repr(run.log.entries)
+    assert run.log.of("feed connected (S2)")[0]["where"] == venue.url + "/ws/***"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from itertools import islice
@@ -30,6 +33,7 @@ from hybrid_platform.testing import (
     binance_trades,
 )
 from hybrid_platform.testing.faults import GARBAGE
+from hybrid_platform_tests.conftest import REPOSITORY
 
 LETTERS = [chr(ord("a") + n) for n in range(10)]
 
@@ -133,3 +137,14 @@ def test_made_up_trades_follow_from_their_seed_and_count_per_symbol():
     assert [trade["t"] for trade in trades if trade["s"] == "B"] == list(range(1, 51))
     assert {trade["T"] for trade in trades} == {clock.wall_ns() // 1_000_000}
     assert one != list(islice(binance_trades(["A", "B"], seed=4, clock=clock), 100))
+
+
+def test_it_can_be_run_by_hand():
+    command = [sys.executable, "-m", "hybrid_platform.testing", "--port", "0", "--rate", "1000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
+        with connect(process.stdout.readline().strip(), proxy=None) as client:
+            client.send("subscribe")
+            assert json.loads(client.recv())["data"]["s"] == "BTCUSDT"
+        process.send_signal(signal.SIGTERM)
+        assert "to 1 connections" in process.stdout.read()
+    assert process.returncode == 0

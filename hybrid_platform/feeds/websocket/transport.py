@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ from hybrid_platform.config_websocket import FeedSource, WebsocketFeed
 from hybrid_platform.feeds.websocket.sample import sample_of
 from hybrid_platform.feeds.websocket.wire import Venue
 
+_LONG_NAME = re.compile(r"/[^/]{32,}")
 CLOSE_S = 1.0
 """How long a venue may take to say goodbye."""
 
@@ -81,7 +83,8 @@ class SocketTransport:
         self._url = source.url or venue.url
         self._proxied = not source.is_loopback
         parts = urlsplit(self._url)
-        self.where = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        # Without the query, and without what may be a key in the path.
+        self.where = f"{parts.scheme}://{parts.netloc}{_LONG_NAME.sub('/***', parts.path)}"
 
     async def run(self, listener: Listener) -> Ended:
         """Connect, subscribe and listen until it ends."""
