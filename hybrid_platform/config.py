@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from hybrid_platform.config_base import Exact as Exact  # noqa: PLC0414 (strategies import it from here)
 from hybrid_platform.config_base import Seconds, Symbol
@@ -349,6 +349,14 @@ class SessionSettings(_Section):
     """Ticks that feed the strategy history before its signals are taken."""
     drain_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """How long a stop may take before the session is given up as a crash."""
+
+    @field_validator("instruments")
+    @classmethod
+    def _each_instrument_once(cls, items: tuple[InstrumentSettings, ...]) -> tuple[InstrumentSettings, ...]:
+        keys = [(item.venue, item.symbol) for item in items]
+        if len(set(keys)) < len(keys):
+            raise ValueError("each instrument once")
+        return items
 
     def canonical_json(self, exclude: frozenset[str] = frozenset()) -> str:
         """Return the settings as JSON with sorted keys and no spaces: the form that is hashed."""

@@ -1,0 +1,47 @@
+"""Instruments: rules as the settings state them, and increments inferred from what was seen."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from hybrid_platform.domain.errors import ConfigError
+from hybrid_platform.domain.instruments import Instrument, InstrumentTable
+from hybrid_platform.trading.rules import inferred_price_increment
+from hybrid_platform_tests.trading.market import settings_of, table_of, ticks_of
+
+
+def test_stated_instruments_take_venue_base_and_quote_from_feed_and_symbol():
+    replay = {"replay": {"path": "trades.csv", "venue": "NYSE", "quote": "EUR"}}
+    wanted = [{"symbol": "spy", "price_increment": 0.01, "fixed_fee": "1"}, {"symbol": "SOL/USDC", "venue": "BINANCE"}]
+    stated = settings_of(feed=replay, instruments=wanted).stated_instruments()
+    assert set(stated) == {("NYSE", "SPY"), ("BINANCE", "SOL/USDC")}
+    spy, sol = stated.values()
+    assert (spy.quote, spy.price_increment, spy.fixed_fee, spy.inferred) == ("EUR", Decimal("0.01"), 1, False)
+    assert (sol.base, sol.quote, sol.inferred) == ("SOL", "USDC", False)
+    table = InstrumentTable(stated)
+    assert table[table.index_of("NYSE", "SPY")] is spy
+    assert table[table.index_of("NYSE", "QQQ")].inferred
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ([{"symbol": "A", "price_increment": 0}], r"instruments\.0\.price_increment: expected greater than 0, was 0"),
+        ([{"symbol": "A", "min_qty": 2, "max_qty": 1}], r"instruments\.0: expected a minimum not above its maximum"),
+        ([{"symbol": "A"}, {"symbol": "a"}], "instruments: expected each instrument once"),
+        ([{"symbol": "A", "tick_size": 1}], r"instruments\.0\.tick_size: expected no such setting"),
+    ],
+)
+def test_wrong_rules_are_named(wanted, message):
+    with pytest.raises(ConfigError, match=message):
+        settings_of(instruments=wanted)
+
+
+def test_the_inferred_increment_is_the_largest_step_of_all_prices():
+    table = table_of()
+    prices = ticks_of(table, ["100.25", "100.5", "99.75"]).price
+    assert inferred_price_increment(prices, table[0]) == Decimal("0.25")
+    assert inferred_price_increment(prices[:0], table[0]) is None
+    assert inferred_price_increment(prices, Instrument("T", "X", price_scale=2)) == Decimal("2500000")

@@ -1,0 +1,75 @@
+"""Real trades through strategy and execution, in SHADOW and in PAPER: accounts, links, caps, and the skewed clock."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hybrid_platform.config import StrategySettings
+from hybrid_platform.domain.ids import signal_id_of
+from hybrid_platform.domain.orders import Signal
+from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
+from hybrid_platform.strategies.loader import build_strategy
+from hybrid_platform.trading.accounts import rebuild
+from hybrid_platform_tests.property.trading_oracle import check_account, check_links
+from hybrid_platform_tests.trading.market import run, settings_of, table_of
+
+
+@pytest.fixture(scope="module")
+def binance(recorded_data: Path) -> tuple[TickBatch, list[Signal]]:
+    """The BTCUSDT recording, whose receive times are 1.2 s before the events, and what sma_crossover wants."""
+    table = table_of("BTCUSDT")
+    with gzip.open(recorded_data / "trades" / "binance_spot_btcusdt_20240808.csv.gz", "rt", newline="") as file:
+        rows = [
+            (
+                0,
+                int(Decimal(row["price"]).scaleb(9)),
+                int(Decimal(row["qty"]).scaleb(9)),
+                0,
+                int(row["trade_id"]),
+                int(row["trade_time_ms"]) * 10**6,
+                int(row["recv_ns"]),
+            )
+            for row in csv.DictReader(file)
+        ]
+    ticks = batch_from_rows(table, rows).numbered(1)
+    wanted = build_strategy(StrategySettings(name="sma_crossover", params={"size": "0.005"})).on_batch(ticks)
+    times = ticks.ts_recv.tolist()
+    signals = [
+        msgspec.structs.replace(signal, signal_id=signal_id_of(signal.seq), ts=times[signal.seq - 1])
+        for signal in wanted
+    ]
+    return ticks, signals
+
+
+@pytest.mark.scenario("S7", "S8", "I4")
+def test_the_binance_recording_in_shadow_fills_every_signal(binance):
+    ticks, signals = binance
+    outcome = run(settings_of(), ticks, signals, range(0, len(ticks), 1000))
+    assert Counter(signal.side.value for signal in outcome.signals) == {"BUY": 127, "SELL": 135}
+    assert (outcome.vetoes, len(outcome.trades)) == ([], 262)
+    check_links(outcome.records)
+    positions = outcome.engine.account.positions()
+    check_account(outcome.records, positions)
+    assert rebuild(outcome.trades, {item.key: item for item in ticks.table}).positions() == positions
+    assert positions[0].net == Decimal("-0.04")
+
+
+@pytest.mark.scenario("S10", "S11", "I2", "I4")
+def test_the_binance_recording_in_paper_fills_in_parts_and_later(binance):
+    ticks, signals = binance
+    settings = settings_of("PAPER", paper={"latency": "home", "slippage_bps": 1})
+    outcome = run(settings, ticks, signals, range(0, len(ticks), 777))
+    assert outcome.records == run(settings, ticks, signals).records
+    check_links(outcome.records)
+    check_account(outcome.records, outcome.engine.account.positions())
+    assert len(outcome.trades) > len(outcome.orders) > 200
+    placed = {order.order_id: order.ts for order in outcome.orders.values()}
+    assert all(trade.ts >= placed[trade.order_id] + 80 * 10**6 for trade in outcome.trades)
+    assert set(outcome.reasons) <= {"RISK_CAP"}
