@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test setup dev check lock bench help clean
+.PHONY: run test fuzz setup dev check lock bench help clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -38,6 +38,9 @@ check: $(VENV)/.ready-dev  ## lint, types, import rules, definitions
 
 test: $(VENV)/.ready-dev  ## set up, then the tests
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.ready-dev  ## give every venue's decoder 100,000 inputs (about five minutes)
+	FUZZ_INPUTS=100000 $(BIN)/python -m pytest hybrid_platform_tests/feeds_websocket/test_fuzz.py --timeout 3600
 
 lock:            ## compile the lock files from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra build --generate-hashes --universal --no-strip-extras --python-version 3.11 --no-emit-index-url --no-header -q -o requirements.lock
