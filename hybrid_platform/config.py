@@ -160,6 +160,11 @@ class StrategySettings(_Section):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
+Bps = Annotated[Exact, Field(ge=0, lt=10_000, decimal_places=8)]
+"""Basis points, 1/10,000. Decimal places are bounded so that money stays exact however it is multiplied."""
+SignedBps = Annotated[Exact, Field(gt=-10_000, lt=10_000, decimal_places=8)]
+
+
 class RiskSettings(_Section):
     """Caps in USD, pending orders included (I2), the age beyond which data is stale (S7), and limits that start off."""
 
@@ -168,11 +173,11 @@ class RiskSettings(_Section):
     max_open_orders: Annotated[int, Field(ge=0, le=1_000_000)] = 10
     max_staleness_ms: Annotated[int, Field(ge=0, le=10**12)] = 2_000
     """Event to receipt, or receipt to decision."""
-    usd_rates: dict[Symbol, Annotated[Exact, Field(gt=0)]] = Field(
+    usd_rates: dict[Symbol, Annotated[Exact, Field(gt=0, lt=1e9, decimal_places=18)]] = Field(
         default_factory=lambda: {"USD": Decimal(1), "USDC": Decimal(1), "USDT": Decimal(1)}
     )
     """USD for one unit of a quote currency; an unknown quote is vetoed."""
-    price_collar_bps: Annotated[Exact, Field(ge=0, lt=10_000)] | None = None
+    price_collar_bps: Bps | None = None
     """How far a limit price may be from the last price; also the margin in exposures where it exceeds the slippage."""
     max_order_notional_usd: Annotated[Exact, Field(ge=0)] | None = None
     max_orders_per_second: Annotated[Exact, Field(gt=0, le=1_000_000)] | None = None
@@ -192,9 +197,9 @@ class RiskSettings(_Section):
 class ExecutionSettings(_Section):
     """The shadow adapter's stated model: a fill at the last seen price, worsened and charged."""
 
-    slippage_bps: Annotated[Exact, Field(ge=0, lt=10_000)] = Decimal(10)
-    fee_bps: Annotated[Exact, Field(ge=0, lt=10_000)] = Decimal(10)
-    starting_cash_usd: Annotated[Exact, Field(ge=0)] = Decimal(10_000)
+    slippage_bps: Bps = Decimal(10)
+    fee_bps: Bps = Decimal(10)
+    starting_cash_usd: Annotated[Exact, Field(ge=0, lt=1e15, decimal_places=8)] = Decimal(10_000)
     """What the account begins with: returns and drawdowns in percent are measured against it."""
 
 
@@ -212,15 +217,15 @@ class PaperSettings(_Section):
     jitter: Annotated[Exact, Field(ge=0, le=10)] | None = None
     """Each delay is drawn between itself and itself × (1 + jitter)."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
-    slippage_bps: Annotated[Exact, Field(ge=0, lt=10_000)] | None = None
+    slippage_bps: Bps | None = None
     """What a taking fill is worse than the print it takes."""
-    participation: Annotated[Exact, Field(gt=0, le=1)] = Decimal("0.1")
+    participation: Annotated[Exact, Field(gt=0, le=1, decimal_places=8)] = Decimal("0.1")
     """The share of a print's size that an order may take."""
     limit_fills: Literal["through", "at"] = "through"
     """Resting orders fill when the market trades through their price, or also at it, behind a queue."""
-    queue_prints: Annotated[Exact, Field(ge=0, le=1_000_000)] = Decimal(10)
+    queue_prints: Annotated[Exact, Field(ge=0, le=1_000_000, decimal_places=8)] = Decimal(10)
     """For ``at``: what stands before a resting order, in mean print sizes of the instrument so far."""
-    maker_fee_bps: Annotated[Exact, Field(gt=-10_000, lt=10_000)] | None = None
+    maker_fee_bps: SignedBps | None = None
     """Below zero is a rebate; null: ``execution.fee_bps``, as for takers."""
     reject_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The share of orders that the venue rejects for no reason of ours."""
@@ -236,17 +241,17 @@ class InstrumentSettings(_Section):
     """null: what stands before the symbol's slash."""
     quote: Symbol | None = None
     """null: what stands after the symbol's slash, else the feed's quote."""
-    price_increment: Annotated[Exact, Field(gt=0)] | None = None
-    size_increment: Annotated[Exact, Field(gt=0)] | None = None
+    price_increment: Annotated[Exact, Field(gt=0, lt=1e15, decimal_places=18)] | None = None
+    size_increment: Annotated[Exact, Field(gt=0, lt=1e15, decimal_places=18)] | None = None
     min_qty: Annotated[Exact, Field(ge=0)] | None = None
     max_qty: Annotated[Exact, Field(gt=0)] | None = None
     min_notional: Annotated[Exact, Field(ge=0)] | None = None
     max_notional: Annotated[Exact, Field(gt=0)] | None = None
-    multiplier: Annotated[Exact, Field(gt=0)] = Decimal(1)
+    multiplier: Annotated[Exact, Field(gt=0, lt=1e9, decimal_places=8)] = Decimal(1)
     """Base units per unit of quantity (futures)."""
-    maker_fee_bps: Annotated[Exact, Field(gt=-10_000, lt=10_000)] | None = None
-    taker_fee_bps: Annotated[Exact, Field(gt=-10_000, lt=10_000)] | None = None
-    fixed_fee: Annotated[Exact, Field(ge=0)] = Decimal(0)
+    maker_fee_bps: SignedBps | None = None
+    taker_fee_bps: SignedBps | None = None
+    fixed_fee: Annotated[Exact, Field(ge=0, lt=1e9, decimal_places=8)] = Decimal(0)
     """In quote currency, per fill."""
     active: bool = True
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 from hybrid_platform.config import RiskSettings
 from hybrid_platform.domain.clocks import NS_PER_MS
 from hybrid_platform.domain.commands import TradingState
-from hybrid_platform.domain.exact import canonical, from_units
+from hybrid_platform.domain.exact import MONEY, canonical, from_units
 from hybrid_platform.domain.lag import WINDOW
 from hybrid_platform.domain.orders import OrderType, Side, TimeInForce
 from hybrid_platform.domain.reasons import VetoReason
@@ -31,6 +31,11 @@ from hybrid_platform.trading.limits import (
 from hybrid_platform.trading.order import ZERO, Order
 from hybrid_platform.trading.risk import Check, RiskContext
 from hybrid_platform.trading.watch import EquityWatch
+
+_BELOW = Decimal(10**20)
+_FINEST = Decimal("1e-18")
+_EXACT = "a number above 0, below 1e20, with at most 18 decimals"
+_over = MONEY.remainder
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +60,13 @@ class WellFormed:
     def refuses(self, order: Order, context: RiskContext) -> str | None:
         """Refuse sizes not above zero, limit orders without a price, GTD without a date and the like."""
         qty, limit = order.qty, order.limit_price
-        if not isinstance(qty, Decimal) or not qty.is_finite() or qty <= ZERO:
-            return f"size: expected a decimal above 0, was {qty}"
+        if not _is_exact(qty):
+            return f"size: expected {_EXACT}, was {str(qty)[:60]}"
         if order.side is not Side.BUY and order.side is not Side.SELL:
             return f"side: expected BUY or SELL, was {order.side!r}"
         if order.type is OrderType.LIMIT:
-            if not isinstance(limit, Decimal) or not limit.is_finite() or limit <= ZERO:
-                return f"limit_price: expected a decimal above 0, was {limit}"
+            if not _is_exact(limit):
+                return f"limit_price: expected {_EXACT}, was {str(limit)[:60]}"
         elif order.type is not OrderType.MARKET or limit is not None:
             return f"type: expected LIMIT with a limit price, or MARKET without, was {order.type} with {limit}"
         if (order.time_in_force is TimeInForce.GTD) is (order.expires_at is None):
@@ -174,6 +179,11 @@ def checks_of(risk: RiskSettings, watch: EquityWatch) -> tuple[Check, ...]:
         None if rate is None else OrderRate(rate, risk.order_burst),
     )
     return tuple(check for check in every if check is not None)
+
+
+def _is_exact(value: object) -> bool:
+    """Whether a size or price is one that money can be worked out with exactly (see `exact.MONEY`)."""
+    return isinstance(value, Decimal) and value.is_finite() and ZERO < value < _BELOW and not _over(value, _FINEST)
 
 
 def _ms(ns: int) -> str:

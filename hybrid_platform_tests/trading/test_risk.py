@@ -73,7 +73,9 @@ def test_a_check_that_raises_denies():
 
 @pytest.mark.scenario("I2")
 def test_numbers_too_long_to_be_exact_are_denied_not_rounded():
-    assert reasons(free(), ["100"], (0, BUY, "1e59"), (0, BUY, "1." + "0" * 130 + "1")) == ["RISK_CAP", "CHECK_ERROR"]
+    sizes = ["1e59", "1e20", "1." + "0" * 18 + "1", "1." + "0" * 130 + "1", "1e-18", "99999999999999999999"]
+    expected = ["INVALID_SIGNAL"] * 4 + ["", "RISK_CAP"]
+    assert reasons(free(), ["100"], *((0, BUY, size) for size in sizes)) == expected
 
 
 @pytest.mark.scenario("I2")
