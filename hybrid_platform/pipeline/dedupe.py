@@ -79,6 +79,12 @@ class _Seen:
         return True
 
 
+def _one_form(ref: int | str) -> int | str:
+    """Return an id as an integer where it is one: a batch holds ``5`` where all ids are integers, else ``"5"``."""
+    is_integer = isinstance(ref, str) and len(ref) < 19 and ref.isascii() and ref.isdigit() and str(int(ref)) == ref
+    return int(ref) if is_integer else ref
+
+
 class Deduplicator:
     """Owned by ingest; sees every tick of the session once, in order."""
 
@@ -95,7 +101,7 @@ class Deduplicator:
             if not bool((batch.instrument != first).any()) and self._of(first).extends(refs):
                 return batch
         keep = [
-            ref is None or self._of(instrument).add(ref)
+            ref is None or self._of(instrument).add(_one_form(ref))
             for instrument, ref in zip(batch.instrument.tolist(), refs.tolist(), strict=True)
         ]
         return batch if all(keep) else batch[np.array(keep, dtype=bool)]

@@ -12,9 +12,10 @@ from typing import Any
 
 from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock
-from hybrid_platform.domain.errors import ExitCode, GateRefused, PlatformError
+from hybrid_platform.domain.errors import ConfigError, ExitCode, Fault, GateRefused, PlatformError
 from hybrid_platform.domain.records import CpuPressure, HealthcheckRecord, PressureGate, Verdict
 from hybrid_platform.evidence.code import strategy_sha256
+from hybrid_platform.evidence.live_case import LiveRequest
 from hybrid_platform.evidence.live_gate import live_conditions
 from hybrid_platform.evidence.records import (
     PRAGMA,
@@ -22,6 +23,7 @@ from hybrid_platform.evidence.records import (
     REFUSAL,
     Evidence,
     EvidenceT,
+    LiveCondition,
     PragmaGateEvidence,
     PreflightEvidence,
 )
@@ -29,9 +31,10 @@ from hybrid_platform.host.flight_recorder import take_snapshot
 from hybrid_platform.host.healthcheck import run_healthcheck
 from hybrid_platform.host.pressure import read_pressure, wait_for_pressure
 from hybrid_platform.host.system import read_system_state
+from hybrid_platform.pipeline.commands import CommandFile
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.feeding import feed_of, input_files, table_of
-from hybrid_platform.pipeline.isolated import check_strategy
+from hybrid_platform.pipeline.isolated import check_reach, check_strategy, private_paths
 from hybrid_platform.safety.logs import SessionLog
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import open_engine, shown_url
@@ -41,10 +44,21 @@ from hybrid_platform.storage.probe import probe_database
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.strategies.loader import build_strategy, is_built_in
 
+NO_LIVE_PATH = LiveCondition(
+    "live_execution",
+    False,
+    "live_execution: expected a way from the guarded engine to an adapter, was none in this build",
+)
+"""The engine refuses LIVE whatever the gate says; so does preflight, before anything starts (docs/live-gate.md)."""
+
 
 def check_settings(settings: SessionSettings, database_url: str, clock: Clock, data_dir: DataDir) -> None:
     """Raise ConfigError for whatever the settings name that is not there; write nothing."""
     log = SessionLog("", clock)
+    if settings.require_isolation and settings.isolation != "process":
+        raise ConfigError([Fault("require_isolation", "isolation: process", f"isolation: {settings.isolation}")])
+    if settings.isolation == "process":
+        check_reach(settings, private_paths(settings, data_dir, database_url))
     if settings.isolation == "thread" or is_built_in(settings.strategy.name):
         build_strategy(settings.strategy)
     else:
@@ -109,9 +123,9 @@ def preflight(context: RunContext, stop: threading.Event | None = None) -> Prefl
     """Judge whether a session may begin: host healthy, pressure below the limit, LIVE locked."""
     started = context.clock.wall_ns()
     context.log.info("preflight", mode=context.settings.mode, config_sha256=context.settings.config_sha256)
-    conditions = live_conditions(context.settings)
-    unmet = [condition for condition in conditions if not condition.met]
     health, pressure = host_checks(context, new_is_fine=True, stop=stop or threading.Event())
+    conditions = _live_conditions(context, pressure)
+    unmet = [condition for condition in conditions if not condition.met]
     # What will never heal by waiting comes first: its exit code must not make a supervisor try again.
     failed = [(f"LIVE refused: {condition.detail}", ExitCode.CONFIG) for condition in unmet]
     failed += host_reasons(health, pressure)
@@ -129,6 +143,21 @@ def preflight(context: RunContext, stop: threading.Event | None = None) -> Prefl
         strategy_sha256=strategy_sha256(context.settings.strategy.name),
     )
     return _concluded(context, evidence)
+
+
+def _live_conditions(context: RunContext, pressure: PressureGate) -> tuple[LiveCondition, ...]:
+    """Return the LIVE gate's conditions, and the last one: this build's own."""
+    standing = CommandFile(context.data_dir, context.clock).standing()
+    request = LiveRequest(
+        context.settings,
+        context.data_dir,
+        context.code,
+        context.clock.wall_ns(),
+        pressure,
+        None if standing is None else f"{standing.kind} by {standing.who}: {standing.why}",
+    )
+    conditions = live_conditions(request)
+    return (*conditions, NO_LIVE_PATH) if conditions else ()
 
 
 def verify_database(context: RunContext) -> PragmaGateEvidence:

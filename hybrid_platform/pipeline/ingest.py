@@ -57,8 +57,6 @@ class Ingest(Stage):
                     self._persist.put(Records(batch.gaps), keep=True)
                 if len(batch.ticks):
                     self._send(batch.ticks)
-                if self._stop.is_set():
-                    break
         finally:
             self._feed.close()
 

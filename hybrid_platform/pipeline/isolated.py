@@ -24,6 +24,7 @@ from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.pipeline.channel import Channel, ChannelAborted, ChannelStats, EndOfStream
 from hybrid_platform.pipeline.decisions import DecisionSink
+from hybrid_platform.pipeline.lease import LEASE_SUFFIX
 from hybrid_platform.pipeline.parcels import Records, Ticks, Told
 from hybrid_platform.pipeline.stage import OnFailure, Stage
 from hybrid_platform.pipeline.wire import (
@@ -41,9 +42,13 @@ from hybrid_platform.pipeline.wire import (
     Up,
     frame_of,
 )
+from hybrid_platform.safety.guard.grants import grants_for
 from hybrid_platform.safety.guard.guarded import GuardedChild
 from hybrid_platform.safety.guard.spawn import spawn
 from hybrid_platform.safety.logs import SessionLog
+from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage.files import COMPANIONS
+from hybrid_platform.storage.urls import is_sqlite, path_of
 from hybrid_platform.strategies.loader import is_built_in, path_of_strategy
 
 MODULE = "hybrid_platform.pipeline.guarded_main"
@@ -70,7 +75,7 @@ class GuardedDecider:
     ) -> None:
         """Start it and wait until the strategy is made.
 
-        ``private``: directories that it must not read. Raises ConfigError where the strategy cannot be
+        ``private``: what it must not read, the data directory first. Raises ConfigError where the strategy cannot be
         made, IsolationError where the process does not come up, or its guard is weaker than required.
         """
         arguments = {"settings": settings.model_dump(mode="json"), "check_only": check_only}
@@ -283,6 +288,24 @@ def pipe_stats(
 def check_strategy(settings: SessionSettings) -> None:
     """Raise ConfigError where the strategy cannot be made; a user's code is imported behind the guard only."""
     GuardedDecider(settings, (), None, check_only=True).close()
+
+
+def check_reach(settings: SessionSettings, private: tuple[Path, ...]) -> None:
+    """Raise ConfigError where code that the guarded process needs lies in what it must not read."""
+    grants_for(_code_of(settings.strategy.name), private)
+
+
+def private_paths(settings: SessionSettings, data_dir: DataDir, database_url: str) -> tuple[Path, ...]:
+    """Return what strategy code must not read: all that the platform writes (first), and the key that signs it."""
+    places = [data_dir.root]
+    if settings.keys.signing_key is not None:
+        places.append(Path(settings.keys.signing_key).absolute())
+    if is_sqlite(database_url):
+        database = path_of(database_url)
+        if not database.is_relative_to(places[0]):
+            # Its files, not its folder: that may be the checkout, or hold the virtual environment.
+            places += [database.with_name(database.name + end) for end in (*COMPANIONS, LEASE_SUFFIX)]
+    return tuple(places)
 
 
 def _code_of(name: str) -> tuple[Path, ...]:

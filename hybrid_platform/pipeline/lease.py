@@ -17,12 +17,14 @@ from hybrid_platform.domain.errors import ExitCode, GateRefused, StorageError
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import path_of
 
+LEASE_SUFFIX = ".lease"
+
 
 def lease_path(data_dir: DataDir, database_url: str) -> Path:
     """Return the file whose lock is the lease on a database; its directory is there."""
     if database_url.startswith("sqlite"):
         path = path_of(database_url)
-        return path.with_name(f"{path.name}.lease")
+        return path.with_name(path.name + LEASE_SUFFIX)
     return data_dir.make_dir("control") / "session.lease"
 
 

@@ -150,6 +150,7 @@ class Session:
             channels.persist,
             heartbeats=self.heartbeats,
             counters=self.metrics,
+            progress=lambda: tuple((each.sent, each.received) for each in self.channel_stats()),
             time_limit_seconds=None if own_limit else settings.seconds,
             drain_timeout_seconds=settings.drain_timeout_seconds,
             on_time_limit=lambda: self.request_stop(StopReason.TIME_LIMIT),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -35,12 +34,12 @@ from hybrid_platform.evidence.records import (
 from hybrid_platform.pipeline.commands import CommandFile, CommandWatch
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.feeding import feed_of, table_of
-from hybrid_platform.pipeline.isolated import GuardedDecider
+from hybrid_platform.pipeline.isolated import GuardedDecider, private_paths
 from hybrid_platform.pipeline.lease import Lease, lease_path
 from hybrid_platform.pipeline.ledger import Ledger, LedgerRow, build_ledger
 from hybrid_platform.pipeline.recorder import IntervalRecorder
 from hybrid_platform.pipeline.session import Progress, Session
-from hybrid_platform.storage.engine import open_engine, path_of
+from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.queries import count_rows
 from hybrid_platform.storage.records import SessionEnd, SessionState
 from hybrid_platform.storage.sessions import SessionStore
@@ -127,20 +126,10 @@ class ShadowRun:
         settings = self._context.settings
         if settings.isolation == "thread":
             return build_strategy(settings.strategy)
-        guarded = GuardedDecider(settings, self._private(), self._context.log)
+        private = private_paths(settings, self._context.data_dir, self._context.database_url)
+        guarded = GuardedDecider(settings, private, self._context.log)
         stack.callback(guarded.close)
         return guarded
-
-    def _private(self) -> tuple[Path, ...]:
-        """Return what strategy code must not read: everything that the platform writes, and the key that signs it."""
-        places = [self._context.data_dir.root]
-        if self._context.settings.keys.signing_key is not None:
-            places.append(Path(self._context.settings.keys.signing_key).absolute())
-        if self._context.database_url.startswith("sqlite"):
-            folder = path_of(self._context.database_url).parent
-            if not folder.is_relative_to(places[0]):
-                places.append(folder)
-        return tuple(places)
 
     def _say_locked(self, waited_s: float) -> None:
         self._context.log.warning(

@@ -38,6 +38,7 @@ class Supervisor:
         *,
         heartbeats: Heartbeats,
         counters: Callable[[], Mapping[str, Any]],
+        progress: Callable[[], object],
         time_limit_seconds: float | None,
         drain_timeout_seconds: float,
         on_time_limit: Callable[[], None],
@@ -48,7 +49,7 @@ class Supervisor:
         log: Log,
         on_failure: OnFailure,
     ) -> None:
-        """``counters``: the fields of a heartbeat; ``on_interval``: called after each beat but the first.
+        """``stages``: ingest first. ``counters``: the fields of a heartbeat; ``progress``: differs when work was done; ``on_interval``: called after each beat but the first.
 
         ``on_look``: called at every look, some times a second.
         """
@@ -57,6 +58,8 @@ class Supervisor:
         self._persist_channel = persist_channel
         self._heartbeats = heartbeats
         self._counters = counters
+        self._progress = progress
+        self._last_progress: object = None
         self._time_limit = None if time_limit_seconds is None else int(time_limit_seconds * NS_PER_S)
         self._drain_timeout = int(drain_timeout_seconds * NS_PER_S)
         self._on_time_limit = on_time_limit
@@ -95,21 +98,23 @@ class Supervisor:
             self._on_look()
             if self._time_limit is not None and now - self._started >= self._time_limit and not self._stop.is_set():
                 self._on_time_limit()
-            if self._stop.is_set() and self._is_overdue(now):
+            # Whether it was told to, or its feed ended: from here on the session drains.
+            if (self._stop.is_set() or not self._stages[0].is_alive) and self._is_overdue(now):
                 return
             alive = next((stage for stage in self._stages if stage.is_alive), None)
             if alive is not None:
                 alive.join(LOOK_SECONDS)
 
     def _is_overdue(self, now: int) -> bool:
-        if self._stopping is None:
-            self._stopping = now
+        progress = self._progress()
+        if self._stopping is None or progress != self._last_progress:
+            self._stopping, self._last_progress = now, progress
         if now - self._stopping < self._drain_timeout:
             return False
         stuck = ", ".join(stage.name for stage in self._stages if stage.is_alive)
         seconds = self._drain_timeout / NS_PER_S
         self._on_failure(
-            "supervisor", StageStuck(f"expected every stage to drain within {seconds:g} s, was stuck: {stuck}")
+            "supervisor", StageStuck(f"expected every stage to drain, was stuck for {seconds:g} s: {stuck}")
         )
         for stage in self._stages:
             stage.abort()

@@ -10,6 +10,7 @@ import json
 import traceback
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from hybrid_platform.domain.steps import Step
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
 from hybrid_platform.strategies.base import Strategy
 
+MAX_REASON = 200
 EXECUTION_TIMER_SECONDS = 1.0
 """How often the session clock moves for a paper venue's sake while the market is silent."""
 
@@ -180,8 +182,9 @@ class StrategyRunner:
         except Exception as error:
             raise StrategyError(f"strategy {self._name} raised at {where}: {describe(error)}") from error
         for signal in wanted:
-            if not isinstance(signal, Signal):
-                raise StrategyError(f"strategy {self._name} at {where}: expected a Signal, was {type(signal).__name__}")
+            fault = _fault_of(signal)
+            if fault:
+                raise StrategyError(f"strategy {self._name} at {where}: expected {fault}")
         return wanted
 
     def _stamp(self, signal: Signal, ordinal: int, ts: int) -> Signal:
@@ -208,6 +211,21 @@ def _as_signals(wanted: Signal | Iterable[Signal] | None) -> Iterable[Signal]:
     if wanted is None:
         return ()
     return (wanted,) if isinstance(wanted, Signal) else wanted
+
+
+def _fault_of(signal: object) -> str:
+    """Return what is wrong with something a strategy returned; empty for a sound signal."""
+    if not isinstance(signal, Signal):
+        return f"a Signal, was {type(signal).__name__}"
+    reason = signal.reason
+    # What cannot be written as text, or would fill the tables, is no reason.
+    if not isinstance(reason, str) or not 0 < len(reason) <= MAX_REASON or not reason.isprintable():
+        return f"a reason of 1 to {MAX_REASON} printable characters, was {reason!r:.60}"
+    if not isinstance(signal.confidence, int | float) or not 0 <= signal.confidence <= 1:
+        return f"a confidence from 0 to 1, was {signal.confidence!r:.60}"
+    if not isinstance(signal.size, Decimal) or not signal.size.is_finite():
+        return f"a size that is a finite Decimal, was {signal.size!r:.60}"
+    return ""
 
 
 def describe(error: BaseException) -> str:

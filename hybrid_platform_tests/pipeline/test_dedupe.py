@@ -34,10 +34,10 @@ def test_the_first_of_each_id_stays_and_ticks_without_an_id_always_do(ticks, cut
     whole = batch([ref for ref, _ in ticks], [i for _, i in ticks])
     seen, expected = set(), []
     for ref, instrument in ticks:
-        key = (instrument, ref if whole.trade_ref is None or whole.trade_ref.dtype != object or ref is None else str(ref))
-        if ref is None or key not in seen:
-            expected.append(None if ref is None else key[1])
-        seen.add(key)
+        is_text = whole.trade_ref is not None and whole.trade_ref.dtype == object
+        if ref is None or (instrument, ref) not in seen:
+            expected.append(str(ref) if is_text and ref is not None else ref)
+        seen.add((instrument, ref))
     deduplicator = Deduplicator()
     edges = [0, *sorted(cut % (len(ticks) + 1) for cut in cuts), len(ticks)]
     got = [ref for a, b in zip(edges, edges[1:], strict=False) for ref in kept(deduplicator.new_only(whole[a:b]))]
@@ -66,6 +66,12 @@ def test_ids_that_do_not_increase_are_never_judged_by_their_size(monkeypatch):
     deduplicator = Deduplicator()
     refs = [(61_111 * i) % 100_003 for i in range(1, 200)]
     assert kept(deduplicator.new_only(batch(refs))) == refs
+
+
+def test_an_id_is_the_same_id_whether_its_batch_holds_integers_or_text():
+    deduplicator = Deduplicator()
+    assert kept(deduplicator.new_only(batch([5, 6]))) == [5, 6]
+    assert kept(deduplicator.new_only(batch(["5", "a", "06"]))) == ["a", "06"]
 
 
 def test_identical_neighbours_without_an_id_are_real_prints():

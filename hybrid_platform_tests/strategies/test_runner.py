@@ -121,6 +121,34 @@ class Elsewhere(Strategy[Params]):
         return [msgspec.structs.replace(buy(batch.tick(0), 1, "X"), seq=99)]
 
 
+class Odd(Strategy[Params]):
+    change: dict = {}
+
+    def on_tick(self, tick: Tick) -> Signal:
+        import msgspec
+
+        return msgspec.structs.replace(buy(tick, 1, "X"), **self.change)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"reason": "\ud800"}, "a reason"),
+        ({"reason": "a\nb"}, "a reason"),
+        ({"reason": ""}, "a reason"),
+        ({"reason": "x" * 201}, "a reason"),
+        ({"confidence": float("nan")}, "a confidence"),
+        ({"confidence": 1.5}, "a confidence"),
+        ({"size": 0.1}, "a size"),
+    ],
+)
+def test_a_signal_that_could_not_be_recorded_is_named(change, words, monkeypatch):
+    monkeypatch.setattr(Odd, "change", change)
+    batch = ticks([1])
+    with pytest.raises(StrategyError, match=words):
+        StrategyRunner(Odd(Params()), batch.table).on_batch(batch)
+
+
 @pytest.mark.parametrize(
     ("strategy", "words"),
     [
