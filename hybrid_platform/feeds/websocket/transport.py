@@ -96,7 +96,7 @@ class SocketTransport:
             return Ended("tls", text_of_error(error))
         except OSError as error:
             return Ended("unreachable", text_of_error(error))
-        except (WebSocketException, ValueError) as error:
+        except (WebSocketException, ValueError, ImportError) as error:  # a SOCKS proxy needs another package
             return Ended("refused", text_of_error(error))
         listener.opened()
         helpers = [asyncio.create_task(self._subscribe(socket)), asyncio.create_task(self._keep_alive(socket))]
