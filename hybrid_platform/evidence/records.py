@@ -155,6 +155,8 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     feed: dict[str, Any]
     inputs: tuple[dict[str, Any], ...]
     """The files that were replayed: name, bytes, SHA-256."""
+    sources: tuple[dict[str, Any], ...] = ()
+    """What became of each live source: connects, why connections ended, gaps, lag."""
     state: str
     exit_reason: str
     failure: str | None

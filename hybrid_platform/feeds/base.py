@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from hybrid_platform.domain.orders import GapRecord
 from hybrid_platform.domain.ticks import TickBatch
@@ -63,6 +63,14 @@ class Store(Protocol):
 
     def resolve(self, name: str | Path) -> Path:
         """Return the absolute path of a name."""
+
+
+@runtime_checkable
+class Sourced(Protocol):
+    """A feed that can say what became of each of its sources."""
+
+    def stats(self) -> tuple[Any, ...]:
+        """Return one record a source; any thread may ask."""
 
 
 class Feed(Protocol):

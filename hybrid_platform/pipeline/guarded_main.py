@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -70,8 +69,7 @@ def _run(guard: Guard, settings: Any, table: Any, strategy: Any, up: Any) -> Non
     def on_failure(stage: str, error: BaseException) -> None:
         code = error.exit_code if isinstance(error, PlatformError) else ExitCode.CRASH
         message = str(error) if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
-        origin = error.__cause__ or error
-        up.write(Failed(stage, message, int(code), "".join(traceback.format_exception(origin))[-8_000:]))
+        up.write(Failed(stage, message, int(code)))
 
     @contextmanager
     def named(stage: str) -> Iterator[None]:

@@ -309,6 +309,5 @@ class Session:
 
 
 def _trace(error: BaseException) -> dict[str, str]:
-    """Return where an error came from, where its message alone does not say what to do."""
-    origin = error.__cause__ if isinstance(error, PlatformError) else error
-    return {} if origin is None else {"trace": "".join(traceback.format_exception(origin))}
+    """Return where an error came from, where its message alone does not say what to do: a fault of the platform."""
+    return {} if isinstance(error, PlatformError) else {"trace": "".join(traceback.format_exception(error))}

@@ -31,6 +31,7 @@ from hybrid_platform.evidence.records import (
     SessionEvidence,
     SignalFigures,
 )
+from hybrid_platform.feeds.base import Sourced
 from hybrid_platform.pipeline.commands import CommandFile, CommandWatch
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.feeding import feed_of, table_of
@@ -84,7 +85,7 @@ class ShadowRun:
             )
             feed.open()
             strategy = self._strategy(stack)
-            self._feed_name = feed.name
+            self._feed = feed
             self._store.start(context.session_start())
             recorder = IntervalRecorder(context)
             stack.callback(recorder.close)
@@ -147,7 +148,7 @@ class ShadowRun:
                 self._context.log.error("rows could not be counted", error=str(error))
                 counted = {}
             stats = self._session.channel_stats()
-            ledger = build_ledger(self._feed_name, self._session.counters.feed, stats, self._writer.written, counted)
+            ledger = build_ledger(self._feed.name, self._session.counters.feed, stats, self._writer.written, counted)
             evidence = self._evidence(ledger)
             try:
                 self._close_row(
@@ -176,6 +177,13 @@ class ShadowRun:
     ) -> None:
         end = SessionEnd(state, exit_code, reason, self._context.clock.wall_ns(), is_clean)
         self._store.finish(self._context.session_id, end, ledger)
+
+    def _sources(self) -> tuple[dict[str, Any], ...]:
+        return (
+            tuple(msgspec.to_builtins(source) for source in self._feed.stats())
+            if isinstance(self._feed, Sourced)
+            else ()
+        )
 
     def _evidence(self, ledger: Ledger) -> SessionEvidence:
         context, session = self._context, self._session
@@ -207,6 +215,7 @@ class ShadowRun:
                 )
             },
             inputs=self._preflight.inputs,
+            sources=self._sources(),
             state="COMPLETE" if exit_code is ExitCode.COMPLETE else "FAILED",
             exit_reason=session.exit_reason,
             failure=str(failure) if failure else None,

@@ -90,7 +90,6 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     stage: str
     message: str
     exit_code: int
-    trace: str
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
