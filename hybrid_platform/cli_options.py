@@ -29,12 +29,14 @@ data_dir_option = click.option(
 def settings_of(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> SessionSettings:
     """Lay defaults, environment, file, flags and --set over each other, in this order."""
     from hybrid_platform.config import load_settings, parse_assignment, read_yaml
-    from hybrid_platform.storage.engine import sqlite_url
+    from hybrid_platform.storage.files import checked_path
+    from hybrid_platform.storage.urls import sqlite_url
 
     layers = [read_yaml(config_file)] if config_file else []
     database = flags.pop("db", None)
     stated = {name: value for name, value in flags.items() if value is not None}
     if database is not None:
+        checked_path(database)  # while it is what was written: as a URL `:memory:` and `file:…` are names like others
         stated["database_url"] = sqlite_url(database)
     layers.append(stated)
     layers += [parse_assignment(text) for text in assignments]

@@ -187,14 +187,20 @@ def cli(folder: Path, *arguments: str, **options: Any) -> Ended:
         return running.end()
 
 
-def start_job(folder: Path, settings: Settings, job: str = "shadow_run", **environ: str) -> Running:
+def start_job(
+    folder: Path,
+    settings: Settings,
+    job: str = "shadow_run",
+    before: Callable[[], None] | None = None,
+    **environ: str,
+) -> Running:
     """Start ``dagster job execute`` in a folder that has the repository's dagster.yaml."""
     (folder / "dagster.yaml").write_text((REPOSITORY / "dagster.yaml").read_text())
     config = folder / f"run-{uuid.uuid4().hex[:8]}.yaml"
     config.write_text(yaml.safe_dump(run_config(settings)))
     command = [sys.executable, "-W", "ignore", "-m", "dagster", "job", "execute"]
     command += ["-m", "hybrid_platform.definitions", "-j", job, "-c", str(config)]
-    return Running(folder, command, environment(folder, **environ))
+    return Running(folder, command, environment(folder, **environ), before)
 
 
 def run_config(settings: Settings) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.domain.records import DatabaseReport
 from hybrid_platform.storage.connection import MIN_BUSY_TIMEOUT_MS, apply_pragmas, connect
-from hybrid_platform.storage.errors import named_errors
+from hybrid_platform.storage.errors import PragmaError, named_errors
 from hybrid_platform.storage.migrations import REVISION
 from hybrid_platform.storage.urls import path_of
 
@@ -35,7 +35,12 @@ def probe_database(url: str) -> DatabaseReport:
 def _look(path: Path) -> tuple[str | None, int | None]:
     """Return the schema's revision and the number of ticks, both None where the schema is not ours."""
     with closing(connect(path, "read", MIN_BUSY_TIMEOUT_MS)) as connection:
-        apply_pragmas(connection, "read", MIN_BUSY_TIMEOUT_MS, str(path))
+        try:
+            apply_pragmas(connection, "read", MIN_BUSY_TIMEOUT_MS, str(path))
+        except PragmaError as error:
+            # A copy made by VACUUM INTO is not in WAL mode: the first writer switches it, or stops at its own gate.
+            if error.pragma != "journal_mode":
+                raise
         with named_errors(f"looking at {path}"):
             ours = "SELECT count(*) FROM sqlite_master WHERE name IN ('alembic_version', 'tick_batches')"
             if connection.execute(ours).fetchone()[0] != 2:

@@ -16,7 +16,9 @@ from hybrid_platform_tests.support import Left, Settings, layered, run_config
 class Job:
     """A job that ran: its result, its run's tags, and what it left."""
 
-    def __init__(self, result: dg.ExecuteInProcessResult | dg.JobExecutionResult, instance: dg.DagsterInstance, data_dir: Path) -> None:
+    def __init__(
+        self, result: dg.ExecuteInProcessResult | dg.JobExecutionResult, instance: dg.DagsterInstance, data_dir: Path
+    ) -> None:
         self.result = result
         self.run: Any = instance.get_run_by_id(result.run_id)
         self.left = Left(data_dir)

@@ -61,7 +61,11 @@ def test_live_is_refused_with_every_unmet_condition(launch: Launcher):
     reasons = job.left.evidence("preflight")["reasons"]
     assert [word for word in ("live_armed", "bundle", "adapter") if not any(word in reason for reason in reasons)] == []
     assert all(reason.startswith("LIVE refused: ") for reason in reasons)
-    assert (job.left.session["state"], job.left.session["exit_code"], job.left.session["mode"]) == ("REFUSED", 12, "LIVE")
+    assert (job.left.session["state"], job.left.session["exit_code"], job.left.session["mode"]) == (
+        "REFUSED",
+        12,
+        "LIVE",
+    )
     assert job.tags["exit_code"] == "12"
 
 

@@ -36,18 +36,18 @@ class Grants(msgspec.Struct, frozen=True):
 def grants_for(code: Sequence[Path], private: Sequence[Path] = (), write: Sequence[Path] = ()) -> Grants:
     """Return what a process needs to run Python, this package, and ``code`` (module files or packages).
 
-    Nothing below a ``private`` path is granted. Raises ConfigError where code or a writable directory
-    lies in a private one, or a folder of code has more than 10,000 entries beside the private path.
+    Nothing below a ``private`` path is granted. Raises ConfigError where code, Python's packages or a writable
+    directory lie in a private one, or a folder of code has more than 10,000 entries beside the private path.
     """
     closed = [path.resolve() for path in private]
     own = [path.resolve() for path in code]
-    for path in (*own, *(path.resolve() for path in write)):
+    package = Path(hybrid_platform.__file__).parent.resolve()
+    for path in (*own, package, Path(sysconfig.get_path("purelib")).resolve(), *(path.resolve() for path in write)):
         inside = next((secret for secret in closed if path.is_relative_to(secret)), None)
         if inside is not None:
             raise ConfigError(
                 [Fault(str(path), f"a path outside {inside}, which stays closed to strategies", "inside")]
             )
-    package = Path(hybrid_platform.__file__).parent.resolve()
     read = _unique(entry for path in (*_python(), package, *own) for entry in _carved(path, closed))
     listing = _unique(path.parent for path in own)
     return Grants(read, listing, _unique(path.resolve() for path in write))

@@ -1,0 +1,144 @@
+"""What stops a run before it begins, by real processes: nothing starts, evidence and exit code say why."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from hybrid_platform.storage.engine import open_engine, sqlite_url
+from hybrid_platform.storage.migrate import migrate
+from hybrid_platform_tests.support import REPOSITORY, Left, cli, layered, start_job, synthetic
+
+SHORT = layered({"seconds": 1, "isolation": "thread"}, synthetic(20))
+STARTED = "channels created (S6: bounded)"
+
+
+@pytest.mark.scenario("G2")
+def test_pressure_above_the_limit_starts_nothing_and_exits_with_overload(tmp_path: Path):
+    ended = cli(tmp_path, "shadow-run", "--set", "gates.cpu_pressure_limit=0", settings=SHORT)
+    assert ended.code == 13
+    assert not ended.said(STARTED)
+    left = Left(tmp_path / "data")
+    assert (left.session["state"], left.session["exit_code"]) == ("REFUSED", 13)
+    assert left.evidence("preflight")["reasons"] == [left.session["exit_reason"]]
+    assert left.session["exit_reason"] in ended.err
+    assert left.report.startswith(f"# Shadow run {left.session_id}: FAIL")
+    assert all(left.count(table) == 0 for table in ("ticks", "signals", "orders", "trades"))
+
+
+@pytest.mark.scenario("S14", "G1", "L1")
+@pytest.mark.parametrize("mode", ["live", "LIVE"])
+def test_live_is_refused_with_every_unmet_condition_and_config(tmp_path: Path, mode: str):
+    ended = cli(tmp_path, "shadow-run", "--mode", mode, settings=SHORT)
+    assert ended.code == 12
+    assert not ended.said(STARTED)
+    left = Left(tmp_path / "data")
+    assert (left.session["state"], left.session["mode"], left.session["exit_code"]) == ("REFUSED", "LIVE", 12)
+    conditions = left.evidence("preflight")["live_gate"]
+    assert len(conditions) >= 3
+    for condition in conditions:
+        if not condition["met"]:
+            assert condition["detail"] in ended.err
+    assert not all(condition["met"] for condition in conditions)
+
+
+def _without_override() -> None:
+    """Let permissions bind root too: CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH leave the bounding set."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    for capability in (1, 2):
+        if os.geteuid() == 0 and prctl(24, capability, 0, 0, 0) != 0:
+            os._exit(99)
+
+
+def _read_only_database(folder: Path) -> Path:
+    """Return a database of ours on a medium that cannot be written, not in WAL mode."""
+    path = folder / "medium" / "bot.db"
+    engine = open_engine(sqlite_url(path), role="write")
+    migrate(engine)
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    path.chmod(0o400)
+    path.parent.chmod(0o500)
+    return path
+
+
+@pytest.mark.scenario("S1", "G3", "I5")
+def test_a_pragma_that_cannot_be_set_stops_the_run_at_pragma_verification(tmp_path: Path):
+    path = _read_only_database(tmp_path)
+    settings = {**SHORT, "database_url": sqlite_url(path)}
+    with start_job(tmp_path, settings, before=_without_override) as running:
+        ended = running.end()
+    assert ended.code == 1, ended.text
+    assert "Traceback" not in ended.text
+    assert [line["message"] for line in ended.lines if line["message"].endswith((" PASS", " FAIL"))] == [
+        "preflight PASS",
+        "pragma FAIL",
+    ]
+    left = Left(tmp_path / "data", path)
+    evidence = left.evidence("pragma")
+    (reason,) = evidence["reasons"]
+    assert str(path) in reason and "readonly" in reason
+    assert (evidence["verdict"], evidence["exit_code"]) == ("FAIL", 12)
+    assert not ended.said(STARTED)
+    assert not left.has_evidence("session")
+    assert left.rows("SELECT * FROM sessions") == [], "a row wherever the database can be opened: here it cannot"
+    assert [line["level"] for line in ended.said("the refusal could not be written to the database")] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "risk.max_exposure=1"], ["risk.max_exposure: expected no such setting", "max_exposure_usd"]),
+        (
+            ["--set", "seconds=0", "--set", "feed.synthetic.seed=-1"],
+            ["seconds: expected", "feed.synthetic.seed: expected"],
+        ),
+        (["--mode", "demo"], ["mode: expected 'SHADOW', 'PAPER' or 'LIVE', was 'demo'"]),
+        (["--set", "strategy.name=none"], ["strategy.name: expected one of periodic, sma_crossover"]),
+        (["--set", "strategy.name=no.such:Thing"], ["strategy.name: expected an importable class"]),
+        (["--set", "strategy.params={every: 0}"], ["strategy.params.every: expected"]),
+        (["--set", "strategy.params={evry: 3}"], ["strategy.params.evry: expected no such setting"]),
+        (["--config", "none.yaml"], ["none.yaml: expected a readable YAML file"]),
+        (["--db", ":memory:"], ["database_url: expected a file that outlives the process"]),
+        (["--set", "database_url=mysql://u:secret@h/d"], ["database_url: expected"]),
+        (["--db", "file:x.db?mode=rwc"], ["database_url: expected a plain path, not a URI"]),
+        (["--data-dir", str(REPOSITORY)], ["which stays closed to strategies"]),
+        (["--set", "feed={replay: {path: missing.csv}}"], ["missing.csv"]),
+    ],
+    ids=lambda value: " ".join(value)[:40].strip() if isinstance(value, list) else None,
+)
+def test_wrong_settings_are_one_message_per_fault_and_write_nothing(
+    tmp_path: Path, arguments: list[str], words: list[str]
+):
+    ended = cli(tmp_path, "shadow-run", *arguments)
+    assert ended.code == 12, ended.text
+    lines = ended.err.splitlines()
+    assert len(lines) == len(words) or len(words) == 2 and len(lines) == 1
+    assert all(line.startswith("error: ") for line in lines)
+    for word in words:
+        assert word in ended.err
+    assert "secret" not in ended.err
+    assert ended.out == ""
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == [], (
+        "not even a data directory"
+    )
+
+
+def test_wrong_settings_fail_a_dagster_run_with_the_same_words_and_write_nothing(tmp_path: Path):
+    settings = {"seconds": 0, "risk": {"max_open_orders": -1}}
+    with start_job(tmp_path, settings) as running:
+        ended = running.end()
+    assert ended.code == 1
+    messages = [(line["message"], line["exit_code"]) for line in ended.lines]
+    assert messages == [
+        ("seconds: expected greater than 0, was 0.0", 12),
+        ("risk.max_open_orders: expected greater than or equal to 0, was -1", 12),
+    ]
+    assert "Traceback" not in ended.text
+    assert not (tmp_path / "data").exists()
