@@ -6,12 +6,15 @@ Heavy modules are imported inside the commands, as in `cli`.
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from hybrid_platform.cli_options import data_dir_option
 
 if TYPE_CHECKING:
     from hybrid_platform.evidence.verify import Verification
@@ -99,3 +102,69 @@ def make_key(path: Path) -> None:
 
     signer = make(path)
     click.echo(f"{path}: key {signer.keyid}, public part {path.with_suffix('.pub')}")
+
+
+@click.command()
+@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--key", "key", required=True, type=click.Path(path_type=Path), help="The operator's private key (PEM).")
+@trusted_option
+@click.option("--account", required=True, help="The venue's account that may be traded on.")
+@click.option("--max-notional-usd", "notional", required=True, help="What risk.max_exposure_usd must not go beyond.")
+@click.option("--valid-for", type=_Duration(), default="1h", show_default=True, metavar="AGE")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Where the token is written; no file yet.")
+@data_dir_option
+def arm(
+    bundles: tuple[Path, ...],
+    key: Path,
+    trusted: Path,
+    account: str,
+    notional: str,
+    valid_for: float,
+    out: Path,
+    data_dir: str | None,
+) -> int:
+    """Sign that these BUNDLES may go live once: on one account, up to one notional, for one data directory.
+
+    Every bundle is verified first; one that is not valid is not armed, and the command exits as verify does.
+    """
+    from hybrid_platform.domain.clocks import NS_PER_S
+    from hybrid_platform.domain.exact import canonical, parse_decimal
+    from hybrid_platform.evidence.arming import Arming, new_nonce, sign_arming
+    from hybrid_platform.evidence.keys import load_signer, trusted_keys
+    from hybrid_platform.evidence.verify import Expected, verify_bundle
+    from hybrid_platform.safety.paths import DataDir, check_input_file, check_output_file
+
+    try:
+        maximum = parse_decimal(notional)
+    except ValueError as error:
+        raise click.UsageError(f"--max-notional-usd: {error}") from None
+    target = check_output_file(out, "--out")
+    if target.exists():
+        raise click.UsageError(f"--out: expected no file, was {out}")
+    now = time.time_ns()
+    pinned = trusted_keys(trusted)
+    results = [verify_bundle(bundle, pinned, Expected(now)) for bundle in bundles]
+    bad = next((result for result in results if result.code), None)
+    if bad is not None:
+        click.echo("\n".join(verification_lines(bad)))
+        return int(bad.code)
+    encrypted = b"ENCRYPTED" in check_input_file(key, "--key").read_bytes()[:100]
+    password = click.prompt("Passphrase", hide_input=True, err=True).encode() if encrypted else None
+    arming = Arming(
+        nonce=new_nonce(),
+        bundles=tuple(sorted({str(result.sha256) for result in results})),
+        account=account,
+        max_notional_usd=maximum,
+        data_dir=str(DataDir(data_dir or "data").root),
+        issued_ns=now,
+        expires_ns=now + int(valid_for * NS_PER_S),
+    )
+    content = sign_arming(arming, load_signer(key, "--key", password))
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    click.echo(
+        f"{out}: armed once for {account}, up to {canonical(maximum)} USD, in {arming.data_dir}, on the proof of"
+    )
+    for digest in arming.bundles:
+        click.echo(f"  {digest}")
+    return 0

@@ -1,30 +1,69 @@
 """The LIVE gate: default deny, every unmet condition named (G1, S14, L1).
 
-in: settings · out: the conditions of SPEC 3, each met or not. LIVE may begin only if all are met, and
-whatever raises while judging counts as not met.
+in: settings, code, host, kill switch and the proof that the settings name · out: the conditions, each met or
+not; `release` makes the adapter where all are met. Whatever raises while judging counts as not met. All
+that is asked of evidence can be met by SHADOW and PAPER sessions alone.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from collections.abc import Callable
+from decimal import Decimal
+from typing import NamedTuple
 
-from hybrid_platform.config import Mode, SessionSettings
+from hybrid_platform.config import Mode
+from hybrid_platform.domain.errors import ExitCode, GateRefused
+from hybrid_platform.evidence.arming import spend
+from hybrid_platform.evidence.live_case import Case, LiveRequest, UnmetError
+from hybrid_platform.evidence.live_conditions import CONDITIONS
 from hybrid_platform.evidence.records import LiveCondition
+from hybrid_platform.trading.live import LiveAdapter
 
-ADAPTERS = "hybrid_platform.live_adapters"
+
+class Release(NamedTuple):
+    """The gate is open: an adapter, made for this account and notional, and nothing beyond."""
+
+    adapter: LiveAdapter
+    account: str
+    max_notional_usd: Decimal
+    bundles: tuple[str, ...]
 
 
-def live_conditions(settings: SessionSettings) -> tuple[LiveCondition, ...]:
+def live_conditions(request: LiveRequest) -> tuple[LiveCondition, ...]:
     """Return every condition for LIVE; an empty tuple for the other modes."""
-    if settings.mode is not Mode.LIVE:
-        return ()
-    adapters = sorted(point.name for point in entry_points(group=ADAPTERS))
-    return (
-        LiveCondition("live_armed", settings.live_armed, f"live_armed: expected true, was {settings.live_armed}"),
-        LiveCondition("proof_bundle", False, "proof bundle: expected a signed one that verifies, was none"),
-        LiveCondition(
-            "live_adapter",
-            bool(adapters),
-            f"live execution adapter: expected one installed ({ADAPTERS}), was {', '.join(adapters) or 'none'}",
-        ),
-    )
+    return _judged(Case(request)) if request.settings.mode is Mode.LIVE else ()
+
+
+def release(request: LiveRequest) -> Release:
+    """Judge every condition, use the arming token up, and make the adapter.
+
+    Raises GateRefused (exit code CONFIG) naming every unmet condition; then no adapter is made. A token
+    that somebody uses up at the same moment is one of the reasons.
+    """
+    case = Case(request)
+    unmet = [condition.detail for condition in _judged(case) if not condition.met]
+    if request.settings.mode is not Mode.LIVE:
+        unmet.append(f"mode: expected LIVE, was {request.settings.mode}")
+    if unmet:
+        raise GateRefused("LIVE refused: " + "; ".join(unmet), ExitCode.CONFIG)
+    arming = case.armed.arming
+    try:
+        spend(request.data_dir, arming)
+        adapter = case.adapter_class(arming.account, arming.max_notional_usd)
+    except Exception as error:  # an adapter may raise anything
+        raise GateRefused(f"LIVE refused: {type(error).__name__}: {error}", ExitCode.CONFIG) from None
+    return Release(adapter, arming.account, arming.max_notional_usd, arming.bundles)
+
+
+def _judged(case: Case) -> tuple[LiveCondition, ...]:
+    return tuple(_judge(name, condition, case) for name, condition in CONDITIONS.items())
+
+
+def _judge(name: str, condition: Callable[[Case], str], case: Case) -> LiveCondition:
+    try:
+        return LiveCondition(name, True, f"{name}: {condition(case)}")
+    except UnmetError as unmet:
+        return LiveCondition(name, False, f"{name}: {unmet}")
+    except Exception as error:  # what cannot be judged is denied
+        told = f"{type(error).__name__}: {error}".replace("\n", "; ")[:400]
+        return LiveCondition(name, False, f"{name}: expected to be judged, was not: {told}")
