@@ -57,6 +57,8 @@ class Marks:
             self._grow()
         self._ticks = ticks
         self._clock = np.maximum.accumulate(ticks.ts_recv)
+        if self._clock.item(0) < self.now:
+            self._clock = np.maximum(self._clock, self.now)
         self._lag = ticks.ts_recv - ticks.ts_event
         self.at = self._sized = 0
         self.lag_floor = min(self.lag_floor, int(self._lag.min()))

@@ -144,6 +144,7 @@ def test_every_shadow_order_is_marked_and_filled_at_the_tick_that_caused_it(rows
     for trade in outcome.trades:
         order = outcome.orders[trade.order_id]
         last = ticks.tick(order.seq - 1)
+        clock = int(ticks.ts_recv[: order.seq].max())
         worse = last.price * (Decimal("1.01") if order.side == "BUY" else Decimal("0.99"))
         limit = limits[order.signal_id]
         expected = worse if limit is None else min(worse, limit) if order.side == "BUY" else max(worse, limit)
@@ -151,7 +152,7 @@ def test_every_shadow_order_is_marked_and_filled_at_the_tick_that_caused_it(rows
             expected,
             order.qty,
             last.symbol,
-            last.ts_recv,
+            clock,
         )
         assert trade.fees == expected * order.qty / 1000
 

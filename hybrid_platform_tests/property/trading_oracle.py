@@ -64,7 +64,7 @@ TICKS = st.tuples(
     st.integers(0, 2),
     st.integers(97, 103),
     st.integers(0, 40),
-    st.sampled_from((0, 1, 50, 400)),
+    st.sampled_from((0, 1, 50, 400, -30)),
     st.lists(WISHES, max_size=2),
 )
 SESSIONS = st.lists(TICKS, min_size=1, max_size=25)
