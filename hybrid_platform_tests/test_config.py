@@ -121,3 +121,11 @@ def test_a_dagster_run_config_is_read_as_the_same_settings(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("resources: {session: {config: {mode: shadow, seconds: 5}}}")
     assert load_settings(read_yaml(path), environ={}).seconds == 5
+
+
+def test_the_page_of_settings_is_up_to_date():
+    from hybrid_platform.config_reference import page
+    from hybrid_platform_tests.conftest import REPOSITORY
+
+    written = (REPOSITORY / "docs" / "settings.md").read_text()
+    assert written == page(), "run: python -m hybrid_platform.config_reference docs/settings.md"

@@ -13,7 +13,7 @@ import pytest
 
 from hybrid_platform.testing import Drop, Garbage, LocalVenue, Send, Skip, Stall
 from hybrid_platform.testing.frames import binance_trades
-from hybrid_platform_tests.support import Ended, Left, layered, start_job
+from hybrid_platform_tests.support import PATIENCE, Ended, Left, layered, start_job
 
 pytestmark = pytest.mark.scenario("S2", "S3", "S4", "S5")
 
@@ -56,7 +56,7 @@ def live(tmp_path_factory) -> Iterator[tuple[Ended, Left, LocalVenue]]:
             }
         )
         with start_job(folder, settings) as running:
-            ended = running.end()
+            ended = running.end(SECONDS + PATIENCE)
         yield ended, Left(folder / "data"), venue
 
 
