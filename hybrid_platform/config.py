@@ -425,7 +425,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise ConfigError([Fault(str(path), "a readable YAML file", f"{type(error).__name__}: {error}")]) from None
     try:
-        loaded = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506: a SafeLoader
+        loaded = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError([Fault(str(path), "valid YAML", " ".join(str(error).split()))]) from None
     if loaded is None:
@@ -449,7 +449,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
     if not equals or not all(keys):
         raise ConfigError([Fault("--set", "key.path=value", repr(text))])
     try:
-        parsed = yaml.load(value, Loader=_UniqueKeyLoader)  # noqa: S506: a SafeLoader
+        parsed = yaml.load(value, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError([Fault(path, "a YAML value", " ".join(str(error).split()))]) from None
     for key in reversed(keys):

@@ -58,7 +58,9 @@ def _judged(evidence: Evidence, check: str, shown: dict[str, Any]) -> Iterator[d
     kinds={"linux"},
     required_resource_keys={"session"},
     check_specs=[
-        dg.AssetCheckSpec("host_ready", asset=PREFLIGHT, blocking=True, description="Healthcheck, CPU pressure, LIVE gate.")
+        dg.AssetCheckSpec(
+            "host_ready", asset=PREFLIGHT, blocking=True, description="Healthcheck, CPU pressure, LIVE gate."
+        )
     ],
 )
 def preflight_healthcheck(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
@@ -164,7 +166,9 @@ shadow_run = dg.AssetsDefinition.from_graph(
     deps=[SHADOW],
     required_resource_keys={"session"},
     check_specs=[
-        dg.AssetCheckSpec("verdict", asset=POSTFLIGHT, blocking=True, description="Every gate passed, every figure proves it.")
+        dg.AssetCheckSpec(
+            "verdict", asset=POSTFLIGHT, blocking=True, description="Every gate passed, every figure proves it."
+        )
     ],
 )
 def postflight_evidence(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:

@@ -19,7 +19,7 @@ class SessionConfig(NamedTuple):
 
 @dg.resource(
     config_schema=shape_of(SessionSettings),
-    description="Settings of a session. What is left out comes from HYBRID_PLATFORM_… variables, then from the defaults.",
+    description="Settings of a session. What is left out comes from HYBRID_PLATFORM_… variables, then the defaults.",
 )
 def session(context: dg.InitResourceContext) -> SessionConfig:
     """Hand the launch's settings on as they are."""

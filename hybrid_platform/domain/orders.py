@@ -252,5 +252,7 @@ class GapRecord(AuditRecord, frozen=True, tag="gap"):
     """When it was found: the receive time of the frame that showed it."""
 
 
-Record = SignalRecord | VetoRecord | OrderRecord | OrderEventRecord | TradeRecord | InputRecord | HeartbeatRecord | GapRecord
+Record = (
+    SignalRecord | VetoRecord | OrderRecord | OrderEventRecord | TradeRecord | InputRecord | HeartbeatRecord | GapRecord
+)
 """Anything that must never be evicted on its way to the database."""

@@ -11,6 +11,7 @@ from hybrid_platform.feeds.base import Feed, Store
 from hybrid_platform.feeds.stored import StoredReplay, StoredTicks
 from hybrid_platform.feeds.synthetic import SyntheticTicks
 
+
 def build_feed(
     settings: SessionSettings,
     table: InstrumentTable,

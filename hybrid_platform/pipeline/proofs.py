@@ -6,6 +6,7 @@ the full matrix is a job of its own.
 
 from __future__ import annotations
 
+from hybrid_platform.domain.isolation import Enforced
 from hybrid_platform.domain.records import HealthcheckRecord, PressureGate, Verdict
 from hybrid_platform.evidence.records import PragmaGateEvidence, PreflightEvidence, Proof, ProofVerdict, SessionEvidence
 from hybrid_platform.storage.audit import Audit
@@ -103,7 +104,8 @@ def session_proofs(
     )
     if session is not None:
         _of_session(proofs, session, audit.counted)
-        placed = f"{audit.counted.get('orders', 0)} orders, {audit.counted.get('trades', 0)} trades, {audit.unmarked} unmarked"
+        orders, trades = (audit.counted.get(name, 0) for name in ("orders", "trades"))
+        placed = f"{orders} orders, {trades} trades, {audit.unmarked} unmarked"
         proofs.add("S9", "every order and trade marked as shadow", placed, not audit.unmarked)
         broken = "; ".join(f"{count} {what}" for what, count in audit.broken_links.items())
         proofs.add("S10", "trades, orders, events and signals agree along the chain", broken or "they do", not broken)
@@ -120,11 +122,18 @@ def _of_session(proofs: Proofs, session: SessionEvidence, counted: dict[str, int
             f"{total} with a cause",
             total == counters["rejected"],
         )
+    guard, attempts = session.isolation, session.isolation.denied_attempts
+    proofs.add(
+        "I1",
+        "a guard that was read back, 0 denied attempts",
+        f"{guard.enforced}, {attempts} denied attempts",
+        guard.enforced is not Enforced.NONE and not attempts,
+    )
     unbalanced = [c.name for c in session.channels if c.sent != c.received + c.dropped + c.left or c.left]
     proofs.add(
         "S6",
         "sent = received + dropped, 0 left, on every channel",
-        f"unbalanced: {', '.join(unbalanced) or 'none'}; ledger {'balances' if ledger.balances else 'does not balance'}",
+        f"unbalanced: {', '.join(unbalanced) or 'none'}; ledger: {'; '.join(ledger.faults) or 'balances'}",
         not unbalanced and ledger.balances,
     )
     written = {row.name: row.count for row in ledger.rows if (row.kind, row.reason) == ("table", "written")}

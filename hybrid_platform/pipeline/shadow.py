@@ -262,8 +262,8 @@ def _attempts(isolation: IsolationEvidence) -> list[str]:
         else [f"isolation: expected the guard to be read back at the end, was not: {isolation.ending} (I1)"]
     )
     return ended + [
-        f"{denied.stage or 'strategy'}: expected no attempt, was {denied.count} x {denied.name} ({denied.kind}), denied (I1)"
-        for denied in isolation.denied
+        f"{each.stage or 'strategy'}: expected no attempt, was {each.count} x {each.name} ({each.kind}), denied (I1)"
+        for each in isolation.denied
     ]
 
 

@@ -49,9 +49,10 @@ class Supervisor:
         log: Log,
         on_failure: OnFailure,
     ) -> None:
-        """``stages``: ingest first. ``counters``: the fields of a heartbeat; ``progress``: differs when work was done; ``on_interval``: called after each beat but the first.
+        """Watch ``stages``, ingest first.
 
-        ``on_look``: called at every look, some times a second.
+        ``counters``: the fields of a heartbeat. ``progress``: differs when work was done. ``on_interval``:
+        called after each beat but the first; ``on_look``: at every look, some times a second.
         """
         self._stages = stages
         self._persist = persist
@@ -82,7 +83,7 @@ class Supervisor:
     def _run(self) -> None:
         try:
             self._watch()
-        except BaseException as error:  # noqa: BLE001: a session without its supervisor must not go on
+        except BaseException as error:  # noqa: BLE001 (a session without its supervisor must not go on)
             self._on_failure("supervisor", error)
         finally:
             self._persist_channel.close()

@@ -139,18 +139,21 @@ def _behaviour(files: SessionFiles) -> str:
     if session is None:
         return ""
     counters, channel = session.counters, {figures.name: figures for figures in session.channels}
+    ticks, orders, persisted = (
+        f"{counters['tick_count']} ticks, {counters['rejected']} rejected, {counters['duplicates']} duplicates",
+        f"{counters['shadow_orders']} orders, {counters['trade_count']} trades, {counters['risk_vetoes']} vetoes",
+        f"{counters['persist_count']} rows, {counters['persist_errors']} errors",
+    )
     rows = [
-        ("ingest", "numbers, validates, de-duplicates", "S2 S5", f"{counters['tick_count']} ticks, {counters['rejected']} rejected, "
-         f"{counters['duplicates']} duplicates"),
+        ("ingest", "numbers, validates, de-duplicates", "S2 S5", ticks),
         ("tick channel", channel["tick"].policy, "S6", _flow(channel["tick"])),
         ("strategy", session.strategy["name"], "S8", f"{session.signals.count} signals"),
         ("signal channel", channel["signal"].policy, "S6", _flow(channel["signal"])),
-        ("execution", "risk, then the shadow adapter", "S7 S9 I1 I2", f"{counters['shadow_orders']} orders, {counters['trade_count']} trades, "
-         f"{counters['risk_vetoes']} vetoes"),
+        ("execution", "risk, then the shadow adapter", "S7 S9 I1 I2", orders),
         ("persist channel", channel["persist"].policy, "S6", _flow(channel["persist"])),
-        ("persist", "one writer, in batches", "S12 I6", f"{counters['persist_count']} rows, {counters['persist_errors']} errors"),
+        ("persist", "one writer, in batches", "S12 I6", persisted),
         ("supervisor", "heartbeats, drain", "S13 G4", f"{session.heartbeats.beaten} heartbeats, {session.exit_reason}"),
-    ]  # fmt: skip
+    ]
     return table(("stage", "does", "carries", "this run"), rows)
 
 

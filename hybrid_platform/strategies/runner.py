@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 

@@ -24,7 +24,15 @@ def test_what_is_no_decimal_number_is_rejected(bad):
 
 @pytest.mark.parametrize(
     ("given_as", "value"),
-    [(1, "1"), (0.1, "0.1"), ("0.10", "0.10"), ("1e-7", "1E-7"), (Decimal("2.50"), "2.50"), ("-.5", "-0.5"), ("5.", "5")],
+    [
+        (1, "1"),
+        (0.1, "0.1"),
+        ("0.10", "0.10"),
+        ("1e-7", "1E-7"),
+        (Decimal("2.50"), "2.50"),
+        ("-.5", "-0.5"),
+        ("5.", "5"),
+    ],
 )
 def test_integers_floats_and_strings_mean_their_shortest_form(given_as, value):
     assert parse_decimal(given_as) == Decimal(value)

@@ -144,7 +144,9 @@ def test_threads_and_process_decide_alike(tmp_path):
         digests.add(left.evidence("session")["signals"]["sha256"])
         counts = {name: left.count(name) for name in ("ticks", "signals", "vetoes", "orders", "order_events", "trades")}
         digests.add(str(counts))
-        fills = left.rows("SELECT trade_id, fill_price, fees FROM trades WHERE session_id = ? ORDER BY n", left.session_id)
+        fills = left.rows(
+            "SELECT trade_id, fill_price, fees FROM trades WHERE session_id = ? ORDER BY n", left.session_id
+        )
         digests.add(str(fills))
     assert len(digests) == 3
 

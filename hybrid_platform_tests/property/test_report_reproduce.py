@@ -15,7 +15,7 @@ from hybrid_platform_tests.report.recording import CODE, Act, Recorder, a_market
 MOVES = st.lists(
     st.tuples(st.integers(0, 1), st.integers(96, 104), st.sampled_from((0, 0, 1, 30, 700))), min_size=12, max_size=60
 )
-LATE = st.sampled_from((0, 0, 0, 5000))
+LATE = st.sampled_from((None, None, 0, 5000))
 COMMANDS = st.sampled_from((CommandKind.RESUME, CommandKind.RESUME, CommandKind.REDUCE, CommandKind.HALT))
 SHOWN = st.builds(Act, st.just("show"), st.integers(1, 12), LATE)
 BETWEEN = st.one_of(
@@ -23,7 +23,7 @@ BETWEEN = st.one_of(
     SHOWN,
     st.builds(Act, st.just("drop"), st.integers(1, 8)),
     st.builds(Act, st.just("idle"), st.integers(1, 2000)),
-    st.builds(Act, st.just("command"), st.integers(0, 300), st.just(0), COMMANDS),
+    st.builds(Act, st.just("command"), st.integers(0, 300), st.none(), COMMANDS),
 )
 LOSSES = st.one_of(BETWEEN, st.builds(Act, st.sampled_from(("evict", "lose")), st.integers(1, 4)))
 MODES = st.sampled_from(

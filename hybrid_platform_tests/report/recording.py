@@ -80,8 +80,8 @@ class Act(NamedTuple):
     """show, drop (before the strategy), evict (before the database), lose (both), idle, command."""
     count: int = 1
     """Ticks; for ``idle`` and ``command`` milliseconds of silence."""
-    late_ms: int = 0
-    """How long after a shown tick execution gets to it."""
+    late_ms: int | None = None
+    """How long after the last shown tick execution gets to it; None: as in a replay, where nothing is late."""
     command: CommandKind = CommandKind.HALT
 
 
@@ -196,7 +196,8 @@ class _Run:
         if len(part) and act.what in {"show", "evict"}:
             self.seen += len(part)
             self.now = max(self.now, int(part.ts_recv.max()))
-            self.take(self.runner.on_batch(part), self.now + act.late_ms * NS_PER_MS)
+            late = None if act.late_ms is None else self.now + act.late_ms * NS_PER_MS
+            self.take(self.runner.on_batch(part), late)
 
     def take(self, steps: list[Step], decided_at: int | None = None) -> None:
         for step in steps:
