@@ -51,7 +51,7 @@ def live(tmp_path_factory) -> Iterator[tuple[Ended, Left, LocalVenue]]:
                         "record_frames": True,
                     }
                 },
-                "strategy": {"name": "sma_crossover"},
+                "strategy": {"name": "sma_crossover", "params": {"size": "0.001"}},
                 "heartbeat": {"interval_seconds": 5},
             }
         )
