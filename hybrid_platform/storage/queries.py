@@ -75,6 +75,28 @@ def tick_total(engine: sa.Engine, session_id: str | None = None) -> int:
         return tick_total_of(connection, session_id)
 
 
+def clock_span(engine: sa.Engine, session_id: str) -> tuple[int, int, int] | None:
+    """Return a session's first and last receive time (ns) and its number of ticks; None where it has none."""
+    batches = schema.TICK_BATCHES.c
+    own = sa.select(sa.func.min(batches.min_ts_recv), sa.func.max(batches.max_ts_recv), sa.func.sum(batches["count"]))
+    own = own.join(schema.SESSIONS, schema.SESSIONS.c.session_no == batches.session_no)
+    with transaction(engine, "looking at a session's time") as connection:
+        first, last, count = connection.execute(own.where(schema.SESSIONS.c.session_id == session_id)).one()
+    return None if first is None else (first, last, int(count))
+
+
+def limit_arrivals(engine: sa.Engine, session_id: str) -> dict[str, float]:
+    """Return, for each limit order, the price of the tick that caused it, where that is of its instrument."""
+    query = """
+        SELECT o.order_id, t.price / i.price_divisor FROM order_rows o
+          JOIN tick_rows t ON t.session_no = o.session_no AND t.seq = o.seq
+          JOIN instruments i ON i.instrument_no = t.instrument_no AND i.symbol = o.symbol AND i.venue = o.venue
+        WHERE o.session_no = :no AND o.type = 'LIMIT'"""
+    number = find_session(engine, session_id).session_no
+    with transaction(engine, "finding arrival prices") as connection:
+        return {order_id: price for order_id, price in connection.execute(sa.text(query), {"no": number})}
+
+
 def missing_ticks(engine: sa.Engine, session_id: str, last: int | None) -> list[tuple[int, int]]:
     """Return the holes in a session's numbers from 1 to ``last`` (None: to the last there is), each first and last.
 

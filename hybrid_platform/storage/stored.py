@@ -7,6 +7,7 @@ bounded memory. For a replay from the database, and for reproducing a session (S
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import AuditRecord, Record
-from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.domain.ticks import Int64s, TickBatch
 from hybrid_platform.storage import schema
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
@@ -27,6 +28,7 @@ from hybrid_platform.storage.rows import LAYOUTS
 from hybrid_platform.storage.views import VIEWS
 
 TICKS_AT_ONCE = 16_384
+MARKS_AT_ONCE = 65_536
 RECORDS_AT_ONCE = 4_096
 
 R = TypeVar("R", bound=AuditRecord)
@@ -62,6 +64,35 @@ def stored_batches(
             return
         yield _batch(table, rows, indices)
         last = rows[-1][0]
+
+
+def stored_marks(engine: sa.Engine, session_id: str, *, every: int = 1) -> Iterator[Int64s]:
+    """Yield a session's prices in order: rows of seq, instrument, price and receive time, in blocks of shape (n, 4).
+
+    The instrument is its place in `stored_instruments`, the price an integer of its scale. ``every``: only so
+    many-th ticks, and the last. A third of the time of `stored_batches`, for those who need no more.
+    """
+    session = find_session(engine, session_id)
+    numbers = list(_instruments(engine, session))
+    places = np.zeros(max(numbers, default=0) + 1, dtype=np.int64)
+    places[numbers] = np.arange(len(numbers))
+    ticks = schema.TICKS.c
+    own = ticks.session_no == session.session_no
+    query = sa.select(ticks.seq, ticks.instrument_no, ticks.price, ticks.ts_recv).where(own).order_by(ticks.seq)
+    if every > 1:
+        highest = sa.select(sa.func.max(ticks.seq)).where(own).scalar_subquery()
+        query = query.where((ticks.seq % every == 0) | (ticks.seq == highest))
+    last = -1
+    while True:
+        with transaction(engine, "reading prices") as connection:
+            # The driver's own tuples: four integers need no conversion, and rows of SQLAlchemy cost twice the time.
+            rows = connection.execute(query.where(ticks.seq > last).limit(MARKS_AT_ONCE)).cursor.fetchall()
+        if not rows:
+            return
+        block = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=4 * len(rows)).reshape(-1, 4)
+        block[:, 1] = places[block[:, 1]]
+        yield block
+        last = int(block[-1, 0])
 
 
 def stored_records(engine: sa.Engine, session_id: str, kind: type[R]) -> Iterator[R]:

@@ -1,0 +1,259 @@
+"""Measure one finished session: its tables in, `Measures` and the curve for the plots out.
+
+The account is rebuilt from the ``trades`` rows, exact; prices are streamed. Costs a second for half a
+million ticks, and a second for twenty thousand orders.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+
+from hybrid_platform.config import SessionSettings, load_settings
+from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
+from hybrid_platform.domain.exact import MONEY, from_units
+from hybrid_platform.domain.ticks import Int64s
+from hybrid_platform.report.measures.curve import Curve, CurveBuilder
+from hybrid_platform.report.measures.execution import Fills, Orders, cost_of, quantiles_of
+from hybrid_platform.report.measures.records import (
+    Counts,
+    Drawdown,
+    Exposure,
+    InstrumentLine,
+    Latency,
+    Measures,
+    Quantiles,
+    Result,
+    Risk,
+)
+from hybrid_platform.report.measures.returns import YEAR_S, calmar, returns_of, sharpe, sortino, volatility
+from hybrid_platform.report.measures.round_trips import trips_of
+from hybrid_platform.report.measures.tape import NEVER, ZERO, Tape
+from hybrid_platform.storage.queries import clock_span, find_session
+from hybrid_platform.storage.stored import stored_marks
+
+MAX_VALUED = 2_000_000
+"""Ticks of a session that are valued one by one; of more, every second, third … one."""
+# Returns over less than a second measure the spacing of trades, not the strategy: shorter steps are for plots only.
+
+
+class Measured(NamedTuple):
+    """Figures, and what the plots draw."""
+
+    measures: Measures
+    tape: Tape
+    curve: Curve | None
+    """None: the session has no ticks."""
+
+
+class _Prices:
+    """The last price, and the grid, of each instrument."""
+
+    def __init__(self, count: int) -> None:
+        self.last = np.zeros(count, dtype=np.int64)
+        self.grid = np.zeros(count, dtype=np.int64)
+
+    def look(self, block: Int64s) -> None:
+        self.last[block[:, 1]] = block[:, 2]
+        for instrument in np.unique(block[:, 1]).tolist():
+            units = np.gcd.reduce(block[block[:, 1] == instrument, 2])
+            self.grid[instrument] = np.gcd(self.grid[instrument], units)
+
+
+def measure_session(engine: sa.Engine, session_id: str, *, max_valued: int = MAX_VALUED) -> Measured:
+    """Return a session's measures; raise ConfigError where there is no such session."""
+    session = find_session(engine, session_id)
+    settings = load_settings(json.loads(session.settings), environ={})
+    tape = Tape(engine, session_id, settings.risk.usd_rates)
+    prices = _Prices(len(tape.instruments))
+    span = clock_span(engine, session_id)
+    builder, curve, sampling = None, None, "no tick was recorded"
+    if span is not None:
+        first, last, ticks = span
+        every = -(-ticks // max_valued)
+        sampling = f"all {ticks:,} ticks" if every == 1 else f"every {every}. of {ticks:,} ticks, and the last"
+        end = max(last, max(tape.fill["ts"], default=0), max(tape.order["end"], default=0))
+        builder = CurveBuilder(tape, first, end, float(settings.execution.starting_cash_usd))
+        for block in stored_marks(engine, session_id, every=every):
+            prices.look(block)
+            builder.look(block)
+        curve = builder.finish()
+        step_s = builder.step_ns / NS_PER_S
+        sampling += f" were valued; plots over steps of {step_s:g} s, returns over {max(1, step_s):g} s"
+    lines = tuple(_lines(tape, prices))
+    result = _result(tape, lines, settings)
+    measures = Measures(
+        session_id=session_id,
+        mode=session.mode,
+        sampling=sampling,
+        result=result,
+        risk=_risk(builder, curve, result),
+        exposure=_exposure(builder, tape, lines),
+        trips=trips_of(tape.trip_pnl, tape.trip_ns, tape.open_trips),
+        cost=cost_of(*_traded(tape, builder), float(tape.fees), float(tape.volume), _without_arrival(tape)),
+        latency=_latency(tape),
+        counts=Counts(
+            signals=tape.signals,
+            orders=len(tape.order["ts"]),
+            fills=len(tape.fill["ts"]),
+            vetoes=dict(sorted(tape.vetoes.items())),
+            rejects=dict(sorted(tape.rejects.items())),
+            ends=dict(sorted(tape.ends.items())),
+        ),
+        instruments=lines,
+    )
+    return Measured(measures, tape, curve)
+
+
+def _lines(tape: Tape, prices: _Prices) -> list[InstrumentLine]:
+    lines = []
+    for place, item in enumerate(tape.instruments):
+        held = tape.account.position(*item.key)
+        snapshot = held.snapshot()
+        last = from_units(int(prices.last[place]), item.price_scale)
+        is_inferred = item.price_increment is None
+        grid = from_units(int(prices.grid[place]), item.price_scale) if prices.grid[place] else None
+        lines.append(
+            InstrumentLine(
+                venue=item.venue,
+                symbol=item.symbol,
+                quote=item.quote,
+                fills=snapshot.fills,
+                net=snapshot.net,
+                average_price=snapshot.average_price,
+                last_price=last,
+                realised=snapshot.realised,
+                unrealised=held.unrealised(last) if snapshot.net else ZERO,
+                fees=snapshot.fees,
+                price_increment=grid if is_inferred else item.price_increment,
+                is_inferred=is_inferred,
+            )
+        )
+    return lines
+
+
+def _result(tape: Tape, lines: tuple[InstrumentLine, ...], settings: SessionSettings) -> Result:
+    cash = settings.execution.starting_cash_usd
+    rates = [tape.rate(item) for item in tape.instruments]
+    realised, unrealised, fees = (
+        _total([getattr(line, name) for line in lines], rates) for name in ("realised", "unrealised", "fees")
+    )
+    pnl = MONEY.subtract(MONEY.add(realised, unrealised), fees)
+    return Result(
+        starting_cash=cash,
+        realised=realised,
+        unrealised=unrealised,
+        fees=fees,
+        pnl=pnl,
+        final_equity=MONEY.add(cash, pnl),
+        return_percent=float(pnl) / float(cash) * 100 if cash else None,
+        volume=tape.volume,
+        turnover=float(tape.volume) / float(cash) if cash else None,
+    )
+
+
+def _total(amounts: list[Decimal], rates: list[Decimal]) -> Decimal:
+    total = ZERO
+    for amount, rate in zip(amounts, rates, strict=True):
+        total = MONEY.add(total, MONEY.multiply(amount, rate))
+    return total
+
+
+def _risk(builder: CurveBuilder | None, curve: Curve | None, result: Result) -> Risk:
+    if builder is None or curve is None:
+        return Risk(
+            step_s=0, steps=0, per_year=0, volatility=None, sharpe=None, sortino=None, calmar=None, drawdown=None
+        )
+    every = max(1, NS_PER_S // builder.step_ns)
+    step_s = every * builder.step_ns / NS_PER_S
+    per_year = YEAR_S / step_s
+    start = np.array([float(result.starting_cash)])
+    returns = returns_of(np.concatenate((start, curve.equity[every - 1 :: every])))
+    watch = builder.drawdown
+    share = watch.usd / watch.from_peak if watch.from_peak > 0 else None
+    total = None if result.return_percent is None else result.return_percent / 100
+    return Risk(
+        step_s=step_s,
+        steps=len(returns),
+        per_year=per_year,
+        volatility=volatility(returns, per_year),
+        sharpe=sharpe(returns, per_year),
+        sortino=sortino(returns, per_year),
+        calmar=calmar(total, builder.elapsed_ns / NS_PER_S, share),
+        drawdown=Drawdown(
+            usd=watch.usd,
+            percent=None if share is None else share * 100,
+            peak_at=watch.peak_at,
+            trough_at=watch.trough_at,
+            recovered_at=watch.recovered_at,
+            length_s=watch.length / NS_PER_S,
+            longest_s=watch.longest / NS_PER_S,
+        ),
+    )
+
+
+def _exposure(builder: CurveBuilder | None, tape: Tape, lines: tuple[InstrumentLine, ...]) -> Exposure | None:
+    if builder is None:
+        return None
+    worth = [
+        MONEY.multiply(MONEY.multiply(line.net.copy_abs(), line.last_price), item.multiplier)
+        for line, item in zip(lines, tape.instruments, strict=True)
+    ]
+    return Exposure(
+        mean=builder.mean_exposure,
+        most=builder.most,
+        final=_total(worth, [tape.rate(item) for item in tape.instruments]),
+        in_market_percent=builder.in_market * 100,
+    )
+
+
+def _traded(tape: Tape, builder: CurveBuilder | None) -> tuple[Fills, Orders]:
+    """Return fills and orders for the costs: those whose arrival price is known."""
+    order = {name: np.array(column) for name, column in tape.order.items()}
+    fill = {name: np.array(column) for name, column in tape.fill.items()}
+    known = order["arrival"] > 0
+    # A rest whose end has no price (nothing came before it) missed nothing.
+    at_end = (
+        order["arrival"]
+        if builder is None
+        else np.where(np.isnan(builder.price_at_end), order["arrival"], builder.price_at_end)
+    )
+    orders = Orders(
+        order["side"][known],
+        (order["qty"] * order["arrival"] * order["unit"])[known],
+        (order["left"] * order["arrival"] * order["unit"])[known],
+        (order["left"] * at_end * order["unit"])[known],
+    )
+    of = fill["order"].astype(np.int64)
+    usable = (of != NEVER) & (known[of] if len(known) else False)
+    of = of[usable]
+    arrival = fill["qty"][usable] * order["arrival"][of] * order["unit"][of]
+    return Fills(of, fill["side"][usable], fill["value"][usable], arrival), orders
+
+
+def _without_arrival(tape: Tape) -> int:
+    arrival = tape.order["arrival"]
+    return sum(place == NEVER or not arrival[place] for place in tape.fill["order"])
+
+
+def _latency(tape: Tape) -> Latency:
+    order = {
+        name: np.array(tape.order[name], dtype=np.int64)
+        for name in ("ts", "signal_ts", "accepted", "first_fill", "last_fill")
+    }
+    filled = np.array(tape.order["is_filled"], dtype=np.bool_)
+
+    def between(start: str, end: str, only: object = True) -> Quantiles | None:
+        there = (order[end] != NEVER) & np.asarray(only)
+        return quantiles_of((order[end] - order[start])[there] / NS_PER_MS)
+
+    return Latency(
+        signal_to_order=between("signal_ts", "ts"),
+        order_to_accepted=between("ts", "accepted"),
+        order_to_first_fill=between("ts", "first_fill"),
+        order_to_last_fill=between("ts", "last_fill", filled),
+    )
