@@ -11,7 +11,7 @@ import dagster as dg
 from hybrid_platform.config import load_settings
 from hybrid_platform.defs.resources import SessionConfig
 from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
-from hybrid_platform.domain.errors import GateRefused, PlatformError
+from hybrid_platform.domain.errors import ExitCode, GateRefused, PlatformError
 from hybrid_platform.evidence.records import Evidence
 from hybrid_platform.pipeline.checks import CheckEvidence
 from hybrid_platform.pipeline.context import RunContext
@@ -45,18 +45,22 @@ def dagster_run(context: StepContext) -> Iterator[RunContext]:
             yield run
     except PlatformError as error:
         if not isinstance(error, GateRefused):  # that one is in the run's own log
-            _say(error)
+            _say(str(error), error.exit_code)
         context.instance.add_run_tags(run_id, {EXIT_CODE_TAG: str(int(error.exit_code))})
         raise dg.Failure(
             description=str(error), metadata={"exit_code": int(error.exit_code)}, allow_retries=False
         ) from None
+    except Exception as error:
+        _say(f"{type(error).__name__}: {error} (a fault of the platform; the run's page shows where)", ExitCode.CRASH)
+        context.instance.add_run_tags(run_id, {EXIT_CODE_TAG: str(int(ExitCode.CRASH))})
+        raise
 
 
-def _say(error: PlatformError) -> None:
+def _say(message: str, exit_code: ExitCode) -> None:
     """Put an error into the run's output, a line for each of its lines; the terminal shows nothing else of it."""
     with SessionLog("", SystemClock(), stream=sys.stdout) as log:
-        for line in str(error).splitlines():
-            log.error(line, exit_code=int(error.exit_code))
+        for line in message.splitlines():
+            log.error(line, exit_code=int(exit_code))
 
 
 def tag_exit(context: StepContext, evidence: Evidence | CheckEvidence) -> None:
