@@ -7,7 +7,7 @@ that raises, or returns what is no signal, ends the session as a CRASH that name
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from hybrid_platform.domain.clocks import Clock
@@ -73,6 +73,6 @@ class StrategyStage(Stage):
             if not parcels and self._live:
                 self._hand_on(self._runner.on_idle(self._clock.wall_ns()))
 
-    def _hand_on(self, steps: list[Step]) -> None:
+    def _hand_on(self, steps: Iterable[Step]) -> None:
         for step in steps:
             self._signals.put(Steps(step))

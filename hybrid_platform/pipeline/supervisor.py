@@ -21,6 +21,8 @@ from hybrid_platform.pipeline.parcels import Records
 from hybrid_platform.pipeline.stage import OnFailure, Stage
 
 LOOK_SECONDS = 0.1
+ABORT_SECONDS = 1.0
+"""How long a stage that was told to abort may take to end."""
 
 
 class StageStuck(PlatformError):
@@ -112,13 +114,15 @@ class Supervisor:
             self._stopping, self._last_progress = now, progress
         if now - self._stopping < self._drain_timeout:
             return False
-        stuck = ", ".join(stage.name for stage in self._stages if stage.is_alive)
+        waiting = [stage.name for stage in self._stages if stage.is_alive]
+        for stage in self._stages:
+            stage.abort()
+        # Those that only waited for another one end now: the rest is what is stuck.
+        stuck = ", ".join([stage.name for stage in self._stages if not stage.join(ABORT_SECONDS)] or waiting)
         seconds = self._drain_timeout / NS_PER_S
         self._on_failure(
             "supervisor", StageStuck(f"expected every stage to drain, was stuck for {seconds:g} s: {stuck}")
         )
-        for stage in self._stages:
-            stage.abort()
         self._persist_channel.close_all()
         return True
 

@@ -40,20 +40,22 @@ class Strategy(Generic[ParamsT]):
     def on_batch(self, batch: TickBatch) -> Iterable[Signal]:
         """Look at many ticks at once; return signals in order of their ``seq``.
 
-        The default shows each tick to `on_tick`. An override must give bit-identical signals,
-        however the ticks are cut into batches.
+        The default shows each tick to `on_tick`, and yields: what was wanted before a tick that it fails at
+        stands. An override must give bit-identical signals, however the ticks are cut into batches.
         """
         on_tick = self.on_tick
-        signals: list[Signal] = []
         for tick in batch.ticks():
-            wanted = on_tick(tick)
+            try:
+                wanted = on_tick(tick)
+            except BaseException as error:
+                error.add_note(f"tick {tick.seq}")
+                raise
             if wanted is None:
                 continue
             if isinstance(wanted, Signal):
-                signals.append(wanted)
+                yield wanted
             else:
-                signals.extend(wanted)
-        return signals
+                yield from wanted
 
     def on_timer(self, now: int) -> Signal | Iterable[Signal] | None:
         """The session clock (nanoseconds) passed a multiple of `timer_seconds`; None by default."""

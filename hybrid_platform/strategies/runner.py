@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -65,24 +65,23 @@ class StrategyRunner:
         """The last tick that the strategy saw; 0 before the first."""
         return self._seq
 
-    def on_batch(self, batch: TickBatch) -> list[Step]:
-        """Show the strategy a batch of ticks (in order of ``seq``, holes allowed); return its steps.
+    def on_batch(self, batch: TickBatch) -> Iterator[Step]:
+        """Show the strategy a batch of ticks (in order of ``seq``, holes allowed); yield its steps.
 
-        Raises StrategyError where the strategy raised, or returned what is no signal.
+        Raises StrategyError where the strategy raised, or returned what is no signal, after the steps of
+        what it had wanted before: a failure takes back no decision.
         """
-        steps: list[Step] = []
         for part, hole in self._contiguous(batch):
             rest = part
             inputs: tuple[InputRecord, ...] = (hole,) if hole else ()
             while self._every and len(rest) and (cut := self._first_due(rest)) is not None:
                 if cut:
-                    steps.append(self._show(rest[:cut], inputs))
+                    yield from self._show(rest[:cut], inputs)
                     inputs = ()
-                steps.append(self._fire(self._due_at(int(rest.ts_recv[cut])), inputs))
+                yield self._fire(self._due_at(int(rest.ts_recv[cut])), inputs)
                 inputs, rest = (), rest[cut:]
             if len(rest):
-                steps.append(self._show(rest, inputs))
-        return steps
+                yield from self._show(rest, inputs)
 
     def on_idle(self, now: int) -> list[Step]:
         """Fire the timer where the wall clock says it is due although no tick came (live feeds)."""
@@ -123,36 +122,38 @@ class StrategyRunner:
         detail = json.dumps({"first": self._seq + 1, "last": next_seq - 1})
         return InputRecord(0, self._seq, InputKind.DROP, self._clock, detail)
 
-    def _show(self, ticks: TickBatch, inputs: tuple[InputRecord, ...]) -> Step:
+    def _show(self, ticks: TickBatch, inputs: tuple[InputRecord, ...]) -> Iterator[Step]:
         first, last = int(ticks.seq[0]), int(ticks.seq[-1])
-        wanted = self._guarded(lambda: self._strategy.on_batch(ticks), f"ticks {first} to {last}")
-        if last != self._seq:
-            self._ordinal = 0
-        previous = self._seq
-        self._seq = self._accounted = last
-        self._clock = max(self._clock, int(ticks.ts_recv.max()))
-        if not wanted:
-            return Step(ticks, (), inputs)
-        times = ticks.ts_recv.tolist()
         stamped: list[Signal] = []
-        at, ordinal = previous, self._ordinal
-        for signal in wanted:
-            if not (first <= signal.seq <= last) or signal.seq < at:
-                raise StrategyError(
-                    f"strategy {self._name}: expected a signal at a tick of {max(first, at)} to {last}, in order, "
-                    f"was at {signal.seq}"
-                )
-            ordinal = ordinal + 1 if signal.seq == at else 1
-            at = signal.seq
-            if at > self._warm:
-                stamped.append(self._stamp(signal, ordinal, times[at - first]))
-        self._ordinal = ordinal if at == last else 0
-        return Step(ticks, tuple(stamped), inputs)
+        at, ordinal = first - 1, 0
+        failure: StrategyError | None = None
+        try:
+            for signal in self._strategy.on_batch(ticks):
+                self._require(signal, f"ticks {first} to {last}")
+                if not max(first, at) <= signal.seq <= last:
+                    expected = f"a signal at a tick of {max(first, at)} to {last}, in order"
+                    raise StrategyError(f"strategy {self._name}: expected {expected}, was at {signal.seq}")
+                ordinal = ordinal + 1 if signal.seq == at else 1
+                at = signal.seq
+                if at > self._warm:
+                    stamped.append(self._stamp(signal, ordinal, int(ticks.ts_recv[at - first])))
+        except StrategyError as error:
+            failure = error
+        except (Exception, SystemExit) as error:
+            failure = self._raised(error, f"ticks {first} to {last}")
+        if failure is not None:
+            ticks = ticks[: at - first + 1]
+        if len(ticks):
+            self._seq = self._accounted = int(ticks.seq[-1])
+            self._clock = max(self._clock, int(ticks.ts_recv.max()))
+            self._ordinal = ordinal if at == self._seq else 0
+            yield Step(ticks, tuple(stamped), inputs)
+        if failure is not None:
+            raise failure
 
     def _fire(self, now: int, inputs: tuple[InputRecord, ...] = ()) -> Step:
-        wanted = self._guarded(lambda: _as_signals(self._strategy.on_timer(now)), f"timer at {now}")
         stamped = []
-        for signal in wanted:
+        for signal in self._on_timer(now):
             if signal.seq != self._seq:
                 signal = msgspec.structs.replace(signal, seq=self._seq)  # noqa: PLW2901
             self._ordinal += 1
@@ -176,16 +177,27 @@ class StrategyRunner:
         """Return the last multiple of the timer's interval up to now: missed ones fire once."""
         return max(self._due, now - now % self._every)
 
-    def _guarded(self, call: Callable[[], Iterable[Signal]], where: str) -> list[Signal]:
+    def _on_timer(self, now: int) -> list[Signal]:
+        where = f"timer at {now}"
         try:
-            wanted = list(call())
-        except Exception as error:
-            raise StrategyError(f"strategy {self._name} raised at {where}: {describe(error)}") from error
+            wanted = list(_as_signals(self._strategy.on_timer(now)))
+        except (Exception, SystemExit) as error:
+            raise self._raised(error, where) from error
         for signal in wanted:
-            fault = _fault_of(signal)
-            if fault:
-                raise StrategyError(f"strategy {self._name} at {where}: expected {fault}")
+            self._require(signal, where)
         return wanted
+
+    def _require(self, signal: object, where: str) -> None:
+        fault = _fault_of(signal)
+        if fault:
+            raise StrategyError(f"strategy {self._name} at {where}: expected {fault}")
+
+    def _raised(self, error: BaseException, where: str) -> StrategyError:
+        """Name what user code raised; at which tick, `Strategy.on_batch` noted."""
+        tick = next((note for note in getattr(error, "__notes__", ())[::-1] if note.startswith("tick ")), where)
+        failure = StrategyError(f"strategy {self._name} raised at {tick}: {describe(error)}")
+        failure.__cause__ = error
+        return failure
 
     def _stamp(self, signal: Signal, ordinal: int, ts: int) -> Signal:
         return msgspec.structs.replace(signal, signal_id=signal_id_of(signal.seq, ordinal), ts=ts)

@@ -76,7 +76,7 @@ def test_a_hole_is_journalled_with_its_first_and_last_seq():
 def test_a_hole_at_the_end_is_journalled_too():
     batch = ticks([1, 2, 3])
     runner = StrategyRunner(Everything(Params()), batch.table)
-    runner.on_batch(batch[:2])
+    list(runner.on_batch(batch[:2]))
     ((record,),) = [step.inputs for step in runner.on_end(3)]
     assert json.loads(record.detail) == {"first": 3, "last": 3}
     assert runner.on_end(2) == []
@@ -97,7 +97,7 @@ def test_warm_start_feeds_the_strategy_without_taking_its_signals():
 def test_a_silent_market_still_fires_timers_by_the_wall_clock():
     batch = ticks([10 * NS_PER_S])
     runner = StrategyRunner(Everything(Params()), batch.table)
-    runner.on_batch(batch)
+    list(runner.on_batch(batch))
     assert runner.on_idle(10 * NS_PER_S + 5) == []
     (step,) = runner.on_idle(11 * NS_PER_S + 5)
     assert step.timer == 11 * NS_PER_S
@@ -146,7 +146,7 @@ def test_a_signal_that_could_not_be_recorded_is_named(change, words, monkeypatch
     monkeypatch.setattr(Odd, "change", change)
     batch = ticks([1])
     with pytest.raises(StrategyError, match=words):
-        StrategyRunner(Odd(Params()), batch.table).on_batch(batch)
+        list(StrategyRunner(Odd(Params()), batch.table).on_batch(batch))
 
 
 @pytest.mark.parametrize(
@@ -160,6 +160,6 @@ def test_a_signal_that_could_not_be_recorded_is_named(change, words, monkeypatch
 def test_a_strategy_that_misbehaves_is_named(strategy, words):
     batch = ticks([1, 2])
     with pytest.raises(StrategyError) as caught:
-        StrategyRunner(strategy(Params()), batch.table).on_batch(batch)
+        list(StrategyRunner(strategy(Params()), batch.table).on_batch(batch))
     for word in words:
         assert word in str(caught.value)

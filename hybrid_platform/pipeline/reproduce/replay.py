@@ -56,7 +56,8 @@ class Replay:
                 cut = int(np.searchsorted(rest.seq, self._entries[0].record.after_seq, side="right"))
             part, rest = rest[:cut], rest[cut:]
             self.shown += len(part)
-            yield [record for step in self._runner.on_batch(part) for record in self._engine.on_step(step)]
+            for step in self._runner.on_batch(part):
+                yield self._engine.on_step(step)
 
     def _meet(self, entry: Entry) -> list[Record]:
         record, command = entry

@@ -1,0 +1,133 @@
+"""Replay files that are not what they should be: a clear end, the right code, and every good row kept (S5)."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hybrid_platform_tests.support import Ended, Left, cli, good_rows, layered, replay, start_job, write_csv
+
+pytestmark = pytest.mark.scenario("S5")
+
+THREAD = {"isolation": "thread"}
+GARBAGE = [
+    "garbage",
+    "1700000000000,,1,SPY",
+    "soon,100,1,SPY",
+    "1700000000000,-5,1,SPY",
+    "1700000000000,nan,1,SPY",
+    "\0\0",
+]
+
+
+def run(tmp_path: Path, name: str = "trades.csv") -> tuple[Ended, Left]:
+    ended = cli(tmp_path, "shadow-run", settings=layered(THREAD, replay(name)))
+    assert "Traceback" not in ended.text
+    return ended, Left(tmp_path / "data")
+
+
+def require_balanced(left: Left, *, ticks: int, rejected: int) -> None:
+    assert left.count("ticks") == ticks
+    assert left.evidence("session")["ledger"]["balances"]
+    ledger = left.ledger()
+    assert ledger["feed", "replay", "accepted"] == ticks
+    assert ledger["feed", "replay", "rejected"] == rejected
+    assert sum(count for (kind, _, _), count in ledger.items() if kind == "rejected") == rejected
+
+
+def test_garbage_lines_are_rejected_counted_and_sampled_and_the_rest_goes_on(tmp_path: Path):
+    rows = good_rows(30)
+    for place, line in enumerate(GARBAGE):
+        rows.insert(5 * place, line)
+    write_csv(tmp_path / "trades.csv", rows)
+    ended, left = run(tmp_path)
+    assert ended.code == 0, ended.text
+    require_balanced(left, ticks=30, rejected=len(GARBAGE))
+    assert left.session["state"] == "COMPLETE"
+    samples = left.said("row rejected (S5)")
+    causes = {name for kind, name, _ in left.ledger() if kind == "rejected"}
+    assert {line["cause"] for line in samples} == causes
+    assert all(line["level"] == "warning" and "trades.csv" in line["where"] for line in samples)
+    assert left.evidence("postflight")["verdict"] == "PASS"
+
+
+@pytest.mark.parametrize("text", ["ts,price,size,symbol\n", ""], ids=["header", "empty"])
+def test_a_header_alone_is_complete_with_no_tick_and_a_warning(tmp_path: Path, text: str):
+    (tmp_path / "trades.csv").write_text(text)
+    ended, left = run(tmp_path)
+    assert ended.code == 0, ended.text
+    require_balanced(left, ticks=0, rejected=0)
+    assert [line["message"] for line in left.log if line["level"] == "warning"] == ["the feed gave no tick at all"]
+
+
+def test_a_file_of_bad_rows_alone_is_a_parse_error(tmp_path: Path):
+    write_csv(tmp_path / "trades.csv", GARBAGE[:4])
+    ended, left = run(tmp_path)
+    assert ended.code == 11, ended.text
+    require_balanced(left, ticks=0, rejected=4)
+    assert (left.session["state"], left.session["exit_code"]) == ("FAILED", 11)
+    assert left.evidence("postflight")["verdict"] == "FAIL"
+
+
+def test_a_truncated_gzip_is_a_parse_error_and_its_good_rows_are_kept(tmp_path: Path):
+    whole = gzip.compress(write_csv(tmp_path / "whole.csv", good_rows(20_000)).read_bytes())
+    (tmp_path / "trades.csv.gz").write_bytes(whole[: len(whole) // 2])
+    ended, left = run(tmp_path, "trades.csv.gz")
+    assert ended.code == 11, ended.text
+    kept = left.count("ticks")
+    assert 1_000 < kept < 20_000
+    assert left.rows("SELECT max(seq) AS last FROM ticks")[0]["last"] == kept
+    assert left.evidence("session")["ledger"]["balances"]
+    assert "trades.csv.gz" in left.evidence("session")["failure"]
+    assert left.count("signals") == kept // 10, "what was read was also decided on"
+
+
+def test_a_truncated_gzip_under_dagster_fails_the_run_after_postflight_without_a_traceback(tmp_path: Path):
+    whole = gzip.compress(write_csv(tmp_path / "whole.csv", good_rows(2_000)).read_bytes())
+    (tmp_path / "trades.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with start_job(tmp_path, layered(THREAD, replay("trades.csv.gz"))) as running:
+        ended = running.end()
+    left = Left(tmp_path / "data")
+    assert ended.code == 1
+    assert "Traceback" not in ended.text
+    assert left.session["exit_code"] == left.evidence("postflight")["exit_code"] == 11
+    assert left.count("ticks") > 0
+
+
+def _missing(path: Path) -> None:
+    return
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _other_columns(path: Path) -> None:
+    path.write_text("when,what\n1,2\n")
+
+
+def _not_gzip(path: Path) -> None:
+    path.with_suffix(".csv").write_text("ts,price,size,symbol\n")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+
+
+@pytest.mark.parametrize("make", [_missing, _directory, _fifo, _other_columns, _not_gzip])
+def test_what_is_no_file_of_trades_is_one_clear_config_error_and_nothing_is_written(
+    tmp_path: Path, make: Callable[[Path], None]
+):
+    make(tmp_path / "trades.csv")
+    ended = cli(tmp_path, "shadow-run", settings=layered(THREAD, replay("trades.csv")))
+    assert ended.code == 12, ended.text
+    for line in ended.err.splitlines():
+        assert line.startswith("error: feed.replay.")
+        assert "trades.csv" in line
+        assert "expected" in line and "was" in line
+    assert not (tmp_path / "data").exists()

@@ -1,0 +1,106 @@
+"""Strategies that raise, block, exit or return nonsense: the session ends with a name for it, and keeps what came before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hybrid_platform_tests.support import Left, cli, good_rows, layered, replay, run_here, synthetic, write_csv
+
+HEAD = """
+import os, sys, time
+import msgspec
+from hybrid_platform.strategies import Params, Strategy, buy
+class Bad(Strategy[Params]):
+    def on_tick(self, tick):
+        if tick.seq == 10:
+            return buy(tick, "0.1", "FIRST")
+        if tick.seq < 20:
+            return None
+"""
+BEHAVIOURS = {
+    "raises": ("raise ValueError('no idea')", "raised at tick 20: ValueError: no idea ({module}.py:11)"),
+    "returns_nonsense": ("return 'BUY'", "expected a Signal, was str"),
+    "signals_the_future": ("return msgspec.structs.replace(buy(tick, 1, 'X'), seq=9999)", "in order, was at 9999"),
+    "exits": ("sys.exit(0)", "raised at tick 20: SystemExit: 0 ({module}.py:11)"),
+    "recurses": ("return self.on_tick(tick)", "raised at tick 20: RecursionError"),
+}
+
+
+def write_strategy(folder: Path, module: str, behaviour: str) -> dict[str, Any]:
+    """Write a strategy that behaves so from tick 20 on, and return the settings that name it."""
+    (folder / f"{module}.py").write_text(HEAD + "        " + behaviour + "\n")
+    return {"strategy": {"name": f"{module}:Bad"}}
+
+
+def require_named(left: Left, words: str) -> None:
+    """Check that the session ended as a crash with a name, and kept what came before."""
+    assert (left.session["state"], left.session["exit_code"]) == ("FAILED", 1)
+    failure = left.evidence("session")["failure"]
+    assert "strategy Bad" in failure and words in failure
+    assert left.rows("SELECT signal_id FROM signals") == [{"signal_id": "S10"}], "what was decided before stays"
+    assert left.count("orders") == left.count("trades") == 1
+    assert left.count("ticks") >= 20, "the tick it failed at, and what had come in, is kept"
+    assert left.evidence("session")["ledger"]["balances"]
+    assert left.evidence("postflight")["verdict"] == "FAIL"
+
+
+@pytest.mark.scenario("L4")
+@pytest.mark.parametrize("name", BEHAVIOURS)
+def test_a_strategy_that_misbehaves_ends_the_session_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    behaviour, words = BEHAVIOURS[name]
+    module = f"strategy_that_{name}"
+    strategy = write_strategy(tmp_path, module, behaviour)
+    path = write_csv(tmp_path / "trades.csv", good_rows(500))
+    ended = run_here(tmp_path / "data", replay(path), strategy, {"isolation": "thread"})
+    assert ended.code == 1
+    require_named(ended, words.format(module=module))
+
+
+@pytest.mark.scenario("L4", "I1")
+@pytest.mark.parametrize("name", ["raises", "exits"])
+def test_the_same_behind_the_guard_is_one_clear_message_on_the_terminal(tmp_path: Path, name: str):
+    behaviour, words = BEHAVIOURS[name]
+    strategy = write_strategy(tmp_path, "bad", behaviour)
+    write_csv(tmp_path / "trades.csv", good_rows(500))
+    ended = cli(tmp_path, "shadow-run", settings=layered(replay("trades.csv"), strategy, {"isolation": "process"}))
+    left = Left(tmp_path / "data")
+    assert ended.code == 1, ended.text
+    require_named(left, words.format(module="bad"))
+    assert left.evidence("session")["failure"] in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.scenario("S13")
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_a_strategy_that_blocks_is_given_up_after_the_drains_time(tmp_path: Path, isolation: str):
+    strategy = write_strategy(tmp_path, "bad", "time.sleep(3600)")
+    patience = {"seconds": 1, "drain_timeout_seconds": 1, "isolation": isolation}
+    ended = cli(tmp_path, "shadow-run", settings=layered(synthetic(200), strategy, patience))
+    left = Left(tmp_path / "data")
+    assert ended.code == 1, ended.text
+    assert "Traceback" not in ended.text
+    assert (left.session["state"], left.session["exit_reason"], left.session["is_clean"]) == ("FAILED", "StageStuck", 0)
+    named = {"process": "guarded process", "thread": "strategy"}[isolation]
+    assert left.evidence("session")["failure"].endswith(f"was stuck for 1 s: {named}")
+    assert left.evidence("postflight")["verdict"] == "FAIL"
+    assert left.count("ticks") == 201, "what came in is kept"
+    assert left.count("signals") == 1
+
+
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_a_strategy_that_cannot_be_imported_is_a_config_error_before_anything_is_written(
+    tmp_path: Path, isolation: str
+):
+    (tmp_path / "bad.py").write_text("import nothing_of_this_name\n")
+    settings = layered(synthetic(20), {"strategy": {"name": "bad:Bad"}, "isolation": isolation, "seconds": 1})
+    ended = cli(tmp_path, "shadow-run", settings=settings)
+    assert ended.code == 12, ended.text
+    (line,) = ended.err.splitlines()
+    assert line.startswith("error: strategy.name: expected an importable class, was 'bad:Bad': ModuleNotFoundError")
+    assert not (tmp_path / "data").exists()
