@@ -23,6 +23,7 @@ from hybrid_platform.domain.records import (
 )
 from hybrid_platform.evidence.files import parse_json, read_json
 from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.trading.accounts import AccountSnapshot
 
 PREFLIGHT, PRAGMA, SESSION, POSTFLIGHT = "preflight", "pragma", "session", "postflight"
 REFUSAL = "refusal"
@@ -186,6 +187,8 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     last_event: str | None
     strategy_sha256: str | None = None
     """Of the strategy's code, after it was run."""
+    account: AccountSnapshot | None = None
+    """Of the running engine at its end, from fills alone (I4); None where it did not get there."""
 
 
 class ProofVerdict(StrEnum):

@@ -30,6 +30,7 @@ from hybrid_platform.pipeline.strategy import StrategyStage
 from hybrid_platform.pipeline.wiring import Channels, build_decider
 from hybrid_platform.safety.guard.threads import ThreadGuards
 from hybrid_platform.strategies.base import Strategy
+from hybrid_platform.trading.accounts import AccountSnapshot
 
 
 class Decider(Protocol):
@@ -39,6 +40,9 @@ class Decider(Protocol):
 
     def stats(self) -> tuple[ChannelStats, ...]:
         """Return its channels: pipes, where there are any, and the signal channel."""
+
+    def account(self) -> AccountSnapshot | None:
+        """Return the engine's account once the stages ended; None where it did not say."""
 
     def close_out(self, timeout_s: float) -> IsolationEvidence:
         """Release everything once the stages ended; return what was read back."""
@@ -60,6 +64,7 @@ class ThreadDecider:
         on_failure: OnFailure,
     ) -> None:
         runner, engine = build_decider(settings, strategy, table)
+        self._engine = engine
         self._signal = channels.signal
         self._guards = ThreadGuards()
         live = settings.is_live_feed
@@ -88,6 +93,10 @@ class ThreadDecider:
     def stats(self) -> tuple[ChannelStats, ...]:
         """Return the signal channel."""
         return (self._signal.stats(),)
+
+    def account(self) -> AccountSnapshot | None:
+        """Return the engine's account."""
+        return self._engine.account.snapshot()
 
     def close_out(self, timeout_s: float) -> IsolationEvidence:
         """Return what the stages' threads showed."""
@@ -123,6 +132,10 @@ class ProcessDecider:
     def stats(self) -> tuple[ChannelStats, ...]:
         """Return both pipes, and the signal channel as the guarded process counted it at its end."""
         return pipe_stats(self._pump, self._receiver, self._guarded.done, self._live, self._signal.stats())
+
+    def account(self) -> AccountSnapshot | None:
+        """Return what the guarded process said; None where it did not get to its end."""
+        return self._guarded.done.account if self._guarded.done else None
 
     def close_out(self, timeout_s: float) -> IsolationEvidence:
         """Test and read the guard back a last time, end the process, and return all of it."""

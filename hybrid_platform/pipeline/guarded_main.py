@@ -105,6 +105,7 @@ def _run(guard: Guard, settings: Any, table: Any, strategy: Any, up: Any) -> Non
             ticks=source.received,
             records=sink.sent,
             signal_channel=(stats.sent, stats.received, stats.dropped, stats.left, stats.high_water, stats.blocked),
+            account=engine.account.snapshot(),
         )
     )
 

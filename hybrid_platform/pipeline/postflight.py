@@ -25,6 +25,7 @@ from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.gates import host_checks, host_reasons
 from hybrid_platform.pipeline.proofs import session_proofs
 from hybrid_platform.pipeline.session_log import key_lines
+from hybrid_platform.pipeline.trading_audit import TradingAudit, audit_trading
 from hybrid_platform.storage.audit import Audit, audit_session
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.probe import probe_database
@@ -42,10 +43,13 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
     health, pressure = host_checks(context, new_is_fine=False, stop=stop or threading.Event())
     failed = host_reasons(health, pressure)
     audit = Audit({}, {}, 0)
+    trading: TradingAudit | None = None
     try:
         engine = open_engine(context.database_url, role="read")
         try:
             audit = audit_session(engine, context.session_id)
+            if session is not None:
+                trading = audit_trading(engine, context.session_id, context.settings)
         finally:
             engine.dispose()
     except PlatformError as error:
@@ -57,6 +61,8 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
         health=health,
         pressure=pressure,
         audit=audit,
+        trading=trading,
+        risk=context.settings.risk,
     )
     for name, step in ((PRAGMA, pragma), (SESSION, session)):
         if step is None:

@@ -6,10 +6,16 @@ the full matrix is a job of its own.
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
+from hybrid_platform.config import RiskSettings
+from hybrid_platform.domain.exact import canonical
 from hybrid_platform.domain.isolation import Enforced
 from hybrid_platform.domain.records import HealthcheckRecord, PressureGate, Verdict
 from hybrid_platform.evidence.records import PragmaGateEvidence, PreflightEvidence, Proof, ProofVerdict, SessionEvidence
+from hybrid_platform.pipeline.trading_audit import TradingAudit
 from hybrid_platform.storage.audit import Audit
+from hybrid_platform.trading.accounts import AccountSnapshot
 
 CLAIMS = {
     "S1": "PRAGMAs applied, read back, migrations run",
@@ -79,6 +85,8 @@ def session_proofs(
     health: HealthcheckRecord,
     pressure: PressureGate,
     audit: Audit,
+    trading: TradingAudit | None,
+    risk: RiskSettings,
 ) -> tuple[Proof, ...]:
     """Judge one session from its evidence, the host now, and what the database says now."""
     proofs = Proofs()
@@ -109,7 +117,66 @@ def session_proofs(
         proofs.add("S9", "every order and trade marked as shadow", placed, not audit.unmarked)
         broken = "; ".join(f"{count} {what}" for what, count in audit.broken_links.items())
         proofs.add("S10", "trades, orders, events and signals agree along the chain", broken or "they do", not broken)
+        if trading is not None:
+            _of_trading(proofs, session, trading, risk)
     return proofs.rows()
+
+
+def _of_trading(proofs: Proofs, session: SessionEvidence, trading: TradingAudit, risk: RiskSettings) -> None:
+    faults = "; ".join(trading.faults)
+    if session.account is not None:
+        same = trading.account == session.account
+        proofs.add(
+            "I4",
+            "the account from the trades table is the running engine's, to the last digit; cash is conserved",
+            faults or f"{trading.fills} fills, {_difference(session.account, trading.account) or 'the same account'}",
+            same and not trading.faults,
+        )
+    vetoed = session.vetoes
+    if trading.orders or vetoed.get("RISK_CAP"):
+        symbol, most, is_within = (
+            trading.worst_symbol_usd,
+            trading.most_open,
+            trading.worst_total_usd <= risk.max_exposure_usd,
+        )
+        # Where other instruments were held their prices then are not known here: a total can be proved, not disproved.
+        total = (
+            f"at most {canonical(trading.worst_total_usd)} USD in all"
+            if is_within or trading.is_exact
+            else "in all not known"
+        )
+        proofs.add(
+            "I2",
+            f"at every approval at most {risk.max_exposure_usd} USD, {risk.max_symbol_exposure_usd} USD an instrument, "
+            f"{risk.max_open_orders} open orders, pending ones included",
+            f"{trading.orders} approvals: {total}, {canonical(symbol)} USD an instrument, {most} open; "
+            f"{vetoed.get('RISK_CAP', 0)} vetoed",
+            (is_within or not trading.is_exact)
+            and symbol <= risk.max_symbol_exposure_usd
+            and most <= risk.max_open_orders,
+        )
+    if trading.orders or vetoed.get("STALE_DATA"):
+        proofs.add(
+            "S7",
+            f"no order on data older than {risk.max_staleness_ms} ms at receipt",
+            f"{trading.stale} of {trading.orders} orders; {vetoed.get('STALE_DATA', 0)} signals vetoed",
+            not trading.stale,
+        )
+    if trading.partly_filled:
+        actual = faults or f"{trading.partly_filled} orders were filled in parts, all parts add up"
+        proofs.add("S11", "parts add up to what was ordered, or less where the rest was canceled", actual, not faults)
+
+
+def _difference(running: AccountSnapshot, stored: AccountSnapshot) -> str:
+    """Return the first figure that is not the same, or nothing."""
+    for one, other in zip_longest(running.positions, stored.positions):
+        if one is None or other is None:
+            found = one or other
+            return f"{found.symbol if found else ''}: in one account only"
+        for name in one.__struct_fields__:
+            if getattr(one, name) != getattr(other, name):
+                return f"{one.symbol} {name}: {getattr(one, name)} running, {getattr(other, name)} stored"
+    return ""
 
 
 def _of_session(proofs: Proofs, session: SessionEvidence, counted: dict[str, int]) -> None:

@@ -141,7 +141,8 @@ class ShadowRun:
         """Close the drained session: ledger, session row, evidence; then give the lease back."""
         with self._stack:
             self._session.finish()
-            self._isolation = self._session.decider.close_out(CLOSE_OUT_SECONDS)
+            patience_s = min(CLOSE_OUT_SECONDS, self._context.settings.drain_timeout_seconds)
+            self._isolation = self._session.decider.close_out(patience_s)
             try:
                 counted = count_rows(self._engine, self._context.session_id)
             except PlatformError as error:
@@ -251,6 +252,7 @@ class ShadowRun:
             first_event=None if feed.first_event is None else iso_utc(feed.first_event),
             last_event=None if feed.last_event is None else iso_utc(feed.last_event),
             strategy_sha256=strategy_sha256(settings.strategy.name),
+            account=session.decider.account(),
         )
 
 

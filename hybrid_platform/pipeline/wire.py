@@ -21,6 +21,7 @@ from hybrid_platform.domain.errors import IsolationError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import Record
 from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.trading.accounts import AccountSnapshot
 
 MAX_FRAME = 64 * 1024 * 1024
 _LENGTH = struct.Struct("<I")
@@ -101,6 +102,8 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     """Sent over the pipe."""
     signal_channel: tuple[int, int, int, int, int, int]
     """sent, received, dropped, left, high_water, blocked."""
+    account: AccountSnapshot
+    """As the engine has it; postflight holds the one from the ``trades`` table against it (I4)."""
 
 
 Down = Instruments | TickFrame | Order | End

@@ -1,4 +1,4 @@
-"""`report.md`: one session, from the host before to the conclusion, out of its four evidence records (G5).
+"""`report.md`: one session, from the host before to the conclusion, out of its evidence records (G5).
 
 in: the evidence, each piece None where the run did not get so far · out: Markdown.
 """
@@ -17,10 +17,14 @@ from hybrid_platform.domain.records import (
 )
 from hybrid_platform.evidence.records import SessionFiles
 from hybrid_platform.report.markdown import cell, table
+from hybrid_platform.report.trading import Trading, trading_section
 
 
-def session_report(files: SessionFiles) -> str:
-    """Return the report; raise ValueError where there is no evidence at all."""
+def session_report(files: SessionFiles, trading: Trading | None = None) -> str:
+    """Return the report, with the session's ``trading`` where that was measured.
+
+    Raises ValueError where there is no evidence at all.
+    """
     known = next(
         (evidence for evidence in (files.postflight, files.session, files.pragma, files.preflight) if evidence), None
     )
@@ -35,6 +39,7 @@ def session_report(files: SessionFiles) -> str:
         *_section("Verification matrix", _matrix(files)),
         *_section("Key log lines", _log_lines(files)),
         *_section("Results", _results(files)),
+        *_section("Trading", trading_section(trading)),
         *_section("Assumptions of the trading model", _assumptions(files)),
         *_section("Ledger", _ledger(files)),
         *_section("Database before and after", _database(files)),

@@ -5,10 +5,13 @@ Its cost grows with the session, not with the database: every query walks the se
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from hybrid_platform.domain.clocks import NS_PER_MS
+from hybrid_platform.domain.exact import from_units
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.queries import count_rows, find_session
 
@@ -58,3 +61,27 @@ def audit_session(engine: sa.Engine, session_id: str) -> Audit:
         broken = {what: connection.scalar(sa.text(query), {"no": number}) or 0 for what, query in _LINKS.items()}
         unmarked = connection.scalar(sa.text(_UNMARKED), {"no": number}) or 0
     return Audit(counted, {what: count for what, count in broken.items() if count}, unmarked)
+
+
+def highest_prices(engine: sa.Engine, session_id: str) -> dict[tuple[str, str], Decimal]:
+    """Return each instrument's highest price in a session, by ``(venue, symbol)``."""
+    query = """
+        SELECT i.venue, i.symbol, i.price_scale, MAX(t.price) FROM tick_rows t
+          JOIN instruments i ON i.instrument_no = t.instrument_no
+        WHERE t.session_no = :no GROUP BY i.instrument_no"""
+    number = find_session(engine, session_id).session_no
+    with transaction(engine, "finding the highest prices") as connection:
+        rows = connection.execute(sa.text(query), {"no": number})
+        return {(venue, symbol): from_units(price, scale) for venue, symbol, scale, price in rows}
+
+
+def orders_on_stale_ticks(engine: sa.Engine, session_id: str, max_staleness_ms: int) -> int:
+    """Count orders whose tick, of the same instrument, was received later after its event than allowed (S7)."""
+    query = """
+        SELECT COUNT(*) FROM order_rows o
+          JOIN tick_rows t ON t.session_no = o.session_no AND t.seq = o.seq
+          JOIN instruments i ON i.instrument_no = t.instrument_no AND i.symbol = o.symbol AND i.venue = o.venue
+        WHERE o.session_no = :no AND t.ts_recv - t.ts_event > :most"""
+    number = find_session(engine, session_id).session_no
+    with transaction(engine, "looking for orders on stale ticks") as connection:
+        return int(connection.scalar(sa.text(query), {"no": number, "most": max_staleness_ms * NS_PER_MS}) or 0)

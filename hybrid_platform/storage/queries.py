@@ -7,11 +7,13 @@ the log from being emptied (DESIGN 3).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from hybrid_platform.domain.errors import ConfigError, Fault
+from hybrid_platform.domain.exact import from_units
 from hybrid_platform.storage import schema
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
@@ -85,16 +87,17 @@ def clock_span(engine: sa.Engine, session_id: str) -> tuple[int, int, int] | Non
     return None if first is None else (first, last, int(count))
 
 
-def limit_arrivals(engine: sa.Engine, session_id: str) -> dict[str, float]:
+def limit_arrivals(engine: sa.Engine, session_id: str) -> dict[str, Decimal]:
     """Return, for each limit order, the price of the tick that caused it, where that is of its instrument."""
     query = """
-        SELECT o.order_id, t.price / i.price_divisor FROM order_rows o
+        SELECT o.order_id, t.price, i.price_scale FROM order_rows o
           JOIN tick_rows t ON t.session_no = o.session_no AND t.seq = o.seq
           JOIN instruments i ON i.instrument_no = t.instrument_no AND i.symbol = o.symbol AND i.venue = o.venue
         WHERE o.session_no = :no AND o.type = 'LIMIT'"""
     number = find_session(engine, session_id).session_no
     with transaction(engine, "finding arrival prices") as connection:
-        return {order_id: price for order_id, price in connection.execute(sa.text(query), {"no": number})}
+        rows = connection.execute(sa.text(query), {"no": number})
+        return {order_id: from_units(price, scale) for order_id, price, scale in rows}
 
 
 def missing_ticks(engine: sa.Engine, session_id: str, last: int | None) -> list[tuple[int, int]]:

@@ -49,6 +49,17 @@ class PositionSnapshot(msgspec.Struct, frozen=True):
     fills: int
 
 
+class AccountSnapshot(msgspec.Struct, frozen=True):
+    """A whole account; money by quote currency."""
+
+    positions: tuple[PositionSnapshot, ...]
+    """By venue and symbol; every instrument that was ever filled."""
+    cash: dict[str, Decimal]
+    fees: dict[str, Decimal]
+    realised: dict[str, Decimal]
+    """Before fees."""
+
+
 class Position:
     """One instrument's position; owned by its `Account`, read by whoever values it."""
 
@@ -172,6 +183,10 @@ class Account:
             if worth:
                 equity = _add(equity, _multiply(worth, usd_rates[held.instrument.quote]))
         return equity
+
+    def snapshot(self) -> AccountSnapshot:
+        """Return the account as it stands."""
+        return AccountSnapshot(self.positions(), self.cash(), self.fees(), self.realised())
 
     def _by_quote(self, amount: Callable[[Position], Decimal]) -> dict[str, Decimal]:
         totals: dict[str, Decimal] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -57,7 +59,7 @@ def watch(values: list[float], cuts: list[int] = [], start: float = 100.0) -> Dr
     found = DrawdownWatch(0, start)
     clock, equity = np.arange(1, len(values) + 1, dtype=np.int64), np.array(values)
     edges = sorted({0, len(values), *(cut % (len(values) + 1) for cut in cuts)})
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in pairwise(edges):
         found.look(clock[a:b], equity[a:b])
     return found
 
