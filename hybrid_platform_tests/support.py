@@ -126,8 +126,16 @@ class Running:
         assert found, f"ended without saying {message!r}: {self.out}\n{self.err}"
         return found
 
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The log lines so far."""
+        return log_lines(self.out)
+
+    def has_said(self, message: str) -> bool:
+        return self._said(message, 1) is not None
+
     def _said(self, message: str, times: int) -> dict[str, Any] | None:
-        found = [line for line in log_lines(self.out) if line["message"] == message]
+        found = [line for line in self.lines if line["message"] == message]
         return found[times - 1] if len(found) >= times else None
 
     @property

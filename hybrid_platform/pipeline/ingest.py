@@ -7,6 +7,7 @@ then on the persist channel · when full: each channel's policy; what is dropped
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.ticks import TickBatch
@@ -20,6 +21,7 @@ from hybrid_platform.safety.logs import SessionLog
 
 SAMPLES_PER_CAUSE = 1
 """One sample of each kind of bad row is logged; all are counted."""
+DROPPED = "events dropped (S6)"
 
 
 class Ingest(Stage):
@@ -109,8 +111,13 @@ class Ingest(Stage):
         counters.last_event = int(new.ts_event[-1])
         parcel = Ticks(new)
         try:
-            self._ticks.put(parcel)
+            self._tell_of_drops(self._ticks, self._ticks.put(parcel))
         except ChannelAborted:
             # The strategy is gone, so the session ends; the ticks that came in are persisted all the same.
             self._stop.set()
-        self._persist.put(parcel)
+        self._tell_of_drops(self._persist, self._persist.put(parcel))
+
+    def _tell_of_drops(self, channel: Channel[Any], dropped: int) -> None:
+        if dropped:
+            so_far = channel.stats().dropped
+            self._log.limited("warning", DROPPED, channel=channel.name, count=dropped, dropped_so_far=so_far)

@@ -73,6 +73,8 @@ class ShadowRun:
             stack.callback(self._engine.dispose)
             self._store = SessionStore(self._engine)
             self._crashed = tuple(self._store.mark_crashed(lambda session: True))
+            for crashed in self._crashed:
+                context.log.warning("an earlier session had crashed", crashed=crashed.session_id, kept=crashed.kept)
             table = table_of(settings)
             feed = feed_of(
                 settings,

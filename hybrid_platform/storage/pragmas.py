@@ -45,7 +45,7 @@ def prove_snapshot(writing: sa.Engine, reading: sa.Engine) -> SnapshotProof:
     """
     with transaction(reading, "reading before the writer") as reader:
         before = _rows(reader)
-    with writing.connect() as writer, writer.begin() as writes:
+    with transaction(writing, "writing beside the reader") as writer:
         # A cache of a few pages makes the writer spill its rows to the file, or to the log, before any commit.
         raw_connection(writer).execute("PRAGMA cache_size = 8")
         writer.execute(
@@ -60,7 +60,7 @@ def prove_snapshot(writing: sa.Engine, reading: sa.Engine) -> SnapshotProof:
         with transaction(reading, "reading beside the writer") as reader:
             by_reader = _rows(reader)
         took_ms = (time.monotonic_ns() - started) / NS_PER_MS
-        writes.rollback()
+        writer.rollback()
     with transaction(reading, "reading after the writer") as reader:
         after = _rows(reader)
     return SnapshotProof(before, by_writer, by_reader, after, round(took_ms, 3))

@@ -1,4 +1,4 @@
-"""Strategies that raise, block, exit or return nonsense: the session ends with a name for it, and keeps what came before."""
+"""Strategies that raise, block, exit or return nonsense: the session ends with a name for it and keeps the rest."""
 
 from __future__ import annotations
 

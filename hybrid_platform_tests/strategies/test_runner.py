@@ -149,6 +149,25 @@ def test_a_signal_that_could_not_be_recorded_is_named(change, words, monkeypatch
         list(StrategyRunner(Odd(Params()), batch.table).on_batch(batch))
 
 
+class Late(Strategy[Params]):
+    def on_tick(self, tick):
+        if tick.seq == 4:
+            raise ValueError("no idea")
+        return buy(tick, 1, "EACH")
+
+
+@pytest.mark.scenario("L4")
+def test_what_was_wanted_before_a_failure_stands():
+    batch = ticks([1, 2, 3, 4, 5])
+    steps = []
+    with pytest.raises(StrategyError, match="Late raised at tick 4: ValueError: no idea"):
+        for step in StrategyRunner(Late(Params()), batch.table).on_batch(batch):
+            steps.append(step)
+    (step,) = steps
+    assert [signal.signal_id for signal in step.signals] == ["S1", "S2", "S3"]
+    assert step.ticks.seq.tolist() == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("strategy", "words"),
     [

@@ -1,0 +1,55 @@
+"""A disk that takes no more: named, what was committed before stays, and the next session goes on (L4)."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hybrid_platform_tests.support import Left, cli, good_rows, layered, replay, synthetic, write_csv
+
+MB = 1 << 20
+
+
+def files_up_to(size: int) -> Callable[[], None]:
+    """Return what lets no file of a child grow beyond a size, which SQLite meets as it would a full disk."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@pytest.mark.scenario("L4", "S1")
+def test_a_disk_that_is_full_from_the_start_is_named_at_the_gate(tmp_path: Path):
+    settings = layered(synthetic(20), {"seconds": 1, "isolation": "thread"})
+    ended = cli(tmp_path, "shadow-run", settings=settings, before=files_up_to(MB // 2))
+    assert ended.code == 1, ended.text
+    assert "Traceback" not in ended.text
+    left = Left(tmp_path / "data")
+    (reason,) = left.evidence("pragma")["reasons"]
+    assert reason.endswith("[FULL]")
+    assert reason in ended.err
+    assert left.session["state"] == "REFUSED"
+
+
+@pytest.mark.scenario("L4", "L3")
+def test_a_full_disk_ends_the_session_and_keeps_what_was_committed(tmp_path: Path):
+    write_csv(tmp_path / "long.csv", good_rows(40_000))
+    small = {"isolation": "thread", "storage": {"batch_rows": 2_000}, "strategy": {"params": {"every": 1000}}}
+    settings = layered(replay("long.csv"), small)
+    ended = cli(tmp_path, "shadow-run", settings=settings, before=files_up_to(2 * MB))
+    left = Left(tmp_path / "data")
+    assert ended.code == 1, ended.text
+    assert "Traceback" not in ended.err
+    evidence = left.evidence("session")
+    assert (evidence["state"], evidence["exit_code"]) == ("FAILED", 1)
+    assert "[FULL]" in evidence["failure"] and "persist" in evidence["failure"]
+    committed = evidence["counters"]["persist_count"]
+    kept = sum(left.count(table) for table in ("ticks", "signals", "orders", "order_events", "trades", "heartbeats"))
+    assert 0 < committed <= kept
+    assert left.rows("SELECT max(seq) AS last, count(*) AS n FROM ticks")[0] == {"last": left.count("ticks")} | {
+        "n": left.count("ticks")
+    }
+    assert left.evidence("postflight")["verdict"] == "FAIL"
+    assert cli(tmp_path, "shadow-run", settings=settings).code == 0, "with room again, the next session goes on"
+    assert left.count("ticks") == 40_000
+    assert left.rows("PRAGMA integrity_check")[0] == {"integrity_check": "ok"}

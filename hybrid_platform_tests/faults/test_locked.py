@@ -1,0 +1,72 @@
+"""The database locked by another process: the writer waits, nothing is lost, and nobody else waits (S12, I6)."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from hybrid_platform_tests.support import Left, cli, layered, start_cli, synthetic, until
+
+LOCKED_SECONDS = 3
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Hold the write lock, from this process, which to the session is another one."""
+    with closing(sqlite3.connect(database, timeout=30, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+@pytest.mark.scenario("S12", "I6", "G4")
+def test_a_database_locked_for_three_seconds_loses_nothing_and_stops_no_decision(tmp_path: Path):
+    settings = layered(
+        synthetic(50),
+        {"seconds": 600, "isolation": "thread", "strategy": {"params": {"every": 5}}},
+        {"heartbeat": {"interval_seconds": 2}, "risk": {"max_open_orders": 1000}},
+    )
+    left = Left(tmp_path / "data")
+    with start_cli(tmp_path, "shadow-run", settings=settings) as running:
+        running.wait_for("signal generated")
+        until(lambda: left.rows("SELECT 1 FROM ticks LIMIT 1"), "the first commit")
+        with locked(left.database):
+            began = len(running.lines)
+            before = left.rows("SELECT count(*) AS n FROM ticks")[0]["n"]
+            time.sleep(LOCKED_SECONDS)
+            during = running.lines[began:]
+            assert left.rows("SELECT count(*) AS n FROM ticks")[0]["n"] == before, "readers read, the writer waits"
+        running.wait_for("signal generated", times=1 + len([x for x in during if x["message"] == "signal generated"]))
+        running.process.terminate()
+        ended = running.end()
+    assert ended.code == 0, ended.text
+    messages = [line["message"] for line in during]
+    assert messages.count("signal generated") >= 10, "strategy and execution went on"
+    assert messages.count("shadow order executed (I1: no network call)") >= 10
+    (final,) = left.said("FINAL METRICS")
+    assert final["bp_drops_persist"] == final["persist_errors"] == 0
+    assert left.count("ticks") == final["tick_count"]
+    assert left.count("trades") == final["trade_count"]
+    assert left.evidence("session")["heartbeats"]["late"] == 0
+    assert left.evidence("postflight")["verdict"] == "PASS"
+
+
+@pytest.mark.scenario("S12", "S1")
+def test_a_database_locked_while_a_session_starts_is_waited_for(tmp_path: Path):
+    short = layered(synthetic(20), {"seconds": 0.5, "isolation": "thread"})
+    assert cli(tmp_path, "shadow-run", settings=short).code == 0
+    left = Left(tmp_path / "data")
+    with start_cli(tmp_path, "shadow-run", settings=short) as running:
+        with locked(left.database):
+            running.wait_for("preflight PASS")
+            time.sleep(LOCKED_SECONDS)
+            assert running.is_alive
+            assert not running.has_said("channels created (S6: bounded)")
+        ended = running.end()
+    assert ended.code == 0, ended.text
+    assert [row["state"] for row in left.sessions] == ["COMPLETE", "COMPLETE"]
