@@ -306,7 +306,7 @@ def export(
             click.echo(f"{path}: {rows:,} rows")
 
 
-for command in (cli_evidence.verify, cli_evidence.make_key, cli_evidence.arm, cli_analysis.reproduce):
+for command in (*cli_evidence.COMMANDS, cli_analysis.reproduce):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hybrid_platform.cli_options import data_dir_option
+from hybrid_platform.cli_options import config_option, data_dir_option, set_option, settings_of
 
 if TYPE_CHECKING:
     from hybrid_platform.evidence.verify import Verification
@@ -105,6 +105,33 @@ def make_key(path: Path) -> None:
 
 
 @click.command()
+@click.option("--only", multiple=True, metavar="ID", help="Only this id (S5, I2, G4 …); may be repeated. Not stored.")
+@click.option("--timeout", type=_Duration(), default="1h", show_default=True, metavar="AGE", help="For all proofs.")
+@config_option
+@set_option
+@data_dir_option
+def matrix(
+    only: tuple[str, ...], timeout: float, config_file: Path | None, assignments: tuple[str, ...], **flags: Any
+) -> int:
+    """Run every proof of the contract and write the verification matrix of this commit (G5).
+
+    One line per scenario, invariant, gate and prohibition. Exits 0 where each is proved, else 1. Runs the
+    tests, so it needs a checkout with what `make test` installs.
+    """
+    from hybrid_platform.domain.clocks import SystemClock
+    from hybrid_platform.pipeline.run import this_code
+    from hybrid_platform.report.matrix import matrix_lines, run_matrix, store_matrix
+    from hybrid_platform.safety.paths import DataDir
+
+    settings = settings_of(config_file, assignments, **flags)
+    found = run_matrix(this_code(), SystemClock(), only=tuple(each.upper() for each in only), timeout_s=timeout)
+    click.echo("\n".join(matrix_lines(found)))
+    if not only:
+        click.echo(store_matrix(DataDir(settings.data_dir), found, settings.keys))
+    return int(not found.holds)
+
+
+@click.command()
 @click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--key", "key", required=True, type=click.Path(path_type=Path), help="The operator's private key (PEM).")
 @trusted_option
@@ -168,3 +195,6 @@ def arm(
     for digest in arming.bundles:
         click.echo(f"  {digest}")
     return 0
+
+
+COMMANDS = (verify, make_key, matrix, arm)

@@ -7,12 +7,13 @@ import dagster as dg
 from hybrid_platform.defs.assets import postflight_evidence, pragma_verification, preflight_healthcheck, shadow_run
 from hybrid_platform.defs.jobs import postflight_job, preflight_job, shadow_run_job
 from hybrid_platform.defs.kill_switch import halt_job, reduce_job, resume_job
+from hybrid_platform.defs.matrix import verification_matrix, verification_matrix_job
 from hybrid_platform.defs.resources import session
 from hybrid_platform.defs.schedules import postflight_schedule, preflight_schedule
 
 defs = dg.Definitions(
-    assets=[preflight_healthcheck, pragma_verification, shadow_run, postflight_evidence],
-    jobs=[shadow_run_job, preflight_job, postflight_job, halt_job, reduce_job, resume_job],
+    assets=[preflight_healthcheck, pragma_verification, shadow_run, postflight_evidence, verification_matrix],
+    jobs=[shadow_run_job, verification_matrix_job, preflight_job, postflight_job, halt_job, reduce_job, resume_job],
     schedules=[preflight_schedule, postflight_schedule],
     resources={"session": session},
 )

@@ -17,6 +17,7 @@ from hybrid_platform.evidence.records import (
     evidence_name,
 )
 from hybrid_platform.pipeline.context import RunContext
+from hybrid_platform.report.extras import PAGE, REPORT
 from hybrid_platform.report.markdown import table
 from hybrid_platform.report.write import Concluded
 
@@ -90,8 +91,9 @@ def of_postflight(run: RunContext, evidence: PostflightEvidence, concluded: Conc
             [(p.id, p.claim, p.expected, p.actual, p.verdict.value) for p in evidence.proofs],
         ),
         "proofs_passed": sum(proof.verdict.value == "PASS" for proof in evidence.proofs),
-        "report": dg.MetadataValue.md(run.data_dir.read_bytes(f"evidence/{run.session_id}/report.md").decode()),
-        "report_file": dg.MetadataValue.path(str(folder / "report.md")),
+        "report": dg.MetadataValue.md(run.data_dir.read_bytes(f"evidence/{run.session_id}/{REPORT}").decode()),
+        "report_file": dg.MetadataValue.path(str(folder / REPORT)),
+        "report_page": dg.MetadataValue.path(str(folder / PAGE)),  # a browser opens no file: link from a page over http
         "bundle": dg.MetadataValue.path(str(concluded.seal.path)),
         "bundle_sha256": concluded.seal.sha256,
         "bundle_key": concluded.seal.keyid,

@@ -59,6 +59,11 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(each for each in IDS if each not in passed)
 
     @property
+    def holds(self) -> bool:
+        """Whether each row that was run is proved, and nothing went wrong beside them."""
+        return not self.faults and all(row.verdict is Verdict.PASS for row in self.rows)
+
+    @property
     def is_full(self) -> bool:
         """Whether every id of the contract, and nothing else, is proved."""
         return not self.faults and not self.unproved and tuple(row.id for row in self.rows) == IDS

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from hybrid_platform.config import RiskSettings
 from hybrid_platform.domain.exact import canonical
 from hybrid_platform.domain.isolation import Enforced
-from hybrid_platform.domain.records import HealthcheckRecord, PressureGate, Verdict
+from hybrid_platform.domain.records import HealthcheckRecord, PragmaEvidence, PressureGate, Verdict
 from hybrid_platform.evidence.records import PragmaGateEvidence, PreflightEvidence, Proof, ProofVerdict, SessionEvidence
 from hybrid_platform.pipeline.trading_audit import TradingAudit
 from hybrid_platform.storage.audit import Audit
@@ -77,6 +77,14 @@ class Proofs:
         )
 
 
+def _read_back(evidence: PragmaEvidence) -> str:
+    """Return e.g. ``write: journal_mode=wal, synchronous=1; read: …``."""
+    found: dict[str, list[str]] = {}
+    for reading in evidence.readings:
+        found.setdefault(reading.connection, []).append(f"{reading.name}={reading.was}")
+    return "; ".join(f"{connection}: {', '.join(values)}" for connection, values in found.items())
+
+
 def session_proofs(
     before: PreflightEvidence,
     pragma: PragmaGateEvidence | None,
@@ -93,7 +101,7 @@ def session_proofs(
     pragmas_ok = pragma is not None and pragma.verdict is Verdict.PASS
     read_back = "not run"
     if pragma is not None and pragma.pragmas is not None:
-        read_back = ", ".join(f"{r.connection} {r.name}={r.was}" for r in pragma.pragmas.readings)
+        read_back = _read_back(pragma.pragmas)
     proofs.add("S1", "applied, read back, migrated", read_back, pragmas_ok)
     proofs.add("I5", "on writing and reading connections", read_back, pragmas_ok)
     proofs.add("G3", "as I5", read_back, pragmas_ok)

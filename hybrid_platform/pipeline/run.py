@@ -53,7 +53,7 @@ def open_run(
     out = stream or sys.stdout
     log = SessionLog(session_id, clock, stream=out, data_dir=data_dir, render=render, watch=chain.watch)
     try:
-        context = RunContext(settings, session_id, run_id, data_dir, database_url, _code(), clock, log, chain)
+        context = RunContext(settings, session_id, run_id, data_dir, database_url, this_code(), clock, log, chain)
         try:
             yield context
         except GateRefused as refused:
@@ -63,6 +63,7 @@ def open_run(
         log.close()
 
 
-def _code() -> CodeIdentity:
+def this_code() -> CodeIdentity:
+    """Return which code runs: version, commit and digest."""
     root = package_root()
     return CodeIdentity(__version__, *read_git(root), tree_sha256(package_in(root)))

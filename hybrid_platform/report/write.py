@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from hybrid_platform.domain.errors import ConfigError, Fault
+from hybrid_platform.domain.errors import ConfigError, Fault, PlatformError
 from hybrid_platform.domain.ids import SESSION_ID_PATTERN
-from hybrid_platform.evidence.bundle import Seal, is_sealed, read_if_there, seal
+from hybrid_platform.evidence.bundle import ENVELOPE, Seal, is_sealed, read_if_there, seal
+from hybrid_platform.evidence.dsse import open_envelope
 from hybrid_platform.evidence.keys import signing_key
-from hybrid_platform.evidence.records import SessionFiles, session_files
+from hybrid_platform.evidence.records import SESSION, SessionEvidence, SessionFiles, session_files
 from hybrid_platform.pipeline.context import RunContext
+from hybrid_platform.report.extras import PAGE, REPORT, read_extras
+from hybrid_platform.report.html import session_page
 from hybrid_platform.report.session_report import session_report
+from hybrid_platform.report.trading import read_trading, write_trading
 from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage.engine import open_engine
 
 
 class Concluded(NamedTuple):
@@ -23,17 +28,30 @@ class Concluded(NamedTuple):
 
 
 def conclude(context: RunContext) -> Concluded:
-    """Write a run's report, then seal its evidence: nothing is written into it afterwards."""
-    report = write_report(context.data_dir, context.session_id)
+    """Measure a run's trading, write its report, then seal its evidence: nothing is written into it afterwards."""
+    _measure(context)
     context.chain.flush()
-    sealed = seal(
-        context.data_dir, context.session_id, signing_key(context.data_dir, context.settings.keys), context.clock
-    )
+    signer = signing_key(context.data_dir, context.settings.keys)
+    report = write_report(context.data_dir, context.session_id, signer.keyid)
+    sealed = seal(context.data_dir, context.session_id, signer, context.clock)
     chain = sealed.chain
     context.log.info(
         "evidence sealed", bundle_sha256=sealed.sha256, keyid=sealed.keyid, events=chain.entries, head=chain.head
     )
     return Concluded(report, sealed)
+
+
+def _measure(context: RunContext) -> None:
+    if context.read(SESSION, SessionEvidence) is None:
+        return
+    engine = open_engine(context.database_url, role="read")
+    try:
+        write_trading(context.data_dir, engine, context.session_id)
+    except (PlatformError, ValueError, ArithmeticError, LookupError) as error:
+        # Rows that nobody here wrote may be anything; the verdict on them is postflight's.
+        context.log.warning("the session's trading could not be measured", error=f"{type(error).__name__}: {error}")
+    finally:
+        engine.dispose()
 
 
 def read_session_files(data_dir: DataDir, session_id: str) -> SessionFiles:
@@ -45,21 +63,28 @@ def read_session_files(data_dir: DataDir, session_id: str) -> SessionFiles:
     return files
 
 
-def write_report(data_dir: DataDir, session_id: str) -> Path:
-    """Write a session's report and return the path of ``report.md``.
+def write_report(data_dir: DataDir, session_id: str, keyid: str | None = None) -> Path:
+    """Write a session's ``report.md`` and ``report.html`` and return the path of the first.
 
-    It lies beside the evidence until that is sealed; a report that would then read otherwise, because the
-    code that writes it is another, goes below ``reports/``.
+    They lie beside the evidence until that is sealed; reports that would then read otherwise, because the
+    code that writes them is another, go below ``reports/``. ``keyid``: of the key that is going to sign.
     """
-    pages = {"report.md": session_report(read_session_files(data_dir, session_id)).encode()}
+    files = read_session_files(data_dir, session_id)
     folder = f"evidence/{session_id}"
-    if is_sealed(data_dir, session_id):
+    sealed = is_sealed(data_dir, session_id)
+    if sealed:
+        keyid = open_envelope(data_dir.read_bytes(f"{folder}/{ENVELOPE}"), ENVELOPE).signatures[0].keyid
+    extras = read_extras(data_dir, session_id, files, keyid)
+    trading = read_trading(data_dir, session_id)
+    pages = {REPORT: session_report(files, trading).encode(), PAGE: session_page(files, extras, trading).encode()}
+    if sealed:
         if all(read_if_there(data_dir, f"{folder}/{name}") == page for name, page in pages.items()):
-            return data_dir.resolve(f"{folder}/report.md")
+            return data_dir.resolve(f"{folder}/{REPORT}")
         folder = f"reports/{session_id}"
+        pages |= trading.plots if trading else {}
     for name, page in pages.items():
         data_dir.write_atomic(f"{folder}/{name}", page)
-    return data_dir.resolve(f"{folder}/report.md")
+    return data_dir.resolve(f"{folder}/{REPORT}")
 
 
 def last_session(data_dir: DataDir) -> str:
