@@ -7,7 +7,8 @@ order. All counters of trading come from the records themselves, never from what
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.commands import Command, command_of
@@ -74,6 +75,12 @@ class DecisionSink:
         self._clock = clock
         self._log = log
         self._automatic = automatic
+        self._takers: dict[type[Record], Callable[[Any], None]] = {
+            SignalRecord: self._take_signal,
+            VetoRecord: self._take_veto,
+            OrderRecord: self._take_order,
+            InputRecord: self._say_input,
+        }
 
     def put(self, parcel: Records, *, keep: bool = True) -> int:
         """Pass records on, into the reserve where nothing is evicted; raises what `Channel.put` raises."""
@@ -86,26 +93,31 @@ class DecisionSink:
         self._persist.close()
 
     def _take(self, records: Iterable[Record]) -> None:
-        counters = self._counters
+        # Four of seven records of an order's life are its events: only what is said is touched further.
+        counters, takers = self._counters, self._takers
         for record in records:
-            if isinstance(record, SignalRecord):
-                counters.signals += 1
-                self._digest.add(record)
-                if self._live:
-                    counters.decision_ns.append(self._clock.wall_ns() - record.ts)
-                self._say_signal(record)
-            elif isinstance(record, OrderEventRecord):
+            if type(record) is OrderEventRecord:
                 counters.orders += record.status is OrderStatus.INITIALIZED
-            elif isinstance(record, TradeRecord):
+            elif type(record) is TradeRecord:
                 counters.trades += 1
-            elif isinstance(record, VetoRecord):
-                counters.vetoes += 1
-                counters.veto_reasons[record.reason] += 1
-                self._say_veto(record)
-            elif isinstance(record, InputRecord):
-                self._say_input(record)
-            elif isinstance(record, OrderRecord) and record.status is OrderStatus.FILLED:
-                self._say_order(record)
+            elif (taker := takers.get(type(record))) is not None:
+                taker(record)
+
+    def _take_signal(self, record: SignalRecord) -> None:
+        self._counters.signals += 1
+        self._digest.add(record)
+        if self._live:
+            self._counters.decision_ns.append(self._clock.wall_ns() - record.ts)
+        self._say_signal(record)
+
+    def _take_veto(self, record: VetoRecord) -> None:
+        self._counters.vetoes += 1
+        self._counters.veto_reasons[record.reason] += 1
+        self._say_veto(record)
+
+    def _take_order(self, record: OrderRecord) -> None:
+        if record.status is OrderStatus.FILLED:
+            self._say_order(record)
 
     def _say_signal(self, record: SignalRecord) -> None:
         if (limited := self._log.limit.admit(SIGNAL)) is not None:

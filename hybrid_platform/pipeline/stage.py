@@ -78,7 +78,7 @@ class Stage:
                 self.work()
         except ChannelAborted:
             self.abort()
-        except BaseException as error:  # noqa: BLE001 (whatever ends a stage must end the session, and be named)
+        except BaseException as error:
             self._on_failure(self.name, error)
             self.abort()
         finally:

@@ -85,7 +85,7 @@ class Supervisor:
     def _run(self) -> None:
         try:
             self._watch()
-        except BaseException as error:  # noqa: BLE001 (a session without its supervisor must not go on)
+        except BaseException as error:
             self._on_failure("supervisor", error)
         finally:
             self._persist_channel.close()
