@@ -185,12 +185,14 @@ class Account:
         return equity
 
     def snapshot(self) -> AccountSnapshot:
-        """Return the account as it stands."""
+        """Return the account as it stands; what was only looked at, and never filled, is not in it."""
         return AccountSnapshot(self.positions(), self.cash(), self.fees(), self.realised())
 
     def _by_quote(self, amount: Callable[[Position], Decimal]) -> dict[str, Decimal]:
         totals: dict[str, Decimal] = {}
         for _, held in sorted(self._positions.items()):
+            if not held.fills:
+                continue
             quote = held.instrument.quote
             totals[quote] = _add(totals.get(quote, ZERO), amount(held))
         return totals
