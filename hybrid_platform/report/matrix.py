@@ -119,10 +119,12 @@ def _run(tests: Path, only: Sequence[str], timeout_s: float) -> tuple[Outcomes, 
         target, output = Path(folder, "outcomes.json"), Path(folder, "output")
         command = [sys.executable, "-m", "pytest", "-q", "-p", PLUGIN, "-p", "no:cacheprovider", str(tests)]
         command += ["--outcomes", str(target), *(word for each in only for word in ("--scenario", each))]
+        path = os.pathsep.join([str(package_root()), os.environ.get("PYTHONPATH", "")])
         with output.open("wb") as out:
             process = subprocess.Popen(
                 command,
                 cwd=tests.parent,
+                env=os.environ | {"PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

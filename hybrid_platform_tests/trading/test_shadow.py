@@ -153,7 +153,7 @@ def test_what_nobody_could_place_is_vetoed(terms):
     assert run(settings_of(), ticks, [bad]).reasons == ["INVALID_SIGNAL"]
 
 
-@pytest.mark.scenario("S7")
+@pytest.mark.scenario("S7", "L2")
 def test_data_at_the_limit_is_fresh_and_beyond_it_is_stale():
     limit = 2 * SECOND
     for lag, reasons in ((limit, []), (limit + 1, ["STALE_DATA"]), (-limit - 1, [])):
@@ -166,7 +166,7 @@ def test_data_at_the_limit_is_fresh_and_beyond_it_is_stale():
     )
 
 
-@pytest.mark.scenario("S7")
+@pytest.mark.scenario("S7", "L2")
 def test_a_late_decision_is_vetoed_journalled_and_the_same_again_from_the_journal():
     ticks = ticks_of(table_of(), ["100", "100"])
     steps = steps_of(ticks, [signal_at(ticks, 0, BUY, 1), signal_at(ticks, 1, BUY, 1)])
@@ -187,7 +187,7 @@ def test_a_late_decision_is_vetoed_journalled_and_the_same_again_from_the_journa
     assert again.on_step(steps[0]) == records
 
 
-@pytest.mark.scenario("S7")
+@pytest.mark.scenario("S7", "L2")
 def test_a_timers_signal_is_judged_by_the_age_of_the_last_tick():
     table = table_of()
     ticks = ticks_of(table, ["100"])
