@@ -1,0 +1,53 @@
+"""A secret that gets into a session, by whatever way, is in none of the files that it leaves, nor in its output."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from hybrid_platform_tests.support import Here, good_rows, replay, run_here, write_csv
+
+SECRET = "hunter2hunter2hunter2"
+RAISING = f"""
+from hybrid_platform.strategies.base import Params, Strategy
+
+class Raises(Strategy[Params]):
+    def on_tick(self, tick):
+        raise ConnectionError(
+            "cannot reach postgresql://bot:{SECRET}@db.example/bot with Bearer {SECRET}9, "
+            "env {{'PGPASSWORD': '{SECRET}', 'API_TOKEN': '{SECRET}'}}"
+        )
+"""
+
+
+@pytest.fixture
+def rogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/raising_strategy.py").write_text(RAISING)
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    yield "raising_strategy:Raises"
+    sys.modules.pop("raising_strategy", None)
+
+
+def leaks(here: Here) -> list[str]:
+    """Return where the secret is; the database holds what was traded, and is looked at too."""
+    found = [str(path) for path in here.data_dir.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    return found + (["the output"] if SECRET in here.output else [])
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_a_secret_in_a_strategys_exception(tmp_path, rogue, isolation):
+    path = write_csv(tmp_path / "trades.csv", good_rows(20))
+    here = run_here(tmp_path / "data", replay(path), {"strategy": {"name": rogue}, "isolation": isolation})
+    assert here.code == 1
+    assert "cannot reach postgresql" in here.output
+    assert leaks(here) == []
+
+
+def test_a_secret_where_a_symbol_should_be(tmp_path):
+    rows = [*good_rows(20), f"1700000100000,100,1,API_KEY={SECRET}", f"1700000101000,100,1,Bearer {SECRET}"]
+    here = run_here(tmp_path / "data", replay(write_csv(tmp_path / "trades.csv", rows)))
+    assert here.steps["session"].rejected == {"bad_symbol": 2}
+    assert leaks(here) == []
