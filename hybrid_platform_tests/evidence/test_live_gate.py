@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,19 +16,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hybrid_platform.config import Mode
+from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import ConfigError, ExitCode, GateRefused
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.isolation import Denied, Enforced, Kind
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.bundle import read_if_there
+from hybrid_platform.evidence.chain import EventChain
+from hybrid_platform.evidence.live_case import LiveRequest
 from hybrid_platform.evidence.live_conditions import CONDITIONS
 from hybrid_platform.evidence.live_gate import live_conditions, release
 from hybrid_platform.evidence.predicate import GATES
 from hybrid_platform.evidence.records import ProofVerdict, session_files
+from hybrid_platform.host.pressure import read_pressure
+from hybrid_platform.pipeline.commands import CommandFile
+from hybrid_platform.pipeline.context import RunContext
+from hybrid_platform.pipeline.gates import preflight
+from hybrid_platform.safety.logs import SessionLog
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.trading.engine import ExecutionEngine
 from hybrid_platform_tests.evidence.live_world import ACCOUNT, Stock, World, pressure, replaced
-from hybrid_platform_tests.support import cli
+from hybrid_platform_tests.support import REPOSITORY, cli
 
 pytestmark = pytest.mark.scenario("S14", "G1", "L1")
 Breaks = Callable[[World], None]
@@ -374,3 +384,39 @@ def test_an_operator_arms_by_the_command_what_verifies_and_nothing_else(world, t
     tamper(world)
     refused = cli(tmp_path, "arm", *bundles, *options, "--out", str(tmp_path / "other.json"))
     assert (refused.code, (tmp_path / "other.json").exists()) == (2, False)
+
+
+def steps_of(world: World, request: LiveRequest) -> tuple[str, ...]:
+    """Return why preflight refuses, asked with this host's own pressure."""
+    gates = request.settings.gates.model_copy(update={"cpu_pressure_limit": 99.99, "pressure_wait_seconds": 0.0})
+    stated = request.settings.model_copy(update={"gates": gates})
+    clock, session_id = SystemClock(), "20260102T030405Z-ffffffff"
+    chain = EventChain(world.data, session_id, clock)
+    with SessionLog(session_id, clock, watch=chain.watch) as log:
+        database = f"sqlite:///{world.folder}/data/bot.db"
+        context = RunContext(stated, session_id, "run", world.data, database, world.code, clock, log, chain)
+        evidence = preflight(context)
+    assert (evidence.verdict, evidence.exit_code) == (Verdict.FAIL, ExitCode.CONFIG)
+    assert {condition.name for condition in evidence.live_gate} == {*CONDITIONS, "live_execution"}
+    return tuple(reason.removeprefix("LIVE refused: ").split(":")[0] for reason in evidence.reasons)
+
+
+def test_preflight_of_this_build_refuses_live_even_where_everything_else_holds(world):
+    if read_pressure(SystemClock()).cpu is None:
+        pytest.skip("this host has no PSI, and LIVE refuses without")
+    request = world.build()
+    assert steps_of(world, request) == ("live_execution",)
+    CommandFile(world.data, SystemClock()).give(Command(CommandKind.HALT, "ops", "a test"))
+    assert steps_of(world, request) == ("kill_switch", "live_execution")
+    assert not (world.folder / "data/control/spent").exists(), "a refusal uses no token"
+
+
+def test_the_page_on_the_gate_names_every_condition():
+    page = (REPOSITORY / "docs/live-gate.md").read_text()
+    named = {
+        name
+        for line in page.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    }
+    assert named == {*CONDITIONS, "live_execution"}

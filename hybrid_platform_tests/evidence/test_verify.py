@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -430,3 +431,18 @@ def test_the_digest_of_code_is_that_of_its_files_and_not_of_its_caches(tmp_path)
     with (copy / "hybrid_platform" / "config.py").open("a") as file:
         file.write("\n")
     assert tree_sha256(package_in(copy)) != before
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
+def test_somebody_without_this_platform_comes_to_the_same_answer(bundle, tmp_path):
+    """What docs/evidence.md tells an auditor who has openssl and nothing else."""
+    envelope = json.loads((bundle.path / ENVELOPE).read_text())
+    payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"].encode()
+    (tmp_path / "signed").write_bytes(b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload))
+    (tmp_path / "signature").write_bytes(base64.b64decode(envelope["signatures"][0]["sig"]))
+    key = next(bundle.keys.glob("signing-*.pub"))
+    command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(key), "-rawin"]
+    command += ["-in", str(tmp_path / "signed"), "-sigfile", str(tmp_path / "signature")]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    (tmp_path / "signed").write_bytes(b"x")
+    assert subprocess.run(command, check=False, capture_output=True).returncode != 0
