@@ -28,7 +28,7 @@ def reproduce(
 ) -> int:
     """Decide a finished session again from its ticks and inputs, in a fresh process, and compare every row.
 
-    The last session by default. Writes reproduce.json beside the session's evidence. Exit codes: 0 PASS, 1 FAIL
+    The last session by default. Writes reports/SESSION_ID/reproduce.json. Exit codes: 0 PASS, 1 FAIL
     (the first row that differs is named), 3 INCOMPLETE (ticks were not persisted, or the session did not end
     COMPLETE); 12 no such session or strategy, 64 usage.
     """

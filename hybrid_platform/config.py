@@ -7,29 +7,30 @@ derived from these classes. ``load_settings`` turns any mapping into settings or
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
-import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from hybrid_platform.config_base import Exact as Exact  # noqa: PLC0414 (strategies import it from here)
 from hybrid_platform.config_base import Seconds, Symbol
 from hybrid_platform.config_base import Section as _Section
+from hybrid_platform.config_base import faults_of as faults_of  # noqa: PLC0414
+from hybrid_platform.config_base import shown as shown  # noqa: PLC0414
 from hybrid_platform.config_evidence import KeySettings, LiveSettings
+from hybrid_platform.config_instruments import InstrumentSettings, SignedBps, read_instruments
 from hybrid_platform.config_websocket import FrameFormat, WebsocketFeed
+from hybrid_platform.config_yaml import YAML_ERRORS, load_yaml
 from hybrid_platform.domain.errors import ConfigError, Fault
-from hybrid_platform.domain.instruments import Instrument, instrument_of
+from hybrid_platform.domain.instruments import Instrument
 
 ENV_PREFIX = "HYBRID_PLATFORM_"
 NOT_SETTINGS = (ENV_PREFIX + "DEBUG_", ENV_PREFIX + "TEST_")
@@ -162,7 +163,6 @@ class StrategySettings(_Section):
 
 Bps = Annotated[Exact, Field(ge=0, lt=10_000, decimal_places=8)]
 """Basis points, 1/10,000. Decimal places are bounded so that money stays exact however it is multiplied."""
-SignedBps = Annotated[Exact, Field(gt=-10_000, lt=10_000, decimal_places=8)]
 
 
 class RiskSettings(_Section):
@@ -229,49 +229,6 @@ class PaperSettings(_Section):
     """Below zero is a rebate; null: ``execution.fee_bps``, as for takers."""
     reject_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The share of orders that the venue rejects for no reason of ours."""
-
-
-class InstrumentSettings(_Section):
-    """The stated rules of one instrument (SPEC 2); what is null does not bind."""
-
-    symbol: Symbol
-    venue: Symbol | None = None
-    """null: the venue of the session's feed."""
-    base: Symbol | None = None
-    """null: what stands before the symbol's slash."""
-    quote: Symbol | None = None
-    """null: what stands after the symbol's slash, else the feed's quote."""
-    price_increment: Annotated[Exact, Field(gt=0, lt=1e15, decimal_places=18)] | None = None
-    size_increment: Annotated[Exact, Field(gt=0, lt=1e15, decimal_places=18)] | None = None
-    min_qty: Annotated[Exact, Field(ge=0)] | None = None
-    max_qty: Annotated[Exact, Field(gt=0)] | None = None
-    min_notional: Annotated[Exact, Field(ge=0)] | None = None
-    max_notional: Annotated[Exact, Field(gt=0)] | None = None
-    multiplier: Annotated[Exact, Field(gt=0, lt=1e9, decimal_places=8)] = Decimal(1)
-    """Base units per unit of quantity (futures)."""
-    maker_fee_bps: SignedBps | None = None
-    taker_fee_bps: SignedBps | None = None
-    fixed_fee: Annotated[Exact, Field(ge=0, lt=1e9, decimal_places=8)] = Decimal(0)
-    """In quote currency, per fill."""
-    active: bool = True
-
-    @model_validator(mode="after")
-    def _ordered(self) -> InstrumentSettings:
-        for low, high in ((self.min_qty, self.max_qty), (self.min_notional, self.max_notional)):
-            if low is not None and high is not None and low > high:
-                raise ValueError("a minimum not above its maximum")
-        return self
-
-    def instrument(self, default_venue: str, default_quote: str) -> Instrument:
-        """Return the domain's instrument; it is stated, so its rules deny."""
-        plain = instrument_of(self.venue or default_venue, self.symbol, default_quote)
-        rules = {name: getattr(self, name) for name in type(self).model_fields if name not in _IDENTITY}
-        return msgspec.structs.replace(
-            plain, base=self.base or plain.base, quote=self.quote or plain.quote, inferred=False, **rules
-        )
-
-
-_IDENTITY = frozenset({"symbol", "venue", "base", "quote"})
 
 
 Capacity = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -345,6 +302,8 @@ class SessionSettings(_Section):
     paper: PaperSettings = PaperSettings()
     instruments: tuple[InstrumentSettings, ...] = ()
     """Stated instruments; one that is not stated has no rules that could deny an order."""
+    instruments_file: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """A YAML or CSV file of more of them, read once: its rows stand in ``instruments`` from then on."""
     channels: ChannelSettings = ChannelSettings()
     gates: GateSettings = GateSettings()
     keys: KeySettings = KeySettings()
@@ -400,21 +359,6 @@ NOT_TRADING = frozenset({"mode", "live_armed", "seconds", "data_dir", "database_
 REFERENCE_SECONDS = 30.0
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML in which a key that is there twice is an error, not the last one's win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, list | dict) or key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"expected each key once, was {key!r} again", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file; raise ConfigError where there is none to be had.
 
@@ -425,8 +369,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise ConfigError([Fault(str(path), "a readable YAML file", f"{type(error).__name__}: {error}")]) from None
     try:
-        loaded = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        loaded = load_yaml(text)
+    except YAML_ERRORS as error:
         raise ConfigError([Fault(str(path), "valid YAML", " ".join(str(error).split()))]) from None
     if loaded is None:
         return {}
@@ -449,8 +393,8 @@ def parse_assignment(text: str) -> dict[str, Any]:
     if not equals or not all(keys):
         raise ConfigError([Fault("--set", "key.path=value", repr(text))])
     try:
-        parsed = yaml.load(value, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        parsed = load_yaml(value)
+    except YAML_ERRORS as error:
         raise ConfigError([Fault(path, "a YAML value", " ".join(str(error).split()))]) from None
     for key in reversed(keys):
         parsed = {key: parsed}
@@ -496,6 +440,8 @@ def load_settings(*layers: Mapping[str, Any], environ: Mapping[str, str] | None 
     merged = environment_layer(os.environ if environ is None else environ)
     for layer in layers:
         merged = merge(merged, layer)
+    if merged.get("instruments_file") is not None:
+        merged = _with_instruments_file(merged)
     if _endless_synthetic(merged):
         merged = {**merged, "seconds": REFERENCE_SECONDS} if "seconds" not in merged else merged
     try:
@@ -504,57 +450,18 @@ def load_settings(*layers: Mapping[str, Any], environ: Mapping[str, str] | None 
         raise ConfigError(faults_of(error, SessionSettings)) from None
 
 
+def _with_instruments_file(merged: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the file's rows before what is stated beside it, which then comes first where both state the same."""
+    rows = read_instruments(merged["instruments_file"])
+    stated = merged.get("instruments") or ()
+    if not isinstance(stated, list | tuple):
+        return dict(merged)
+    return {**merged, "instruments_file": None, "instruments": [*rows, *stated]}
+
+
 def _endless_synthetic(merged: Mapping[str, Any]) -> bool:
     feed = merged.get("feed")
     if not isinstance(feed, Mapping):
         return feed is None
     synthetic = feed.get("synthetic")
     return "synthetic" in feed and not (isinstance(synthetic, Mapping) and synthetic.get("ticks"))
-
-
-def faults_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> Sequence[Fault]:
-    """Return one fault per wrong setting of ``model``, its path below ``prefix``."""
-    faults: dict[str, Fault] = {}
-    for item in error.errors(include_url=False):
-        # pydantic appends the tags of union members to the path: keep what the user wrote.
-        keys = [str(part) for part in item["loc"] if not _is_union_tag(str(part))]
-        path = ".".join([prefix, *keys] if prefix else keys) or "settings"
-        kind = item["type"]
-        expected = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        expected = expected.removeprefix("expected ").split(", was ")[0]
-        if kind == "extra_forbidden":
-            faults[path] = Fault(path, "no such setting" + _near(model, keys), shown(item["input"]))
-            continue
-        if path in faults:
-            expected = (
-                f"{faults[path].expected}; or {expected}"
-                if expected not in faults[path].expected
-                else faults[path].expected
-            )
-        faults[path] = Fault(path, expected, shown(item["input"]))
-    return list(faults.values())
-
-
-def _is_union_tag(part: str) -> bool:
-    return "[" in part or part in {"float", "int", "str", "bool"} or part.startswith(("constrained-", "function-"))
-
-
-def _near(model: Any, keys: Sequence[str]) -> str:
-    for key in keys[:-1]:
-        field = model.model_fields.get(key)
-        options = (
-            [a for a in (field.annotation, *getattr(field.annotation, "__args__", ())) if hasattr(a, "model_fields")]
-            if field
-            else []
-        )
-        if not options:
-            return ""
-        model = options[0]
-    close = difflib.get_close_matches(keys[-1], list(model.model_fields), n=1)
-    return f" (did you mean `{close[0]}`?)" if close else " (known: " + ", ".join(model.model_fields) + ")"
-
-
-def shown(value: object) -> str:
-    """Return a value as an error message shows it: short, one line, never a secret's full length."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"

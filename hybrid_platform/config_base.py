@@ -1,7 +1,9 @@
-"""What every section of the settings is made of: a frozen model, exact numbers, clean symbols."""
+"""What every section of the settings is made of: a frozen model, exact numbers, clean symbols, named faults."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -11,10 +13,12 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationError,
     ValidationInfo,
     field_validator,
 )
 
+from hybrid_platform.domain.errors import Fault
 from hybrid_platform.domain.exact import canonical, parse_decimal
 from hybrid_platform.domain.instruments import clean_symbol
 
@@ -35,3 +39,51 @@ class Section(BaseModel):
         if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation not in {bool, Any}:
             raise ValueError("no boolean")
         return value
+
+
+def faults_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> Sequence[Fault]:
+    """Return one fault per wrong setting of ``model``, its path below ``prefix``."""
+    faults: dict[str, Fault] = {}
+    for item in error.errors(include_url=False):
+        # pydantic appends the tags of union members to the path: keep what the user wrote.
+        keys = [str(part) for part in item["loc"] if not _is_union_tag(str(part))]
+        path = ".".join([prefix, *keys] if prefix else keys) or "settings"
+        kind = item["type"]
+        expected = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        expected = expected.removeprefix("expected ").split(", was ")[0]
+        if kind == "extra_forbidden":
+            faults[path] = Fault(path, "no such setting" + _near(model, keys), shown(item["input"]))
+            continue
+        if path in faults:
+            expected = (
+                f"{faults[path].expected}; or {expected}"
+                if expected not in faults[path].expected
+                else faults[path].expected
+            )
+        faults[path] = Fault(path, expected, shown(item["input"]))
+    return list(faults.values())
+
+
+def _is_union_tag(part: str) -> bool:
+    return "[" in part or part in {"float", "int", "str", "bool"} or part.startswith(("constrained-", "function-"))
+
+
+def _near(model: Any, keys: Sequence[str]) -> str:
+    for key in keys[:-1]:
+        field = model.model_fields.get(key)
+        options = (
+            [a for a in (field.annotation, *getattr(field.annotation, "__args__", ())) if hasattr(a, "model_fields")]
+            if field
+            else []
+        )
+        if not options:
+            return ""
+        model = options[0]
+    close = difflib.get_close_matches(keys[-1], list(model.model_fields), n=1)
+    return f" (did you mean `{close[0]}`?)" if close else " (known: " + ", ".join(model.model_fields) + ")"
+
+
+def shown(value: object) -> str:
+    """Return a value as an error message shows it: short, one line, never a secret's full length."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

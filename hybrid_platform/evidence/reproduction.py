@@ -1,6 +1,6 @@
 """`reproduce.json`: what came out when a finished session was decided again from its ticks and inputs (S8).
 
-Beside the four evidence files of a session; written by whoever reproduced it, as often as that is done.
+Below ``reports/<session_id>/``: the evidence itself is sealed by then. Written as often as it is done.
 """
 
 from __future__ import annotations
@@ -114,6 +114,8 @@ class ReproductionEvidence(msgspec.Struct, frozen=True, kw_only=True):
     evicted: int
     """Ticks that the session itself says it did not persist, by its ledger."""
     tables: tuple[TableComparison, ...]
+    signals_sha256: str
+    """Of the reproduced signals, over the lines ``seq,SIDE``, as session.json has it of the recorded ones."""
 
     @property
     def exit_code(self) -> int:
@@ -123,7 +125,7 @@ class ReproductionEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
 def reproduction_name(session_id: str) -> str:
     """Return the name of a session's `reproduce.json` below the data directory."""
-    return f"evidence/{session_id}/{REPRODUCE}.json"
+    return f"reports/{session_id}/{REPRODUCE}.json"
 
 
 def read_reproduction(data_dir: DataDir, session_id: str) -> ReproductionEvidence | None:

@@ -20,7 +20,8 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.evidence.files import write_json
-from hybrid_platform.evidence.reproduction import ReproductionEvidence, reproduction_name
+from hybrid_platform.evidence.records import SESSION, SessionEvidence, read_evidence
+from hybrid_platform.evidence.reproduction import ReproductionEvidence, ReproductionVerdict, reproduction_name
 from hybrid_platform.host.system import package_root, read_git
 from hybrid_platform.safety.paths import DataDir
 
@@ -63,8 +64,20 @@ def reproduce_fresh(data_dir: DataDir, database_url: str, session_id: str) -> Re
         raise ReproductionError(message, ExitCode.CRASH) from None
     if answer.evidence is None:
         raise ReproductionError(answer.error, ExitCode(answer.exit_code))
-    write_json(data_dir, reproduction_name(session_id), answer.evidence)
-    return answer.evidence
+    found = _held_to_evidence(data_dir, answer.evidence)
+    write_json(data_dir, reproduction_name(session_id), found)
+    return found
+
+
+def _held_to_evidence(data_dir: DataDir, found: ReproductionEvidence) -> ReproductionEvidence:
+    """Fail what agrees with the database, but not with the digest of signals that the session's evidence has."""
+    session = read_evidence(data_dir, found.session_id, SESSION, SessionEvidence)
+    if session is None or found.verdict is not ReproductionVerdict.PASS:
+        return found
+    if session.signals.sha256 == found.signals_sha256:
+        return found
+    reason = f"signals: expected the digest of session.json, {session.signals.sha256}, was {found.signals_sha256}"
+    return msgspec.structs.replace(found, verdict=ReproductionVerdict.FAIL, reasons=(reason,))
 
 
 def _environment() -> dict[str, str]:

@@ -36,6 +36,7 @@ from hybrid_platform.evidence.reproduction import (
     ReproductionVerdict,
     TableComparison,
 )
+from hybrid_platform.pipeline.decisions import SignalsDigest
 from hybrid_platform.pipeline.reproduce.compare import Found, TableCheck
 from hybrid_platform.pipeline.reproduce.journal import Journal, read_journal
 from hybrid_platform.pipeline.reproduce.replay import Replay
@@ -101,6 +102,7 @@ def reproduce(engine: sa.Engine, session_id: str, code: CodeIdentity, clock: Clo
     journal = read_journal(())
     tables: tuple[TableComparison, ...] = ()
     first: Found | None = None
+    signals = SignalsDigest()
     shown = 0
     missing = _Missing((), None, None, 0)
     try:
@@ -108,7 +110,7 @@ def reproduce(engine: sa.Engine, session_id: str, code: CodeIdentity, clock: Clo
         missing = _missing(engine, session_id, journal)
         for is_own, reason in missing.reasons():
             (gaps if is_own else faults).append(reason)
-        comparison = _Comparison(engine, session, whole=complete and missing.until is None)
+        comparison = _Comparison(engine, session, signals, whole=complete and missing.until is None)
         replay = _replay(session, engine, journal)
         try:
             comparison.take(replay[0].run(replay[1], missing.until))
@@ -143,13 +145,14 @@ def reproduce(engine: sa.Engine, session_id: str, code: CodeIdentity, clock: Clo
         missing=missing.count,
         evicted=missing.evicted,
         tables=tables,
+        signals_sha256=signals.sha256,
     )
 
 
 class _Comparison:
     """Every table's check, and the records' places in the session."""
 
-    def __init__(self, engine: sa.Engine, session: SessionInfo, *, whole: bool) -> None:
+    def __init__(self, engine: sa.Engine, session: SessionInfo, signals: SignalsDigest, *, whole: bool) -> None:
         rows = {kind: stored_rows(engine, session.session_id, kind) for kind in COMPARED}
         self._before: int | None = None
         if session.state is not SessionState.COMPLETE:
@@ -158,11 +161,14 @@ class _Comparison:
             rows = {kind: self._earlier(kind, recorded) for kind, recorded in rows.items()}
         self._checks = {kind: TableCheck(kind, recorded, whole=whole) for kind, recorded in rows.items()}
         self._position = 0
+        self._signals = signals
 
     def take(self, decided: Iterator[list[Record]]) -> None:
         """Take everything that was decided."""
         before = self._before
         for record in chain.from_iterable(decided):
+            if isinstance(record, SignalRecord):
+                self._signals.add(record)
             check = self._checks.get(type(record))
             if check is not None and (before is None or record.ts < before):
                 self._position += 1

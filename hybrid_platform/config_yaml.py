@@ -1,0 +1,30 @@
+"""YAML as settings are written in it: plain data, and each key once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+YAML_ERRORS = (yaml.YAMLError, RecursionError, ValueError)
+"""What text that is no YAML raises."""
+
+
+def load_yaml(text: str) -> Any:
+    """Return what a YAML text says; raises one of `YAML_ERRORS`."""
+    return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML in which a key that is there twice is an error, not the last one's win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, list | dict) or key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"expected each key once, was {key!r} again", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
