@@ -220,8 +220,8 @@ def healthcheck(config_file: Path | None, assignments: tuple[str, ...], **flags:
     """Print one line per item, then PASS or FAIL; exit 0 or 1. A database that does not exist fails."""
     from hybrid_platform.domain.clocks import SystemClock
     from hybrid_platform.host.healthcheck import health_lines, run_healthcheck
-    from hybrid_platform.storage.engine import url_of
     from hybrid_platform.storage.probe import probe_database
+    from hybrid_platform.storage.urls import url_of
 
     settings = settings_of(config_file, assignments, **flags)
     record = run_healthcheck(
@@ -283,7 +283,14 @@ def report(session_id: str | None, config_file: Path | None, assignments: tuple[
 @click.option(
     "--to", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write into."
 )
-@click.option("--format", "kind", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["parquet", "csv"]),
+    default="parquet",
+    show_default=True,
+    help="Parquet keeps types; a CSV guards text that a spreadsheet would run.",
+)
 @click.option("--table", "tables", multiple=True, help="Only these tables; may be repeated (default: all).")
 @config_option
 @set_option

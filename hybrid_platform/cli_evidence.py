@@ -137,7 +137,14 @@ def matrix(
 @trusted_option
 @click.option("--account", required=True, help="The venue's account that may be traded on.")
 @click.option("--max-notional-usd", "notional", required=True, help="What risk.max_exposure_usd must not go beyond.")
-@click.option("--valid-for", type=_Duration(), default="1h", show_default=True, metavar="AGE")
+@click.option(
+    "--valid-for",
+    type=_Duration(),
+    default="1h",
+    show_default=True,
+    metavar="AGE",
+    help="From now; then it opens nothing.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where the token is written; no file yet.")
 @data_dir_option
 def arm(

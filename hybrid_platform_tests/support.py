@@ -321,7 +321,7 @@ class Here(Left):
         return next((step.exit_code for step in self.steps.values() if step.exit_code), 0)
 
 
-def run_here(data_dir: Path, *layers: Settings) -> Here:
+def run_here(data_dir: Path, *layers: Settings, before_postflight: Callable[[Left], None] | None = None) -> Here:
     """Run all steps in this process, as the CLI does; raise what they raise."""
     settings = load_settings(layered({"data_dir": str(data_dir)}, *layers), environ={})
     clock, output = SystemClock(), io.StringIO()
@@ -332,6 +332,9 @@ def run_here(data_dir: Path, *layers: Settings) -> Here:
         if not steps[-1].exit_code:
             shadow = ShadowRun(run)
             assert shadow.wait(PATIENCE)
-            steps += [shadow.finish(), postflight(run)]
+            steps.append(shadow.finish())
+            if before_postflight is not None:
+                before_postflight(Left(data_dir))
+            steps.append(postflight(run))
         conclude(run)
     return Here(data_dir, steps, output.getvalue())

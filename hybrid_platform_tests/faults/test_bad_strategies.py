@@ -77,28 +77,24 @@ def test_the_same_behind_the_guard_is_one_clear_message_on_the_terminal(tmp_path
 
 
 @pytest.mark.scenario("S13")
-@pytest.mark.parametrize("isolation", ["process", "thread"])
-def test_a_strategy_that_blocks_is_given_up_after_the_drains_time(tmp_path: Path, isolation: str):
+def test_a_strategy_that_blocks_is_given_up_after_the_drains_time(tmp_path: Path):
+    """Behind the guard: pipeline/test_isolation.py."""
     strategy = write_strategy(tmp_path, "bad", "time.sleep(3600)")
-    patience = {"seconds": 1, "drain_timeout_seconds": 1, "isolation": isolation}
+    patience = {"seconds": 1, "drain_timeout_seconds": 1, "isolation": "thread"}
     ended = cli(tmp_path, "shadow-run", settings=layered(synthetic(200), strategy, patience))
     left = Left(tmp_path / "data")
     assert ended.code == 1, ended.text
     assert "Traceback" not in ended.text
     assert (left.session["state"], left.session["exit_reason"], left.session["is_clean"]) == ("FAILED", "StageStuck", 0)
-    named = {"process": "guarded process", "thread": "strategy"}[isolation]
-    assert left.evidence("session")["failure"].endswith(f"was stuck for 1 s: {named}")
+    assert left.evidence("session")["failure"].endswith("was stuck for 1 s: strategy")
     assert left.evidence("postflight")["verdict"] == "FAIL"
     assert left.count("ticks") == 201, "what came in is kept"
     assert left.count("signals") == 1
 
 
-@pytest.mark.parametrize("isolation", ["process", "thread"])
-def test_a_strategy_that_cannot_be_imported_is_a_config_error_before_anything_is_written(
-    tmp_path: Path, isolation: str
-):
+def test_a_strategy_that_cannot_be_imported_is_a_config_error_before_anything_is_written(tmp_path: Path):
     (tmp_path / "bad.py").write_text("import nothing_of_this_name\n")
-    settings = layered(synthetic(20), {"strategy": {"name": "bad:Bad"}, "isolation": isolation, "seconds": 1})
+    settings = layered(synthetic(20), {"strategy": {"name": "bad:Bad"}, "isolation": "thread", "seconds": 1})
     ended = cli(tmp_path, "shadow-run", settings=settings)
     assert ended.code == 12, ended.text
     (line,) = ended.err.splitlines()

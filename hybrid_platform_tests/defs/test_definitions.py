@@ -1,0 +1,137 @@
+"""What users and their scripts see in Dagster: every name, so that an accidental rename fails here."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from hybrid_platform.definitions import defs
+from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
+
+GATED = ["preflight_healthcheck", "pragma_verification", "shadow_run", "postflight_evidence"]
+NAMES = {
+    "assets": {*GATED, "verification_matrix"},
+    "checks": {
+        "preflight_healthcheck:host_ready",
+        "pragma_verification:pragmas_applied",
+        "shadow_run:session_complete",
+        "shadow_run:ledger_balances",
+        "shadow_run:heartbeats_on_time",
+        "shadow_run:nothing_lost",
+        "postflight_evidence:verdict",
+        "verification_matrix:contract_proved",
+    },
+    "jobs": {
+        "shadow_run",
+        "preflight",
+        "postflight",
+        "halt_trading",
+        "reduce_trading",
+        "resume_trading",
+        "verification_matrix",
+    },
+    "schedules": {"preflight_every_15_minutes", "postflight_daily"},
+    "sensors": set[str](),
+    "resources": {"session", "io_manager"},
+}
+"""A name that is meant to change changes here too, and in CHANGELOG.md: scripts and schedules rely on it."""
+
+
+@pytest.fixture(scope="module")
+def repository() -> dg.RepositoryDefinition:
+    return defs.get_repository_def()
+
+
+def found(repository: dg.RepositoryDefinition, kind: str) -> set[str]:
+    if kind == "assets":
+        return {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
+    if kind == "checks":
+        keys = repository.asset_graph.asset_check_keys
+        return {f"{key.asset_key.to_user_string()}:{key.name}" for key in keys}
+    if kind == "jobs":
+        return {name for name in repository.job_names if not name.startswith("__")}
+    if kind == "schedules":
+        return {schedule.name for schedule in repository.schedule_defs}
+    if kind == "sensors":
+        return {sensor.name for sensor in repository.sensor_defs}
+    return set(repository.get_top_level_resources()) | {"io_manager"}
+
+
+def check_specs(repository: dg.RepositoryDefinition) -> list[dg.AssetCheckSpec]:
+    return [spec for assets in set(repository.assets_defs_by_key.values()) for spec in assets.check_specs]
+
+
+def test_the_definitions_are_loadable():
+    dg.Definitions.validate_loadable(defs)
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_nothing_was_renamed_by_accident(repository: dg.RepositoryDefinition, kind: str):
+    assert found(repository, kind) == NAMES[kind]
+
+
+def test_the_four_assets_are_one_gated_chain(repository: dg.RepositoryDefinition):
+    graph = repository.asset_graph
+    for before, after in pairwise(GATED):
+        assert {key.to_user_string() for key in graph.get(dg.AssetKey(after)).parent_keys} == {before}
+    job = repository.get_job("shadow_run")
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(GATED)
+
+
+@pytest.mark.scenario("G1", "G3")
+def test_gates_and_the_verdict_block_and_the_sessions_own_checks_do_not(repository: dg.RepositoryDefinition):
+    blocking = {spec.name for spec in check_specs(repository) if spec.blocking}
+    assert blocking >= {"host_ready", "pragmas_applied", "verdict"}
+    assert not blocking & {"session_complete", "ledger_balances", "heartbeats_on_time", "nothing_lost"}
+
+
+@pytest.mark.scenario("S13")
+def test_every_job_runs_in_one_process_so_that_a_sigterm_still_reaches_postflight(repository: dg.RepositoryDefinition):
+    for name in NAMES["jobs"] - {"verification_matrix"}:
+        assert repository.get_job(name).executor_def is dg.in_process_executor, name
+
+
+def test_schedules_start_switched_off(repository: dg.RepositoryDefinition):
+    crons = {}
+    for schedule in repository.schedule_defs:
+        assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+        assert schedule.execution_timezone == "UTC"
+        crons[schedule.name] = (schedule.cron_schedule, schedule.job_name)
+    assert crons["preflight_every_15_minutes"] == ("*/15 * * * *", "preflight")
+    assert crons["postflight_daily"] == ("5 0 * * *", "postflight")
+
+
+def test_everything_says_what_it_is_for(repository: dg.RepositoryDefinition):
+    for name in NAMES["jobs"]:
+        assert repository.get_job(name).description, name
+    for name in NAMES["assets"]:
+        assert repository.asset_graph.get(dg.AssetKey(name)).description, name
+    for spec in check_specs(repository):
+        assert spec.description, spec.name
+
+
+def test_dagster_itself_finds_the_definitions_valid_and_the_workspace_names_them(tmp_path: Path):
+    for name in ("workspace.yaml", "dagster.yaml", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    command = [sys.executable, "-m", "dagster", "definitions", "validate"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "hybrid_platform" in done.stdout + done.stderr
+    (location,) = yaml.safe_load((REPOSITORY / "workspace.yaml").read_text())["load_from"]
+    assert location["python_module"]["module_name"] == "hybrid_platform.definitions"
+
+
+def test_the_instances_settings_keep_everything_below_the_working_directory():
+    settings = yaml.safe_load((REPOSITORY / "dagster.yaml").read_text())
+    assert settings["storage"]["sqlite"]["base_dir"].startswith(".dagster")
+    assert settings["compute_logs"]["config"]["base_dir"].startswith(".dagster")
+    assert settings["telemetry"] == {"enabled": False}

@@ -1,0 +1,70 @@
+"""Postflight trusts no step's word: what was changed after the session is found in the database and named (G5)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from hybrid_platform_tests.support import Left, good_rows, replay, run_here, write_csv
+
+THREAD = {"isolation": "thread"}
+
+
+def tampering(statement: str) -> Callable[[Left], None]:
+    def tamper(left: Left) -> None:
+        with closing(sqlite3.connect(left.database)) as connection, connection:
+            assert connection.execute(statement).rowcount > 0
+
+    return tamper
+
+
+@pytest.mark.scenario("G5", "S9", "S10", "S12")
+@pytest.mark.parametrize(
+    ("statement", "proof"),
+    [
+        ("DELETE FROM tick_rows WHERE seq = 7", "S12"),
+        ("DELETE FROM trade_rows WHERE n = 1", "S12"),
+        ("UPDATE order_rows SET is_shadow = 0 WHERE n = 1", "S9"),
+        ("UPDATE trade_rows SET is_shadow = 0 WHERE n = 1", "S9"),
+        ("UPDATE trade_rows SET side = 'SELL' WHERE side = 'BUY'", "S10"),
+        ("UPDATE order_rows SET qty = '0.2' WHERE n = 1", "S10"),
+        ("UPDATE signal_rows SET seq = seq + 1 WHERE n = 1", "S10"),
+        ("UPDATE order_event_rows SET order_id = 'O999' WHERE n = 1", "S10"),
+    ],
+)
+def test_rows_that_were_changed_after_the_session_fail_it_by_name(tmp_path: Path, statement: str, proof: str):
+    path = write_csv(tmp_path / "trades.csv", good_rows(40))
+    run = run_here(tmp_path / "data", replay(path), THREAD, before_postflight=tampering(statement))
+    assert run.steps["session"].verdict == "PASS"
+    assert (run.last.verdict, run.last.exit_code) == ("FAIL", 1)
+    failed = {row["id"] for row in run.evidence("postflight")["proofs"] if row["verdict"] == "FAIL"}
+    assert {proof, "G5"} <= failed
+    assert any(reason.startswith(f"{proof}: expected ") for reason in run.last.reasons)
+    assert "**FAIL**" in run.report
+
+
+@pytest.mark.scenario("G5")
+def test_what_is_not_a_sessions_own_to_prove_is_said_to_be_not_run(tmp_path: Path):
+    path = write_csv(tmp_path / "trades.csv", good_rows(40))
+    run = run_here(tmp_path / "data", replay(path), THREAD)
+    verdicts = {row["id"]: row["verdict"] for row in run.evidence("postflight")["proofs"]}
+    assert set(verdicts.values()) == {"PASS", "NOT_RUN"}
+    assert verdicts["S3"] == verdicts["S14"] == "NOT_RUN", "no connection dropped, and LIVE was not asked for"
+
+
+@pytest.mark.scenario("G5")
+@pytest.mark.parametrize("kind", ["pragma", "session"])
+def test_evidence_that_is_gone_fails_the_run_and_is_named(tmp_path: Path, kind: str):
+    path = write_csv(tmp_path / "trades.csv", good_rows(40))
+
+    def lose(left: Left) -> None:
+        (left.data_dir / "evidence" / left.session_id / f"{kind}.json").unlink()
+
+    run = run_here(tmp_path / "data", replay(path), THREAD, before_postflight=lose)
+    assert (run.last.verdict, run.last.exit_code) == ("FAIL", 1)
+    assert any(reason.startswith(f"{kind}: expected its evidence, was none") for reason in run.last.reasons)
+    assert run.report
