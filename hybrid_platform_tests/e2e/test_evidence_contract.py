@@ -23,7 +23,7 @@ def test_each_step_left_one_json_file_that_says_what_it_is(reference: Whole, kin
     assert evidence["run_id"] == reference.left.session["run_id"]
     assert evidence["config_sha256"] == reference.left.session["config_sha256"]
     assert evidence["started_at"] <= evidence["ended_at"]
-    assert evidence["code"].keys() == {"version", "commit", "dirty"}
+    assert evidence["code"].keys() == {"version", "commit", "dirty", "sha256"}
 
 
 @pytest.mark.scenario("G1", "G2")
