@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,7 @@ from typing import Any
 import msgspec
 
 from hybrid_platform.domain.clocks import Clock
-from hybrid_platform.domain.errors import EvidenceError, PlatformError
+from hybrid_platform.domain.errors import EvidenceError
 from hybrid_platform.evidence.files import parse_json
 from hybrid_platform.safety.paths import DataDir
 
@@ -138,10 +139,13 @@ def walk_chain(lines: Iterable[bytes], session_id: str, each: Callable[[Link], N
 def _stored_head(data_dir: DataDir, session_id: str) -> ChainHead:
     """Return where a chain on disk stands; of a damaged one, its length and its last line as it is."""
     try:
-        lines = data_dir.read_bytes(events_name(session_id)).splitlines(keepends=True)
+        descriptor = data_dir.open(events_name(session_id), os.O_RDONLY)
     except FileNotFoundError:
         return ChainHead(0, genesis(session_id))
-    try:
-        return walk_chain(lines, session_id)
-    except PlatformError:
-        return ChainHead(len(lines), hashlib.sha256(lines[-1]).hexdigest())
+    with os.fdopen(descriptor, "rb") as lines:
+        try:
+            return walk_chain(lines, session_id)
+        except EvidenceError:
+            lines.seek(0)
+            count, last = max(enumerate(lines, 1), default=(0, b""))
+            return ChainHead(count, hashlib.sha256(last).hexdigest())

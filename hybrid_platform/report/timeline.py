@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hybrid_platform.domain.errors import EvidenceError
 from hybrid_platform.evidence.chain import Link, walk_chain
 
 Point = tuple[float, float]
+
+_TOLD = {"host checked", "host snapshot", "HEARTBEAT (G4)", "FINAL METRICS"}
 
 
 class Timeline(NamedTuple):
@@ -24,41 +26,38 @@ class Timeline(NamedTuple):
 
 
 def read_timeline(lines: Iterable[bytes], session_id: str) -> Timeline:
-    """Return the timeline; what a damaged chain says is left out: `verify` is who tells of it."""
-    events: list[dict[str, Any]] = []
-
-    def keep(link: Link) -> None:
-        if link.event.get("message") in {"host checked", "host snapshot", "HEARTBEAT (G4)", "FINAL METRICS"}:
-            events.append(link.event)
-
+    """Return the timeline; a damaged chain gives none: `verify` is who tells of it."""
+    reader = _Reader()
     try:
-        walk_chain(lines, session_id, keep)
-        return _timeline(events)
+        walk_chain(lines, session_id, reader.take)
     except (EvidenceError, KeyError, TypeError, ValueError):
         return Timeline()
+    return Timeline(tuple(reader.pressure), tuple(reader.lateness), tuple(reader.ticks))
 
 
-def _timeline(events: list[dict[str, Any]]) -> Timeline:
-    if not events:
-        return Timeline()
-    began = _seconds(events[0])
-    pressure: list[Point] = []
-    lateness: list[Point] = []
-    ticks: list[Point] = []
-    seen: tuple[float, float] | None = None
-    for event in events:
-        at = _seconds(event) - began
+class _Reader:
+    """Keeps the numbers of each event, not the events: a chain may be long."""
+
+    def __init__(self) -> None:
+        self.pressure: list[Point] = []
+        self.lateness: list[Point] = []
+        self.ticks: list[Point] = []
+        self._began: float | None = None
+        self._before: Point | None = None
+
+    def take(self, link: Link) -> None:
+        event = link.event
+        if event.get("message") not in _TOLD:
+            return
+        now = datetime.fromisoformat(event["ts"]).timestamp()
+        self._began = now if self._began is None else self._began
+        at = now - self._began
         if "cpu_pressure" in event:
-            pressure.append((at, float(event["cpu_pressure"])))
-            continue
+            self.pressure.append((at, float(event["cpu_pressure"])))
+            return
         if "late_ms" in event:
-            lateness.append((at, float(event["late_ms"])))
-        count, elapsed = float(event["tick_count"]), float(event["elapsed_s"])
-        if seen is not None and elapsed > seen[0]:
-            ticks.append((at, (count - seen[1]) / (elapsed - seen[0])))
-        seen = (elapsed, count)
-    return Timeline(tuple(pressure), tuple(lateness), tuple(ticks))
-
-
-def _seconds(event: dict[str, Any]) -> float:
-    return datetime.fromisoformat(event["ts"]).timestamp()
+            self.lateness.append((at, float(event["late_ms"])))
+        elapsed, count = float(event["elapsed_s"]), float(event["tick_count"])
+        if self._before is not None and elapsed > self._before[0]:
+            self.ticks.append((at, (count - self._before[1]) / (elapsed - self._before[0])))
+        self._before = (elapsed, count)
