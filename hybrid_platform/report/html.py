@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hybrid_platform.domain.isolation import SelfTest
 from hybrid_platform.domain.records import HealthcheckRecord, PressureGate, SystemState
 from hybrid_platform.evidence.matrix import IDS, Matrix
 from hybrid_platform.evidence.records import Proof, SessionFiles
@@ -169,16 +170,20 @@ def _isolation(files: SessionFiles) -> dict[str, Any]:
             if look
             for thread in look.threads or ()
         ],
-        "selftests": [
-            (when, attempt.name, attempt.expected, attempt.outcome)
-            for when, test in tests
-            if test
-            for attempt in test.attempts
-        ],
+        "selftests": _attempts(tests),
         "selftests_held": all(test is not None and test.held for _, test in tests),
         "selftests_heard": sum(test.heard for _, test in tests if test),
         "denied": [(each.stage, each.kind.value, each.name, each.source, each.count) for each in isolation.denied],
     }
+
+
+def _attempts(tests: Sequence[tuple[str, SelfTest | None]]) -> Rows:
+    """Return each attempt with what was expected, and how it ended in each of the self-tests."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for when, test in tests:
+        for attempt in test.attempts if test else ():
+            found.setdefault((attempt.name, attempt.expected), {})[when] = attempt.outcome
+    return [(*attempt, *(ended.get(when) for when, _ in tests)) for attempt, ended in found.items()]
 
 
 def _host(files: SessionFiles) -> Rows:
