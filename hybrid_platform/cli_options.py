@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ data_dir_option = click.option(
 
 def settings_of(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> SessionSettings:
     """Lay defaults, environment, file, flags and --set over each other, in this order."""
-    from hybrid_platform.config import load_settings, parse_assignment, read_yaml
+    from hybrid_platform.config import load_settings, merge, parse_assignment, read_yaml
     from hybrid_platform.storage.files import checked_path
     from hybrid_platform.storage.urls import sqlite_url
 
@@ -39,7 +40,7 @@ def settings_of(config_file: Path | None, assignments: tuple[str, ...], **flags:
         checked_path(database)  # while it is what was written: as a URL `:memory:` and `file:…` are names like others
         stated["database_url"] = sqlite_url(database)
     layers.append(stated)
-    layers += [parse_assignment(text) for text in assignments]
+    layers.append(reduce(merge, map(parse_assignment, assignments), {}))
     return load_settings(*layers)
 
 

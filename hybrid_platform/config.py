@@ -376,7 +376,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(loaded, dict):
         raise ConfigError([Fault(str(path), "a mapping of settings", type(loaded).__name__)])
-    if set(loaded) == {"resources"}:
+    if "resources" in loaded and set(loaded) <= {"resources", "ops"}:
         try:
             loaded = loaded["resources"]["session"]["config"]
         except (KeyError, TypeError):
@@ -417,13 +417,16 @@ def environment_layer(environ: Mapping[str, str]) -> dict[str, Any]:
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``below`` with ``above`` laid over it, mapping by mapping.
 
-    ``feed`` is a choice of one: another feed's name replaces it whole.
+    ``feed`` is a choice of one: another feed's name replaces it whole. So does another strategy's: the
+    parameters below were not meant for it.
     """
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping):
-            if key == "feed" and value and not set(value) & set(old):
+            other_feed = key == "feed" and value and not set(value) & set(old)
+            other_strategy = key == "strategy" and "name" in value and old.get("name", value["name"]) != value["name"]
+            if other_feed or other_strategy:
                 merged[key] = dict(value)
             else:
                 merged[key] = merge(old, value)

@@ -73,6 +73,16 @@ def test_naming_another_feed_replaces_the_one_below():
     assert settings.seconds is None
 
 
+def test_naming_another_strategy_leaves_the_parameters_of_the_one_below():
+    below = {"strategy": {"name": "sma_crossover", "params": {"short": 3}}}
+    other = load_settings(below, {"strategy": {"name": "periodic", "params": {"every": 5}}}, environ={}).strategy
+    assert (other.name, other.params) == ("periodic", {"every": 5})
+    assert load_settings(below, {"strategy": {"name": "periodic"}}, environ={}).strategy.params == {}
+    same = load_settings(below, {"strategy": {"name": "sma_crossover", "params": {"long": 9}}}, environ={}).strategy
+    assert same.params == {"short": 3, "long": 9}
+    assert load_settings(below, {"strategy": {"params": {"long": 9}}}, environ={}).strategy.params == same.params
+
+
 def test_settings_are_frozen_and_hashed():
     one, same, other = (load_settings({"seconds": s}, environ={}) for s in (30, 30.0, 31))
     assert one.config_sha256 == same.config_sha256 != other.config_sha256
@@ -83,7 +93,11 @@ def test_settings_are_frozen_and_hashed():
 
 def test_what_decides_trading_changes_the_trading_digest():
     base = load_settings(environ={}).trading_sha256
-    for layer in ({"strategy": {"params": {"every": 11}}}, {"risk": {"max_open_orders": 9}}, {"execution": {"fee_bps": 1}}):
+    for layer in (
+        {"strategy": {"params": {"every": 11}}},
+        {"risk": {"max_open_orders": 9}},
+        {"execution": {"fee_bps": 1}},
+    ):
         assert load_settings(layer, environ={}).trading_sha256 != base
     for layer in ({"mode": "PAPER"}, {"data_dir": "elsewhere"}, {"gates": {"cpu_pressure_limit": 99}}):
         assert load_settings(layer, environ={}).trading_sha256 == base

@@ -1,0 +1,204 @@
+"""In place of a code review: what the code is made of, and what stands in the files around it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import threading
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import hybrid_platform
+from hybrid_platform.config import OnFull, load_settings
+from hybrid_platform.domain.errors import OverloadError
+from hybrid_platform.pipeline.parcels import Records
+from hybrid_platform.pipeline.wiring import build_channels
+from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
+
+PACKAGE = Path(hybrid_platform.__file__).parent
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+LIVE_FEEDS = {
+    "synthetic": {"synthetic": {}},
+    "websocket": {"websocket": {"sources": [{"venue": "binance", "symbols": ["BTCUSDT"]}]}},
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+# I6: strategy and execution never wait for disk
+
+
+@pytest.mark.scenario("I6", "S6")
+@pytest.mark.parametrize("feed", LIVE_FEEDS)
+def test_a_put_on_a_live_persist_channel_never_waits(feed: str):
+    channel = build_channels(load_settings({"feed": LIVE_FEEDS[feed]}, environ={})).persist
+    assert channel.policy is OnFull.DROP_OLDEST
+    record = Records((None,))  # type: ignore[arg-type]  # what it holds does not matter here
+    refused: list[BaseException] = []
+
+    def fill() -> None:
+        try:
+            for _ in range(10 * channel.capacity):
+                channel.put(record)
+            for _ in range(10 * channel.capacity):
+                channel.put(record, keep=True)
+        except OverloadError as error:
+            refused.append(error)
+
+    filler = threading.Thread(target=fill, daemon=True)
+    filler.start()
+    filler.join(PATIENCE)
+    assert not filler.is_alive(), "it waits, and nobody takes"
+    assert refused, "a full reserve is told, not waited for"
+    assert channel.stats().blocked == 0
+
+
+@pytest.mark.scenario("I6", "S6")
+@pytest.mark.parametrize("feed", LIVE_FEEDS)
+def test_no_channel_of_a_live_feed_blocks_unless_it_is_told_to(feed: str):
+    policies = [channel.policy for channel in build_channels(load_settings({"feed": LIVE_FEEDS[feed]}, environ={}))]
+    assert policies == [OnFull.DROP_OLDEST, OnFull.FAIL, OnFull.DROP_OLDEST]
+    replay = load_settings({"feed": {"replay": {"path": "x.csv"}}}, environ={})
+    assert {channel.policy for channel in build_channels(replay)} == {OnFull.BLOCK}
+    told = load_settings({"feed": LIVE_FEEDS[feed], "channels": {"on_full": "BLOCK", "tick": 9}}, environ={})
+    assert {channel.policy for channel in build_channels(told)} == {OnFull.BLOCK}
+    assert build_channels(told).tick.capacity == 9
+
+
+@pytest.mark.scenario("I6")
+@pytest.mark.parametrize("name", ["strategy", "execution", "decisions"])
+def test_the_stages_that_decide_know_no_storage_and_open_no_file(name: str):
+    path = PACKAGE / "pipeline" / f"{name}.py"
+    assert not [module for module in imports_of(path) if "storage" in module or module in {"sqlite3", "sqlalchemy"}]
+    called = {node.func.id for node in ast.walk(ast.parse(path.read_text()))
+              if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
+    assert "open" not in called
+
+
+# Rooms
+
+
+@pytest.mark.scenario("S8")
+@pytest.mark.parametrize("room", ["domain", "strategies"])
+def test_what_is_pure_reads_no_clock_and_no_chance(room: str):
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        if path.name == "clocks.py":
+            continue
+        used = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+        assert not {
+            call for call in used if re.match(r"(time\.|datetime\.(now|utcnow)|random\.|uuid\.|secrets\.)", call)
+        }, path
+
+
+def test_the_command_line_and_the_pipeline_run_without_dagster(tmp_path: Path):
+    script = (
+        "import sys\n"
+        "import hybrid_platform.cli, hybrid_platform.pipeline.shadow, hybrid_platform.pipeline.postflight\n"
+        "import hybrid_platform.report.write\n"
+        "sys.exit(any(name.partition('.')[0] == 'dagster' for name in sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment(tmp_path), check=False)
+    assert done.returncode == 0
+
+
+def test_nothing_is_configured_when_it_is_imported(tmp_path: Path):
+    wrong = environment(tmp_path, HYBRID_PLATFORM_SECONDS="nonsense", HYBRID_PLATFORM_NO_SUCH="1")
+    command = [sys.executable, "-c", "import hybrid_platform.definitions"]
+    done = subprocess.run(command, cwd=tmp_path, env=wrong, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_module_says_what_it_is_for_and_stays_small(path: Path):
+    assert path.stat().st_size < 24 * 1024
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert docstring or path.read_text().strip() == ""
+    assert len(docstring.splitlines()) <= 12, "what it is for, what flows in and out; the rest is for docs"
+
+
+# The files around the code
+
+
+def names_of(requirements: list[str]) -> dict[str, Requirement]:
+    return {item.name.lower().replace("_", "-"): item for item in map(Requirement, requirements)}
+
+
+def locked(name: str) -> dict[str, Version]:
+    text = (REPOSITORY / name).read_text()
+    return {
+        name.lower().replace("_", "-"): Version(version)
+        for name, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", text, re.M)
+    }
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_file_names_no_address_and_every_package_has_its_hashes(name: str):
+    text = (REPOSITORY / name).read_text()
+    assert not re.search(r"https?://|--(extra-)?index-url|--find-links|--trusted-host| @ ", text)
+    entries = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
+    assert len(entries) > 50
+    for entry in entries:
+        assert "--hash=sha256:" in entry, entry.splitlines()[0]
+
+
+def test_every_dependency_is_bounded_and_locked_within_its_bounds():
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    run = names_of([*PYPROJECT["project"]["dependencies"], *extras["build"]])
+    develop = names_of(extras["dev"])
+    for wanted, lock in ((run, locked("requirements.lock")), (run | develop, locked("requirements-dev.lock"))):
+        for name, requirement in wanted.items():
+            assert any(item.operator in {">=", "=="} for item in requirement.specifier), name
+            assert lock[name] in requirement.specifier, name
+    assert {
+        name: version
+        for name, version in locked("requirements-dev.lock").items()
+        if name in locked("requirements.lock")
+    } == (locked("requirements.lock"))
+
+
+def test_the_project_says_what_scripts_and_dagster_look_for():
+    project = PYPROJECT["project"]
+    assert project["requires-python"] == ">=3.11"
+    assert project["scripts"] == {"hybrid-platform": "hybrid_platform.cli:main"}
+    strategies = project["entry-points"]["hybrid_platform.strategies"]
+    assert set(strategies) >= {"periodic", "sma_crossover"}
+    for path in (*strategies.values(), *project["scripts"].values()):
+        module, _, name = path.partition(":")
+        assert hasattr(__import__(module, fromlist=[name]), name)
+    assert PYPROJECT["tool"]["dg"]["project"]["code_location_target_module"] == "hybrid_platform.definitions"
+    assert (PACKAGE / "py.typed").exists()
+
+
+def test_a_clean_clone_has_what_the_two_commands_need():
+    for name in (
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "Makefile",
+        ".ci/run",
+        "workspace.yaml",
+        "dagster.yaml",
+        "pyproject.toml",
+    ):
+        assert (REPOSITORY / name).read_text().strip(), name
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    assert {"run", "test", "setup", "dev", "check"} <= targets
+    assert (REPOSITORY / ".ci" / "run").stat().st_mode & 0o111
+    text = (REPOSITORY / ".ci" / "run").read_text()
+    assert "make check" in text and "make test" in text and "git clone" in text
