@@ -321,8 +321,16 @@ class Here(Left):
         return next((step.exit_code for step in self.steps.values() if step.exit_code), 0)
 
 
-def run_here(data_dir: Path, *layers: Settings, before_postflight: Callable[[Left], None] | None = None) -> Here:
-    """Run all steps in this process, as the CLI does; raise what they raise."""
+def run_here(
+    data_dir: Path,
+    *layers: Settings,
+    before_postflight: Callable[[Left], None] | None = None,
+    with_report: bool = True,
+) -> Here:
+    """Run all steps in this process, as the CLI does; raise what they raise.
+
+    ``with_report``: write the report and seal the evidence too, which takes longer than a short session.
+    """
     settings = load_settings(layered({"data_dir": str(data_dir)}, *layers), environ={})
     clock, output = SystemClock(), io.StringIO()
     with open_run(settings, run_id=str(uuid.uuid4()), created_ns=clock.wall_ns(), clock=clock, stream=output) as run:
@@ -336,5 +344,6 @@ def run_here(data_dir: Path, *layers: Settings, before_postflight: Callable[[Lef
             if before_postflight is not None:
                 before_postflight(Left(data_dir))
             steps.append(postflight(run))
-        conclude(run)
+        if with_report:
+            conclude(run)
     return Here(data_dir, steps, output.getvalue())

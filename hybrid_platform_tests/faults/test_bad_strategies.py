@@ -57,7 +57,7 @@ def test_a_strategy_that_misbehaves_ends_the_session_and_is_named(
     module = f"strategy_that_{name}"
     strategy = write_strategy(tmp_path, module, behaviour)
     path = write_csv(tmp_path / "trades.csv", good_rows(500))
-    ended = run_here(tmp_path / "data", replay(path), strategy, {"isolation": "thread"})
+    ended = run_here(tmp_path / "data", replay(path), strategy, {"isolation": "thread"}, with_report=False)
     assert ended.code == 1
     require_named(ended, words.format(module=module))
 

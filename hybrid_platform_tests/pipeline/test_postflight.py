@@ -38,19 +38,18 @@ def tampering(statement: str) -> Callable[[Left], None]:
 )
 def test_rows_that_were_changed_after_the_session_fail_it_by_name(tmp_path: Path, statement: str, proof: str):
     path = write_csv(tmp_path / "trades.csv", good_rows(40))
-    run = run_here(tmp_path / "data", replay(path), THREAD, before_postflight=tampering(statement))
+    run = run_here(tmp_path / "data", replay(path), THREAD, before_postflight=tampering(statement), with_report=False)
     assert run.steps["session"].verdict == "PASS"
     assert (run.last.verdict, run.last.exit_code) == ("FAIL", 1)
     failed = {row["id"] for row in run.evidence("postflight")["proofs"] if row["verdict"] == "FAIL"}
     assert {proof, "G5"} <= failed
     assert any(reason.startswith(f"{proof}: expected ") for reason in run.last.reasons)
-    assert "**FAIL**" in run.report
 
 
 @pytest.mark.scenario("G5")
 def test_what_is_not_a_sessions_own_to_prove_is_said_to_be_not_run(tmp_path: Path):
     path = write_csv(tmp_path / "trades.csv", good_rows(40))
-    run = run_here(tmp_path / "data", replay(path), THREAD)
+    run = run_here(tmp_path / "data", replay(path), THREAD, with_report=False)
     verdicts = {row["id"]: row["verdict"] for row in run.evidence("postflight")["proofs"]}
     assert set(verdicts.values()) == {"PASS", "NOT_RUN"}
     assert verdicts["S3"] == verdicts["S14"] == "NOT_RUN", "no connection dropped, and LIVE was not asked for"

@@ -8,18 +8,24 @@ from typing import Any
 
 import pytest
 
-from hybrid_platform_tests.support import Here, good_rows, replay, run_here, synthetic, write_csv
+from hybrid_platform_tests.support import Here, Settings, good_rows, replay, run_here, synthetic, write_csv
 
 THREAD = {"isolation": "thread"}
 DECIDED = ("signals", "vetoes", "orders", "order_events", "trades")
+
+
+def run(tmp_path: Path, *layers: Settings) -> Here:
+    return run_here(tmp_path / "data", *layers, with_report=False)
 
 
 def file_of(tmp_path: Path, rows: list[str], header: str = "ts,price,size,symbol") -> Path:
     return write_csv(tmp_path / "trades.csv", rows, header)
 
 
-def decisions(run: Here, session_id: str) -> dict[str, list[dict[str, Any]]]:
-    found = {table: run.rows(f"SELECT * FROM {table} WHERE session_id = ? ORDER BY n", session_id) for table in DECIDED}
+def decisions(ended: Here, session_id: str) -> dict[str, list[dict[str, Any]]]:
+    found = {
+        table: ended.rows(f"SELECT * FROM {table} WHERE session_id = ? ORDER BY n", session_id) for table in DECIDED
+    }
     for rows in found.values():
         for row in rows:
             del row["session_id"]
@@ -28,7 +34,7 @@ def decisions(run: Here, session_id: str) -> dict[str, list[dict[str, Any]]]:
 
 def test_each_session_starts_flat_and_many_share_one_database(tmp_path: Path):
     path = file_of(tmp_path, good_rows(100))
-    runs = [run_here(tmp_path / "data", replay(path), THREAD) for _ in range(2)]
+    runs = [run(tmp_path, replay(path), THREAD) for _ in range(2)]
     assert [run.code for run in runs] == [0, 0]
     first, second = (row["session_id"] for row in runs[1].sessions)
     assert decisions(runs[1], first) == decisions(runs[1], second)
@@ -40,8 +46,8 @@ def test_each_session_starts_flat_and_many_share_one_database(tmp_path: Path):
 def test_a_replay_of_an_earlier_session_decides_the_same(tmp_path: Path):
     strategy = {"strategy": {"name": "sma_crossover", "params": {"short": 2, "long": 5}}}
     path = file_of(tmp_path, good_rows(200))
-    once = run_here(tmp_path / "data", replay(path), strategy, THREAD)
-    again = run_here(tmp_path / "data", {"feed": {"replay": {"session": once.session["session_id"]}}}, strategy, THREAD)
+    once = run(tmp_path, replay(path), strategy, THREAD)
+    again = run(tmp_path, {"feed": {"replay": {"session": once.session["session_id"]}}}, strategy, THREAD)
     assert again.code == 0, again.output
     first, second = (row["session_id"] for row in again.sessions)
     assert decisions(again, first)["signals"]
@@ -61,16 +67,16 @@ def test_a_replay_of_an_earlier_session_decides_the_same(tmp_path: Path):
 )
 def test_a_signal_beyond_a_cap_becomes_one_veto_and_no_order(tmp_path: Path, risk: dict[str, int], cap: str):
     path = file_of(tmp_path, good_rows(100))
-    run = run_here(tmp_path / "data", replay(path), THREAD, {"risk": risk})
-    assert run.code == 0, "a veto is a decision, not a failure"
-    vetoes = decisions(run, run.session_id)["vetoes"]
+    ended = run(tmp_path, replay(path), THREAD, {"risk": risk})
+    assert ended.code == 0, "a veto is a decision, not a failure"
+    vetoes = decisions(ended, ended.session_id)["vetoes"]
     assert len(vetoes) == 10
-    assert run.count("orders") == run.count("trades") == 0
+    assert ended.count("orders") == ended.count("trades") == 0
     assert {veto["reason"] for veto in vetoes} == {"RISK_CAP"}
     assert all(cap in veto["detail"].replace("_", " ") for veto in vetoes)
-    assert run.evidence("session")["vetoes"] == {"RISK_CAP": 10}
-    assert run.said("FINAL METRICS")[0]["risk_vetoes"] == 10
-    assert [line["reason"] for line in run.said("signal vetoed")] == ["RISK_CAP"] * 10
+    assert ended.evidence("session")["vetoes"] == {"RISK_CAP": 10}
+    assert ended.said("FINAL METRICS")[0]["risk_vetoes"] == 10
+    assert [line["reason"] for line in ended.said("signal vetoed")] == ["RISK_CAP"] * 10
 
 
 @pytest.mark.scenario("S7", "L2")
@@ -78,11 +84,11 @@ def test_data_that_came_too_late_is_vetoed_and_the_veto_persisted(tmp_path: Path
     rows = [f"{row},{int(row.partition(',')[0]) + (3000 if k % 20 else 0)}" for k, row in enumerate(good_rows(41), 1)]
     path = file_of(tmp_path, rows, "ts,price,size,symbol,recv")
     columns = {"ts": "ts", "price": "price", "size": "size", "symbol": "symbol", "ts_recv": "recv"}
-    run = run_here(tmp_path / "data", {"feed": {"replay": {"path": str(path), "columns": columns}}}, THREAD)
-    vetoed = [(veto["signal_id"], veto["reason"]) for veto in decisions(run, run.session_id)["vetoes"]]
+    ended = run(tmp_path, {"feed": {"replay": {"path": str(path), "columns": columns}}}, THREAD)
+    vetoed = [(veto["signal_id"], veto["reason"]) for veto in decisions(ended, ended.session_id)["vetoes"]]
     assert vetoed == [("S10", "STALE_DATA"), ("S30", "STALE_DATA")]
-    assert [order["order_id"] for order in decisions(run, run.session_id)["orders"]] == ["O20", "O40"]
-    assert run.rows("SELECT ts_recv - ts_event AS lag FROM ticks WHERE seq = 10") == [{"lag": 3_000_000_000}]
+    assert [order["order_id"] for order in decisions(ended, ended.session_id)["orders"]] == ["O20", "O40"]
+    assert ended.rows("SELECT ts_recv - ts_event AS lag FROM ticks WHERE seq = 10") == [{"lag": 3_000_000_000}]
 
 
 @pytest.mark.scenario("I3")
@@ -90,24 +96,29 @@ def test_a_trade_that_comes_twice_changes_nothing_and_is_counted(tmp_path: Path)
     rows = [f"{row},{1000 + k}" for k, row in enumerate(good_rows(50))]
     path = file_of(tmp_path, [*rows, *rows[-20:]], "ts,price,size,symbol,id")
     columns = {"ts": "ts", "price": "price", "size": "size", "symbol": "symbol", "trade_id": "id"}
-    run = run_here(tmp_path / "data", {"feed": {"replay": {"path": str(path), "columns": columns}}}, THREAD)
-    assert run.count("ticks") == 50
-    ledger = run.ledger()
+    ended = run(tmp_path, {"feed": {"replay": {"path": str(path), "columns": columns}}}, THREAD)
+    assert ended.count("ticks") == 50
+    ledger = ended.ledger()
     received = [ledger["feed", "replay", reason] for reason in ("received", "accepted", "duplicate", "rejected")]
     assert received == [70, 50, 20, 0]
-    assert run.evidence("session")["ledger"]["balances"]
+    assert ended.evidence("session")["ledger"]["balances"]
 
 
 def test_identical_neighbours_without_an_id_are_real_prints(tmp_path: Path):
     path = file_of(tmp_path, [good_rows(1)[0]] * 30)
-    assert run_here(tmp_path / "data", replay(path), THREAD).count("ticks") == 30
+    assert run(tmp_path, replay(path), THREAD).count("ticks") == 30
 
 
 def test_warm_start_gives_history_and_takes_no_signal_of_it(tmp_path: Path):
     path = file_of(tmp_path, good_rows(60))
-    run = run_here(tmp_path / "data", replay(path), THREAD, {"warm_start_ticks": 25})
-    assert [signal["signal_id"] for signal in decisions(run, run.session_id)["signals"]] == ["S30", "S40", "S50", "S60"]
-    assert run.count("ticks") == 60
+    ended = run(tmp_path, replay(path), THREAD, {"warm_start_ticks": 25})
+    assert [signal["signal_id"] for signal in decisions(ended, ended.session_id)["signals"]] == [
+        "S30",
+        "S40",
+        "S50",
+        "S60",
+    ]
+    assert ended.count("ticks") == 60
 
 
 @pytest.mark.scenario("S13")
@@ -124,17 +135,17 @@ def test_warm_start_gives_history_and_takes_no_signal_of_it(tmp_path: Path):
 def test_a_session_says_why_it_ended(tmp_path: Path, settings: dict[str, Any], reason: str, ticks: int | None):
     path = file_of(tmp_path, good_rows(100))
     feed = {} if "synthetic" in settings.get("feed", {}) else replay(path, speed=10)
-    run = run_here(tmp_path / "data", feed, settings, THREAD)
-    assert (run.code, run.session["exit_reason"], run.session["state"]) == (0, reason, "COMPLETE")
-    assert run.count("ticks") == (ticks or run.count("ticks"))
-    assert ticks is not None or run.count("ticks") < 100
+    ended = run(tmp_path, feed, settings, THREAD)
+    assert (ended.code, ended.session["exit_reason"], ended.session["state"]) == (0, reason, "COMPLETE")
+    assert ended.count("ticks") == (ticks or ended.count("ticks"))
+    assert ticks is not None or ended.count("ticks") < 100
 
 
 def test_prices_and_sizes_are_kept_exactly(tmp_path: Path):
     path = file_of(tmp_path, [f"{1_700_000_000_000 + k},0.1{k:07d}1,3,SPY" for k in range(20)])
-    run = run_here(tmp_path / "data", replay(path), THREAD)
-    (order,) = run.rows("SELECT price FROM orders WHERE order_id = 'O10'")
-    (trade,) = run.rows("SELECT fill_price, fees FROM trades WHERE order_id = 'O10'")
+    ended = run(tmp_path, replay(path), THREAD)
+    (order,) = ended.rows("SELECT price FROM orders WHERE order_id = 'O10'")
+    (trade,) = ended.rows("SELECT fill_price, fees FROM trades WHERE order_id = 'O10'")
     last = Decimal("0.100000091")
     assert Decimal(order["price"]) == last
     assert Decimal(trade["fill_price"]) == last * Decimal("1.001")
@@ -143,16 +154,16 @@ def test_prices_and_sizes_are_kept_exactly(tmp_path: Path):
 
 def test_several_symbols_each_have_their_own_instrument_and_state(tmp_path: Path):
     symbols = ["SOL/USDC", "BTC/USDT", "ETH/USD"]
-    run = run_here(tmp_path / "data", synthetic("max", ticks=300, symbols=symbols), THREAD)
-    found = {row["symbol"]: row["n"] for row in run.rows("SELECT symbol, count(*) AS n FROM ticks GROUP BY symbol")}
+    ended = run(tmp_path, synthetic("max", ticks=300, symbols=symbols), THREAD)
+    found = {row["symbol"]: row["n"] for row in ended.rows("SELECT symbol, count(*) AS n FROM ticks GROUP BY symbol")}
     assert set(found) == set(symbols) and sum(found.values()) == 300
-    assert run.code == 0
+    assert ended.code == 0
 
 
 @pytest.mark.scenario("S1", "I5")
 def test_the_sessions_own_writer_reads_its_pragmas_back_at_its_start(tmp_path: Path):
-    run = run_here(tmp_path / "data", synthetic("max", ticks=20), THREAD)
-    pragmas = run.evidence("session")["pragmas"]
+    ended = run(tmp_path, synthetic("max", ticks=20), THREAD)
+    pragmas = ended.evidence("session")["pragmas"]
     expected = {"journal_mode": "wal", "synchronous": 1, "busy_timeout": 5000, "temp_store": 2}
     assert {name: pragmas[name] for name in expected} == expected
 
@@ -161,8 +172,8 @@ def test_the_files_that_were_replayed_are_named_by_digest(tmp_path: Path):
     import hashlib
 
     path = file_of(tmp_path, good_rows(30))
-    run = run_here(tmp_path / "data", replay(path), THREAD)
-    (named,) = run.evidence("session")["inputs"]
+    ended = run(tmp_path, replay(path), THREAD)
+    (named,) = ended.evidence("session")["inputs"]
     content = path.read_bytes()
     assert (named["name"], named["bytes"]) == ("trades.csv", len(content))
     assert named["sha256"] == hashlib.sha256(content).hexdigest()
