@@ -313,7 +313,7 @@ def export(
             click.echo(f"{path}: {rows:,} rows")
 
 
-for command in (*cli_evidence.COMMANDS, cli_analysis.reproduce):
+for command in (*cli_evidence.COMMANDS, *cli_analysis.COMMANDS):
     main.add_command(command)
 
 if __name__ == "__main__":

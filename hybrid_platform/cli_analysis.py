@@ -62,3 +62,69 @@ def reproduction_lines(found: ReproductionEvidence) -> list[str]:
         f"{found.verdict.value}: session {found.session_id}",
         *(f"  {printable(reason, 500)}" for reason in found.reasons),
     ]
+
+
+@click.command()
+@click.argument("sessions", nargs=-1, required=True, metavar="SESSION SESSION…")
+@config_option
+@set_option
+@db_option
+@data_dir_option
+def compare(sessions: tuple[str, ...], config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> None:
+    """Put two or more finished sessions side by side: settings, counts, measures, pictures.
+
+    A SESSION is an id in the database, or a path: another data directory (its last session), or a session's
+    evidence directory in one. Prints the figures and where the report is.
+    """
+    from hybrid_platform.report.comparison import folder_of, side_by_side, write_comparison
+    from hybrid_platform.report.sources import read_sides
+    from hybrid_platform.safety.paths import DataDir
+
+    if len(sessions) < 2:
+        raise click.UsageError("expected at least two sessions, was one")
+    settings = settings_of(config_file, assignments, **flags)
+    sides = read_sides(settings, sessions)
+    title = "Comparison of " + ", ".join(side.session.session_id for side in sides)
+    report = write_comparison(DataDir(settings.data_dir), folder_of(sides), title, sides)
+    click.echo(side_by_side(sides).to_string(na_rep="–"))
+    click.echo(report)
+
+
+@click.command()
+@config_option
+@set_option
+@data_dir_option
+@click.option("--report-only", is_flag=True, help="Run nothing; write the report over what was run.")
+def sweep(config_file: Path | None, assignments: tuple[str, ...], report_only: bool, **flags: Any) -> int:
+    """Run a session for each point of a parameter sweep, one after the other, then write one report over all.
+
+    The file is the run config of the Dagster job plan_sweep: run_configs/sweep.yaml is an example. Each point has
+    a data directory of its own below sweeps/ in the data directory. Exits 1 where a point did not end COMPLETE.
+    """
+    from hybrid_platform.report.sweep import (
+        plan_sweep,
+        read_plan,
+        read_sweep,
+        run_point,
+        write_plan,
+        write_sweep_report,
+    )
+    from hybrid_platform.safety.paths import DataDir
+
+    if config_file is None:
+        raise click.UsageError("expected --config with the sweep's run config, was none")
+    name, vary = read_sweep(config_file)
+    settings = settings_of(config_file, assignments, **flags)
+    data_dir = DataDir(settings.data_dir)
+    failed = 0
+    if not report_only:
+        plan = plan_sweep(name, settings, vary)
+        write_plan(data_dir, plan)
+        for number, point in enumerate(plan.points, 1):
+            click.echo(f"{number} of {len(plan.points)}: {point.key}", err=True)
+            failed += run_point(data_dir, plan, point.key) != 0
+    click.echo(write_sweep_report(data_dir, read_plan(data_dir, name)))
+    return int(failed > 0)
+
+
+COMMANDS = (reproduce, compare, sweep)

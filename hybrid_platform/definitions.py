@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import dagster as dg
 
+from hybrid_platform.defs.analysis import (
+    compare_job,
+    plan_sweep_job,
+    reproduce_job,
+    sweep_job,
+    sweep_report_job,
+    sweep_session,
+)
 from hybrid_platform.defs.assets import postflight_evidence, pragma_verification, preflight_healthcheck, shadow_run
 from hybrid_platform.defs.jobs import postflight_job, preflight_job, shadow_run_job
 from hybrid_platform.defs.kill_switch import halt_job, reduce_job, resume_job
@@ -12,8 +20,28 @@ from hybrid_platform.defs.resources import session
 from hybrid_platform.defs.schedules import postflight_schedule, preflight_schedule
 
 defs = dg.Definitions(
-    assets=[preflight_healthcheck, pragma_verification, shadow_run, postflight_evidence, verification_matrix],
-    jobs=[shadow_run_job, verification_matrix_job, preflight_job, postflight_job, halt_job, reduce_job, resume_job],
+    assets=[
+        preflight_healthcheck,
+        pragma_verification,
+        shadow_run,
+        postflight_evidence,
+        verification_matrix,
+        sweep_session,
+    ],
+    jobs=[
+        shadow_run_job,
+        verification_matrix_job,
+        preflight_job,
+        postflight_job,
+        halt_job,
+        reduce_job,
+        resume_job,
+        reproduce_job,
+        compare_job,
+        plan_sweep_job,
+        sweep_job,
+        sweep_report_job,
+    ],
     schedules=[preflight_schedule, postflight_schedule],
     resources={"session": session},
 )

@@ -27,7 +27,7 @@ EXIT_REASON_TAG = "hybrid_platform/exit_reason"
 
 @contextmanager
 def dagster_run(context: StepContext) -> Iterator[RunContext]:
-    """Yield the run's context; an operational error becomes one clear failure of the step, never a bare traceback.
+    """Yield the run's context, `failing_clearly`.
 
     The session id follows from the run's own id and creation time, so all four assets agree on it
     without passing anything, and a re-executed run is another session.
@@ -38,11 +38,19 @@ def dagster_run(context: StepContext) -> Iterator[RunContext]:
     created = (
         context.instance.get_run_stats(run_id).launch_time if record is None else record.create_timestamp.timestamp()
     )
-    try:
+    with failing_clearly(context):
         settings = load_settings(stated.stated)
         with open_run(settings, run_id=run_id, created_ns=int((created or 0) * NS_PER_S)) as run:
             context.instance.add_run_tags(run_id, {SESSION_TAG: run.session_id})
             yield run
+
+
+@contextmanager
+def failing_clearly(context: StepContext) -> Iterator[None]:
+    """Turn an operational error into one clear failure of the step, its exit code a tag of the run."""
+    run_id = context.run.run_id
+    try:
+        yield
     except PlatformError as error:
         if not isinstance(error, GateRefused):  # that one is in the run's own log
             _say(str(error), error.exit_code)
