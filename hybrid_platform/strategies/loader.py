@@ -46,7 +46,7 @@ def load_strategy_class(name: str) -> type[Strategy[Any]]:
         )
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except Exception as error:  # noqa: BLE001 (a user's module may raise anything at import)
+    except Exception as error:  # a user's module may raise anything at import
         raise ConfigError(
             [Fault("strategy.name", "an importable class", f"{path!r}: {type(error).__name__}: {error}")]
         ) from None
@@ -64,7 +64,7 @@ def build_strategy(settings: StrategySettings) -> Strategy[Any]:
         raise ConfigError(faults_of(error, strategy_class.Params, "strategy.params")) from None
     try:
         return strategy_class(params)
-    except Exception as error:  # noqa: BLE001 (a user's constructor may raise anything)
+    except Exception as error:  # a user's constructor may raise anything
         raise ConfigError(
             [Fault("strategy.params", "parameters that the strategy accepts", f"{type(error).__name__}: {error}")]
         ) from None

@@ -17,7 +17,7 @@ from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
 
 GATED = ["preflight_healthcheck", "pragma_verification", "shadow_run", "postflight_evidence"]
 NAMES = {
-    "assets": {*GATED, "verification_matrix"},
+    "assets": {*GATED, "verification_matrix", "sweep_session"},
     "checks": {
         "preflight_healthcheck:host_ready",
         "pragma_verification:pragmas_applied",
@@ -36,6 +36,11 @@ NAMES = {
         "reduce_trading",
         "resume_trading",
         "verification_matrix",
+        "reproduce",
+        "compare",
+        "plan_sweep",
+        "sweep",
+        "sweep_report",
     },
     "schedules": {"preflight_every_15_minutes", "postflight_daily"},
     "sensors": set[str](),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +42,7 @@ def test_the_first_of_each_id_stays_and_ticks_without_an_id_always_do(ticks, cut
         seen.add((instrument, ref))
     deduplicator = Deduplicator()
     edges = [0, *sorted(cut % (len(ticks) + 1) for cut in cuts), len(ticks)]
-    got = [ref for a, b in zip(edges, edges[1:], strict=False) for ref in kept(deduplicator.new_only(whole[a:b]))]
+    got = [ref for a, b in pairwise(edges) for ref in kept(deduplicator.new_only(whole[a:b]))]
     assert got == expected
 
 

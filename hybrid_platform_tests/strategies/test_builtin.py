@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -33,9 +34,7 @@ def batch_of(prices: list[int], instruments: list[int] | None = None) -> TickBat
 def sides(strategy: Strategy, batch: TickBatch, cuts: list[int]) -> list[tuple[int, Side]]:
     edges = [0, *sorted(cut % (len(batch) + 1) for cut in cuts), len(batch)]
     return [
-        (signal.seq, signal.side)
-        for start, end in zip(edges, edges[1:], strict=False)
-        for signal in strategy.on_batch(batch[start:end])
+        (signal.seq, signal.side) for start, end in pairwise(edges) for signal in strategy.on_batch(batch[start:end])
     ]
 
 
@@ -71,7 +70,9 @@ def test_sma_crossover_gives_the_signals_of_its_definition_however_ticks_are_cut
 
 
 @pytest.mark.scenario("S8")
-@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 2)), max_size=150), st.lists(st.integers(0, 150), max_size=5))
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 2)), max_size=150), st.lists(st.integers(0, 150), max_size=5)
+)
 def test_sma_crossover_keeps_a_window_per_instrument(ticks, cuts):
     settings = StrategySettings(name="sma_crossover", params={"short": 2, "long": 5})
     batch = batch_of([price * CENT for price, _ in ticks], [instrument for _, instrument in ticks])
@@ -113,7 +114,10 @@ def test_a_signal_carries_what_the_contract_says():
         ({"name": "no.such.module:Thing"}, ["strategy.name", "no.such.module"]),
         ({"name": "hybrid_platform.config:Mode"}, ["strategy.name", "subclass"]),
         ({"name": "periodic", "params": {"evry": 3}}, ["strategy.params.evry", "every"]),
-        ({"name": "periodic", "params": {"every": 0}}, ["strategy.params.every", "greater than or equal to 1", "was 0"]),
+        (
+            {"name": "periodic", "params": {"every": 0}},
+            ["strategy.params.every", "greater than or equal to 1", "was 0"],
+        ),
         ({"name": "sma_crossover", "params": {"short": 9, "long": 9}}, ["`short` below `long`"]),
         ({"name": "sma_crossover", "params": {"size": "1_0"}}, ["strategy.params.size", "'1_0'"]),
     ],

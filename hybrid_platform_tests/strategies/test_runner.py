@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -59,7 +61,7 @@ def test_signals_timers_and_holes_do_not_depend_on_how_ticks_are_cut(times, cuts
     kept = batch[[i for i in range(len(times)) if i not in lost]] if times else batch
     whole = run(StrategyRunner(Everything(Params()), kept.table), [kept])
     edges = [0, *sorted(cut % (len(kept) + 1) for cut in cuts), len(kept)]
-    pieces = [kept[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [kept[a:b] for a, b in pairwise(edges)]
     assert run(StrategyRunner(Everything(Params()), kept.table), pieces) == whole
 
 
@@ -122,7 +124,7 @@ class Elsewhere(Strategy[Params]):
 
 
 class Odd(Strategy[Params]):
-    change: dict = {}
+    change: ClassVar[dict] = {}
 
     def on_tick(self, tick: Tick) -> Signal:
         import msgspec
