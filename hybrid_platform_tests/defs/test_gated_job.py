@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from hybrid_platform.definitions import defs
+from hybrid_platform.pipeline.lease import Lease
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 from hybrid_platform_tests.support import layered, replay, run_config, synthetic, write_csv
 
@@ -83,11 +84,24 @@ def test_an_asset_whose_predecessors_did_not_pass_in_the_same_run_refuses(
     _require_refused(launch(SHORT, only=only))
 
 
-@pytest.mark.scenario("G1")
+def test_a_session_that_runs_already_refuses_the_next_by_name(passed: tuple[Launcher, Job]):
+    launch, _ = passed
+    with Lease(launch.data_dir / "bot.db.lease", "the-first"):
+        job = launch(SHORT)
+    assert not job.result.success
+    assert job.materialised == STEPS[:2]
+    (failure,) = job.failures
+    assert "another session holds the lease" in failure and "the-first" in failure
+    assert job.tags["exit_code"] == "12"
+    (row,) = [row for row in job.left.sessions if row["run_id"] == job.run.run_id]
+    assert (row["state"], row["exit_code"]) == ("REFUSED", 12)
+
+
+@pytest.mark.scenario("G1", "S5")
 def test_a_run_that_is_re_executed_from_its_failure_refuses(launch: Launcher, tmp_path: Path):
     settings = layered(replay(write_csv(tmp_path / "bad.csv", ["garbage"])), {"isolation": "thread"})
     failed = launch(settings)
-    assert (failed.materialised, failed.checks["verdict"]) == (STEPS, False)
+    assert (failed.materialised, failed.checks["verdict"], failed.tags["exit_code"]) == (STEPS, False, "11")
     options = dg.ReexecutionOptions.from_failure(failed.run.run_id, launch.instance)
     with dg.execute_job(
         dg.reconstructable(shadow_run_job),

@@ -33,10 +33,10 @@ def test_a_disk_that_is_full_from_the_start_is_named_at_the_gate(tmp_path: Path)
 
 @pytest.mark.scenario("L4", "L3")
 def test_a_full_disk_ends_the_session_and_keeps_what_was_committed(tmp_path: Path):
-    write_csv(tmp_path / "long.csv", good_rows(40_000))
+    write_csv(tmp_path / "long.csv", good_rows(80_000))
     small = {"isolation": "thread", "storage": {"batch_rows": 2_000}, "strategy": {"params": {"every": 1000}}}
     settings = layered(replay("long.csv"), small)
-    ended = cli(tmp_path, "shadow-run", settings=settings, before=files_up_to(2 * MB))
+    ended = cli(tmp_path, "shadow-run", settings=settings, before=files_up_to(4 * MB))
     left = Left(tmp_path / "data")
     assert ended.code == 1, ended.text
     assert "Traceback" not in ended.err
@@ -51,5 +51,5 @@ def test_a_full_disk_ends_the_session_and_keeps_what_was_committed(tmp_path: Pat
     }
     assert left.evidence("postflight")["verdict"] == "FAIL"
     assert cli(tmp_path, "shadow-run", settings=settings).code == 0, "with room again, the next session goes on"
-    assert left.count("ticks") == 40_000
+    assert left.count("ticks") == 80_000
     assert left.rows("PRAGMA integrity_check")[0] == {"integrity_check": "ok"}

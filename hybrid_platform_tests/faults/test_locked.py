@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform_tests.support import Left, cli, layered, start_cli, synthetic, until
+from hybrid_platform.storage.engine import open_engine, sqlite_url
+from hybrid_platform.storage.migrate import migrate
+from hybrid_platform_tests.support import Left, layered, start_cli, synthetic, until
 
 LOCKED_SECONDS = 3
 
@@ -59,8 +61,10 @@ def test_a_database_locked_for_three_seconds_loses_nothing_and_stops_no_decision
 @pytest.mark.scenario("S12", "S1")
 def test_a_database_locked_while_a_session_starts_is_waited_for(tmp_path: Path):
     short = layered(synthetic(20), {"seconds": 0.5, "isolation": "thread"})
-    assert cli(tmp_path, "shadow-run", settings=short).code == 0
     left = Left(tmp_path / "data")
+    engine = open_engine(sqlite_url(left.database), role="write")
+    migrate(engine)
+    engine.dispose()
     with start_cli(tmp_path, "shadow-run", settings=short) as running:
         with locked(left.database):
             running.wait_for("preflight PASS")
@@ -69,4 +73,4 @@ def test_a_database_locked_while_a_session_starts_is_waited_for(tmp_path: Path):
             assert not running.has_said("channels created (S6: bounded)")
         ended = running.end()
     assert ended.code == 0, ended.text
-    assert [row["state"] for row in left.sessions] == ["COMPLETE", "COMPLETE"]
+    assert [row["state"] for row in left.sessions] == ["COMPLETE"]

@@ -1,4 +1,7 @@
-"""A second session on the same database: refused by name, and the first does not notice (the lease)."""
+"""A second session on the same database: refused by name, and the first does not notice.
+
+From the UI: defs/test_gated_job.py.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform_tests.support import Left, cli, layered, start_cli, start_job, synthetic
+from hybrid_platform_tests.support import Left, cli, layered, start_cli, synthetic
 
 LONG = layered({"seconds": 600, "isolation": "thread"}, synthetic(50))
 
@@ -20,20 +23,18 @@ def test_a_second_session_is_refused_from_wherever_it_starts(tmp_path: Path):
         session_id, pid = left.session_id, first.process.pid
         elsewhere = ["--data-dir", "other", "--db", str(left.database)]
         refused = [cli(tmp_path, "shadow-run", settings=LONG), cli(tmp_path, "shadow-run", *elsewhere, settings=LONG)]
-        with start_job(tmp_path, LONG) as job:
-            refused.append(job.end())
         assert first.is_alive
         first.send(signal.SIGTERM)
         ended = first.end()
-    assert [one.code for one in refused] == [12, 12, 1]
+    assert [one.code for one in refused] == [12, 12]
     for one in refused:
         assert "Traceback" not in one.text
+        assert len(one.err.splitlines()) == 1
         assert "another session holds the lease" in one.text
         assert session_id in one.text and str(pid) in one.text
         assert not one.said("channels created (S6: bounded)")
-    assert len(refused[0].err.splitlines()) == 1
     assert ended.code == 0, ended.text
     rows = [(row["state"], row["exit_code"]) for row in left.sessions]
-    assert sorted(rows) == [("COMPLETE", 0), ("REFUSED", 12), ("REFUSED", 12), ("REFUSED", 12)]
+    assert sorted(rows) == [("COMPLETE", 0), ("REFUSED", 12), ("REFUSED", 12)]
     assert left.evidence("refusal")["exit_code"] == 12
     assert Left(tmp_path / "other", left.database).evidence("refusal")["verdict"] == "FAIL"
