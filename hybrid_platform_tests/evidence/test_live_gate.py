@@ -35,6 +35,7 @@ from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.gates import preflight
 from hybrid_platform.safety.logs import SessionLog
 from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.testing import TestClock
 from hybrid_platform.trading.engine import ExecutionEngine
 from hybrid_platform_tests.evidence.live_world import ACCOUNT, Stock, World, pressure, replaced
 from hybrid_platform_tests.support import REPOSITORY, cli
@@ -390,7 +391,7 @@ def steps_of(world: World, request: LiveRequest) -> tuple[str, ...]:
     """Return why preflight refuses, asked with this host's own pressure."""
     gates = request.settings.gates.model_copy(update={"cpu_pressure_limit": 99.99, "pressure_wait_seconds": 0.0})
     stated = request.settings.model_copy(update={"gates": gates})
-    clock, session_id = SystemClock(), "20260102T030405Z-ffffffff"
+    clock, session_id = TestClock(world.now_ns), "20260102T030405Z-ffffffff"
     chain = EventChain(world.data, session_id, clock)
     with SessionLog(session_id, clock, watch=chain.watch) as log:
         database = f"sqlite:///{world.folder}/data/bot.db"

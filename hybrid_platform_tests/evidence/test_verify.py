@@ -76,7 +76,7 @@ def linked_envelope(bundle: Bundle) -> None:
 
 
 def linked_folder(bundle: Bundle) -> None:
-    (bundle.path / "plots").symlink_to(bundle.path.parent)
+    (bundle.path / "elsewhere").symlink_to(bundle.path.parent)
 
 
 def hard_link(bundle: Bundle) -> None:
@@ -166,7 +166,7 @@ def huge_envelope(bundle: Bundle) -> None:
 
 def event_changed(bundle: Bundle) -> None:
     lines = lines_of(bundle)
-    put_lines(bundle, [line.replace(b'"late_ms":0', b'"late_ms":1') for line in lines])
+    put_lines(bundle, [line.replace(b'"preflight PASS"', b'"preflight FAIL"') for line in lines])
     with_digests_mended(bundle)
 
 
