@@ -51,6 +51,8 @@ class Outcome(msgspec.Struct, frozen=True):
     outcome: str
     """passed, failed, skipped or xfailed (it failed as it has to)."""
     duration_s: float
+    why: str = ""
+    """What a failure said first."""
 
 
 class Outcomes(msgspec.Struct, frozen=True):
@@ -153,11 +155,11 @@ def _run(tests: Path, only: Sequence[str], timeout_s: float) -> tuple[Outcomes, 
 def _row(contract_id: str, tests: Sequence[Outcome]) -> MatrixRow:
     proofs = [test for test in tests if contract_id in test.ids]
     counts = Counter(test.outcome for test in proofs)
-    failed = [test.test for test in proofs if test.outcome not in {"passed", "skipped", "xfailed"}]
+    failed = [test for test in proofs if test.outcome not in {"passed", "skipped", "xfailed"}]
     shown = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "no test bears this id"
     if failed:
         more = f" and {len(failed) - _SHOWN_FAILURES} more" if len(failed) > _SHOWN_FAILURES else ""
-        shown += ": " + ", ".join(safe(name, 120) for name in failed[:_SHOWN_FAILURES]) + more
+        shown += ": " + "; ".join(safe(f"{test.test}: {test.why}", 240) for test in failed[:_SHOWN_FAILURES]) + more
     verdict = Verdict.FAIL if failed else Verdict.PASS if counts["passed"] else Verdict.NOT_RUN
     return MatrixRow(
         contract_id,

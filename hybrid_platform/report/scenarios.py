@@ -64,6 +64,8 @@ class _Notes:
         found["duration_s"] += report.duration
         if report.outcome != "passed":
             found["outcome"] = "xfailed" if hasattr(report, "wasxfail") and report.skipped else report.outcome
+            crash = getattr(report.longrepr, "reprcrash", None)
+            found["why"] = crash.message.split("\n")[0] if crash is not None else ""
 
     def pytest_sessionfinish(self) -> None:
         tests = [{"test": name, "ids": self._ids.get(name, []), **found} for name, found in self._tests.items()]

@@ -97,7 +97,7 @@ def test_each_row_says_what_its_tests_did(tmp_path):
     assert found["S7"] == ("PASS", "3 passed")
     assert found["S8"][0] == "FAIL"
     assert found["G0"] == ("NOT_RUN", "no test bears this id")
-    assert "test_fails" in next(row.actual for row in matrix.rows if row.id == "S2")
+    assert "test_fails: assert 1 == 2" in next(row.actual for row in matrix.rows if row.id == "S2")
     assert not matrix.is_full
     assert set(IDS) - set(matrix.unproved) == {"S1", "I5", "S7"}
 
