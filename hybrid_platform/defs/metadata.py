@@ -84,6 +84,14 @@ def of_postflight(run: RunContext, evidence: PostflightEvidence, concluded: Conc
     folder = run.data_dir.root / "evidence" / run.session_id
     return {
         **_common(run, evidence),
+        "gates": _markdown(
+            ("gate", "verdict", "actual"),
+            [(p.id, p.verdict.value, p.actual) for p in evidence.proofs if p.id.startswith("G")],
+        ),
+        # Paths, not links: a browser opens no file: link from a page that came over http.
+        "report_page": dg.MetadataValue.path(str(folder / PAGE)),
+        "report": dg.MetadataValue.md(run.data_dir.read_bytes(f"evidence/{run.session_id}/{REPORT}").decode()),
+        "report_file": dg.MetadataValue.path(str(folder / REPORT)),
         **_host(evidence.healthcheck, evidence.pressure),
         **_database("after", evidence.after),
         "proofs": _markdown(
@@ -91,9 +99,6 @@ def of_postflight(run: RunContext, evidence: PostflightEvidence, concluded: Conc
             [(p.id, p.claim, p.expected, p.actual, p.verdict.value) for p in evidence.proofs],
         ),
         "proofs_passed": sum(proof.verdict.value == "PASS" for proof in evidence.proofs),
-        "report": dg.MetadataValue.md(run.data_dir.read_bytes(f"evidence/{run.session_id}/{REPORT}").decode()),
-        "report_file": dg.MetadataValue.path(str(folder / REPORT)),
-        "report_page": dg.MetadataValue.path(str(folder / PAGE)),  # a browser opens no file: link from a page over http
         "bundle": dg.MetadataValue.path(str(concluded.seal.path)),
         "bundle_sha256": concluded.seal.sha256,
         "bundle_key": concluded.seal.keyid,
