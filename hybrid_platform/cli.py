@@ -104,8 +104,12 @@ def shadow_run(config_file: Path | None, assignments: tuple[str, ...], **flags: 
             steps.append(verify_database(run))
         if not steps[-1].exit_code:
             steps.append(_session(run, stop))
-            steps.append(postflight(run))
+            steps.append(postflight(run, stop.again))
         report = conclude(run).report
+    if stop.reason is not None and len(steps) == 1:
+        # Nobody is to start it again: it was told to end before it began.
+        click.echo(f"stopped by {stop.reason} before the session began: report {report}", err=True)
+        return int(ExitCode.COMPLETE)
     failed = next((step for step in steps if step.exit_code), steps[-1])
     click.echo(f"{failed.verdict}: session {failed.session_id}, report {report}", err=True)
     for reason in failed.reasons:
@@ -120,10 +124,14 @@ class _Stop:
         import threading
 
         self.event = threading.Event()
+        self.again = threading.Event()
+        """A second signal: do not wait for the host to calm down afterwards either."""
         self.reason: str | None = None
         self.session: Any = None
 
     def __call__(self, number: int, _frame: object) -> None:
+        if self.reason is not None:
+            self.again.set()
         self.reason = self.reason or signal.Signals(number).name
         self.event.set()
         if self.session is not None:
@@ -132,7 +140,7 @@ class _Stop:
 
 @contextmanager
 def _drain_on_signals() -> Iterator[_Stop]:
-    """SIGINT and SIGTERM ask for a drain; a second SIGINT is as polite as the first."""
+    """SIGINT and SIGTERM ask for a drain; a second one for no waiting after it."""
     stop = _Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -121,6 +121,17 @@ class Channel(Generic[ParcelT]):
             self._append(parcel, keep)
             return 0
 
+    def offer(self, parcel: ParcelT, *, keep: bool = False) -> bool:
+        """Put a parcel if there is room now, whatever the policy; return whether it was put. Never waits or drops."""
+        with self._readable:
+            if self._ended():
+                raise ChannelAborted(self.name) if self._aborted else ChannelClosed(self.name)
+            if not self._fits(parcel, keep):
+                return False
+            self._sent += parcel.events
+            self._append(parcel, keep)
+            return True
+
     def take(self, limit: int | None = None, timeout: float | None = None) -> list[ParcelT]:
         """Return whatever is ready, at most about ``limit`` events (parcels are split where they can be).
 
@@ -191,8 +202,8 @@ class Channel(Generic[ParcelT]):
         return self._room_for[keep] - self._waiting[keep]
 
     def _fits(self, parcel: ParcelT, keep: bool) -> bool:
-        # A parcel that is larger than the channel and one whole fits an empty channel.
-        fits = parcel.events <= self._room(keep) or self._waiting[keep] == 0
+        # A parcel that is larger than the channel fits an empty one, if it is one whole.
+        fits = parcel.events <= self._room(keep) or (self._waiting[keep] == 0 and parcel.split(1) is None)
         return fits and len(self._parcels) < self._max_parcels
 
     def _block(self, parcel: ParcelT, keep: bool) -> None:

@@ -40,7 +40,11 @@ class PipeSource:
         while True:
             if self._aborted:
                 raise ChannelAborted("pipe")
-            message = cast("Down | None", self._reader.read(timeout))
+            try:
+                message = cast("Down | None", self._reader.read(timeout))
+            except EOFError:
+                # The parent gave the session up: what was decided is sent, and no more is taken.
+                raise ChannelAborted("pipe") from None
             if message is None:
                 return []
             if isinstance(message, TickFrame):

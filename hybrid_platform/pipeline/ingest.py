@@ -115,7 +115,9 @@ class Ingest(Stage):
         except ChannelAborted:
             # The strategy is gone, so the session ends; the ticks that came in are persisted all the same.
             self._stop.set()
-        self._tell_of_drops(self._persist, self._persist.put(parcel))
+        finally:
+            # Also where the tick channel refused it: what came in is persisted, or counted where it was dropped.
+            self._tell_of_drops(self._persist, self._persist.put(parcel))
 
     def _tell_of_drops(self, channel: Channel[Any], dropped: int) -> None:
         if dropped:

@@ -19,7 +19,7 @@ from typing import cast
 import msgspec
 
 from hybrid_platform.config import OnFull, SessionSettings
-from hybrid_platform.domain.errors import ConfigError, ExitCode, IsolationError, PlatformError
+from hybrid_platform.domain.errors import ConfigError, ExitCode, IsolationError, OverloadError, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.pipeline.channel import Channel, ChannelAborted, ChannelStats, EndOfStream
@@ -53,7 +53,8 @@ from hybrid_platform.strategies.loader import is_built_in, path_of_strategy
 
 MODULE = "hybrid_platform.pipeline.guarded_main"
 LIVE_WINDOW, LIVE_FRAME = 64, 64
-REPLAY_WINDOW, REPLAY_FRAME = 32_768, 8_192
+REPLAY_WINDOW, REPLAY_FRAME = 16_384, 1_024
+"""A frame is acknowledged whole: small ones show that a slow strategy moves."""
 PIPE_BYTES = 1 << 20
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.5
@@ -142,6 +143,8 @@ class Credit:
     def __init__(self, window: int) -> None:
         self._window = window
         self._open = 0
+        self.acknowledged = 0
+        """Ticks that the strategy has worked on."""
         self._aborted = False
         self._changed = threading.Condition()
 
@@ -154,6 +157,11 @@ class Credit:
             taken = min(wanted, self._window - self._open)
             self._open += taken
             return taken
+
+    def acknowledge(self, events: int) -> None:
+        """Take note that so many ticks were worked on."""
+        self.acknowledged += events
+        self.give(events)
 
     def give(self, events: int) -> None:
         """Return room."""
@@ -184,6 +192,7 @@ class Pump(Stage):
     ) -> None:
         super().__init__("pump", (ticks,), (), on_failure)
         self._writer = decider.writer
+        self._child = decider.child
         self._ticks = ticks
         self._credit = credit
         self._table = table
@@ -209,6 +218,10 @@ class Pump(Stage):
         except BrokenPipeError:
             # The receiver sees the same end, and says why.
             raise ChannelAborted("pipe") from None
+        except ChannelAborted:
+            # The end of the pipe, not a last frame: nobody may be reading it any more.
+            self._child.close_pipe("down")
+            raise
 
     def _send(self, parcel: Ticks | Told) -> None:
         if isinstance(parcel, Told):
@@ -248,10 +261,9 @@ class Receiver(Stage):
             except EOFError:
                 raise IsolationError(f"the guarded process ended in the middle: {self._how_it_ended()}") from None
             if isinstance(message, Decided):
-                self._decisions.put(Records(message.records))
-                self.received += len(message.records)
+                self._pass_on(message)
             elif isinstance(message, Taken):
-                self._credit.give(message.events)
+                self._credit.acknowledge(message.events)
             elif isinstance(message, Failed):
                 # It drains what it has, and then says that it is done.
                 self._on_failure(message.stage, GuardedStageError(message.message, message.exit_code))
@@ -260,6 +272,22 @@ class Receiver(Stage):
                 self._decider.done = message
             elif message is not None:
                 raise IsolationError(f"pipe: expected decisions, was {type(message).__name__}")
+
+    @property
+    def acknowledged(self) -> int:
+        """Ticks that the strategy has worked on."""
+        return self._credit.acknowledged
+
+    def _pass_on(self, decided: Decided) -> None:
+        """Put records; where there is no room for them the session fails, but the pipe is read on until `Done`."""
+        self.received += len(decided.records)
+        try:
+            self._decisions.put(Records(decided.records))
+        except OverloadError as error:
+            self._on_failure(self.name, error)
+            self.abort()
+        except ChannelAborted:
+            self.abort()
 
     def _how_it_ended(self) -> str:
         status = self._decider.child.wait(LOOK_SECONDS)
@@ -270,7 +298,7 @@ def pipe_stats(
     pump: Pump, receiver: Receiver, done: Done | None, live: bool, signal: ChannelStats
 ) -> tuple[ChannelStats, ...]:
     """Return the two pipes, and the signal channel behind them, as channels of the ledger."""
-    ticks, records = (done.ticks, done.records) if done else (0, receiver.received)
+    ticks, records = (done.ticks, done.records) if done else (receiver.acknowledged, receiver.received)
     window = LIVE_WINDOW if live else REPLAY_WINDOW
     inside = done.signal_channel if done else (0, 0, 0, 0, 0, 0)
     sent, received, dropped, left, high_water, blocked = inside

@@ -18,7 +18,7 @@ from hybrid_platform.pipeline.stage import Guard, OnFailure, Stage
 from hybrid_platform.strategies.runner import StrategyRunner
 
 IDLE_SECONDS = 0.25
-LIVE_TAKE = 64
+LIVE_TAKE, REPLAY_TAKE = 64, 4_096
 """Live, a slow strategy works on few ticks at a time, so that what waits behind it stays fresh."""
 
 
@@ -58,7 +58,7 @@ class StrategyStage(Stage):
 
     def work(self) -> None:
         """Run until the ticks end; then journal the hole at the end, if there is one."""
-        limit = LIVE_TAKE if self._live else None
+        limit = LIVE_TAKE if self._live else REPLAY_TAKE
         while True:
             try:
                 parcels = self._ticks.take(limit, IDLE_SECONDS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from hybrid_platform.domain.clocks import NS_PER_S, Clock
@@ -74,6 +75,7 @@ class Supervisor:
         self._on_failure = on_failure
         self._started = 0
         self._stopping: int | None = None
+        self._waiting: list[HeartbeatRecord] = []
         self.ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
@@ -88,16 +90,26 @@ class Supervisor:
         except BaseException as error:
             self._on_failure("supervisor", error)
         finally:
+            self._say_waiting()
             self._persist_channel.close()
-            self._persist.join(self._drain_timeout / NS_PER_S)
-            if self._persist.is_alive:
-                self._on_failure("supervisor", StageStuck("stage persist did not end within the drain's time"))
+            self._await_last_commit()
             self.ended.set()
+
+    def _await_last_commit(self) -> None:
+        """Wait for persist, still beating: a locked database makes this long (S12)."""
+        deadline = self._clock.monotonic_ns() + self._drain_timeout
+        while not self._persist.join(LOOK_SECONDS):
+            now = self._clock.monotonic_ns()
+            self._beat(now)
+            if now > deadline:
+                self._on_failure("supervisor", StageStuck("stage persist did not end within the drain's time"))
+                return
 
     def _watch(self) -> None:
         while any(stage.is_alive for stage in self._stages):
             now = self._clock.monotonic_ns()
             self._beat(now)
+            self._say_waiting()
             self._on_look()
             if self._time_limit is not None and now - self._started >= self._time_limit and not self._stop.is_set():
                 self._on_time_limit()
@@ -136,9 +148,12 @@ class Supervisor:
             self._log.warning("heartbeat late (G4)", n=beat.n, late_ms=beat.late_ms)
         detail = json.dumps(fields, default=str)
         record = HeartbeatRecord(beat.n, self._clock.wall_ns(), beat.late_ms, beat.is_late, detail)
-        try:
-            self._persist_channel.put(Records((record,)), keep=True)
-        except (ChannelAborted, ChannelClosed):
-            return
+        self._waiting.append(record)
         if beat.n:
             self._on_interval()
+
+    def _say_waiting(self) -> None:
+        """Put the beats on the persist channel without ever waiting for it: a full one gets them at the next look."""
+        with suppress(ChannelAborted, ChannelClosed):
+            while self._waiting and self._persist_channel.offer(Records((self._waiting[0],)), keep=True):
+                self._waiting.pop(0)

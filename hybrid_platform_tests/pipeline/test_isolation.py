@@ -207,3 +207,39 @@ def test_require_isolation_refuses_what_is_weaker(tmp_path):
     ended = cli(tmp_path, "shadow-run", settings=settings)
     assert ended.code == 12
     assert "require_isolation" in ended.text
+
+
+@pytest.mark.scenario("S13")
+def test_a_stuck_strategy_is_found_although_heartbeats_go_on(tmp_path):
+    beats = {"interval_seconds": 0.5}
+    ended, left = run(tmp_path, SILENT, "Stuck", drain_timeout_seconds=2, seconds=2, heartbeat=beats)
+    assert ended.code == 1
+    assert left.session["exit_reason"] == "StageStuck"
+
+
+@pytest.mark.scenario("S13")
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_a_slow_strategy_is_not_taken_for_a_stuck_one(tmp_path, isolation, monkeypatch):
+    rows = "\n".join(f"{1_700_000_000_000 + k},100,1,X" for k in range(3_000))
+    (tmp_path / "slow.csv").write_text("ts,price,size,symbol\n" + rows + "\n")
+    slow = "import time\n" + SILENT.replace("if tick.seq == 1:", "time.sleep(0.001)\n        if tick.seq == 1:")
+    columns = {"ts": "ts", "price": "price", "size": "size", "symbol": "symbol"}
+    feed = {"replay": {"path": "slow.csv", "columns": columns}}
+    (tmp_path / "mine.py").write_text(slow)
+    environ = {"PYTHONPATH": f"{Path(__file__).parents[2]}{os.pathsep}{tmp_path}"}
+    layers = {"data_dir": "data", "isolation": isolation, "drain_timeout_seconds": 6, "feed": feed}
+    settings = layered(layers, {"strategy": {"name": "mine:Honest"}})
+    ended = cli(tmp_path, "shadow-run", settings=settings, **environ)
+    assert ended.code == 0, ended.text
+    assert Left(tmp_path / "data").count("ticks") == 3_000
+
+
+@pytest.mark.scenario("S6")
+def test_an_overload_keeps_every_tick_accounted_for_and_blames_nobody_else(tmp_path):
+    layers = {"data_dir": "data", "seconds": 3, "channels": {"on_full": "FAIL"}}
+    ended = cli(tmp_path, "shadow-run", settings=layered(synthetic("max"), layers))
+    left = Left(tmp_path / "data")
+    assert ended.code == 13
+    assert left.session["exit_reason"] == "OverloadError"
+    assert left.evidence("session")["ledger"]["faults"] == []
+    assert "I1" not in " ".join(left.evidence("session")["reasons"])
