@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.safety.paths import DataDir
 
@@ -18,7 +20,7 @@ FIXED = (
 )
 EACH = 2
 """Of each message, so many of its first lines."""
-MAX_BYTES = 16 * 2**20
+MAX_LINE = 65_536
 
 
 def log_name(session_id: str) -> str:
@@ -27,16 +29,17 @@ def log_name(session_id: str) -> str:
 
 
 def key_lines(data_dir: DataDir, session_id: str) -> tuple[str, ...]:
-    """Return the first lines of each fixed message; empty where the log cannot be read."""
-    try:
-        text = data_dir.read_bytes(log_name(session_id), MAX_BYTES).decode(errors="replace")
-    except (FileNotFoundError, PlatformError):
-        return ()
+    """Return the first lines of each fixed message; empty where the log cannot be read. A log of any length will do."""
     seen = dict.fromkeys(FIXED, 0)
     lines = []
-    for line in text.splitlines():
-        message = next((fixed for fixed in FIXED if f'"message":"{fixed}"' in line), None)
-        if message is not None and seen[message] < EACH:
-            seen[message] += 1
-            lines.append(line)
+    try:
+        descriptor = data_dir.open(log_name(session_id), os.O_RDONLY)
+    except (FileNotFoundError, PlatformError):
+        return ()
+    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+        while line := file.readline(MAX_LINE):
+            message = next((fixed for fixed in FIXED if f'"message":"{fixed}"' in line), None)
+            if message is not None and seen[message] < EACH:
+                seen[message] += 1
+                lines.append(line.rstrip("\n"))
     return tuple(lines)
