@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._utils.interrupts import capture_interrupts, pop_captured_interrupt
 
 from hybrid_platform.defs import metadata
 from hybrid_platform.defs.progress import ProgressReporter
 from hybrid_platform.defs.runs import dagster_run, tag_exit
 from hybrid_platform.domain.records import Verdict
-from hybrid_platform.evidence.records import Evidence
+from hybrid_platform.evidence.records import Evidence, SessionEvidence
+from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.gates import preflight, verify_database
 from hybrid_platform.pipeline.postflight import postflight
 from hybrid_platform.pipeline.session import StopReason
@@ -99,10 +100,7 @@ def pragma_verification(context: dg.AssetExecutionContext) -> Iterator[dg.Materi
 def stream_pipeline(context: dg.OpExecutionContext) -> Iterator[Any]:
     """Run the pipeline until the feed ends, time is up, or somebody stops it; then yield what became of it."""
     with dagster_run(context) as run:
-        shadow = ShadowRun(run)
-        reporter = ProgressReporter(context, shadow)
-        _supervise(shadow, reporter)
-        evidence = shadow.finish()
+        evidence = _session(context, run)
         tag_exit(context, evidence)
         counters = evidence.counters
         drops = sum(channel.dropped for channel in evidence.channels)
@@ -125,16 +123,20 @@ def stream_pipeline(context: dg.OpExecutionContext) -> Iterator[Any]:
         yield dg.Output(None, "result", metadata=metadata.of_session(run, evidence))
 
 
-def _supervise(shadow: ShadowRun, reporter: ProgressReporter) -> None:
-    """Wait in the main thread, where Dagster raises its interrupt; whatever interrupts, the session drains."""
-    while True:
-        try:
-            while not shadow.wait(WAIT_SECONDS):
-                reporter.look()
-        except (DagsterExecutionInterruptedError, KeyboardInterrupt):
-            shadow.request_stop(StopReason.TERMINATED)
-            continue
-        return
+def _session(context: dg.OpExecutionContext, run: RunContext) -> SessionEvidence:
+    """Run the session from its start to its evidence; whatever interrupts, it drains and ends whole (S13).
+
+    Raised as an exception, Dagster's interrupt could hit while the session starts or is being closed, and
+    leave it RUNNING: so it is captured here, by Dagster's own means, and asked for.
+    """
+    with capture_interrupts():
+        shadow = ShadowRun(run)
+        reporter = ProgressReporter(context, shadow, run.log)
+        while not shadow.wait(WAIT_SECONDS):
+            if pop_captured_interrupt():
+                shadow.request_stop(StopReason.TERMINATED)
+            reporter.look()
+        return shadow.finish()
 
 
 @dg.graph(out={"result": dg.GraphOut(), **{f"{SHADOW}_{check}": dg.GraphOut() for check in SHADOW_CHECKS}})
@@ -174,7 +176,8 @@ shadow_run = dg.AssetsDefinition.from_graph(
 def postflight_evidence(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
     """Check the host again, recount the database, judge all evidence and write the report (G1, G2, G5)."""
     with dagster_run(context) as run:
-        evidence = postflight(run)
-        concluded = conclude(run)
+        with capture_interrupts():  # a second interrupt must not cost the evidence of the first
+            evidence = postflight(run)
+            concluded = conclude(run)
         tag_exit(context, evidence)
         yield from _judged(evidence, "verdict", metadata.of_postflight(run, evidence, concluded))

@@ -9,6 +9,7 @@ import time
 
 import dagster as dg
 
+from hybrid_platform.domain.log import Log
 from hybrid_platform.pipeline.shadow import ShadowRun
 
 OBSERVE_SECONDS = 30.0
@@ -17,8 +18,9 @@ OBSERVE_SECONDS = 30.0
 class ProgressReporter:
     """Owned by the op's main thread."""
 
-    def __init__(self, context: dg.OpExecutionContext, shadow: ShadowRun) -> None:
+    def __init__(self, context: dg.OpExecutionContext, shadow: ShadowRun, log: Log) -> None:
         self._context = context
+        self._log = log
         self._shadow = shadow
         self._next = time.monotonic() + OBSERVE_SECONDS
 
@@ -29,10 +31,13 @@ class ProgressReporter:
             return
         self._next = now + OBSERVE_SECONDS
         progress = self._shadow.progress()
-        self._context.log_event(
-            dg.AssetObservation(
-                asset_key="shadow_run",
-                description=f"running for {progress.elapsed_s:.0f} s",
-                metadata={name: round(value, 3) for name, value in progress._asdict().items()},
-            )
+        observation = dg.AssetObservation(
+            asset_key="shadow_run",
+            description=f"running for {progress.elapsed_s:.0f} s",
+            metadata={name: round(value, 3) for name, value in progress._asdict().items()},
         )
+        try:
+            self._context.log_event(observation)
+        except Exception as error:
+            # Dagster's own storage may be locked or gone: that is no reason to end a session.
+            self._log.warning("progress could not be shown in Dagster", error=f"{type(error).__name__}: {error}")
