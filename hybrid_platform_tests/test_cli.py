@@ -266,6 +266,20 @@ def test_a_database_that_was_copied_out_of_wal_mode_is_healthy_and_the_next_sess
     assert [row["state"] for row in run.sessions] == ["COMPLETE", "COMPLETE"]
 
 
+@pytest.mark.scenario("G1", "S1")
+@pytest.mark.parametrize("header", [False, True], ids=["empty", "header alone"])
+def test_a_database_whose_maker_was_killed_before_its_first_table_is_new_and_gone_on_with(tmp_path: Path, header: bool):
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    with closing(sqlite3.connect(data_dir / "bot.db")) as connection:
+        if header:
+            connection.execute("PRAGMA journal_mode = WAL")
+    assert ((data_dir / "bot.db").stat().st_size > 0) is header
+    assert invoke("healthcheck", "--data-dir", data_dir).exit_code == 1, "the command alone fails on it"
+    run = run_here(data_dir, synthetic("max", ticks=20), {"isolation": "thread"}, with_report=False)
+    assert (run.code, run.count("ticks")) == (0, 20)
+
+
 def test_sessions_lists_them_newest_first(ended: Here):
     shown = invoke("sessions", "--data-dir", ended.data_dir)
     assert shown.exit_code == 0

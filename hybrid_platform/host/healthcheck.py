@@ -115,7 +115,7 @@ def _judge_database(report: DatabaseReport, new_is_fine: bool) -> HealthcheckIte
     if not report.readable:
         return _item("db", False, f"expected to be readable, was: {report.detail}")
     if report.schema is None:
-        return _item("db", False, f"expected the schema, was not there {report.detail}".rstrip())
+        return _item("db", False, report.detail or "expected the schema, was none")
     return _item("db", True, f"readable, schema {report.schema}")
 
 
