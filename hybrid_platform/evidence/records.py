@@ -148,6 +148,16 @@ class SignalFigures(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class RowFigures(msgspec.Struct, frozen=True):
+    """Rows of a table in a few numbers; `pipeline.row_digests` makes and reads them."""
+
+    count: int
+    sha256: str
+    """Over all of them."""
+    sums: tuple[int, ...]
+    """By which one row that was changed can be found."""
+
+
 class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """The session itself."""
 
@@ -189,6 +199,10 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """Of the strategy's code, after it was run."""
     account: AccountSnapshot | None = None
     """Of the running engine at its end, from fills alone (I4); None where it did not get there."""
+    ticks: RowFigures | None = None
+    """The ticks that were written, but for their trade ids."""
+    journal: RowFigures | None = None
+    """The rows of ``inputs`` that were written."""
 
 
 class ProofVerdict(StrEnum):

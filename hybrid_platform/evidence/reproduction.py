@@ -11,6 +11,7 @@ import msgspec
 
 from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.evidence.files import read_json
+from hybrid_platform.evidence.records import RowFigures
 from hybrid_platform.safety.paths import DataDir
 
 REPRODUCE = "reproduce"
@@ -65,6 +66,13 @@ class TableComparison(msgspec.Struct, frozen=True):
     """Over the compared rows, in order, as the database has them."""
     reproduced_sha256: str
     first: Difference | None
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What session.json says of the rows that a session can be reproduced from."""
+
+    ticks: RowFigures
+    inputs: RowFigures
 
 
 class Hole(msgspec.Struct, frozen=True):

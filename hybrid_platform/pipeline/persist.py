@@ -8,12 +8,14 @@ fails for good ends the session, and what was committed before stays.
 from __future__ import annotations
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
-from hybrid_platform.domain.orders import Record
+from hybrid_platform.domain.orders import InputRecord, Record
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.pipeline.channel import Channel, EndOfStream
 from hybrid_platform.pipeline.counters import PersistCounters
 from hybrid_platform.pipeline.parcels import Records, Ticks
+from hybrid_platform.pipeline.row_digests import InputDigest, TickDigest
 from hybrid_platform.pipeline.stage import OnFailure, Stage
+from hybrid_platform.storage.rows import LAYOUTS, merged, record_rows
 from hybrid_platform.storage.writer import SessionWriter
 
 IDLE_SECONDS = 0.25
@@ -40,6 +42,8 @@ class Persist(Stage):
         self._flush_ns = flush_interval_ms * NS_PER_MS
         self._counters = counters
         self._clock = clock
+        self.ticks, self.inputs = TickDigest(), InputDigest()
+        """Of what was committed."""
         self._ticks: list[TickBatch] = []
         self._records: list[Record] = []
         self._rows = 0
@@ -75,6 +79,11 @@ class Persist(Stage):
             return
         started = self._clock.monotonic_ns()
         committed = self._writer.write(self._ticks, self._records)
+        if self._ticks:
+            self.ticks.add(merged(self._ticks))
+        inputs = [record for record in self._records if type(record) is InputRecord]
+        if inputs:
+            self.inputs.add(record_rows(LAYOUTS[InputRecord], inputs, 0))
         counters = self._counters
         counters.longest_commit_ns = max(counters.longest_commit_ns, self._clock.monotonic_ns() - started)
         counters.rows += committed

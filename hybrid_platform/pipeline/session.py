@@ -19,6 +19,7 @@ from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
 from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.evidence.records import RowFigures
 from hybrid_platform.feeds.base import Feed
 from hybrid_platform.pipeline.channel import ChannelAborted, ChannelClosed, ChannelStats
 from hybrid_platform.pipeline.commands import CommandWatch
@@ -153,7 +154,8 @@ class Session:
             channels.persist,
             heartbeats=self.heartbeats,
             counters=self.metrics,
-            progress=lambda: tuple((each.sent, each.received) for each in self.channel_stats()),
+            # Not the persist channel: the supervisor's own heartbeats go there.
+            progress=lambda: tuple((each.sent, each.received) for each in self.channel_stats()[:-1]),
             time_limit_seconds=None if own_limit else settings.seconds,
             drain_timeout_seconds=settings.drain_timeout_seconds,
             on_time_limit=lambda: self.request_stop(StopReason.TIME_LIMIT),
@@ -234,6 +236,11 @@ class Session:
     def failure(self) -> Failure | None:
         """The first thing that went wrong, if anything did."""
         return self._failure
+
+    @property
+    def written(self) -> tuple[RowFigures, RowFigures]:
+        """What was committed of the ticks, and of the inputs beside them."""
+        return self._persist.ticks.figures(), self._persist.inputs.figures()
 
     @property
     def is_clean(self) -> bool:

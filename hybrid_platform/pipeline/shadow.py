@@ -205,6 +205,7 @@ class ShadowRun:
         seconds = session.elapsed_ns / NS_PER_S
         rows = sum(self._writer.written.values())
         feed = counters.feed
+        ticks, journal = session.written
         return SessionEvidence(
             **context.common(SESSION, self._started_ns),
             verdict=Verdict.FAIL if reasons else Verdict.PASS,
@@ -255,6 +256,8 @@ class ShadowRun:
             last_event=None if feed.last_event is None else iso_utc(feed.last_event),
             strategy_sha256=strategy_sha256(settings.strategy.name),
             account=session.decider.account(),
+            ticks=ticks,
+            journal=journal,
         )
 
 

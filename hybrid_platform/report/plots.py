@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from hybrid_platform.domain.clocks import NS_PER_MS
 from hybrid_platform.report.measures.curve import Curve
+from hybrid_platform.report.measures.execution import quantiles_of
 from hybrid_platform.report.measures.session import Measured
 from hybrid_platform.report.measures.tape import NEVER
 
@@ -183,15 +184,15 @@ def _latency(measured: Measured) -> Figure | None:
     first = np.array(measured.tape.order["first_fill"], dtype=np.int64)
     made = np.array(measured.tape.order["ts"], dtype=np.int64)
     waited = (first - made)[first != NEVER] / NS_PER_MS
-    waited = waited[waited > 0]
-    if not len(waited):
+    if not len(waited) or not waited.min() > 0:
         return None
     figure, (axes,) = axes_of("Order to first fill, ms of the session clock", "orders", height=2.2)
     low, high = float(waited.min()), float(waited.max())
     edges = np.geomspace(low, high * 1.001, 41) if high > low * 1.01 else np.linspace(low * 0.9, low * 1.1, 11)
     axes.hist(waited, bins=edges.tolist(), color=LINE, alpha=0.7)
     axes.set_xscale("log")
-    for share, value in ((50, float(np.quantile(waited, 0.5))), (99, float(np.quantile(waited, 0.99)))):
+    of = quantiles_of(waited)
+    for share, value in ((50, of.p50), (99, of.p99)) if of else ():
         axes.axvline(value, color=INK, linewidth=0.8, linestyle="--")
         text = f"p{share} {value:,.3g} ms" if value < 1000 else f"p{share} {value:,.0f} ms"
         axes.annotate(

@@ -23,6 +23,8 @@ from hybrid_platform.safety.paths import DataDir
 
 FILE = f"{MEASURES}.json"
 FOLDER = "plots"
+FORECAST_S = 30 * 86_400
+"""Below a month, what is annualised is said to be no forecast."""
 
 
 class Table(NamedTuple):
@@ -116,7 +118,8 @@ def _risk(found: Measures) -> Iterable[tuple[Any, ...]]:
         yield "its length", f"{seconds(fall.length_s)}: peak {iso_utc(fall.peak_at)}, {recovered}"
         yield "longest time below a peak", seconds(fall.longest_s)
     yearly = f"{risk.steps} returns over {risk.step_s:g} s, a year of {risk.per_year:,.0f} steps"
-    yield "Sharpe ratio, annualised", f"{number(risk.sharpe)} ({yearly})"
+    caution = "; no forecast from so short a session" if risk.steps * risk.step_s < FORECAST_S else ""
+    yield "Sharpe ratio, annualised", f"{number(risk.sharpe)} ({yearly}{caution})"
     yield "Sortino ratio, annualised", number(risk.sortino)
     yield "Calmar ratio", number(risk.calmar)
     yield "volatility, annualised", percent(None if risk.volatility is None else risk.volatility * 100)

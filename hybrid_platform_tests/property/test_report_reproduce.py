@@ -10,22 +10,22 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
 from hybrid_platform.pipeline.reproduce.session import reproduce
-from hybrid_platform_tests.report.recording import CODE, Act, Recorder, a_market
+from hybrid_platform_tests.report.recording import CODE, Act, Recorder, a_market, acts
 
 MOVES = st.lists(
     st.tuples(st.integers(0, 1), st.integers(96, 104), st.sampled_from((0, 0, 1, 30, 700))), min_size=12, max_size=60
 )
 LATE = st.sampled_from((None, None, 0, 5000))
 COMMANDS = st.sampled_from((CommandKind.RESUME, CommandKind.RESUME, CommandKind.REDUCE, CommandKind.HALT))
-SHOWN = st.builds(Act, st.just("show"), st.integers(1, 12), LATE)
+SHOWN = st.tuples(st.integers(1, 12), LATE).map(lambda drawn: Act("show", *drawn))
 BETWEEN = st.one_of(
     SHOWN,
     SHOWN,
-    st.builds(Act, st.just("drop"), st.integers(1, 8)),
-    st.builds(Act, st.just("idle"), st.integers(1, 2000)),
-    st.builds(Act, st.just("command"), st.integers(0, 300), st.none(), COMMANDS),
+    acts(["drop"], 8),
+    acts(["idle"], 2000),
+    st.tuples(st.integers(0, 300), COMMANDS).map(lambda drawn: Act("command", drawn[0], None, drawn[1])),
 )
-LOSSES = st.one_of(BETWEEN, st.builds(Act, st.sampled_from(("evict", "lose")), st.integers(1, 4)))
+LOSSES = st.one_of(BETWEEN, acts(["evict", "lose"], 4))
 MODES = st.sampled_from(
     (
         {"mode": "SHADOW"},
@@ -46,10 +46,10 @@ slow = settings(max_examples=40, deadline=None, suppress_health_check=[HealthChe
 
 @pytest.mark.scenario("S8")
 @slow
-@given(moves=MOVES, acts=st.lists(BETWEEN, max_size=12), mode=MODES)
-def test_any_session_whose_ticks_are_all_stored_is_reproduced(recorder, moves, acts, mode):
-    recorded = recorder.record(recorder.settings(**mode), a_market(moves), acts)
-    found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock())
+@given(moves=MOVES, doings=st.lists(BETWEEN, max_size=12), mode=MODES)
+def test_any_session_whose_ticks_are_all_stored_is_reproduced(recorder, moves, doings, mode):
+    recorded = recorder.record(recorder.settings(**mode), a_market(moves), doings)
+    found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock(), recorded.written)
     assert found.reasons == ()
     assert found.verdict is ReproductionVerdict.PASS
     assert (found.ticks, found.shown) == (len(moves), recorded.seen)
@@ -60,9 +60,9 @@ def test_any_session_whose_ticks_are_all_stored_is_reproduced(recorder, moves, a
 
 @pytest.mark.scenario("S8")
 @slow
-@given(moves=MOVES, acts=st.lists(LOSSES, max_size=12), mode=MODES)
-def test_a_session_that_lost_ticks_before_the_database_is_incomplete_and_never_passes(recorder, moves, acts, mode):
-    recorded = recorder.record(recorder.settings(**mode), a_market(moves), acts)
+@given(moves=MOVES, doings=st.lists(LOSSES, max_size=12), mode=MODES)
+def test_a_session_that_lost_ticks_before_the_database_is_incomplete_and_never_passes(recorder, moves, doings, mode):
+    recorded = recorder.record(recorder.settings(**mode), a_market(moves), doings)
     found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock())
     expected = ReproductionVerdict.INCOMPLETE if found.evicted else ReproductionVerdict.PASS
     assert (found.verdict, found.missing) == (expected, found.evicted)

@@ -14,20 +14,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
+from hypothesis import strategies as st
 
 from hybrid_platform.config import SessionSettings, load_settings
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import ExitCode
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
-from hybrid_platform.domain.orders import OrderType, Record, Signal, TimeInForce, buy, sell
+from hybrid_platform.domain.orders import InputRecord, OrderType, Record, Signal, TimeInForce, buy, sell
 from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.domain.ticks import Tick, TickBatch, batch_from_rows
+from hybrid_platform.evidence.reproduction import Written
+from hybrid_platform.pipeline.row_digests import InputDigest, TickDigest
 from hybrid_platform.storage.engine import default_url, open_engine
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.queries import count_rows
 from hybrid_platform.storage.records import SessionEnd, SessionStart, SessionState, this_process
+from hybrid_platform.storage.rows import LAYOUTS, record_rows
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform.strategies import Params, Strategy
@@ -83,6 +87,11 @@ class Act(NamedTuple):
     late_ms: int | None = None
     """How long after the last shown tick execution gets to it; None: as in a replay, where nothing is late."""
     command: CommandKind = CommandKind.HALT
+
+
+def acts(what: Sequence[str], most: int) -> st.SearchStrategy[Act]:
+    """Return a strategy of acts that touch up to ``most`` ticks, or last as many milliseconds."""
+    return st.tuples(st.sampled_from(what), st.integers(1, most)).map(lambda drawn: Act(*drawn))
 
 
 def a_market(moves: Iterable[tuple[int, int, int]], instruments: Sequence[str] = ("AAA", "BBB/USDC")) -> TickBatch:
@@ -150,7 +159,12 @@ class Recorder:
         ledger += [("table", name, "counted", count) for name, count in counted.items()]
         code = ExitCode.COMPLETE if state is SessionState.COMPLETE else ExitCode.CRASH
         store.finish(session_id, SessionEnd(state, code, "END_OF_FEED", START, is_clean=True), ledger)
-        return Recorded(session_id, records, engine.account, run.seen)
+        shown, inputs = TickDigest(), InputDigest()
+        shown.add(ticks[np.array(run.kept, dtype=np.bool_)])
+        journal = [record for record in records if isinstance(record, InputRecord)]
+        inputs.add(record_rows(LAYOUTS[InputRecord], journal, 0))
+        written = Written(shown.figures(), inputs.figures())
+        return Recorded(session_id, records, engine.account, run.seen, written)
 
     def tamper(self, statement: str, **values: Any) -> None:
         """Change rows behind everybody's back."""
@@ -166,6 +180,8 @@ class Recorded(NamedTuple):
     account: Account
     seen: int
     """Ticks that the strategy saw."""
+    written: Written
+    """The rows that were persisted, as session.json would have them."""
 
 
 class _Run:

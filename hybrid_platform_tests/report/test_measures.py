@@ -18,7 +18,7 @@ from hybrid_platform.report.measures.execution import quantiles_of
 from hybrid_platform.report.measures.round_trips import RoundTripBook, trips_of
 from hybrid_platform.report.measures.session import Measured, measure_session
 from hybrid_platform.strategies import Params, Strategy, Tick
-from hybrid_platform_tests.report.recording import Act, Recorder, a_market
+from hybrid_platform_tests.report.recording import Recorder, a_market, acts
 
 PLAIN = {"mode": "SHADOW", "risk": {}, "execution": {"slippage_bps": 100, "fee_bps": 10, "starting_cash_usd": 1000}}
 
@@ -120,18 +120,16 @@ def test_an_inferred_price_increment_is_said_to_be_one(planned):
 MOVES = st.lists(
     st.tuples(st.integers(0, 1), st.integers(96, 104), st.sampled_from((0, 1, 30, 700))), min_size=12, max_size=60
 )
-ACTS = st.lists(
-    st.builds(Act, st.sampled_from(("show", "drop", "idle")), st.integers(1, 15)), max_size=6
-)  # fmt: skip
+ACTS = st.lists(acts(["show", "drop", "idle"], 15), max_size=6)
 slow = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.scenario("I4")
 @slow
-@given(moves=MOVES, acts=ACTS, mode=st.sampled_from(("SHADOW", "PAPER")))
-def test_measures_agree_with_plain_loops_over_the_records(recorder, moves, acts, mode):
+@given(moves=MOVES, doings=ACTS, mode=st.sampled_from(("SHADOW", "PAPER")))
+def test_measures_agree_with_plain_loops_over_the_records(recorder, moves, doings, mode):
     ticks = a_market(moves)
-    recorded = recorder.record(recorder.settings(mode=mode), ticks, acts)
+    recorded = recorder.record(recorder.settings(mode=mode), ticks, doings)
     found = measure_session(recorder.reading, recorded.session_id)
     result, trades = found.measures.result, [row for row in recorded.records if isinstance(row, TradeRecord)]
 

@@ -109,6 +109,46 @@ def test_the_first_difference_is_the_one_that_was_decided_first(recorder):
 
 
 @pytest.mark.scenario("S8")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE tick_rows SET size = size + 1 WHERE {s} AND seq = 57",
+        "UPDATE tick_rows SET ts_event = ts_event - 1 WHERE {s} AND seq = 57",
+        "UPDATE tick_rows SET price = price + 1000000000 WHERE {s} AND seq = 57",
+        "DELETE FROM tick_rows WHERE {s} AND seq = 57",
+    ],
+)
+def test_a_single_tick_that_was_tampered_with_is_named_whatever_followed_from_it(recorder, statement):
+    recorded = recorder.record(recorder.settings(), a_market(a_walk()), [SHOW(60), EVICT(2)])
+    clean = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock(), recorded.written)
+    assert clean.verdict is INCOMPLETE
+    number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
+    recorder.tamper(statement.format(s=number), id=recorded.session_id)
+    found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock(), recorded.written)
+    assert found.verdict is FAIL
+    assert (found.first.table, found.first.n) == ("ticks", 57)
+    assert found.reasons[0].startswith("ticks n=57 (seq=57) row: expected as it was written")
+
+
+@pytest.mark.scenario("S8")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE input_rows SET ts = ts + 1000000 WHERE {s} AND n = 2",
+        "UPDATE input_rows SET detail = 'x' WHERE {s} AND n = 2",
+        "DELETE FROM input_rows WHERE {s} AND n = 2",
+    ],
+)
+def test_a_single_input_that_was_tampered_with_is_named_whatever_followed_from_it(recorder, statement):
+    recorded = recorder.record(recorder.settings(), a_market(a_walk()), ACTS["halt"])
+    number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
+    recorder.tamper(statement.format(s=number), id=recorded.session_id)
+    found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock(), recorded.written)
+    assert found.verdict is FAIL
+    assert (found.first.table, found.first.n) == ("inputs", 2)
+
+
+@pytest.mark.scenario("S8")
 def test_evicted_ticks_make_it_incomplete_with_the_holes_named(recorder):
     acts = [SHOW(20), EVICT(2), SHOW(30), EVICT(3)]
     recorded = recorder.record(recorder.settings(), a_market(a_walk()), acts)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hybrid_platform.pipeline.trading_audit import TradingAudit, audit_trading
-from hybrid_platform_tests.report.recording import Act, Recorder, a_market
+from hybrid_platform_tests.report.recording import Act, Recorder, a_market, acts
 from hybrid_platform_tests.report.test_reproduce import a_walk
 
 NUMBER = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
@@ -21,24 +21,24 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
     return Recorder(tmp_path_factory.mktemp("audited") / "data")
 
 
-def audited(recorder: Recorder, moves: list[Any], acts: list[Act], **sections: Any) -> tuple[Any, TradingAudit]:
+def audited(recorder: Recorder, moves: list[Any], doings: list[Act], **sections: Any) -> tuple[Any, TradingAudit]:
     stated = recorder.settings(**sections)
-    recorded = recorder.record(stated, a_market(moves), acts)
+    recorded = recorder.record(stated, a_market(moves), doings)
     return recorded, audit_trading(recorder.reading, recorded.session_id, stated)
 
 
 MOVES = st.lists(
     st.tuples(st.integers(0, 1), st.integers(96, 104), st.sampled_from((0, 1, 30, 700))), min_size=12, max_size=60
 )
-ACTS = st.lists(st.builds(Act, st.sampled_from(("show", "drop", "idle", "command")), st.integers(1, 15)), max_size=6)
+ACTS = st.lists(acts(["show", "drop", "idle", "command"], 15), max_size=6)
 
 
 @pytest.mark.scenario("I2", "I4", "S11")
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(moves=MOVES, acts=ACTS, mode=st.sampled_from(("SHADOW", "PAPER")), cap=st.sampled_from((300, 1000, 100_000)))
-def test_a_sound_session_has_the_engines_account_and_no_fault(recorder, moves, acts, mode, cap):
+@given(moves=MOVES, doings=ACTS, mode=st.sampled_from(("SHADOW", "PAPER")), cap=st.sampled_from((300, 1000, 100_000)))
+def test_a_sound_session_has_the_engines_account_and_no_fault(recorder, moves, doings, mode, cap):
     risk = {"max_symbol_exposure_usd": cap, "max_open_orders": 3, "max_exposure_usd": 1500}
-    recorded, found = audited(recorder, moves, acts, mode=mode, risk=risk)
+    recorded, found = audited(recorder, moves, doings, mode=mode, risk=risk)
     assert found.account == recorded.account.snapshot()
     assert found.faults == ()
     assert found.worst_symbol_usd <= cap

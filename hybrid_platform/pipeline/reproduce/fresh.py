@@ -18,12 +18,20 @@ import msgspec
 from hybrid_platform import __version__
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ExitCode, PlatformError
+from hybrid_platform.domain.ids import SESSION_ID_PATTERN
 from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.evidence.files import write_json
 from hybrid_platform.evidence.records import SESSION, SessionEvidence, read_evidence
-from hybrid_platform.evidence.reproduction import ReproductionEvidence, ReproductionVerdict, reproduction_name
+from hybrid_platform.evidence.reproduction import (
+    ReproductionEvidence,
+    ReproductionVerdict,
+    Written,
+    reproduction_name,
+)
 from hybrid_platform.host.system import package_root, read_git
 from hybrid_platform.safety.paths import DataDir
+
+_IS_ID = SESSION_ID_PATTERN.fullmatch
 
 
 class ReproductionError(PlatformError):
@@ -39,6 +47,8 @@ class Request(msgspec.Struct, frozen=True):
 
     database_url: str
     session_id: str
+    written: Written | None
+    """What session.json says of the rows that were written."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -54,7 +64,9 @@ def reproduce_fresh(data_dir: DataDir, database_url: str, session_id: str) -> Re
 
     Raises ReproductionError, with the exit code that fits, where there is nothing to compare.
     """
-    request = msgspec.json.encode(Request(database_url, session_id))
+    session = read_evidence(data_dir, session_id, SESSION, SessionEvidence) if _IS_ID(session_id) else None
+    written = Written(session.ticks, session.journal) if session and session.ticks and session.journal else None
+    request = msgspec.json.encode(Request(database_url, session_id, written))
     command = [sys.executable, "-m", __name__]
     ended = subprocess.run(command, input=request, stdout=subprocess.PIPE, env=_environment(), check=False)
     try:
@@ -64,14 +76,13 @@ def reproduce_fresh(data_dir: DataDir, database_url: str, session_id: str) -> Re
         raise ReproductionError(message, ExitCode.CRASH) from None
     if answer.evidence is None:
         raise ReproductionError(answer.error, ExitCode(answer.exit_code))
-    found = _held_to_evidence(data_dir, answer.evidence)
+    found = _held_to_evidence(session, answer.evidence)
     write_json(data_dir, reproduction_name(session_id), found)
     return found
 
 
-def _held_to_evidence(data_dir: DataDir, found: ReproductionEvidence) -> ReproductionEvidence:
+def _held_to_evidence(session: SessionEvidence | None, found: ReproductionEvidence) -> ReproductionEvidence:
     """Fail what agrees with the database, but not with the digest of signals that the session's evidence has."""
-    session = read_evidence(data_dir, found.session_id, SESSION, SessionEvidence)
     if session is None or found.verdict is not ReproductionVerdict.PASS:
         return found
     if session.signals.sha256 == found.signals_sha256:
@@ -103,7 +114,7 @@ def _answer(request: Request) -> Answer:
         try:
             code = CodeIdentity(__version__, *read_git(package_root()))
             _close_the_network()
-            return Answer(reproduce(engine, request.session_id, code, SystemClock()))
+            return Answer(reproduce(engine, request.session_id, code, SystemClock(), request.written))
         finally:
             engine.dispose()
     except PlatformError as error:

@@ -29,17 +29,22 @@ from hybrid_platform.domain.orders import (
     VetoRecord,
 )
 from hybrid_platform.domain.records import CodeIdentity
+from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.evidence.records import RowFigures
 from hybrid_platform.evidence.reproduction import (
     SHOWN_HOLES,
+    Difference,
     Hole,
     ReproductionEvidence,
     ReproductionVerdict,
     TableComparison,
+    Written,
 )
 from hybrid_platform.pipeline.decisions import SignalsDigest
 from hybrid_platform.pipeline.reproduce.compare import Found, TableCheck
 from hybrid_platform.pipeline.reproduce.journal import Journal, read_journal
 from hybrid_platform.pipeline.reproduce.replay import Replay
+from hybrid_platform.pipeline.row_digests import InputDigest, TickDigest, changed_row
 from hybrid_platform.storage.errors import DatabaseError
 from hybrid_platform.storage.queries import find_session, missing_ticks, read_ledger, tick_total
 from hybrid_platform.storage.records import SessionInfo, SessionState
@@ -87,8 +92,10 @@ class _Missing(NamedTuple):
         yield True, f"ticks: {self.count} were not persisted, {at}: seq {shown}{more}"
 
 
-def reproduce(engine: sa.Engine, session_id: str, code: CodeIdentity, clock: Clock) -> ReproductionEvidence:
-    """Decide a session again and compare; ``engine`` only reads.
+def reproduce(
+    engine: sa.Engine, session_id: str, code: CodeIdentity, clock: Clock, written: Written | None = None
+) -> ReproductionEvidence:
+    """Decide a session again and compare; ``engine`` only reads, ``written`` is what session.json says of its rows.
 
     Raises ConfigError for a session that is not there or has not ended, and for a strategy that is not there.
     """
@@ -105,30 +112,38 @@ def reproduce(engine: sa.Engine, session_id: str, code: CodeIdentity, clock: Clo
     signals = SignalsDigest()
     shown = 0
     missing = _Missing((), None, None, 0)
+    batches: _Digested | None = None
     try:
         journal = read_journal(stored_records(engine, session_id, InputRecord))
         missing = _missing(engine, session_id, journal)
         for is_own, reason in missing.reasons():
             (gaps if is_own else faults).append(reason)
         comparison = _Comparison(engine, session, signals, whole=complete and missing.until is None)
-        replay = _replay(session, engine, journal)
+        replay, batches = _replay(session, engine, journal)
         try:
-            comparison.take(replay[0].run(replay[1], missing.until))
+            comparison.take(replay.run(batches, missing.until))
         except StrategyError as error:
             (faults if complete else gaps).append(str(error))
-        shown = replay[0].shown
+        finally:
+            batches.exhaust()
+        shown = replay.shown
         tables, first = comparison.finish()
     except DAMAGED as error:
         faults.append(f"the session's rows cannot be decided again: {type(error).__name__}: {error}")
-    if first is not None:
-        faults.insert(0, str(first.difference))
+    difference = None if first is None else first.difference
+    if difference is not None:
+        faults.insert(0, str(difference))
+    # What a changed tick or input changed of the decisions is no more than what follows from it.
+    for changed in _not_as_written(engine, session_id, written, batches):
+        difference = changed
+        faults.insert(0, str(changed))
     verdict = ReproductionVerdict.INCOMPLETE if gaps else ReproductionVerdict.PASS
     verdict = ReproductionVerdict.FAIL if faults else verdict
     return ReproductionEvidence(
         session_id=session_id,
         verdict=verdict,
         reasons=(*faults, *gaps),
-        first=None if first is None else first.difference,
+        first=difference,
         started_at=iso_utc(started),
         ended_at=iso_utc(clock.wall_ns()),
         state=session.state.value,
@@ -185,14 +200,60 @@ class _Comparison:
         return (row for row in rows if before is None or row[place] < before)
 
 
-def _replay(session: SessionInfo, engine: sa.Engine, journal: Journal) -> tuple[Replay, Iterator[Any]]:
+class _Digested:
+    """A session's ticks on their way to the replay, and their digest."""
+
+    def __init__(self, batches: Iterator[TickBatch]) -> None:
+        self._batches = batches
+        self.digest = TickDigest()
+
+    def __iter__(self) -> Iterator[TickBatch]:
+        for batch in self._batches:
+            self.digest.add(batch)
+            yield batch
+
+    def exhaust(self) -> None:
+        """Take what the replay did not need."""
+        for _ in self:
+            pass
+
+
+def _not_as_written(
+    engine: sa.Engine, session_id: str, written: Written | None, batches: _Digested | None
+) -> Iterator[Difference]:
+    if written is None:
+        return
+    inputs = InputDigest()
+    inputs.add(stored_rows(engine, session_id, InputRecord))
+    if (changed := _changed("inputs", "n", written.inputs, inputs.figures())) is not None:
+        yield changed
+    if (
+        batches is not None
+        and (changed := _changed("ticks", "seq", written.ticks, batches.digest.figures())) is not None
+    ):
+        yield changed
+
+
+def _changed(table: str, key: str, written: RowFigures, found: RowFigures) -> Difference | None:
+    """Return which row of a table is not as it was written, None where all are."""
+    if written == found:
+        return None
+    number = changed_row(written, found)
+    if number is None:
+        return Difference(
+            table, 0, f"{written.count} written, {found.count} there", "rows", written.sha256, found.sha256
+        )
+    return Difference(table, number, f"{key}={number}", "row", "as it was written (session.json)", "changed")
+
+
+def _replay(session: SessionInfo, engine: sa.Engine, journal: Journal) -> tuple[Replay, _Digested]:
     settings = load_settings(json.loads(session.settings), environ={})
     table = InstrumentTable()
     runner = StrategyRunner(
         build_strategy(settings.strategy), table, warm_start_ticks=settings.warm_start_ticks, is_journalled=True
     )
     replay = Replay(runner, ExecutionEngine(settings, table, late=journal.late), journal)
-    return replay, stored_batches(engine, session.session_id, table)
+    return replay, _Digested(stored_batches(engine, session.session_id, table))
 
 
 def _missing(engine: sa.Engine, session_id: str, journal: Journal) -> _Missing:
