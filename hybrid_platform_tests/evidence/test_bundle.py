@@ -20,7 +20,7 @@ from hybrid_platform_tests.support import run_here, synthetic
 def test_the_bundle_names_every_file_and_what_the_session_was(bundle):
     statement = bundle.statement
     named = {subject["name"] for subject in statement["subject"]}
-    there = {path.name for path in bundle.path.iterdir()}
+    there = {path.relative_to(bundle.path).as_posix() for path in bundle.path.rglob("*") if path.is_file()}
     assert named == there - {MANIFEST, ENVELOPE}
     predicate = statement["predicate"]
     assert (statement["_type"], statement["predicateType"]) == (
@@ -84,7 +84,7 @@ def test_a_sealed_report_is_not_written_again_and_another_one_goes_elsewhere(ses
     sealed = write_report(data, session_id)
     before = sealed.read_bytes()
     assert sealed.parent.parent.name == "evidence"
-    monkeypatch.setattr("hybrid_platform.report.write.session_report", lambda files: "another wording")
+    monkeypatch.setattr("hybrid_platform.report.write.session_report", lambda *_: "another wording")
     other = write_report(data, session_id)
     assert other.parent.parent.name == "reports"
     assert sealed.read_bytes() == before
