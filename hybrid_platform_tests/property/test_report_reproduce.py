@@ -25,7 +25,8 @@ BETWEEN = st.one_of(
     acts(["idle"], 2000),
     st.tuples(st.integers(0, 300), COMMANDS).map(lambda drawn: Act("command", drawn[0], None, drawn[1])),
 )
-LOSSES = st.one_of(BETWEEN, acts(["evict", "lose"], 4))
+LOSS = acts(["evict", "lose"], 4)
+LOSSES = st.tuples(st.lists(BETWEEN, max_size=6), st.lists(LOSS, max_size=1), st.lists(BETWEEN | LOSS, max_size=4))
 MODES = st.sampled_from(
     (
         {"mode": "SHADOW"},
@@ -60,7 +61,7 @@ def test_any_session_whose_ticks_are_all_stored_is_reproduced(recorder, moves, d
 
 @pytest.mark.scenario("S8")
 @slow
-@given(moves=MOVES, doings=st.lists(LOSSES, max_size=12), mode=MODES)
+@given(moves=MOVES, doings=LOSSES.map(lambda parts: [act for part in parts for act in part]), mode=MODES)
 def test_a_session_that_lost_ticks_before_the_database_is_incomplete_and_never_passes(recorder, moves, doings, mode):
     recorded = recorder.record(recorder.settings(**mode), a_market(moves), doings)
     found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock())

@@ -221,29 +221,25 @@ class _Digested:
 def _not_as_written(
     engine: sa.Engine, session_id: str, written: Written | None, batches: _Digested | None
 ) -> Iterator[Difference]:
+    """Yield what is not as session.json says it was written: an input, a tick."""
     if written is None:
         return
     inputs = InputDigest()
     inputs.add(stored_rows(engine, session_id, InputRecord))
-    if (changed := _changed("inputs", "n", written.inputs, inputs.figures())) is not None:
-        yield changed
-    if (
-        batches is not None
-        and (changed := _changed("ticks", "seq", written.ticks, batches.digest.figures())) is not None
-    ):
-        yield changed
+    yield from _changed("inputs", "n", written.inputs, inputs.figures())
+    if batches is not None:
+        yield from _changed("ticks", "seq", written.ticks, batches.digest.figures())
 
 
-def _changed(table: str, key: str, written: RowFigures, found: RowFigures) -> Difference | None:
-    """Return which row of a table is not as it was written, None where all are."""
+def _changed(table: str, key: str, written: RowFigures, found: RowFigures) -> Iterator[Difference]:
     if written == found:
-        return None
+        return
     number = changed_row(written, found)
-    if number is None:
-        return Difference(
-            table, 0, f"{written.count} written, {found.count} there", "rows", written.sha256, found.sha256
-        )
-    return Difference(table, number, f"{key}={number}", "row", "as it was written (session.json)", "changed")
+    if number is not None:
+        yield Difference(table, number, f"{key}={number}", "row", "as it was written (session.json)", "changed")
+        return
+    counts = f"{written.count} written, {found.count} there"
+    yield Difference(table, 0, counts, "rows", written.sha256, found.sha256)
 
 
 def _replay(session: SessionInfo, engine: sa.Engine, journal: Journal) -> tuple[Replay, _Digested]:
