@@ -229,3 +229,18 @@ def test_a_step_is_round_and_cuts_a_session_into_a_thousand_at_most(elapsed):
     step = step_of(elapsed)
     assert -(-elapsed // step) <= MAX_STEPS
     assert step in STEPS_NS or step % STEPS_NS[-1] == 0
+
+
+def test_every_figure_is_explained():
+    import msgspec
+
+    from hybrid_platform.report.measures import records
+    from hybrid_platform_tests.conftest import REPOSITORY
+
+    text = (REPOSITORY / "docs" / "measures.md").read_text()
+    groups = (records.Result, records.Risk, records.Drawdown, records.Exposure, records.Trips, records.Cost)
+    names = {
+        field.name for group in (*groups, records.Latency, records.Counts) for field in msgspec.structs.fields(group)
+    }
+    missing = sorted(name for name in names if f"`{name}`" not in text)
+    assert missing == ["ends", "fills", "orders", "signals"], "these are in words; explain every other"

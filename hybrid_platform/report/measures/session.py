@@ -35,6 +35,7 @@ from hybrid_platform.report.measures.round_trips import trips_of
 from hybrid_platform.report.measures.tape import NEVER, ZERO, Tape
 from hybrid_platform.storage.queries import clock_span, find_session
 from hybrid_platform.storage.stored import stored_marks
+from hybrid_platform.trading.rules import inferred_price_increment
 
 MAX_VALUED = 2_000_000
 """Ticks of a session that are valued one by one; of more, every second, third … one."""
@@ -51,7 +52,7 @@ class Measured(NamedTuple):
 
 
 class _Prices:
-    """The last price, and the grid, of each instrument."""
+    """The last price of each instrument, and the largest step of which all its prices are multiples; in units."""
 
     def __init__(self, count: int) -> None:
         self.last = np.zeros(count, dtype=np.int64)
@@ -116,7 +117,7 @@ def _lines(tape: Tape, prices: _Prices) -> list[InstrumentLine]:
         snapshot = held.snapshot()
         last = from_units(int(prices.last[place]), item.price_scale)
         is_inferred = item.price_increment is None
-        grid = from_units(int(prices.grid[place]), item.price_scale) if prices.grid[place] else None
+        grid = inferred_price_increment(prices.grid[[place]], item) if prices.grid[place] else None
         lines.append(
             InstrumentLine(
                 venue=item.venue,
