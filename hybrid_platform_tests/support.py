@@ -200,6 +200,7 @@ def start_job(
     settings: Settings,
     job: str = "shadow_run",
     before: Callable[[], None] | None = None,
+    module: Sequence[str] = ("-m", "hybrid_platform.definitions"),
     **environ: str,
 ) -> Running:
     """Start ``dagster job execute`` in a folder that has the repository's dagster.yaml."""
@@ -207,7 +208,7 @@ def start_job(
     config = folder / f"run-{uuid.uuid4().hex[:8]}.yaml"
     config.write_text(yaml.safe_dump(run_config(settings)))
     command = [sys.executable, "-W", "ignore", "-m", "dagster", "job", "execute"]
-    command += ["-m", "hybrid_platform.definitions", "-j", job, "-c", str(config)]
+    command += [*module, "-j", job, "-c", str(config)]
     return Running(folder, command, environment(folder, **environ), before)
 
 

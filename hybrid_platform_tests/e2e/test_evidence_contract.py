@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 
 import pytest
 
+from hybrid_platform.config import DEFAULT_ISOLATION
 from hybrid_platform_tests.e2e.conftest import Whole
 
 KINDS = ("preflight", "pragma", "session", "postflight")
 GATES = ("G0", "G1", "G2", "G3", "G4", "G5")
+ENFORCED = {"kernel-process", "kernel-network-only", "kernel-thread", "audit-hook-only", "none"}
 PROVED = {*GATES, "S1", "S6", "S9", "S10", "S12", "S13", "I5"}
 """What one calm session proves by itself; other rows may join them, none of these may leave."""
+
+
+def test_the_folder_of_a_session_holds_its_four_files_both_reports_and_the_signed_bundle(reference: Whole):
+    folder = reference.left.data_dir / "evidence" / reference.left.session_id
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    assert {
+        *(f"{kind}.json" for kind in KINDS),
+        "report.md",
+        "report.html",
+        "manifest.json",
+        "bundle.dsse.json",
+    } <= names
+    manifest = json.loads((folder / "manifest.json").read_text())
+    named = {subject["name"]: subject["digest"]["sha256"] for subject in manifest["subject"]}
+    for name, digest in named.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
+    assert {f"{kind}.json" for kind in KINDS} <= set(named)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -59,6 +79,8 @@ def test_the_pragma_file_has_every_value_of_both_kinds_of_connection(reference: 
 def test_the_session_file_has_the_keys_that_scripts_rely_on(reference: Whole):
     session = reference.left.evidence("session")
     assert session["isolation"].keys() >= {"requested", "enforced"}
+    assert session["isolation"]["requested"] == DEFAULT_ISOLATION
+    assert session["isolation"]["enforced"] in ENFORCED
     assert (session["state"], session["exit_code"], session["exit_reason"]) == ("COMPLETE", 0, "TIME_LIMIT")
     assert session["counters"]["tick_count"] == 61
     assert session["ledger"]["balances"] is True

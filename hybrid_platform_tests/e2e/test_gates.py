@@ -134,8 +134,10 @@ def test_wrong_settings_are_one_message_per_fault_and_write_nothing(
 
 
 def test_wrong_settings_fail_a_dagster_run_with_the_same_words_and_write_nothing(tmp_path: Path):
+    """Here the environment names the definitions, as the README says it may."""
     settings = {"seconds": 0, "risk": {"max_open_orders": -1}}
-    with start_job(tmp_path, settings) as running:
+    by_environment = {"DAGSTER_CLI_JOB_EXECUTE_MODULE_NAME": "hybrid_platform.definitions"}
+    with start_job(tmp_path, settings, module=(), **by_environment) as running:
         ended = running.end()
     assert ended.code == 1
     messages = [(line["message"], line["exit_code"]) for line in ended.lines]
