@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.instruments import Instrument
-from hybrid_platform.domain.orders import OrderType, Side, Signal, TradeRecord, buy, sell
+from hybrid_platform.domain.orders import (
+    OrderEventRecord,
+    OrderRecord,
+    OrderType,
+    Record,
+    Side,
+    Signal,
+    TradeRecord,
+    buy,
+    sell,
+)
+from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.report.measures.curve import MAX_STEPS, STEPS_NS, step_of
 from hybrid_platform.report.measures.execution import quantiles_of
 from hybrid_platform.report.measures.round_trips import RoundTripBook, trips_of
@@ -159,6 +170,31 @@ def test_measures_agree_with_plain_loops_over_the_records(recorder, moves, doing
     fall = max(fall, max(peak, *equity) - float(result.final_equity))
     assert found.measures.risk.drawdown.usd == pytest.approx(fall, abs=1e-6)
     assert min(found.curve.low[0], np.nanmin(found.curve.low)) <= lowest + 1e-6
+
+    assert found.measures.cost.missed_usd == pytest.approx(_missed(recorded.records, ticks), abs=1e-6)
+
+
+def _missed(records: list[Record], ticks: TickBatch) -> float:
+    """What unfilled quantity would have earned from arrival until its order ended, in a plain loop."""
+    orders = {row.order_id: row for row in reversed(records) if isinstance(row, OrderRecord)}
+    seen = {tick.seq: tick for tick in ticks.ticks()}
+    total = 0.0
+    for order in orders.values():
+        filled = sum(t.fill_qty for t in records if isinstance(t, TradeRecord) and t.order_id == order.order_id)
+        events = [e for e in records if isinstance(e, OrderEventRecord) and e.order_id == order.order_id]
+        ends = [e.ts for e in events if e.status.value in {"CANCELED", "EXPIRED", "REJECTED"}]
+        own = seen[order.seq].symbol == order.symbol
+        arrival = order.price if order.type is OrderType.MARKET else seen[order.seq].price if own else None
+        if arrival is None or filled == order.qty:
+            continue
+        clock, last = 0, arrival
+        for tick in ticks.ticks():
+            clock = max(clock, tick.ts_recv)
+            if tick.symbol == order.symbol and (not ends or clock <= ends[-1]):
+                last = tick.price
+        side = 1 if order.side is Side.BUY else -1
+        total += side * float((last - arrival) * (order.qty - filled))
+    return total
 
 
 def _signed(trade: TradeRecord) -> Fraction:

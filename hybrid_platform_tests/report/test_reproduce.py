@@ -8,16 +8,18 @@ import sys
 
 import pytest
 
-from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
 from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.domain.errors import ConfigError, ExitCode
+from hybrid_platform.domain.orders import InputKind, InputRecord
 from hybrid_platform.evidence.reproduction import ReproductionEvidence, ReproductionVerdict, read_reproduction
 from hybrid_platform.pipeline.reproduce.fresh import ReproductionError, reproduce_fresh
 from hybrid_platform.pipeline.reproduce.session import reproduce
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.records import SessionState
 from hybrid_platform.strategies import Params, Signal, Strategy, Tick, buy
-from hybrid_platform_tests.report.recording import CODE, Act, Recorder, a_market
+from hybrid_platform.strategies.runner import StrategyRunner
+from hybrid_platform_tests.report.recording import CODE, START, Act, Busy, Recorder, a_market
 
 PASS, FAIL, INCOMPLETE = ReproductionVerdict
 SHOW, DROP, EVICT = (lambda count, what=what: Act(what, count) for what in ("show", "drop", "evict"))
@@ -185,6 +187,17 @@ def test_a_failed_session_is_compared_up_to_its_last_instant_and_is_incomplete(r
 def test_a_session_that_is_not_there_or_has_not_ended_is_refused(recorder):
     with pytest.raises(ConfigError, match="session: expected the id of a session"):
         check(recorder, "20260102T030405Z-ffffffff")
+
+
+@pytest.mark.scenario("S8")
+def test_a_journalled_runner_fires_the_timers_that_it_is_told_and_none_of_its_own():
+    ticks = a_market([(0, 100, 400)] * 5)
+    runner = StrategyRunner(Busy(Params()), ticks.table, is_journalled=True)
+    assert [step.timer for step in runner.on_batch(ticks)] == [None]
+    (step,) = runner.on_entry(InputRecord(1, 5, InputKind.TIMER, START + NS_PER_S, "{}"))
+    assert (step.timer, step.inputs[0].after_seq) == (START + NS_PER_S, 5)
+    assert [signal.reason for signal in step.signals] == ["TIMER"]
+    assert list(runner.on_entry(InputRecord(2, 5, InputKind.LATE_DECISION, START, "{}"))) == []
 
 
 class Chance(Strategy[Params]):
