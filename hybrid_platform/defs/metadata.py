@@ -19,6 +19,7 @@ from hybrid_platform.evidence.records import (
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.report.extras import PAGE, REPORT
 from hybrid_platform.report.markdown import table
+from hybrid_platform.report.measures.records import Measures
 from hybrid_platform.report.write import Concluded
 
 Metadata = dict[str, Any]
@@ -103,7 +104,25 @@ def of_postflight(run: RunContext, evidence: PostflightEvidence, concluded: Conc
         "bundle_sha256": concluded.seal.sha256,
         "bundle_key": concluded.seal.keyid,
         "chain_head": f"{concluded.seal.chain.entries} events, {concluded.seal.chain.head}",
+        **_trading(concluded.measures),
     }
+
+
+def _trading(found: Measures | None) -> Metadata:
+    """Return what the trading was worth, in numbers that the UI plots from run to run."""
+    if found is None:
+        return {}
+    fall, trips, cost = found.risk.drawdown, found.trips, found.cost
+    numbers = {
+        "pnl_usd": float(found.result.pnl),
+        "fees_usd": float(found.result.fees),
+        "max_drawdown_percent": fall.percent if fall else None,
+        "sharpe": found.risk.sharpe,
+        "win_rate": trips.win_rate,
+        "slippage_bps": cost.slippage_bps,
+        "shortfall_bps": cost.shortfall_bps,
+    }
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 def _common(run: RunContext, evidence: Evidence) -> Metadata:

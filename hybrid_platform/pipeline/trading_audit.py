@@ -22,6 +22,7 @@ from hybrid_platform.domain.exact import MONEY
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import OrderEventRecord, OrderRecord, OrderStatus, OrderType, Side, TradeRecord
 from hybrid_platform.storage.audit import highest_prices, orders_on_stale_ticks
+from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.queries import limit_arrivals
 from hybrid_platform.storage.stored import stored_instruments, stored_records, stored_rows
 from hybrid_platform.trading.accounts import Account, AccountSnapshot
@@ -213,5 +214,8 @@ class _Auditor:
 
 
 def audit_trading(engine: sa.Engine, session_id: str, settings: SessionSettings) -> TradingAudit:
-    """Return the audit; raise StorageError where rows cannot be read."""
-    return _Auditor(engine, session_id, settings).run()
+    """Return the audit; raise DatabaseError where rows cannot be read, or hold what was never written there."""
+    try:
+        return _Auditor(engine, session_id, settings).run()
+    except (LookupError, ArithmeticError, ValueError, TypeError) as error:
+        raise DatabaseError(Cause.CORRUPT, f"trading of {session_id}: {type(error).__name__}: {error}") from error

@@ -14,6 +14,7 @@ from hybrid_platform.evidence.records import SESSION, SessionEvidence, SessionFi
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.report.extras import PAGE, REPORT, read_extras
 from hybrid_platform.report.html import session_page
+from hybrid_platform.report.measures.records import Measures
 from hybrid_platform.report.session_report import session_report
 from hybrid_platform.report.trading import read_trading, write_trading
 from hybrid_platform.safety.paths import DataDir
@@ -25,11 +26,13 @@ class Concluded(NamedTuple):
 
     report: Path
     seal: Seal
+    measures: Measures | None
+    """None: there was no session to measure, or its rows could not be."""
 
 
 def conclude(context: RunContext) -> Concluded:
     """Measure a run's trading, write its report, then seal its evidence: nothing is written into it afterwards."""
-    _measure(context)
+    measures = _measure(context)
     context.chain.flush()
     signer = signing_key(context.data_dir, context.settings.keys)
     report = write_report(context.data_dir, context.session_id, signer.keyid)
@@ -38,18 +41,19 @@ def conclude(context: RunContext) -> Concluded:
     context.log.info(
         "evidence sealed", bundle_sha256=sealed.sha256, keyid=sealed.keyid, events=chain.entries, head=chain.head
     )
-    return Concluded(report, sealed)
+    return Concluded(report, sealed, measures)
 
 
-def _measure(context: RunContext) -> None:
+def _measure(context: RunContext) -> Measures | None:
     if context.read(SESSION, SessionEvidence) is None:
-        return
+        return None
     engine = open_engine(context.database_url, role="read")
     try:
-        write_trading(context.data_dir, engine, context.session_id)
+        return write_trading(context.data_dir, engine, context.session_id)
     except (PlatformError, ValueError, ArithmeticError, LookupError) as error:
         # Rows that nobody here wrote may be anything; the verdict on them is postflight's.
         context.log.warning("the session's trading could not be measured", error=f"{type(error).__name__}: {error}")
+        return None
     finally:
         engine.dispose()
 

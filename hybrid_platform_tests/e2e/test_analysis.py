@@ -1,0 +1,99 @@
+"""Real sessions through the whole pipeline, and what an analyst makes of them: measured, reproduced, compared."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from hybrid_platform.evidence.reproduction import ReproductionVerdict
+from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
+from hybrid_platform.report.trading import money
+from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage.engine import default_url
+from hybrid_platform.strategies import Params, Signal, Strategy, Tick, buy, sell
+from hybrid_platform_tests.support import Here, run_here, synthetic
+
+BUSY_S = 0.002
+
+
+class Slow(Strategy[Params]):
+    """Too slow for its feed."""
+
+    timer_seconds = 0.1
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.seen = 0
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        self.seen += 1
+        until = time.perf_counter() + BUSY_S
+        while time.perf_counter() < until:
+            pass
+        return (buy if self.seen % 40 else sell)(tick, "0.5", "SLOW") if self.seen % 20 == 0 else None
+
+
+@pytest.fixture(scope="module")
+def overrun(tmp_path_factory: pytest.TempPathFactory) -> Here:
+    """A PAPER session whose strategy dropped most of its ticks."""
+    return run_here(
+        tmp_path_factory.mktemp("overrun") / "data",
+        synthetic(2_000, symbols=["SOL/USDC", "BTC/USD"]),
+        {"mode": "PAPER", "seconds": 2, "isolation": "thread", "strategy": {"name": f"{__name__}:Slow"}},
+        {"channels": {"tick": 16}},
+    )
+
+
+@pytest.mark.scenario("S8", "S6")
+def test_a_session_that_dropped_ticks_is_reproduced_from_ticks_and_inputs_alone(overrun):
+    assert overrun.code == 0, overrun.last.reasons
+    found = reproduce_fresh(DataDir(overrun.data_dir), default_url(overrun.data_dir), overrun.session_id)
+    assert (found.verdict, found.reasons) == (ReproductionVerdict.PASS, ())
+    assert found.dropped == overrun.ledger()["channel", "tick", "dropped"] > 500
+    assert found.inputs["DROP"] > 1
+    assert found.inputs["TIMER"] > 1
+    compared = {table.name: table.compared for table in found.tables}
+    assert compared["trades"] == overrun.count("trades") > 0
+
+
+@pytest.mark.scenario("I2", "I4", "S7")
+def test_a_session_proves_its_account_its_caps_and_that_nothing_was_stale(overrun):
+    proofs = {proof["id"]: proof for proof in overrun.evidence("postflight")["proofs"]}
+    assert {name: proofs[name]["verdict"] for name in ("I2", "I4", "S7")} == dict.fromkeys(("I2", "I4", "S7"), "PASS")
+    assert "the same account" in proofs["I4"]["actual"]
+    (usdc,) = [held for held in overrun.evidence("session")["account"]["positions"] if held["quote"] == "USDC"]
+    stored = overrun.rows("SELECT fees FROM trades WHERE symbol = 'SOL/USDC'")
+    assert usdc["fills"] == len(stored)
+
+
+def test_a_report_shows_what_the_trading_was_worth(overrun):
+    measures = json.loads((overrun.data_dir / "evidence" / overrun.session_id / "measures.json").read_text())
+    assert measures["counts"]["fills"] == overrun.count("trades")
+    assert f"| fees | {money(measures['result']['fees'])} |" in overrun.report
+    for name in ("equity", "drawdown", "price", "exposure", "latency"):
+        assert f"(plots/{name}.svg)" in overrun.report
+        assert (overrun.data_dir / "evidence" / overrun.session_id / "plots" / f"{name}.svg").stat().st_size > 5_000
+
+
+@pytest.mark.scenario("S8")
+def test_a_single_row_that_somebody_changes_afterwards_is_named(overrun, tmp_path):
+    copy = tmp_path / "data"
+    folder = copy / "evidence" / overrun.session_id
+    folder.mkdir(parents=True, mode=0o700)
+    copy.chmod(0o700)
+    (folder / "session.json").write_bytes(_session_json(overrun))
+    with sqlite3.connect(overrun.database) as source, sqlite3.connect(copy / "bot.db") as target:
+        source.backup(target)
+    with sqlite3.connect(copy / "bot.db") as connection:
+        connection.execute("UPDATE tick_rows SET size = size + 1 WHERE seq = 123")
+    found = reproduce_fresh(DataDir(copy), default_url(copy), overrun.session_id)
+    assert found.verdict is ReproductionVerdict.FAIL
+    assert found.reasons[0].startswith("ticks n=123 (seq=123) row")
+
+
+def _session_json(here: Here) -> bytes:
+    return Path(here.data_dir, "evidence", here.session_id, "session.json").read_bytes()
