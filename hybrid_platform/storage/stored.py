@@ -120,7 +120,7 @@ def stored_rows(engine: sa.Engine, session_id: str, kind: type[Record]) -> Itera
     last = -1
     while True:
         with transaction(engine, f"reading {layout.name}") as connection:
-            page = [tuple(row) for row in connection.execute(query.where(table.c.n > last))]
+            page = connection.execute(query.where(table.c.n > last)).cursor.fetchall()
         if not page:
             return
         yield from page

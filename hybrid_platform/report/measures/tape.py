@@ -58,7 +58,7 @@ class Tape:
         self._read_orders(engine, session_id)
         self._read_fills(engine, session_id)
         self._read_events(engine, session_id)
-        self.vetoes.update(row.reason.value for row in stored_records(engine, session_id, VetoRecord))
+        self.vetoes.update(reason for *_, reason, _, _ in stored_rows(engine, session_id, VetoRecord))
 
     def rate(self, instrument: Instrument) -> Decimal:
         """Return USD for one unit of an instrument's quote currency; 0 where none was stated, and none traded."""
@@ -66,9 +66,9 @@ class Tape:
 
     def _read_orders(self, engine: sa.Engine, session_id: str) -> None:
         made: dict[str, int] = {}
-        for signal in stored_records(engine, session_id, SignalRecord):
+        for _, signal_id, *_, ts in stored_rows(engine, session_id, SignalRecord):
             self.signals += 1
-            made[signal.signal_id] = signal.ts
+            made[signal_id] = ts
         arrivals = limit_arrivals(engine, session_id)
         for row in stored_records(engine, session_id, OrderRecord):
             self._orders[row.order_id] = len(self._orders)
