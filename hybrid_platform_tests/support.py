@@ -199,7 +199,6 @@ def start_job(
     folder: Path,
     settings: Settings,
     job: str = "shadow_run",
-    before: Callable[[], None] | None = None,
     module: Sequence[str] = ("-m", "hybrid_platform.definitions"),
     **environ: str,
 ) -> Running:
@@ -209,7 +208,7 @@ def start_job(
     config.write_text(yaml.safe_dump(run_config(settings)))
     command = [sys.executable, "-W", "ignore", "-m", "dagster", "job", "execute"]
     command += [*module, "-j", job, "-c", str(config)]
-    return Running(folder, command, environment(folder, **environ), before)
+    return Running(folder, command, environment(folder, **environ))
 
 
 def run_config(settings: Settings) -> dict[str, Any]:

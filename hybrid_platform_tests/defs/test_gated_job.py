@@ -11,6 +11,8 @@ import pytest
 
 from hybrid_platform.definitions import defs
 from hybrid_platform.pipeline.lease import Lease
+from hybrid_platform.storage.engine import open_engine, sqlite_url
+from hybrid_platform.storage.migrate import migrate
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 from hybrid_platform_tests.support import layered, replay, run_config, synthetic, write_csv
 
@@ -52,6 +54,23 @@ def test_pressure_above_the_limit_stops_the_run_at_preflight_and_evidence_says_w
     assert row["exit_reason"].startswith("CPU pressure: ")
     assert job.tags["exit_code"] == "13"
     assert all(job.left.count(table, row["session_id"]) == 0 for table in ("ticks", "signals", "orders", "heartbeats"))
+
+
+@pytest.mark.scenario("S1", "G3")
+def test_a_database_that_may_not_be_used_stops_the_run_at_pragma_verification(launch: Launcher):
+    """It is of a release to come: nothing is migrated, nothing runs."""
+    engine = open_engine(sqlite_url(launch.data_dir / "bot.db"), role="write")
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    job = launch(SHORT)
+    assert not job.result.success
+    assert (job.started, job.materialised) == (STEPS[:2], STEPS[:2])
+    assert job.checks == {"host_ready": True, "pragmas_applied": False}
+    assert "9999, of a newer release" in job.left.evidence("pragma")["reasons"][0]
+    assert not job.left.has_evidence("session")
+    assert job.tags["exit_code"] == "12"
 
 
 @pytest.mark.scenario("S14", "G1", "L1")

@@ -70,11 +70,11 @@ def _read_only_database(folder: Path) -> Path:
 
 @pytest.mark.scenario("S1", "G3", "I5")
 def test_a_pragma_that_cannot_be_set_stops_the_run_at_pragma_verification(tmp_path: Path):
+    """As an asset: defs/test_gated_job.py."""
     path = _read_only_database(tmp_path)
     settings = {**SHORT, "database_url": sqlite_url(path)}
-    with start_job(tmp_path, settings, before=_without_override) as running:
-        ended = running.end()
-    assert ended.code == 1, ended.text
+    ended = cli(tmp_path, "shadow-run", settings=settings, before=_without_override)
+    assert ended.code == 12, ended.text
     assert "Traceback" not in ended.text
     assert [line["message"] for line in ended.lines if line["message"].endswith((" PASS", " FAIL"))] == [
         "preflight PASS",

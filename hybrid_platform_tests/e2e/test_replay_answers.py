@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from hybrid_platform_tests.e2e.conftest import Whole
-from hybrid_platform_tests.support import REPOSITORY, Left, cli, layered, start_job
+from hybrid_platform_tests.support import REPOSITORY, Left, cli, layered, run_here, start_job
 
 ROOMY = {"risk": {"max_exposure_usd": 10**9, "max_symbol_exposure_usd": 10**9, "max_open_orders": 10**6}}
+THREAD = {"isolation": "thread"}
 SMA = {"strategy": {"name": "sma_crossover"}}
 
 
@@ -34,28 +35,26 @@ def sides_of(signals: list[dict[str, Any]]) -> tuple[int, int]:
 
 
 @pytest.mark.scenario("S8")
-def test_the_sample_gives_the_same_signals_in_a_fresh_process_under_dagster(replayed: Whole, tmp_path: Path):
+def test_the_sample_gives_the_same_decisions_in_another_fresh_process(replayed: Whole, tmp_path: Path):
+    """In other batches and without the guard: neither may decide anything."""
     shutil.copytree(REPOSITORY / "run_configs", tmp_path / "run_configs")
-    import yaml
-
-    config = yaml.safe_load((REPOSITORY / "run_configs" / "replay.yaml").read_text())
-    with start_job(tmp_path, config["resources"]["session"]["config"]) as running:
-        ended = running.end()
+    other = ["--set", "isolation=thread", "--set", "channels.tick=700", "--set", "storage.batch_rows=900"]
+    ended = cli(tmp_path, "shadow-run", "--config", "run_configs/replay.yaml", *other)
     again = Left(tmp_path / "data")
     assert (ended.code, replayed.ended.code) == (0, 0)
     first, second = replayed.left.evidence("session"), again.evidence("session")
     assert first["signals"] == second["signals"]
     assert first["signals"]["sha256"] == digest_of(signals_of(replayed.left)) == digest_of(signals_of(again))
     assert first["inputs"] == second["inputs"], "the file is named by its digest"
-    tables = ("vetoes", "orders", "order_events", "trades")
-    for table in tables:
-        rows = [
-            left.rows(f"SELECT * FROM {table} WHERE session_id = ? ORDER BY n", left.session_id)
-            for left in (replayed.left, again)
-        ]
-        for row in [*rows[0], *rows[1]]:
-            del row["session_id"]
-        assert rows[0] == rows[1], table
+    for table in ("vetoes", "orders", "order_events", "trades"):
+        assert rows_of(replayed.left, table) == rows_of(again, table), table
+
+
+def rows_of(left: Left, table: str) -> list[dict[str, Any]]:
+    rows = left.rows(f"SELECT * FROM {table} WHERE session_id = ? ORDER BY n", left.session_id)
+    for row in rows:
+        del row["session_id"]
+    return rows
 
 
 def test_a_replay_is_lossless_and_every_tick_is_persisted(replayed: Whole):
@@ -69,9 +68,8 @@ def test_a_replay_is_lossless_and_every_tick_is_persisted(replayed: Whole):
 @pytest.mark.scenario("S8")
 def test_the_crossover_fixture_gives_its_two_signals(recorded_data: Path, tmp_path: Path):
     path = recorded_data / "fixtures" / "crossover_scenario.jsonl"
-    ended = cli(tmp_path, "shadow-run", settings=layered(SMA, {"feed": {"replay": {"path": str(path)}}}))
-    assert ended.code == 0, ended.text
-    left = Left(tmp_path / "data")
+    left = run_here(tmp_path / "data", SMA, THREAD, {"feed": {"replay": {"path": str(path)}}}, with_report=False)
+    assert left.code == 0, left.output
     found = [(s["seq"], s["side"], s["price"], s["ts_event"]) for s in signals_of(left)]
     assert found == [(21, "BUY", 101.0, 1_700_000_020_000_000_000), (38, "SELL", 102.0, 1_700_000_037_000_000_000)]
     assert left.count("ticks") == 50
@@ -80,9 +78,9 @@ def test_the_crossover_fixture_gives_its_two_signals(recorded_data: Path, tmp_pa
 @pytest.mark.scenario("S8")
 def test_the_binance_recording_gives_its_known_answer(recorded_data: Path, tmp_path: Path):
     path = recorded_data / "trades" / "binance_spot_btcusdt_20240808.csv.gz"
-    ended = cli(tmp_path, "shadow-run", settings=layered(SMA, ROOMY, {"feed": {"replay": {"path": str(path)}}}))
-    assert ended.code == 0, ended.text
-    left = Left(tmp_path / "data")
+    feed = {"feed": {"replay": {"path": str(path)}}}
+    left = run_here(tmp_path / "data", SMA, ROOMY, THREAD, feed, with_report=False)
+    assert left.code == 0, left.output
     signals = signals_of(left)
     assert left.count("ticks") == 9_757
     assert sides_of(signals) == (127, 135)
