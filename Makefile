@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Most tests wait for a process or a clock, so one worker more than there are cores.
+WORKERS ?= $(shell echo $$(( $$($(PYTHON) -c 'import os; print(os.cpu_count() or 1)') + 1 )))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: run test fuzz setup dev check lock bench help clean
@@ -36,8 +38,8 @@ check: $(VENV)/.ready-dev  ## lint, types, import rules, definitions
 	$(BIN)/lint-imports
 	$(BIN)/dagster definitions validate
 
-test: $(VENV)/.ready-dev  ## set up, then the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.ready-dev  ## set up, then the tests (WORKERS=0: one after the other)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 fuzz: $(VENV)/.ready-dev  ## give every venue's decoder 100,000 inputs (about five minutes)
 	FUZZ_INPUTS=100000 $(BIN)/python -m pytest hybrid_platform_tests/feeds_websocket/test_fuzz.py --timeout 3600

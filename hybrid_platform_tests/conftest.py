@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from hybrid_platform.config import ENV_PREFIX, NOT_SETTINGS
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("hybrid_platform", deadline=None)
+settings.load_profile("hybrid_platform")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

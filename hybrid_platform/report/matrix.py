@@ -120,6 +120,8 @@ def _run(tests: Path, only: Sequence[str], timeout_s: float) -> tuple[Outcomes, 
     with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
         target, output = Path(folder, "outcomes.json"), Path(folder, "output")
         command = [sys.executable, "-m", "pytest", "-q", "-p", PLUGIN, "-p", "no:cacheprovider", str(tests)]
+        if find_spec("xdist") is not None:  # most tests wait for a process or a clock
+            command += ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
         command += ["--outcomes", str(target), *(word for each in only for word in ("--scenario", each))]
         path = os.pathsep.join([str(package_root()), os.environ.get("PYTHONPATH", "")])
         with output.open("wb") as out:

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+_PROVES = "scenario"
+"""A property of each test's report: the ids that it proves."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the plugin's options."""
@@ -24,7 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, and take notes where they are wanted."""
     config.addinivalue_line("markers", "scenario(*ids): the ids of the contract that a test proves")
-    if config.getoption("--outcomes"):
+    # Spread over several processes, the one that hands out the tests hears how each ended.
+    if config.getoption("--outcomes") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Notes(Path(str(config.getoption("--outcomes")))), "scenario-notes")
 
 
@@ -38,6 +42,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what proves none of the wanted ids, or none at all."""
     wanted = set(config.getoption("--scenario"))
     kept = [item for item in items if (ids := set(ids_of(item))) and (not wanted or ids & wanted)]
+    for item in kept:
+        item.user_properties.append((_PROVES, ids_of(item)))
     left_out = [item for item in items if item not in set(kept)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept
@@ -48,7 +54,6 @@ class _Notes:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._ids: dict[str, list[str]] = {}
         self._tests: dict[str, dict[str, Any]] = {}
         self._errors: list[str] = []
 
@@ -56,11 +61,9 @@ class _Notes:
         if report.failed:
             self._errors.append(report.nodeid or "collection")
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._ids = {item.nodeid: ids_of(item) for item in session.items}
-
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        found = self._tests.setdefault(report.nodeid, {"outcome": "passed", "duration_s": 0.0})
+        found = self._tests.setdefault(report.nodeid, {"ids": [], "outcome": "passed", "duration_s": 0.0})
+        found["ids"] = dict(report.user_properties).get(_PROVES, [])
         found["duration_s"] += report.duration
         if report.outcome != "passed":
             found["outcome"] = "xfailed" if hasattr(report, "wasxfail") and report.skipped else report.outcome
@@ -68,5 +71,5 @@ class _Notes:
             found["why"] = crash.message.split("\n")[0] if crash is not None else ""
 
     def pytest_sessionfinish(self) -> None:
-        tests = [{"test": name, "ids": self._ids.get(name, []), **found} for name, found in self._tests.items()]
+        tests = [{"test": name, **found} for name, found in self._tests.items()]
         self._path.write_text(json.dumps({"tests": tests, "errors": self._errors}))
