@@ -54,6 +54,9 @@ def faults_of(error: ValidationError, model: type[BaseModel], prefix: str = "") 
         if kind == "extra_forbidden":
             faults[path] = Fault(path, "no such setting" + _near(model, keys), shown(item["input"]))
             continue
+        if kind == "missing":
+            faults[path] = Fault(path, "a value", "nothing")
+            continue
         if path in faults:
             expected = (
                 f"{faults[path].expected}; or {expected}"

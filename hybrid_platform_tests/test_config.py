@@ -40,6 +40,10 @@ def test_the_reference_run_is_what_nothing_configured_means():
         ({"feed": {"replay": {"path": "x", "speed": "fast"}}}, ["feed.replay.speed", "'max'", "'fast'"]),
         ({"storage": {"busy_timeout_ms": 100}}, ["storage.busy_timeout_ms", "5000"]),
         ({"data_dir": ""}, ["data_dir"]),
+        (
+            {"feed": {"replay": {"path": "x", "columns": {"ts": "t"}}}},
+            ["feed.replay.columns.price: expected a value, was nothing"],
+        ),
         ({"gates": "off"}, ["gates"]),
         ({"channels": {"on_full": "WAIT"}}, ["channels.on_full", "DROP_OLDEST"]),
     ],

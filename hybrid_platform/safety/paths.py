@@ -185,7 +185,11 @@ class DataDir:
     def _directory(self, parts: list[str], *, create: bool) -> Iterator[int]:
         """Open a directory below the root, step by step, none of them a link."""
         if create:
-            self.root.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+            try:
+                self.root.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+            except OSError as error:
+                was = f"{_shown(self.root)}: {error.strerror}"
+                raise UnsafePathError("data_dir", "a directory that is there or can be made", was) from None
         descriptor = os.open(self.root, _OPEN_DIRECTORY)
         try:
             for part in parts:

@@ -192,6 +192,13 @@ def test_a_root_with_a_bad_name_is_refused(root: str) -> None:
         DataDir(root)
 
 
+def test_a_root_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(
+        UnsafePathError, match="data_dir: expected a directory that is there or can be made, was /proc/"
+    ):
+        DataDir("/proc/nobody_makes_this/data").write_atomic("x", b"1")
+
+
 def test_a_root_that_becomes_a_link_later_is_refused(data: DataDir, outside: Path) -> None:
     data.make_dir("in")
     data.root.rename(data.root.with_name("moved"))
