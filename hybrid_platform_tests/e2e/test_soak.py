@@ -1,0 +1,79 @@
+"""A session that nothing grows in: the hour's soak with other numbers, and what its judge would say of a leak."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
+
+SOAK = REPOSITORY / "benchmarks" / "soak.py"
+
+
+@pytest.fixture(scope="module")
+def soak() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("soak", SOAK)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def series(soak: ModuleType, **changes) -> list[dict[str, float | None]]:
+    """Samples of a flat hour; a change gives a series as a function of the second."""
+    flat = dict.fromkeys(soak.bounds(4, 4, 250), 10.0)
+    return [
+        {"t_s": float(t), **flat, **{name: value(t) for name, value in changes.items()}} for t in range(0, 3600, 30)
+    ]
+
+
+@pytest.mark.scenario("S6", "I6")
+def test_memory_files_threads_and_the_log_stay_flat_while_a_session_runs(tmp_path: Path):
+    result, picture = tmp_path / "soak.json", tmp_path / "soak.png"
+    command = [sys.executable, str(SOAK), "--seconds", "7", "--rate", "1000", "--sample-seconds", "0.3"]
+    # Buffers of bounded size are still being filled, and no checkpoint was due yet.
+    command += ["--rss-growth-mib", "24", "--wal-growth-mib", "16", "--lag-growth-ms", "5000"]
+    command += ["--json", str(result), "--plot", str(picture), "--folder", str(tmp_path / "run")]
+    done = subprocess.run(
+        command, env=environment(tmp_path), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(result.read_text())
+    assert found["verdict"] == "FLAT"
+    assert found["session"]["ticks"] == 7_001
+    assert found["session"]["ledger_balances"]
+    judged = {name: each["verdict"] for name, each in found["judged"].items()}
+    assert {verdict for name, verdict in judged.items() if not name.endswith("_fds")} == {"FLAT"}
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "leak"),
+    [
+        ("session_rss_mib", lambda t: 100 + t / 300),
+        ("child_fds", lambda t: 7 + t // 1800),
+        ("session_threads", lambda t: 12 + t // 1000),
+        ("wal_mib", lambda t: 65.0 if t == 900 else 16.0),
+    ],
+)
+def test_the_judge_names_what_grows(soak: ModuleType, name: str, leak):
+    judged = soak.judge(series(soak, **{name: leak}), soak.bounds(4, 4, 250))
+    assert {each for each, found in judged.items() if found["verdict"] != "FLAT"} == {name}
+    assert soak.fault_of(name, judged[name]).startswith(f"{name}: expected at most ")
+
+
+def test_a_spike_that_ends_is_no_growth(soak: ModuleType):
+    judged = soak.judge(series(soak, session_rss_mib=lambda t: 900.0 if t == 3000 else 100.0), soak.bounds(4, 4, 250))
+    assert judged["session_rss_mib"]["verdict"] == "FLAT"
+
+
+def test_what_could_not_be_read_is_not_called_flat(soak: ModuleType):
+    judged = soak.judge(series(soak, child_fds=lambda t: None, wal_mib=lambda t: None), soak.bounds(4, 4, 250))
+    assert judged["child_fds"]["verdict"] == judged["wal_mib"]["verdict"] == "UNREADABLE"
+    assert soak.fault_of("child_fds", judged["child_fds"]) is None, "both processes hide from others of their user"
+    assert soak.fault_of("wal_mib", judged["wal_mib"]) is not None
