@@ -116,6 +116,9 @@ def stream_pipeline(context: dg.OpExecutionContext) -> Iterator[Any]:
             "heartbeats_on_time": f"{evidence.heartbeats.late} late, {evidence.heartbeats.missing} missing",
             "nothing_lost": f"{drops} dropped, {counters['persist_errors']} persist errors",
         }
+        if not evidence.began:
+            passed = dict.fromkeys(passed, False)
+            described = dict.fromkeys(described, f"the session did not begin: {evidence.failure}")
         for check, ok in passed.items():
             yield dg.AssetCheckResult(
                 asset_key=dg.AssetKey(SHADOW), check_name=check, passed=ok, description=described[check]

@@ -168,6 +168,8 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """The files that were replayed: name, bytes, SHA-256."""
     sources: tuple[dict[str, Any], ...] = ()
     """What became of each live source: connects, why connections ended, gaps, lag."""
+    began: bool = True
+    """False: an error kept it from beginning; every count is 0, and there is no row of it but its own."""
     state: str
     exit_reason: str
     failure: str | None

@@ -69,7 +69,7 @@ def _run(guard: Guard, settings: Any, table: Any, strategy: Any, up: Any) -> Non
     def on_failure(stage: str, error: BaseException) -> None:
         code = error.exit_code if isinstance(error, PlatformError) else ExitCode.CRASH
         message = str(error) if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
-        up.write(Failed(stage, message, int(code)))
+        up.write(Failed(stage, message, int(code), type(error).__name__))
 
     @contextmanager
     def named(stage: str) -> Iterator[None]:

@@ -61,11 +61,12 @@ LOOK_SECONDS = 0.5
 
 
 class GuardedStageError(PlatformError):
-    """A stage of the guarded process failed; it carries that stage's exit code."""
+    """A stage of the guarded process failed; it carries that stage's exit code, and the type of its error."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
+    def __init__(self, message: str, exit_code: int, kind: str) -> None:
         super().__init__(message)
         self.exit_code = ExitCode(exit_code)
+        self.kind = kind
 
 
 class GuardedDecider:
@@ -266,7 +267,7 @@ class Receiver(Stage):
                 self._credit.acknowledge(message.events)
             elif isinstance(message, Failed):
                 # It drains what it has, and then says that it is done.
-                self._on_failure(message.stage, GuardedStageError(message.message, message.exit_code))
+                self._on_failure(message.stage, GuardedStageError(message.message, message.exit_code, message.kind))
                 self.abort()
             elif isinstance(message, Done):
                 self._decider.done = message

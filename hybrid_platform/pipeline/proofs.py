@@ -118,7 +118,7 @@ def session_proofs(
         f"{before.pressure.last.percent} % before, {pressure.last.percent} % after",
         not before.pressure.verdict.blocks and not pressure.verdict.blocks,
     )
-    if session is not None:
+    if session is not None and session.began:
         _of_session(proofs, session, audit.counted)
         orders, trades = (audit.counted.get(name, 0) for name in ("orders", "trades"))
         placed = f"{orders} orders, {trades} trades, {audit.unmarked} unmarked"

@@ -20,6 +20,7 @@ from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.code import package_in, tree_sha256
 from hybrid_platform.evidence.keys import check_signing_key
+from hybrid_platform.evidence.records import PREFLIGHT, evidence_name
 from hybrid_platform.host.system import package_root, read_git
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.gates import check_settings, refuse
@@ -46,9 +47,11 @@ def open_run(
     clock = clock or SystemClock()
     database_url = url_of(settings)
     data_dir = DataDir(settings.data_dir)
-    check_settings(settings, database_url, clock, data_dir)
-    check_signing_key(data_dir, settings.keys)
     session_id = session_id_of(created_ns, run_id)
+    if not data_dir.resolve(evidence_name(session_id, PREFLIGHT)).exists():
+        # Only before the first step: what is gone since then is a verdict in the evidence, not a wrong setting.
+        check_settings(settings, database_url, clock, data_dir)
+    check_signing_key(data_dir, settings.keys)
     chain = EventChain(data_dir, session_id, clock)
     out = stream or sys.stdout
     log = SessionLog(session_id, clock, stream=out, data_dir=data_dir, render=render, watch=chain.watch)

@@ -28,7 +28,7 @@ from hybrid_platform.pipeline.deciders import Decider, ProcessDecider, ThreadDec
 from hybrid_platform.pipeline.decisions import DecisionSink, SignalsDigest
 from hybrid_platform.pipeline.heartbeat import Heartbeats
 from hybrid_platform.pipeline.ingest import Ingest
-from hybrid_platform.pipeline.isolated import GuardedDecider
+from hybrid_platform.pipeline.isolated import GuardedDecider, GuardedStageError
 from hybrid_platform.pipeline.parcels import Told
 from hybrid_platform.pipeline.persist import Persist
 from hybrid_platform.pipeline.supervisor import Supervisor
@@ -60,6 +60,11 @@ class Failure(NamedTuple):
     def exit_code(self) -> ExitCode:
         """What a supervisor should make of it."""
         return self.error.exit_code if isinstance(self.error, PlatformError) else ExitCode.CRASH
+
+    @property
+    def kind(self) -> str:
+        """The error's type; of one behind the guard, the type it had there."""
+        return self.error.kind if isinstance(self.error, GuardedStageError) else type(self.error).__name__
 
     def __str__(self) -> str:
         if isinstance(self.error, PlatformError):
@@ -202,9 +207,13 @@ class Session:
         if standing is not None:
             self._tell(standing)
         self._log.info("execution task started (shadow adapter, NO NETWORK)", mode=self._settings.mode)
-        for stage in (self._persist, *reversed(self.decider.stages), self._ingest):
-            stage.start()
-        self._supervisor.start()
+        try:
+            for stage in (self._persist, *reversed(self.decider.stages), self._ingest):
+                stage.start()
+            self._supervisor.start()
+        except BaseException:  # a host that gives no more threads: those that were started end
+            self.channels.abort()
+            raise
 
     def _look(self) -> None:
         for command in self._commands.look():
@@ -252,7 +261,7 @@ class Session:
     def exit_reason(self) -> str:
         """Why the session ended: a `StopReason`, or the kind of its failure."""
         if self._failure is not None:
-            return type(self._failure.error).__name__
+            return self._failure.kind
         if self._stop_reason is not None:
             return self._stop_reason
         seconds = self._settings.seconds

@@ -22,7 +22,6 @@ from hybrid_platform.evidence.records import (
     PRAGMA,
     PREFLIGHT,
     SESSION,
-    ChannelFigures,
     HeartbeatFigures,
     LedgerFigures,
     LedgerLine,
@@ -34,15 +33,16 @@ from hybrid_platform.evidence.records import (
 from hybrid_platform.feeds.base import Sourced
 from hybrid_platform.pipeline.commands import CommandFile, CommandWatch
 from hybrid_platform.pipeline.context import RunContext
+from hybrid_platform.pipeline.false_start import channel_figures, false_start, stated_feed
 from hybrid_platform.pipeline.feeding import feed_of, table_of
 from hybrid_platform.pipeline.isolated import GuardedDecider, private_paths
 from hybrid_platform.pipeline.lease import Lease, lease_path
 from hybrid_platform.pipeline.ledger import Ledger, LedgerRow, build_ledger
 from hybrid_platform.pipeline.recorder import IntervalRecorder
 from hybrid_platform.pipeline.session import Progress, Session
-from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.engine import open_engine, require_file
 from hybrid_platform.storage.queries import count_rows
-from hybrid_platform.storage.records import SessionEnd, SessionState
+from hybrid_platform.storage.records import CrashedSession, SessionEnd, SessionState
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform.strategies.base import Strategy
@@ -57,68 +57,75 @@ class ShadowRun:
     def __init__(self, context: RunContext) -> None:
         """Start the session.
 
-        Raises GateRefused where a gate did not pass in this run or another session holds the
-        lease, and ConfigError or StorageError where a part could not be made; nothing runs then.
+        Raises GateRefused where a gate did not pass in this run. Whatever else keeps the session from beginning
+        is its evidence: it has ended then, and `finish` returns why.
         """
         self._context = context
-        settings = context.settings
         self._preflight = context.require_passed(PREFLIGHT, PreflightEvidence)
         context.require_passed(PRAGMA, PragmaGateEvidence)
         self._started_ns = context.clock.wall_ns()
+        self._crashed: tuple[CrashedSession, ...] = ()
+        self._false_start: SessionEvidence | None = None
         with ExitStack() as stack:
-            stack.enter_context(Lease(lease_path(context.data_dir, context.database_url), context.session_id))
-            self._engine: sa.Engine = open_engine(
-                context.database_url, role="write", busy_timeout_ms=settings.storage.busy_timeout_ms
-            )
-            stack.callback(self._engine.dispose)
-            self._store = SessionStore(self._engine)
-            self._crashed = tuple(self._store.mark_crashed(lambda session: True))
-            for crashed in self._crashed:
-                context.log.warning("an earlier session had crashed", crashed=crashed.session_id, kept=crashed.kept)
-            table = table_of(settings)
-            feed = feed_of(
-                settings,
-                table,
-                context.clock,
-                context.log,
-                context.database_url,
-                store=context.data_dir,
-                session_id=context.session_id,
-            )
-            feed.open()
-            strategy = self._strategy(stack)
-            self._feed = feed
-            self._store.start(context.session_start())
-            recorder = IntervalRecorder(context)
-            stack.callback(recorder.close)
             try:
-                self._writer = SessionWriter(self._engine, context.session_id, on_wait=self._say_locked)
-                stack.callback(self._writer.close)
-                self._session = Session(
-                    settings,
-                    feed,
-                    strategy,
-                    table,
-                    self._writer,
-                    clock=context.clock,
-                    log=context.log,
-                    on_interval=recorder,
-                    commands=CommandWatch(CommandFile(context.data_dir, context.clock), context.session_id),
-                )
-                self._session.start()
-            except BaseException as error:
-                code = error.exit_code if isinstance(error, PlatformError) else ExitCode.CRASH
-                self._close_row(SessionState.FAILED, code, type(error).__name__, is_clean=False, ledger=())
-                raise
-            self._stack = stack.pop_all()
+                self._begin(stack)
+            except Exception as error:
+                self._false_start = false_start(context, self._preflight, self._started_ns, error, self._crashed)
+            else:
+                self._stack = stack.pop_all()
+
+    def _begin(self, stack: ExitStack) -> None:
+        """Make everything that the session needs, and start it; ``stack`` gives back what was made."""
+        context, settings = self._context, self._context.settings
+        stack.enter_context(Lease(lease_path(context.data_dir, context.database_url), context.session_id))
+        require_file(context.database_url)
+        self._engine: sa.Engine = open_engine(
+            context.database_url, role="write", busy_timeout_ms=settings.storage.busy_timeout_ms
+        )
+        stack.callback(self._engine.dispose)
+        self._store = SessionStore(self._engine)
+        self._crashed = tuple(self._store.mark_crashed(lambda session: True))
+        for crashed in self._crashed:
+            context.log.warning("an earlier session had crashed", crashed=crashed.session_id, kept=crashed.kept)
+        table = table_of(settings)
+        feed = feed_of(
+            settings,
+            table,
+            context.clock,
+            context.log,
+            context.database_url,
+            store=context.data_dir,
+            session_id=context.session_id,
+        )
+        feed.open()
+        strategy = self._strategy(stack)
+        self._feed = feed
+        self._store.start(context.session_start())
+        recorder = IntervalRecorder(context)
+        stack.callback(recorder.close)
+        self._writer = SessionWriter(self._engine, context.session_id, on_wait=self._say_locked)
+        stack.callback(self._writer.close)
+        self._session = Session(
+            settings,
+            feed,
+            strategy,
+            table,
+            self._writer,
+            clock=context.clock,
+            log=context.log,
+            on_interval=recorder,
+            commands=CommandWatch(CommandFile(context.data_dir, context.clock), context.session_id),
+        )
+        self._session.start()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the session has drained; return whether it has."""
-        return self._session.wait(timeout)
+        return self._false_start is not None or self._session.wait(timeout)
 
     def request_stop(self, reason: str) -> None:
         """Ask for a drain."""
-        self._session.request_stop(reason)
+        if self._false_start is None:
+            self._session.request_stop(reason)
 
     def progress(self) -> Progress:
         """Return where the session stands."""
@@ -141,6 +148,8 @@ class ShadowRun:
 
     def finish(self) -> SessionEvidence:
         """Close the drained session: ledger, session row, evidence; then give the lease back."""
+        if self._false_start is not None:
+            return self._false_start
         with self._stack:
             self._session.finish()
             patience_s = min(CLOSE_OUT_SECONDS, self._context.settings.drain_timeout_seconds)
@@ -213,11 +222,7 @@ class ShadowRun:
             exit_code=int(exit_code),
             mode=settings.mode.value,
             strategy=settings.strategy.model_dump(mode="json"),
-            feed={
-                settings.feed.kind: getattr(settings.feed, settings.feed.kind).model_dump(
-                    mode="json", exclude_none=True
-                )
-            },
+            feed=stated_feed(settings),
             inputs=self._preflight.inputs,
             sources=self._sources(),
             state="COMPLETE" if exit_code is ExitCode.COMPLETE else "FAILED",
@@ -226,9 +231,7 @@ class ShadowRun:
             clean=session.is_clean,
             isolation=self._isolation,
             counters=session.metrics(),
-            channels=tuple(
-                ChannelFigures(**{**stats._asdict(), "policy": stats.policy.value}) for stats in session.channel_stats()
-            ),
+            channels=tuple(channel_figures(stats) for stats in session.channel_stats()),
             ledger=LedgerFigures(tuple(LedgerLine(*row) for row in ledger.rows), ledger.balances, ledger.faults),
             heartbeats=HeartbeatFigures(
                 heartbeats.beaten,

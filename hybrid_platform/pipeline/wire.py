@@ -10,7 +10,7 @@ import os
 import select
 import struct
 import threading
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -91,6 +91,8 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     stage: str
     message: str
     exit_code: int
+    kind: Annotated[str, msgspec.Meta(pattern=r"^\w{1,100}$")]
+    """The type of its error."""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

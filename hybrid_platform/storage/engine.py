@@ -25,7 +25,7 @@ from hybrid_platform.storage.connection import (
     begin_immediate,
     connect,
 )
-from hybrid_platform.storage.errors import named, named_errors
+from hybrid_platform.storage.errors import Cause, DatabaseError, named, named_errors
 from hybrid_platform.storage.files import SETTING
 from hybrid_platform.storage.urls import default_url, is_sqlite, path_of, shown_url, sqlite_url, url_of
 
@@ -34,6 +34,7 @@ __all__ = [
     "open_engine",
     "path_of",
     "raw_connection",
+    "require_file",
     "shown_url",
     "sqlite_url",
     "transaction",
@@ -80,6 +81,14 @@ def open_engine(
             raw.execute("BEGIN")
 
     return engine
+
+
+def require_file(url: str) -> None:
+    """Raise DatabaseError MISSING where a database's file is not there (any more): a writer would make an empty one."""
+    if is_sqlite(url) and not path_of(url).exists():
+        raise DatabaseError(
+            Cause.MISSING, f"{path_of(url)}: expected the database that was checked before, was no file"
+        )
 
 
 @contextmanager

@@ -45,6 +45,17 @@ class SessionStore:
             if connection.scalar(sa.select(sessions.session_no).where(sessions.session_id == start.session_id)) is None:
                 connection.execute(sa.insert(schema.SESSIONS).values(**row))
 
+    def end_unbegun(self, start: SessionStart, end: SessionEnd) -> None:
+        """Insert the row of a session that did not begin, as it ended; one that is RUNNING already ends so."""
+        ended = _end(end)
+        sessions = schema.SESSIONS.c
+        with transaction(self._engine, f"ending session {start.session_id}") as connection:
+            running = sa.update(schema.SESSIONS).where(
+                sessions.session_id == start.session_id, sessions.state == SessionState.RUNNING.value
+            )
+            if connection.execute(running.values(**ended)).rowcount != 1:
+                connection.execute(sa.insert(schema.SESSIONS).values(**(_row(start) | ended)))
+
     def finish(self, session_id: str, end: SessionEnd, ledger: LedgerRows) -> None:
         """Write a running session's end and its ledger; raise StorageError where it is not RUNNING."""
         with transaction(self._engine, f"finishing session {session_id}") as connection:
@@ -52,14 +63,7 @@ class SessionStore:
             running = sa.update(schema.SESSIONS).where(
                 sessions.session_id == session_id, sessions.state == SessionState.RUNNING.value
             )
-            ended = running.values(
-                state=end.state.value,
-                exit_code=int(end.exit_code),
-                exit_reason=end.exit_reason,
-                ended_at=end.ended_at,
-                is_clean=end.is_clean,
-            )
-            if connection.execute(ended).rowcount != 1:
+            if connection.execute(running.values(**_end(end))).rowcount != 1:
                 raise StorageError(f"finishing session {session_id}: expected it RUNNING, was another state or none")
             _write_ledger(connection, session_id, ledger)
 
@@ -119,6 +123,16 @@ def _row(start: SessionStart) -> dict[str, Any]:
         "host": owner.host,
         "boot_id": owner.boot_id,
         "pid_started": owner.pid_started,
+    }
+
+
+def _end(end: SessionEnd) -> dict[str, Any]:
+    return {
+        "state": end.state.value,
+        "exit_code": int(end.exit_code),
+        "exit_reason": end.exit_reason,
+        "ended_at": end.ended_at,
+        "is_clean": end.is_clean,
     }
 
 

@@ -10,7 +10,6 @@ import dagster as dg
 import pytest
 
 from hybrid_platform.definitions import defs
-from hybrid_platform.pipeline.lease import Lease
 from hybrid_platform.storage.engine import open_engine, sqlite_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform_tests.defs.conftest import Job, Launcher
@@ -101,19 +100,6 @@ def test_an_asset_whose_predecessors_did_not_pass_in_the_same_run_refuses(
     """Whatever an earlier run left: each run proves its own gates."""
     launch, _ = passed
     _require_refused(launch(SHORT, only=only))
-
-
-def test_a_session_that_runs_already_refuses_the_next_by_name(passed: tuple[Launcher, Job]):
-    launch, _ = passed
-    with Lease(launch.data_dir / "bot.db.lease", "the-first"):
-        job = launch(SHORT)
-    assert not job.result.success
-    assert job.materialised == STEPS[:2]
-    (failure,) = job.failures
-    assert "another session holds the lease" in failure and "the-first" in failure
-    assert job.tags["exit_code"] == "12"
-    (row,) = [row for row in job.left.sessions if row["run_id"] == job.run.run_id]
-    assert (row["state"], row["exit_code"]) == ("REFUSED", 12)
 
 
 @pytest.mark.scenario("G1", "S5")

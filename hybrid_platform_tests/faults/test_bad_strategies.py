@@ -37,7 +37,8 @@ def write_strategy(folder: Path, module: str, behaviour: str) -> dict[str, Any]:
 
 def require_named(left: Left, words: str) -> None:
     """Check that the session ended as a crash with a name, and kept what came before."""
-    assert (left.session["state"], left.session["exit_code"]) == ("FAILED", 1)
+    ended = tuple(left.session[name] for name in ("state", "exit_code", "exit_reason"))
+    assert ended == ("FAILED", 1, "StrategyError"), "the same in both isolations"
     failure = left.evidence("session")["failure"]
     assert "strategy Bad" in failure and words in failure
     assert left.rows("SELECT signal_id FROM signals") == [{"signal_id": "S10"}], "what was decided before stays"
