@@ -70,6 +70,7 @@ def main() -> None:
 def _run(settings: SessionSettings) -> Iterator[RunContext]:
     from hybrid_platform.domain.clocks import SystemClock
     from hybrid_platform.pipeline.run import open_run
+    from hybrid_platform.report.write import report_refusal
     from hybrid_platform.safety.logs import as_json, as_text
 
     clock = SystemClock()
@@ -80,6 +81,7 @@ def _run(settings: SessionSettings) -> Iterator[RunContext]:
         created_ns=clock.wall_ns(),
         clock=clock,
         render=as_text if human else as_json,
+        after_refusal=report_refusal,
     ) as run:
         yield run
 

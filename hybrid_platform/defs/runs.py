@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+import msgspec
 
 from hybrid_platform.config import load_settings
 from hybrid_platform.defs.resources import SessionConfig
@@ -16,13 +17,17 @@ from hybrid_platform.evidence.records import Evidence
 from hybrid_platform.pipeline.checks import CheckEvidence
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.run import open_run
+from hybrid_platform.report.write import report_refusal
 from hybrid_platform.safety.logs import SessionLog
+from hybrid_platform.storage.records import this_process
 
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
 
 SESSION_TAG = "hybrid_platform/session_id"
 EXIT_CODE_TAG = "hybrid_platform/exit_code"
 EXIT_REASON_TAG = "hybrid_platform/exit_reason"
+PROCESS_TAG = "hybrid_platform/process"
+"""Which process runs the steps, as JSON of `storage.records.Owner`: whoever looks for a killed run reads it."""
 
 
 @contextmanager
@@ -40,8 +45,10 @@ def dagster_run(context: StepContext) -> Iterator[RunContext]:
     )
     with failing_clearly(context):
         settings = load_settings(stated.stated)
-        with open_run(settings, run_id=run_id, created_ns=int((created or 0) * NS_PER_S)) as run:
-            context.instance.add_run_tags(run_id, {SESSION_TAG: run.session_id})
+        created_ns = int((created or 0) * NS_PER_S)
+        with open_run(settings, run_id=run_id, created_ns=created_ns, after_refusal=report_refusal) as run:
+            process = msgspec.json.encode(this_process()).decode()
+            context.instance.add_run_tags(run_id, {SESSION_TAG: run.session_id, PROCESS_TAG: process})
             yield run
 
 
@@ -54,7 +61,9 @@ def failing_clearly(context: StepContext) -> Iterator[None]:
     except PlatformError as error:
         if not isinstance(error, GateRefused):  # that one is in the run's own log
             _say(str(error), error.exit_code)
-        context.instance.add_run_tags(run_id, {EXIT_CODE_TAG: str(int(error.exit_code))})
+        context.instance.add_run_tags(
+            run_id, {EXIT_CODE_TAG: str(int(error.exit_code)), EXIT_REASON_TAG: type(error).__name__}
+        )
         raise dg.Failure(
             description=str(error), metadata={"exit_code": int(error.exit_code)}, allow_retries=False
         ) from None

@@ -12,7 +12,7 @@ import msgspec
 
 from hybrid_platform.domain.errors import EvidenceError
 from hybrid_platform.evidence.chain import ChainHead, Link
-from hybrid_platform.evidence.records import Evidence, SessionEvidence, SessionFiles
+from hybrid_platform.evidence.records import REFUSAL, Evidence, SessionEvidence, SessionFiles
 
 PREDICATE_TYPE = "urn:hybrid-platform:session:v1"
 GATES = ("G0", "G1", "G2", "G3", "G4", "G5")
@@ -37,7 +37,7 @@ def predicate_of(files: SessionFiles, chain: ChainHead) -> Data:
             "clean": session.clean if session else None,
             "reasons": [reason for record in files if record for reason in record.reasons],
         },
-        "steps": {kind: record.verdict.value for kind, record in zip(STEPS, files, strict=True) if record},
+        "steps": {kind: record.verdict.value for kind, record in zip((*STEPS, REFUSAL), files, strict=True) if record},
         "gates": {proof.id: proof.verdict.value for proof in proofs if proof.id.startswith("G")},
         "host": _host(files),
         "code": msgspec.to_builtins(known.code),
@@ -72,7 +72,7 @@ def _one_run(files: SessionFiles) -> Evidence:
     for name in ("session_id", "run_id", "config_sha256", "trading_sha256", "code"):
         if len({getattr(record, name) for record in records}) > 1:
             raise EvidenceError(f"evidence files: expected one {name}, was several")
-    for kind, record in zip(STEPS, files, strict=True):
+    for kind, record in zip((*STEPS, REFUSAL), files, strict=True):
         if record is not None and record.kind != kind:
             raise EvidenceError(f"{kind}.json: expected kind {kind}, was {record.kind[:40]!r}")
     return records[-1]

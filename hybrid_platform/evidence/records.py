@@ -27,7 +27,7 @@ from hybrid_platform.trading.accounts import AccountSnapshot
 
 PREFLIGHT, PRAGMA, SESSION, POSTFLIGHT = "preflight", "pragma", "session", "postflight"
 REFUSAL = "refusal"
-"""Left, as plain `Evidence`, by a step that could not begin: its predecessors had not passed in the same run, …"""
+"""Left, as plain `Evidence`, by a step that could not begin: no pass before it in the same run, another session, …"""
 SCHEMA = 1
 
 
@@ -246,6 +246,8 @@ class SessionFiles(NamedTuple):
     pragma: PragmaGateEvidence | None
     session: SessionEvidence | None
     postflight: PostflightEvidence | None
+    refusal: Evidence | None = None
+    """Of a step that could not begin."""
 
 
 def session_files(read: Callable[[str], bytes | None]) -> SessionFiles:
@@ -263,4 +265,5 @@ def session_files(read: Callable[[str], bytes | None]) -> SessionFiles:
         record(PRAGMA, PragmaGateEvidence),
         record(SESSION, SessionEvidence),
         record(POSTFLIGHT, PostflightEvidence),
+        record(REFUSAL, Evidence),
     )

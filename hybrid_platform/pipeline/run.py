@@ -7,7 +7,7 @@ that is not there raises ConfigError before anything is written.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -38,11 +38,12 @@ def open_run(
     clock: Clock | None = None,
     stream: TextIO | None = None,
     render: Render = as_json,
+    after_refusal: Callable[[RunContext], None] = lambda context: None,
 ) -> Iterator[RunContext]:
     """Yield a run's context; its session id follows from ``run_id`` and ``created_ns`` alone.
 
     Raises ConfigError for whatever the settings name that is not there. A GateRefused that ends the run
-    leaves evidence and a REFUSED row, and goes on its way.
+    leaves evidence and a REFUSED row, is told to ``after_refusal``, and goes on its way.
     """
     clock = clock or SystemClock()
     database_url = url_of(settings)
@@ -61,6 +62,7 @@ def open_run(
             yield context
         except GateRefused as refused:
             refuse(context, refused)
+            after_refusal(context)
             raise
     finally:
         log.close()

@@ -229,6 +229,14 @@ class Session:
             self._stop_reason = reason
         self._stop.set()
 
+    def give_up(self, part: str, error: BaseException) -> None:
+        """End the session as failed, for a reason outside its stages. Safe from any thread."""
+        self._fail(part, error)
+
+    def looked(self) -> int:
+        """Return the monotonic instant (ns) at which the supervising thread last looked."""
+        return self._supervisor.looked
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the session has drained; return whether it has."""
         return self._supervisor.ended.wait(timeout)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -36,13 +38,14 @@ from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.false_start import channel_figures, false_start, stated_feed
 from hybrid_platform.pipeline.feeding import feed_of, table_of
 from hybrid_platform.pipeline.isolated import GuardedDecider, private_paths
-from hybrid_platform.pipeline.lease import Lease, lease_path
+from hybrid_platform.pipeline.lease import Lease, LeaseHeld, lease_path
 from hybrid_platform.pipeline.ledger import Ledger, LedgerRow, build_ledger
+from hybrid_platform.pipeline.pulse import Pulse
 from hybrid_platform.pipeline.recorder import IntervalRecorder
 from hybrid_platform.pipeline.session import Progress, Session
 from hybrid_platform.storage.engine import open_engine, require_file
 from hybrid_platform.storage.queries import count_rows
-from hybrid_platform.storage.records import CrashedSession, SessionEnd, SessionState
+from hybrid_platform.storage.records import CrashedSession, SessionEnd, SessionInfo, SessionState
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform.strategies.base import Strategy
@@ -77,14 +80,20 @@ class ShadowRun:
     def _begin(self, stack: ExitStack) -> None:
         """Make everything that the session needs, and start it; ``stack`` gives back what was made."""
         context, settings = self._context, self._context.settings
-        stack.enter_context(Lease(lease_path(context.data_dir, context.database_url), context.session_id))
+        path = lease_path(context.data_dir, context.database_url)
+        lease = stack.enter_context(Lease(path, context.session_id))
+        if lease.taken_from is not None:
+            context.log.warning("the lease was left behind elsewhere, and did not beat", left=str(lease.taken_from))
+        self._pulse = Pulse(context.data_dir, lease, context.session_id, context.run_id, context.clock, context.log)
+        self._pulse.start()
+        stack.callback(self._pulse.stop)
         require_file(context.database_url)
         self._engine: sa.Engine = open_engine(
             context.database_url, role="write", busy_timeout_ms=settings.storage.busy_timeout_ms
         )
         stack.callback(self._engine.dispose)
         self._store = SessionStore(self._engine)
-        self._crashed = tuple(self._store.mark_crashed(lambda session: True))
+        self._crashed = tuple(self._store.mark_crashed(partial(_require_over, path)))
         for crashed in self._crashed:
             context.log.warning("an earlier session had crashed", crashed=crashed.session_id, kept=crashed.kept)
         table = table_of(settings)
@@ -117,6 +126,7 @@ class ShadowRun:
             commands=CommandWatch(CommandFile(context.data_dir, context.clock), context.session_id),
         )
         self._session.start()
+        self._pulse.watch(self._session.looked, partial(self._session.give_up, "lease"))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the session has drained; return whether it has."""
@@ -151,6 +161,7 @@ class ShadowRun:
         if self._false_start is not None:
             return self._false_start
         with self._stack:
+            self._pulse.closing()
             self._session.finish()
             patience_s = min(CLOSE_OUT_SECONDS, self._context.settings.drain_timeout_seconds)
             self._isolation = self._session.decider.close_out(patience_s)
@@ -262,6 +273,13 @@ class ShadowRun:
             ticks=ticks,
             journal=journal,
         )
+
+
+def _require_over(lease: Path, session: SessionInfo) -> bool:
+    """Return that a session left RUNNING is over; raise LeaseHeld where its process lives and only lost the lease."""
+    if session.owner.is_alive_beside:
+        raise LeaseHeld(lease, f"session {session.session_id} (process {session.owner.pid} on this host)")
+    return True
 
 
 def _attempts(isolation: IsolationEvidence) -> list[str]:

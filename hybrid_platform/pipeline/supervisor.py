@@ -76,6 +76,8 @@ class Supervisor:
         self._started = 0
         self._stopping: int | None = None
         self._waiting: list[HeartbeatRecord] = []
+        self.looked = clock.monotonic_ns()
+        """The monotonic instant (ns) of the last look: what the pulse reports."""
         self.ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
@@ -139,6 +141,7 @@ class Supervisor:
         return True
 
     def _beat(self, now: int) -> None:
+        self.looked = now
         beat = self._heartbeats.due(now)
         if beat is None:
             return

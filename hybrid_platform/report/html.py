@@ -77,7 +77,7 @@ def _page(files: SessionFiles, extras: Extras, trading: Trading | None) -> dict[
         raise ValueError("expected at least one evidence file of the session, was none")
     known, last = evidence[0], evidence[-1]
     session, postflight = files.session, files.postflight
-    passed = postflight is not None and postflight.verdict.value == "PASS"
+    passed = postflight is not None and postflight.verdict.value == "PASS" and files.refusal is None
     reasons = tuple(dict.fromkeys(reason for record in reversed(evidence) for reason in record.reasons))
     proofs: Sequence[Proof] = postflight.proofs if postflight else ()
     settings = files.preflight.settings if files.preflight else {}

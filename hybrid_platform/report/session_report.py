@@ -25,9 +25,8 @@ def session_report(files: SessionFiles, trading: Trading | None = None) -> str:
 
     Raises ValueError where there is no evidence at all.
     """
-    known = next(
-        (evidence for evidence in (files.postflight, files.session, files.pragma, files.preflight) if evidence), None
-    )
+    latest = (files.refusal, files.postflight, files.session, files.pragma, files.preflight)
+    known = next((evidence for evidence in latest if evidence), None)
     if known is None:
         raise ValueError("expected at least one evidence file of the session, was none")
     parts = [
@@ -54,12 +53,12 @@ def _section(title: str, body: str) -> tuple[str, ...]:
 
 
 def _head(files: SessionFiles) -> str:
-    known = files.session or files.preflight or files.pragma or files.postflight
+    known = files.session or files.preflight or files.pragma or files.postflight or files.refusal
     assert known is not None
     rows: list[tuple[str, Any]] = [
         ("run", known.run_id),
         ("started", known.started_at),
-        ("ended", (files.postflight or known).ended_at),
+        ("ended", (files.refusal or files.postflight or known).ended_at),
         ("code", f"{known.code.version} at {known.code.commit or 'no commit'}{' (dirty)' if known.code.dirty else ''}"),
         ("config_sha256", known.config_sha256),
         ("trading_sha256", known.trading_sha256),

@@ -44,6 +44,16 @@ def conclude(context: RunContext) -> Concluded:
     return Concluded(report, sealed, measures)
 
 
+def report_refusal(context: RunContext) -> None:
+    """Write the report of a run that was refused: its evidence is left, and people read reports."""
+    try:
+        report = write_report(context.data_dir, context.session_id)
+    except PlatformError as error:
+        context.log.warning("the refusal's report could not be written", error=str(error))
+    else:
+        context.log.info("refusal reported", report=str(report))
+
+
 def _measure(context: RunContext) -> Measures | None:
     if context.read(SESSION, SessionEvidence) is None:
         return None

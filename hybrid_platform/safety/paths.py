@@ -102,8 +102,11 @@ class DataDir:
             raise StorageError(f"{_shown(name)}: expected at most {limit} bytes, was more")
         return content
 
-    def write_atomic(self, name: str | Path, content: bytes) -> Path:
-        """Replace the file whole: a reader, a crash or a power loss meets the old content or the new one."""
+    def write_atomic(self, name: str | Path, content: bytes, *, durable: bool = True) -> Path:
+        """Replace the file whole: a reader, a crash or a power loss meets the old content or the new one.
+
+        Not ``durable``: for what is worth nothing after a power loss, and is not to wait for the disk.
+        """
         *parents, last = self._parts(name)
         with _typed(name), self._directory(parents, create=True) as directory:
             with suppress(FileNotFoundError):
@@ -116,13 +119,15 @@ class DataDir:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(content)
                     file.flush()
-                    os.fsync(file.fileno())
+                    if durable:
+                        os.fsync(file.fileno())
                 os.rename(temporary, last, src_dir_fd=directory, dst_dir_fd=directory)
             except BaseException:
                 with suppress(FileNotFoundError):
                     os.unlink(temporary, dir_fd=directory)
                 raise
-            os.fsync(directory)
+            if durable:
+                os.fsync(directory)
             return self.root.joinpath(*parents, last)
 
     def append(self, name: str | Path, block: bytes, *, rotate_bytes: int | None = None, keep: int = 3) -> None:

@@ -52,6 +52,17 @@ class Owner(msgspec.Struct, frozen=True):
             pass
         return _started(self.pid) != self.pid_started
 
+    @property
+    def is_of_this_boot(self) -> bool:
+        """Whether it is or was a process of this host since its last boot, so that this kernel knows all of it."""
+        here = this_process()
+        return (self.host, self.boot_id) == (here.host, here.boot_id)
+
+    @property
+    def is_alive_beside(self) -> bool:
+        """Whether it certainly runs now, as another process of this host."""
+        return self.is_of_this_boot and self.pid != os.getpid() and not self.is_gone
+
 
 class SessionStart(msgspec.Struct, frozen=True):
     """What is known of a session when its row is made."""
@@ -127,8 +138,10 @@ def this_process() -> Owner:
 
 
 def _started(pid: int) -> int | None:
+    """Return when a process started; None where there is none, or only a dead one that nobody has waited for."""
     try:
         # The name in brackets may hold spaces and brackets itself: count from its end.
-        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else int(fields[19])
     except (OSError, ValueError, IndexError):
         return None

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import msgspec
 import pytest
 
 from hybrid_platform.definitions import defs
 from hybrid_platform.storage.engine import open_engine, sqlite_url
 from hybrid_platform.storage.migrate import migrate
+from hybrid_platform.storage.records import Owner, this_process
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 from hybrid_platform_tests.support import layered, replay, run_config, synthetic, write_csv
 
@@ -32,7 +34,11 @@ def test_all_gates_pass_and_the_run_succeeds(passed: tuple[Launcher, Job]):
     assert job.result.success
     assert job.materialised == STEPS
     assert all(job.checks.values()) and len(job.checks) == 7
-    assert job.tags == {"session_id": job.session_id, "exit_code": "0", "exit_reason": "TIME_LIMIT"}
+    process = msgspec.json.decode(job.tags["process"], type=Owner)
+    assert process == this_process(), "in this test the run has no process of its own"
+    assert job.tags == {
+        "session_id": job.session_id, "exit_code": "0", "exit_reason": "TIME_LIMIT", "process": job.tags["process"],
+    }  # fmt: skip
     assert job.left.count("ticks", job.session_id) == 11
 
 
@@ -136,4 +142,8 @@ def _require_refused(job: Job) -> None:
     evidence = json.loads((folder / "refusal.json").read_text())
     assert (evidence["verdict"], evidence["reasons"]) == ("FAIL", [failure])
     assert [path.name for path in folder.glob("*.json")] == ["refusal.json"]
+    report = (folder / "report.md").read_text()
+    assert report.startswith(f"# Shadow run {job.session_id}: FAIL")
+    assert "refusal: expected" in report.partition("## Conclusion")[2]
+    assert "launch the job shadow_run as a whole" in (folder / "report.html").read_text()
     assert job.left.count("ticks", job.session_id) == 0

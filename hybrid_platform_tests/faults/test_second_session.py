@@ -38,3 +38,20 @@ def test_a_second_session_is_refused_from_wherever_it_starts(tmp_path: Path):
     assert sorted(rows) == [("COMPLETE", 0), ("REFUSED", 12), ("REFUSED", 12)]
     assert (left.evidence("session")["state"], left.evidence("session")["exit_code"]) == ("REFUSED", 12)
     assert Left(tmp_path / "other", left.database).evidence("postflight")["verdict"] == "FAIL"
+    assert "another session holds the lease" in Left(tmp_path / "other", left.database).report
+
+
+@pytest.mark.scenario("I6")
+def test_a_lease_that_was_removed_does_not_let_a_second_session_in_and_ends_the_first(tmp_path: Path):
+    left = Left(tmp_path / "data")
+    with start_cli(tmp_path, "shadow-run", settings=LONG) as first:
+        first.wait_for("signal generated")
+        pid = first.process.pid
+        (left.data_dir / "bot.db.lease").unlink()
+        refused = cli(tmp_path, "shadow-run", settings=LONG)
+        ended = first.end()
+    assert refused.code == 12, refused.text
+    assert f"process {pid} on this host" in refused.text
+    assert ended.code == 1, "it cannot be sure to be alone any more"
+    assert "expected this session to hold the lease" in ended.text
+    assert sorted(row["state"] for row in left.sessions) == ["FAILED", "REFUSED"]
