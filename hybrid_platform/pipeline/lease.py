@@ -24,6 +24,7 @@ from hybrid_platform.storage.engine import path_of
 from hybrid_platform.storage.records import Owner, this_process
 
 LEASE_SUFFIX = ".lease"
+HELD = "another session holds the lease"
 BEAT_SECONDS = 3.0
 """How often a holder beats."""
 WATCH_SECONDS = 10.0
@@ -38,8 +39,7 @@ class LeaseHeld(GateRefused):
 
     def __init__(self, path: Path, holder: str) -> None:
         super().__init__(
-            f"another session holds the lease {path}: expected nobody, was {holder}; "
-            "stop it first, or choose another data_dir or database_url",
+            f"{HELD} {path}: expected nobody, was {holder}; stop it first, or choose another data_dir or database_url",
             ExitCode.CONFIG,
         )
 
