@@ -27,6 +27,7 @@ from hybrid_platform.config_base import faults_of as faults_of  # noqa: PLC0414
 from hybrid_platform.config_base import shown as shown  # noqa: PLC0414
 from hybrid_platform.config_evidence import KeySettings, LiveSettings
 from hybrid_platform.config_instruments import InstrumentSettings, SignedBps, read_instruments
+from hybrid_platform.config_overload import OverloadSettings
 from hybrid_platform.config_websocket import FrameFormat, WebsocketFeed
 from hybrid_platform.config_yaml import YAML_ERRORS, load_yaml
 from hybrid_platform.domain.errors import ConfigError, Fault
@@ -309,6 +310,7 @@ class SessionSettings(_Section):
     keys: KeySettings = KeySettings()
     heartbeat: HeartbeatSettings = HeartbeatSettings()
     storage: StorageSettings = StorageSettings()
+    overload: OverloadSettings = OverloadSettings()
     warm_start_ticks: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """Ticks that feed the strategy history before its signals are taken."""
     drain_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0

@@ -35,6 +35,7 @@ SIGNS = frozenset(
         "channels created (S6: bounded)",
         "HEARTBEAT (G4)",
         "host snapshot",
+        "sampling ladder stepped (S15)",
         "FINAL METRICS",
         "session ended",
         "postflight PASS",

@@ -158,6 +158,53 @@ class RowFigures(msgspec.Struct, frozen=True):
     """By which one row that was changed can be found."""
 
 
+class LadderStep(msgspec.Struct, frozen=True):
+    """One step of the sampling ladder (S15); ``before`` and ``after`` as "every n-th tick"."""
+
+    at: str
+    elapsed_s: float
+    before: int
+    after: int
+    why: str
+    """What was at or above its limit, with the figures."""
+    held_s: float
+    """For how long."""
+    cpu_pressure: float
+    queue_percent: float
+    lag_ms: float
+
+
+class OverloadFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The load of a live session, as it was watched, and what was done about it (S15); None: not watched."""
+
+    source: str
+    """Of the pressure: PSI, or UNAVAILABLE where the load average ÷ cores stood in for it."""
+    sample: bool
+    pressure_limit: float | None
+    queue_limit: float | None
+    lag_limit_ms: float | None
+    step_up_s: float
+    readings: int
+    most_pressure: float
+    mean_pressure: float
+    most_queue: float
+    most_lag_ms: float
+    above_s: float
+    """How long something was at or above its limit, in all …"""
+    longest_above_s: float
+    """… and at a stretch."""
+    spared_s: float
+    """How much of that the feed was too slow to be sampled."""
+    stepped: int
+    steps: tuple[LadderStep, ...]
+    seconds_at: dict[str, float]
+    """By "every n-th tick"."""
+    sampled_out: dict[str, int]
+    """Ticks, by the same."""
+    stopped: bool
+    """Whether the load stayed at the top for too long: OVERLOAD."""
+
+
 class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """The session itself."""
 
@@ -205,6 +252,8 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """The ticks that were written, but for their trade ids."""
     journal: RowFigures | None = None
     """The rows of ``inputs`` that were written."""
+    overload: OverloadFigures | None = None
+    """None: nothing to throttle."""
 
 
 class ProofVerdict(StrEnum):

@@ -1,4 +1,4 @@
-"""ingest: turns what a feed read into numbered ticks, for strategy and for persist (S5, S6).
+"""ingest: turns what a feed read into numbered ticks, for strategy and for persist (S5, S6, S15).
 
 in: `FeedBatch` from the feed · out: `Ticks` on the tick channel first (fresh data matters more),
 then on the persist channel · when full: each channel's policy; what is dropped is counted there.
@@ -16,6 +16,7 @@ from hybrid_platform.pipeline.channel import Channel, ChannelAborted
 from hybrid_platform.pipeline.counters import FeedCounters
 from hybrid_platform.pipeline.dedupe import Deduplicator
 from hybrid_platform.pipeline.parcels import Records, Ticks, Told
+from hybrid_platform.pipeline.sampling import Sampler
 from hybrid_platform.pipeline.stage import OnFailure, Stage
 from hybrid_platform.safety.logs import SessionLog
 
@@ -33,6 +34,7 @@ class Ingest(Stage):
         ticks: Channel[Ticks | Told],
         persist: Channel[Ticks | Records],
         *,
+        sampler: Sampler,
         counters: FeedCounters,
         stop: threading.Event,
         clock: Clock,
@@ -43,6 +45,7 @@ class Ingest(Stage):
         self._feed = feed
         self._ticks = ticks
         self._persist = persist
+        self._sampler = sampler
         self._counters = counters
         self._stop = stop
         self._clock = clock
@@ -104,9 +107,15 @@ class Ingest(Stage):
         counters.duplicate += len(ticks) - len(new)
         if not len(new):
             return
+        counters.lag_ns.append(int(new.ts_recv[-1]) - int(new.ts_event[-1]))
+        # After duplicates, so that an id that was left out is known when it comes again.
+        came = len(new)
+        new = self._sampler.pick(new)
+        counters.sampled_out += came - len(new)
+        if not len(new):
+            return
         new = new.numbered(counters.accepted + 1)
         counters.accepted += len(new)
-        counters.lag_ns.append(int(new.ts_recv[-1]) - int(new.ts_event[-1]))
         counters.first_event = int(new.ts_event[0]) if counters.first_event is None else counters.first_event
         counters.last_event = int(new.ts_event[-1])
         parcel = Ticks(new)

@@ -40,8 +40,12 @@ def build_ledger(
     channels: Iterable[ChannelStats],
     written: Mapping[str, int],
     counted: Mapping[str, int],
+    sampled_out: Mapping[int, int] | None = None,
 ) -> Ledger:
-    """Return the ledger of an ended session; ``written`` and ``counted`` are rows by table."""
+    """Return the ledger of an ended session; ``written`` and ``counted`` are rows by table.
+
+    ``sampled_out``: ticks by rung of the sampling ladder.
+    """
     rows: list[LedgerRow] = []
     faults: list[str] = []
     for reason in ("received", "accepted", "rejected", "duplicate", "sampled_out", "history"):
@@ -49,6 +53,10 @@ def build_ledger(
     rows.extend(LedgerRow("rejected", cause, "rejected", count) for cause, count in sorted(feed.causes.items()))
     if not feed.balances:
         faults.append(f"feed {feed_name}: received {feed.received} is not the sum of what became of it")
+    rungs = sampled_out or {}
+    rows.extend(LedgerRow("ladder", f"every {rung}", "sampled_out", count) for rung, count in sorted(rungs.items()))
+    if feed.sampled_out != sum(rungs.values()):
+        faults.append(f"feed {feed_name}: {feed.sampled_out} sampled out, {sum(rungs.values())} by the ladder's rungs")
     persist_dropped = 0
     for stats in channels:
         for reason in ("sent", "received", "dropped", "left"):

@@ -13,6 +13,7 @@ from hybrid_platform.domain.exact import canonical
 from hybrid_platform.domain.isolation import Enforced
 from hybrid_platform.domain.records import HealthcheckRecord, PragmaEvidence, PressureGate, Verdict
 from hybrid_platform.evidence.records import PragmaGateEvidence, PreflightEvidence, Proof, ProofVerdict, SessionEvidence
+from hybrid_platform.pipeline.overload_proof import overload_proof
 from hybrid_platform.pipeline.trading_audit import TradingAudit
 from hybrid_platform.storage.audit import Audit
 from hybrid_platform.trading.accounts import AccountSnapshot
@@ -60,10 +61,14 @@ class Proofs:
         verdict = ProofVerdict.PASS if holds else ProofVerdict.FAIL
         self._rows[proof_id] = Proof(proof_id, CLAIMS[proof_id], str(expected), str(actual), verdict)
 
+    def judged(self, proof_id: str, expected: str, actual: str, verdict: ProofVerdict) -> None:
+        """Add a row with its verdict, NOT_RUN among them."""
+        self._rows[proof_id] = Proof(proof_id, CLAIMS[proof_id], expected, actual, verdict)
+
     def rows(self) -> tuple[Proof, ...]:
         """Return every id of the contract; G5 last, judged from the others."""
         failed = [proof.id for proof in self._rows.values() if proof.verdict is ProofVerdict.FAIL]
-        proved = len(self._rows)
+        proved = sum(proof.verdict is not ProofVerdict.NOT_RUN for proof in self._rows.values())
         self.add(
             "G5",
             "no row failed",
@@ -120,6 +125,7 @@ def session_proofs(
     )
     if session is not None and session.began:
         _of_session(proofs, session, audit.counted)
+        proofs.judged("S15", *overload_proof(session.overload))
         orders, trades = (audit.counted.get(name, 0) for name in ("orders", "trades"))
         placed = f"{orders} orders, {trades} trades, {audit.unmarked} unmarked"
         proofs.add("S9", "every order and trade marked as shadow", placed, not audit.unmarked)

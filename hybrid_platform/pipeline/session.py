@@ -21,6 +21,7 @@ from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.evidence.records import RowFigures
 from hybrid_platform.feeds.base import Feed
+from hybrid_platform.host.pressure import read_pressure
 from hybrid_platform.pipeline.channel import ChannelAborted, ChannelClosed, ChannelStats
 from hybrid_platform.pipeline.commands import CommandWatch
 from hybrid_platform.pipeline.counters import Counters
@@ -29,8 +30,10 @@ from hybrid_platform.pipeline.decisions import DecisionSink, SignalsDigest
 from hybrid_platform.pipeline.heartbeat import Heartbeats
 from hybrid_platform.pipeline.ingest import Ingest
 from hybrid_platform.pipeline.isolated import GuardedDecider, GuardedStageError
+from hybrid_platform.pipeline.overload import OverloadWatch, has_ladder
 from hybrid_platform.pipeline.parcels import Told
 from hybrid_platform.pipeline.persist import Persist
+from hybrid_platform.pipeline.sampling import Sampler
 from hybrid_platform.pipeline.supervisor import Supervisor
 from hybrid_platform.pipeline.wiring import build_channels
 from hybrid_platform.safety.logs import SessionLog
@@ -122,10 +125,12 @@ class Session:
         self.digest = SignalsDigest()
         self._started = self._ended = 0
         self.channels = channels = build_channels(settings)
+        self.sampler = Sampler()
         self._ingest = Ingest(
             feed,
             channels.tick,
             channels.persist,
+            sampler=self.sampler,
             counters=self.counters.feed,
             stop=self._stop,
             clock=clock,
@@ -151,6 +156,7 @@ class Session:
             clock=clock,
             on_failure=self._fail,
         )
+        self.overload = self._overload_watch() if has_ladder(settings) else None
         # A synthetic feed ends itself, so that every tick that is due is emitted however late the process is.
         own_limit = settings.feed.synthetic is not None
         self._supervisor = Supervisor(
@@ -191,6 +197,18 @@ class Session:
             on_failure=self._fail,
         )
 
+    def _overload_watch(self) -> OverloadWatch:
+        return OverloadWatch(
+            self._settings,
+            self.sampler,
+            read=lambda: read_pressure(self._clock),
+            channels=lambda: (self.channels.tick.stats(), self.channels.persist.stats()),
+            counters=self.counters.feed,
+            clock=self._clock,
+            log=self._log,
+            on_failure=self._fail,
+        )
+
     def start(self) -> None:
         """Start the threads, from the end of the pipeline to its beginning."""
         # A thread that gave up the interpreter's lock, at each statement of SQLite and each large numpy call, gets
@@ -218,6 +236,8 @@ class Session:
     def _look(self) -> None:
         for command in self._commands.look():
             self._tell(command)
+        if self.overload is not None:
+            self.overload.look()
 
     def _tell(self, command: Command) -> None:
         with suppress(ChannelAborted, ChannelClosed):
@@ -321,6 +341,8 @@ class Session:
             "lag_ms": round(lag[len(lag) // 2] / NS_PER_MS, 3) if lag else None,
             "rejected": counters.feed.rejected,
             "duplicates": counters.feed.duplicate,
+            "sampled_out": counters.feed.sampled_out,
+            "sample_every": self.sampler.every,
             "elapsed_s": round(self.elapsed_ns / NS_PER_S, 3),
         }
 

@@ -171,7 +171,14 @@ class ShadowRun:
                 self._context.log.error("rows could not be counted", error=str(error))
                 counted = {}
             stats = self._session.channel_stats()
-            ledger = build_ledger(self._feed.name, self._session.counters.feed, stats, self._writer.written, counted)
+            ledger = build_ledger(
+                self._feed.name,
+                self._session.counters.feed,
+                stats,
+                self._writer.written,
+                counted,
+                self._session.sampler.left_out,
+            )
             evidence = self._evidence(ledger)
             try:
                 self._close_row(
@@ -272,6 +279,7 @@ class ShadowRun:
             account=session.decider.account(),
             ticks=ticks,
             journal=journal,
+            overload=session.overload.figures() if session.overload else None,
         )
 
 

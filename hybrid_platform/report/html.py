@@ -15,7 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hybrid_platform.domain.isolation import SelfTest
 from hybrid_platform.domain.records import HealthcheckRecord, PressureGate, SystemState
 from hybrid_platform.evidence.matrix import IDS, Matrix
-from hybrid_platform.evidence.records import Proof, SessionFiles
+from hybrid_platform.evidence.records import Proof, SessionEvidence, SessionFiles
+from hybrid_platform.report.load import STEP_HEADS, load_facts, step_rows
 from hybrid_platform.report.picture import flow_of, host_plots
 from hybrid_platform.report.timeline import Timeline
 from hybrid_platform.report.trading import Trading, trading_tables
@@ -104,6 +105,7 @@ def _page(files: SessionFiles, extras: Extras, trading: Trading | None) -> dict[
         "ledger": [(row.kind, row.name, row.reason, row.count) for row in session.ledger.rows] if session else [],
         "plots": host_plots(extras.timeline, files),
         "host": _host(files),
+        **_load(session),
         "results": _results(files),
         "tables": trading_tables(trading.measures) if trading else (),
         "sampling": trading.measures.sampling if trading else "",
@@ -224,6 +226,15 @@ def _host(files: SessionFiles) -> Rows:
 
 def _megabytes(count: int | None) -> str | None:
     return None if count is None else f"{count // 2**20:,} MB"
+
+
+def _load(session: SessionEvidence | None) -> dict[str, Any]:
+    figures = session.overload if session else None
+    return {
+        "load": [fact for fact in load_facts(figures) if fact[1] is not None] if figures else [],
+        "step_heads": STEP_HEADS,
+        "steps": step_rows(figures) if figures else [],
+    }
 
 
 def _results(files: SessionFiles) -> Rows:

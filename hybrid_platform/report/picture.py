@@ -100,4 +100,7 @@ def host_plots(timeline: Timeline, files: SessionFiles) -> Sequence[tuple[str, M
     if len(timeline.ticks) > 1:
         title = "Ticks a second, between heartbeats"
         plots.append((title, plot(timeline.ticks, label=title)))
+    if timeline.sampling:
+        title = "Sampling ladder (S15): one tick in … was let through"
+        plots.append((title, plot(timeline.sampling, label=title, floor=10)))
     return plots

@@ -16,6 +16,7 @@ from hybrid_platform.domain.records import (
     SystemState,
 )
 from hybrid_platform.evidence.records import SessionFiles
+from hybrid_platform.report.load import STEP_HEADS, load_facts, step_rows
 from hybrid_platform.report.markdown import cell, table
 from hybrid_platform.report.trading import Trading, trading_section
 
@@ -34,6 +35,7 @@ def session_report(files: SessionFiles, trading: Trading | None = None) -> str:
         _head(files),
         *_section("System state", _system(files)),
         *_section("Healthcheck and CPU pressure", _host(files)),
+        *_section("Load and sampling", _load(files)),
         *_section("Behaviour map", _behaviour(files)),
         *_section("Verification matrix", _matrix(files)),
         *_section("Key log lines", _log_lines(files)),
@@ -136,6 +138,18 @@ def _averages(label: str, pressure: ResourcePressure | None) -> Iterable[tuple[A
     for kind, line in (("some", pressure.some), ("full", pressure.full)):
         if line is not None:
             yield f"{label} {kind}", f"{line.avg10}", f"{line.avg60}", f"{line.avg300}", line.total
+
+
+def _load(files: SessionFiles) -> str:
+    if files.session is None:
+        return ""
+    figures = files.session.overload
+    if figures is None:
+        return "Nothing is left out of this feed, so there is nothing to throttle."
+    parts = [table(("", "value"), [fact for fact in load_facts(figures) if fact[1] is not None])]
+    if figures.steps:
+        parts.append(table(STEP_HEADS, step_rows(figures)))
+    return "\n\n".join(parts)
 
 
 def _behaviour(files: SessionFiles) -> str:

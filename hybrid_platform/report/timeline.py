@@ -1,4 +1,4 @@
-"""A session's heartbeats and its host's pressure over time, read from the chain of its events."""
+"""A session's heartbeats, host pressure and sampling ladder (S15) over time, read from the chain of its events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hybrid_platform.evidence.chain import Link, walk_chain
 
 Point = tuple[float, float]
 
-_TOLD = {"host checked", "host snapshot", "HEARTBEAT (G4)", "FINAL METRICS"}
+_STEPPED = "sampling ladder stepped (S15)"
+_TOLD = {"host checked", "host snapshot", "HEARTBEAT (G4)", "FINAL METRICS", _STEPPED}
 
 
 class Timeline(NamedTuple):
@@ -23,6 +24,8 @@ class Timeline(NamedTuple):
     """How late each heartbeat was, milliseconds."""
     ticks: tuple[Point, ...] = ()
     """Ticks a second between two heartbeats, at the later one."""
+    sampling: tuple[Point, ...] = ()
+    """One tick in how many was let through: two points a step, one a heartbeat; empty without a step."""
 
 
 def read_timeline(lines: Iterable[bytes], session_id: str) -> Timeline:
@@ -32,7 +35,8 @@ def read_timeline(lines: Iterable[bytes], session_id: str) -> Timeline:
         walk_chain(lines, session_id, reader.take)
     except (EvidenceError, KeyError, TypeError, ValueError):
         return Timeline()
-    return Timeline(tuple(reader.pressure), tuple(reader.lateness), tuple(reader.ticks))
+    sampling = tuple(reader.sampling) if reader.has_stepped else ()
+    return Timeline(tuple(reader.pressure), tuple(reader.lateness), tuple(reader.ticks), sampling)
 
 
 class _Reader:
@@ -42,6 +46,8 @@ class _Reader:
         self.pressure: list[Point] = []
         self.lateness: list[Point] = []
         self.ticks: list[Point] = []
+        self.sampling: list[Point] = []
+        self.has_stepped = False
         self._began: float | None = None
         self._before: Point | None = None
 
@@ -52,11 +58,18 @@ class _Reader:
         now = datetime.fromisoformat(event["ts"]).timestamp()
         self._began = now if self._began is None else self._began
         at = now - self._began
+        if event["message"] == _STEPPED:
+            self.has_stepped = True
+            self.sampling += [(at, float(event["before"])), (at, float(event["sample_every"]))]
+            self.pressure.append((at, float(event["pressure"])))
+            return
         if "cpu_pressure" in event:
             self.pressure.append((at, float(event["cpu_pressure"])))
             return
         if "late_ms" in event:
             self.lateness.append((at, float(event["late_ms"])))
+        if "sample_every" in event:
+            self.sampling.append((at, float(event["sample_every"])))
         elapsed, count = float(event["elapsed_s"]), float(event["tick_count"])
         if self._before is not None and elapsed > self._before[0]:
             self.ticks.append((at, (count - self._before[1]) / (elapsed - self._before[0])))
