@@ -27,6 +27,7 @@ from hybrid_platform.config_base import faults_of as faults_of  # noqa: PLC0414
 from hybrid_platform.config_base import shown as shown  # noqa: PLC0414
 from hybrid_platform.config_evidence import KeySettings, LiveSettings
 from hybrid_platform.config_instruments import InstrumentSettings, SignedBps, read_instruments
+from hybrid_platform.config_operations import MetricsSettings, NotifySettings
 from hybrid_platform.config_overload import OverloadSettings
 from hybrid_platform.config_websocket import FrameFormat, WebsocketFeed
 from hybrid_platform.config_yaml import YAML_ERRORS, load_yaml
@@ -311,6 +312,8 @@ class SessionSettings(_Section):
     heartbeat: HeartbeatSettings = HeartbeatSettings()
     storage: StorageSettings = StorageSettings()
     overload: OverloadSettings = OverloadSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    notify: NotifySettings = NotifySettings()
     warm_start_ticks: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """Ticks that feed the strategy history before its signals are taken."""
     drain_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
@@ -337,7 +340,7 @@ class SessionSettings(_Section):
 
     @property
     def trading_sha256(self) -> str:
-        """Digest of what decides trading: without mode, arming, seconds, data_dir, gates and keys (SPEC 3)."""
+        """Digest of what decides trading: without mode, arming, time, places, gates, keys and who watches (SPEC 3)."""
         return hashlib.sha256(self.canonical_json(NOT_TRADING).encode()).hexdigest()
 
     def stated_instruments(self) -> dict[tuple[str, str], Instrument]:
@@ -357,7 +360,9 @@ class SessionSettings(_Section):
         return self.feed.replay is None
 
 
-NOT_TRADING = frozenset({"mode", "live_armed", "seconds", "data_dir", "database_url", "gates", "keys"})
+NOT_TRADING = frozenset(
+    {"mode", "live_armed", "seconds", "data_dir", "database_url", "gates", "keys", "metrics", "notify"}
+)
 REFERENCE_SECONDS = 30.0
 
 

@@ -205,6 +205,18 @@ class OverloadFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the load stayed at the top for too long: OVERLOAD."""
 
 
+class MetricsFigures(msgspec.Struct, frozen=True):
+    """How often the running session's metrics were asked for."""
+
+    port: int
+    """The port that was asked for; 0: any."""
+    scrapes: int = 0
+    failed: int = 0
+    """Scrapes that were answered with an error."""
+    error: str = ""
+    """Why they were not served; empty where they were."""
+
+
 class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """The session itself."""
 
@@ -254,6 +266,8 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """The rows of ``inputs`` that were written."""
     overload: OverloadFigures | None = None
     """None: nothing to throttle."""
+    metrics: MetricsFigures | None = None
+    """None where no port was set."""
 
 
 class ProofVerdict(StrEnum):

@@ -7,7 +7,20 @@ without it; what must agree with each other is read after the threads ended, for
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from hybrid_platform.domain.commands import TradingState
+from hybrid_platform.domain.histogram import Histogram
+
+LAG_BUCKETS_S = (-1.0, -0.1, 0.0, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
+"""Below zero too: clocks disagree."""
+DECISION_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+COMMIT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+def _histogram(bounds_s: tuple[float, ...]) -> Callable[[], Histogram]:
+    return lambda: Histogram(bounds_s)
 
 
 @dataclass(slots=True)
@@ -27,6 +40,8 @@ class FeedCounters:
     gaps: int = 0
     lag_ns: deque[int] = field(default_factory=lambda: deque(maxlen=4_096))
     """Receipt minus event time of recent batches' last ticks; may be negative."""
+    lag: Histogram = field(default_factory=_histogram(LAG_BUCKETS_S))
+    """The same of all batches' last ticks."""
     first_event: int | None = None
     last_event: int | None = None
 
@@ -48,6 +63,12 @@ class DecisionCounters:
     veto_reasons: Counter[str] = field(default_factory=Counter)
     decision_ns: deque[int] = field(default_factory=lambda: deque(maxlen=65_536))
     """Receipt of the tick to its decision put on the channel, live feeds only."""
+    decision: Histogram = field(default_factory=_histogram(DECISION_BUCKETS_S))
+    """The same, of all signals."""
+    trading_state: TradingState = TradingState.ACTIVE
+    """As the engine journalled it."""
+    halts: int = 0
+    """Commands that halted or reduced trading."""
 
 
 @dataclass(slots=True)
@@ -60,6 +81,7 @@ class PersistCounters:
     commits: int = 0
     errors: int = 0
     longest_commit_ns: int = 0
+    commit: Histogram = field(default_factory=_histogram(COMMIT_BUCKETS_S))
 
 
 @dataclass(slots=True)

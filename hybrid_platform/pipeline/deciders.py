@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.instruments import InstrumentTable
-from hybrid_platform.domain.isolation import IsolationEvidence
+from hybrid_platform.domain.isolation import Denied, IsolationEvidence
 from hybrid_platform.pipeline.channel import ChannelStats
 from hybrid_platform.pipeline.decisions import DecisionSink
 from hybrid_platform.pipeline.execution import ExecutionStage
@@ -40,6 +40,9 @@ class Decider(Protocol):
 
     def stats(self) -> tuple[ChannelStats, ...]:
         """Return its channels: pipes, where there are any, and the signal channel."""
+
+    def denied(self) -> tuple[Denied, ...]:
+        """Return what strategy and execution tried and were denied, so far."""
 
     def account(self) -> AccountSnapshot | None:
         """Return the engine's account once the stages ended; None where it did not say."""
@@ -94,6 +97,10 @@ class ThreadDecider:
         """Return the signal channel."""
         return (self._signal.stats(),)
 
+    def denied(self) -> tuple[Denied, ...]:
+        """Return what the audit hook counted."""
+        return self._guards.denied()
+
     def account(self) -> AccountSnapshot | None:
         """Return the engine's account."""
         return self._engine.account.snapshot()
@@ -132,6 +139,10 @@ class ProcessDecider:
     def stats(self) -> tuple[ChannelStats, ...]:
         """Return both pipes, and the signal channel as the guarded process counted it at its end."""
         return pipe_stats(self._pump, self._receiver, self._guarded.done, self._live, self._signal.stats())
+
+    def denied(self) -> tuple[Denied, ...]:
+        """Return what the kernel reported, and at the end the audit hook too."""
+        return self._guarded.child.denied()
 
     def account(self) -> AccountSnapshot | None:
         """Return what the guarded process said; None where it did not get to its end."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from hybrid_platform.domain.clocks import Clock
-from hybrid_platform.domain.commands import Command, command_of
+from hybrid_platform.domain.commands import Command, CommandKind, command_of
 from hybrid_platform.domain.orders import (
     InputRecord,
     OrderEventRecord,
@@ -107,7 +107,9 @@ class DecisionSink:
         self._counters.signals += 1
         self._digest.add(record)
         if self._live:
-            self._counters.decision_ns.append(self._clock.wall_ns() - record.ts)
+            latency_ns = self._clock.wall_ns() - record.ts
+            self._counters.decision_ns.append(latency_ns)
+            self._counters.decision.observe(latency_ns)
         self._say_signal(record)
 
     def _take_veto(self, record: VetoRecord) -> None:
@@ -148,6 +150,8 @@ class DecisionSink:
 
     def _say_input(self, record: InputRecord) -> None:
         if (command := command_of(record)) is not None:
+            self._counters.trading_state = command.kind.state
+            self._counters.halts += command.kind is not CommandKind.RESUME
             self._log.warning(
                 "trading state changed",
                 state=command.kind.state,

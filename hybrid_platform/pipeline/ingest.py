@@ -107,7 +107,9 @@ class Ingest(Stage):
         counters.duplicate += len(ticks) - len(new)
         if not len(new):
             return
-        counters.lag_ns.append(int(new.ts_recv[-1]) - int(new.ts_event[-1]))
+        lag_ns = int(new.ts_recv[-1]) - int(new.ts_event[-1])
+        counters.lag_ns.append(lag_ns)
+        counters.lag.observe(lag_ns)
         # After duplicates, so that an id that was left out is known when it comes again.
         came = len(new)
         new = self._sampler.pick(new)

@@ -85,7 +85,9 @@ class Persist(Stage):
         if inputs:
             self.inputs.add(record_rows(LAYOUTS[InputRecord], inputs, 0))
         counters = self._counters
-        counters.longest_commit_ns = max(counters.longest_commit_ns, self._clock.monotonic_ns() - started)
+        took_ns = self._clock.monotonic_ns() - started
+        counters.longest_commit_ns = max(counters.longest_commit_ns, took_ns)
+        counters.commit.observe(took_ns)
         counters.rows += committed
         counters.ticks += sum(map(len, self._ticks))
         counters.commits += 1

@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from hybrid_platform.config import SessionSettings
@@ -51,6 +52,16 @@ class StopReason:
     SIGTERM = "SIGTERM"
     SIGINT = "SIGINT"
     TERMINATED = "TERMINATED"
+
+
+class RunState(StrEnum):
+    """Where a session's life stands, for whoever watches it."""
+
+    RUNNING = "RUNNING"
+    DRAINING = "DRAINING"
+    """It was told to stop, and finishes what is in flight."""
+    DRAINED = "DRAINED"
+    FAILED = "FAILED"
 
 
 class Failure(NamedTuple):
@@ -270,6 +281,25 @@ class Session:
         self._log.info("FINAL METRICS", **self.metrics())
 
     @property
+    def state(self) -> RunState:
+        """Where its life stands."""
+        if self._failure is not None:
+            return RunState.FAILED
+        if self._supervisor.ended.is_set():
+            return RunState.DRAINED
+        return RunState.DRAINING if self._stop.is_set() else RunState.RUNNING
+
+    @property
+    def persist_errors(self) -> int:
+        """Failures of the persist stage, and writes that failed."""
+        return self.counters.persist.errors + self._writer.errors
+
+    @property
+    def lock_timeouts(self) -> int:
+        """How often the busy timeout ran out on a locked database (S12)."""
+        return self._writer.lock_timeouts
+
+    @property
     def failure(self) -> Failure | None:
         """The first thing that went wrong, if anything did."""
         return self._failure
@@ -332,7 +362,7 @@ class Session:
             "shadow_orders": counters.decisions.orders,
             "trade_count": counters.decisions.trades,
             "persist_count": counters.persist.rows,
-            "persist_errors": counters.persist.errors + self._writer.errors,
+            "persist_errors": self.persist_errors,
             "risk_vetoes": counters.decisions.vetoes,
             "bp_drops_tick": stats["tick"].dropped,
             "bp_drops_signal": stats["signal"].dropped,

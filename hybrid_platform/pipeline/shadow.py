@@ -40,6 +40,7 @@ from hybrid_platform.pipeline.feeding import feed_of, table_of
 from hybrid_platform.pipeline.isolated import GuardedDecider, private_paths
 from hybrid_platform.pipeline.lease import Lease, LeaseHeld, lease_path
 from hybrid_platform.pipeline.ledger import Ledger, LedgerRow, build_ledger
+from hybrid_platform.pipeline.metrics_server import Watching
 from hybrid_platform.pipeline.pulse import Pulse
 from hybrid_platform.pipeline.recorder import IntervalRecorder
 from hybrid_platform.pipeline.session import Progress, Session
@@ -125,6 +126,8 @@ class ShadowRun:
             on_interval=recorder,
             commands=CommandWatch(CommandFile(context.data_dir, context.clock), context.session_id),
         )
+        self._metrics = Watching(context, self._session)
+        stack.callback(self._metrics.close)
         self._session.start()
         self._pulse.watch(self._session.looked, partial(self._session.give_up, "lease"))
 
@@ -280,6 +283,7 @@ class ShadowRun:
             ticks=ticks,
             journal=journal,
             overload=session.overload.figures() if session.overload else None,
+            metrics=self._metrics.figures(),
         )
 
 

@@ -18,6 +18,7 @@ import msgspec
 
 from hybrid_platform.domain.isolation import (
     Control,
+    Denied,
     Enforced,
     IsolationEvidence,
     LandlockStatus,
@@ -88,6 +89,10 @@ class ThreadGuards:
             self._hook.unregister()
             with self._lock:
                 self._read(self._end)
+
+    def denied(self) -> tuple[Denied, ...]:
+        """Return the attempts so far."""
+        return self._hook.counts()
 
     def evidence(self) -> IsolationEvidence:
         """Return what was read back of the stages so far, and the level that follows from it."""
