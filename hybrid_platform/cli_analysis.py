@@ -40,7 +40,7 @@ def reproduce(
 
     settings = settings_of(config_file, assignments, **flags)
     data_dir = DataDir(settings.data_dir)
-    found = reproduce_fresh(data_dir, url_of(settings), session_id or last_session(data_dir))
+    found = reproduce_fresh(data_dir, url_of(settings), session_id or last_session(data_dir), settings.keys.signing_key)
     click.echo(canonical_json(found).decode() if as_json else "\n".join(reproduction_lines(found)))
     return found.exit_code
 
@@ -59,6 +59,7 @@ def reproduction_lines(found: ReproductionEvidence) -> list[str]:
     return [
         *lines,
         f"{seen}; inputs: {journal}",
+        f"guard {found.enforced.value}, {sum(each.count for each in found.denied)} denied",
         f"{found.verdict.value}: session {found.session_id}",
         *(f"  {printable(reason, 500)}" for reason in found.reasons),
     ]

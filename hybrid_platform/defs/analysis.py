@@ -37,7 +37,7 @@ def decide_again(context: dg.OpExecutionContext) -> None:
     with failing_clearly(context):
         settings, data_dir = _settings(context)
         session_id = context.op_config["session_id"] or last_session(data_dir)
-        found = reproduce_fresh(data_dir, url_of(settings), session_id)
+        found = reproduce_fresh(data_dir, url_of(settings), session_id, settings.keys.signing_key)
     shown = {
         "session_id": session_id,
         "verdict": found.verdict.value,

@@ -191,3 +191,14 @@ class IsolationEvidence(msgspec.Struct, frozen=True):
     def denied_attempts(self) -> int:
         """How many attempts were made; the same call may be counted by kernel and hook alike."""
         return sum(entry.count for entry in self.denied)
+
+    @property
+    def violations(self) -> tuple[str, ...]:
+        """What user code tried and was denied, and a guard that was not read back at the end (I1)."""
+        faults = []
+        if self.end is None and self.filter_sha256 is not None:
+            faults.append(f"isolation: expected the guard to be read back at the end, was not: {self.ending} (I1)")
+        for each in self.denied:
+            tried = f"{each.count} x {each.name} ({each.kind})"
+            faults.append(f"{each.stage or 'strategy'}: expected no attempt, was {tried}, denied (I1)")
+        return tuple(faults)

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
+from hybrid_platform.domain.isolation import Denied, Enforced
 from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.evidence.files import read_json
 from hybrid_platform.evidence.records import RowFigures
@@ -124,6 +125,10 @@ class ReproductionEvidence(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[TableComparison, ...]
     signals_sha256: str
     """Of the reproduced signals, over the lines ``seq,SIDE``, as session.json has it of the recorded ones."""
+    enforced: Enforced = Enforced.NONE
+    """The guard that the strategy's code ran behind, as it was read back."""
+    denied: tuple[Denied, ...] = ()
+    """What that code tried and was denied (I1)."""
 
     @property
     def exit_code(self) -> int:

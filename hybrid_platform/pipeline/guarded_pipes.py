@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from hybrid_platform.domain.errors import IsolationError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.pipeline.channel import ChannelAborted, EndOfStream
 from hybrid_platform.pipeline.parcels import Records, Ticks, Told
@@ -13,6 +14,7 @@ from hybrid_platform.pipeline.wire import (
     End,
     FrameReader,
     FrameWriter,
+    Journalled,
     Order,
     Taken,
     TickFrame,
@@ -56,6 +58,8 @@ class PipeSource:
             if isinstance(message, End):
                 self.last_seq = message.last_seq
                 raise EndOfStream("pipe")
+            if isinstance(message, Journalled):
+                raise IsolationError("pipe: expected ticks, was a journal")
             for instrument in message.entries:
                 self._table.add(instrument)
 

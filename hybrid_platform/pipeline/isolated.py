@@ -10,11 +10,11 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -73,18 +73,25 @@ class GuardedDecider:
     """A started guarded process with its strategy made; close it."""
 
     def __init__(
-        self, settings: SessionSettings, private: tuple[Path, ...], log: SessionLog | None, *, check_only: bool = False
+        self,
+        settings: SessionSettings,
+        private: tuple[Path, ...],
+        log: SessionLog | None,
+        *,
+        check_only: bool = False,
+        module: str = MODULE,
+        plan: Mapping[str, Any] | None = None,
     ) -> None:
-        """Start it and wait until the strategy is made.
+        """Start it and wait until the strategy is made; ``plan`` is what else its ``module`` is told.
 
         ``private``: what it must not read, the data directory first. Raises ConfigError where the strategy cannot be
         made, IsolationError where the process does not come up, or its guard is weaker than required.
         """
-        arguments = {"settings": settings.model_dump(mode="json"), "check_only": check_only}
+        arguments = {"settings": settings.model_dump(mode="json"), "check_only": check_only, **(plan or {})}
         self._output = _Output(log)
         try:
             self.child: GuardedChild = spawn(
-                MODULE,
+                module,
                 code=_code_of(settings.strategy.name),
                 private=private,
                 down=("down",),

@@ -17,7 +17,6 @@ import sqlalchemy as sa
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, iso_utc
 from hybrid_platform.domain.errors import ExitCode, PlatformError
-from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.code import strategy_sha256
 from hybrid_platform.evidence.records import (
@@ -225,7 +224,7 @@ class ShadowRun:
         missing = heartbeats.missing(context.clock.monotonic_ns())
         reasons = [str(failure)] if failure else []
         reasons += [f"ledger: {fault}" for fault in ledger.faults]
-        reasons += _attempts(self._isolation)
+        reasons += self._isolation.violations
         if heartbeats.late or missing:
             reasons.append(
                 f"heartbeats: expected none late and none missing, was {heartbeats.late} late, {missing} missing (G4)"
@@ -292,19 +291,6 @@ def _require_over(lease: Path, session: SessionInfo) -> bool:
     if session.owner.is_alive_beside:
         raise LeaseHeld(lease, f"session {session.session_id} (process {session.owner.pid} on this host)")
     return True
-
-
-def _attempts(isolation: IsolationEvidence) -> list[str]:
-    """Return what strategy or execution tried and was denied (I1)."""
-    ended = (
-        []
-        if isolation.end is not None or isolation.filter_sha256 is None
-        else [f"isolation: expected the guard to be read back at the end, was not: {isolation.ending} (I1)"]
-    )
-    return ended + [
-        f"{each.stage or 'strategy'}: expected no attempt, was {each.count} x {each.name} ({each.kind}), denied (I1)"
-        for each in isolation.denied
-    ]
 
 
 def _failed(evidence: SessionEvidence, reason: str) -> SessionEvidence:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.errors import IsolationError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
-from hybrid_platform.domain.orders import Record
+from hybrid_platform.domain.orders import InputRecord, Record
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.trading.accounts import AccountSnapshot
 
@@ -53,6 +53,12 @@ class Order(msgspec.Struct, frozen=True, tag="order"):
     """Down: a command, at its place between the ticks."""
 
     command: Command
+
+
+class Journalled(msgspec.Struct, frozen=True, tag="journalled"):
+    """Down, to reproduce a session: entries of its journal, before the first tick."""
+
+    records: tuple[InputRecord, ...]
 
 
 class End(msgspec.Struct, frozen=True, tag="end"):
@@ -108,7 +114,7 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     """As the engine has it; postflight holds the one from the ``trades`` table against it (I4)."""
 
 
-Down = Instruments | TickFrame | Order | End
+Down = Instruments | TickFrame | Order | Journalled | End
 Up = Ready | Refused | Taken | Decided | Failed | Done
 
 

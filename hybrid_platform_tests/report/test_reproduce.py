@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
 import subprocess
 import sys
 
 import pytest
 
+from hybrid_platform.config import DEFAULT_ISOLATION
 from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
 from hybrid_platform.domain.commands import CommandKind
-from hybrid_platform.domain.errors import ConfigError, ExitCode
+from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.orders import InputKind, InputRecord
 from hybrid_platform.evidence.reproduction import ReproductionEvidence, ReproductionVerdict, read_reproduction
-from hybrid_platform.pipeline.reproduce.fresh import ReproductionError, reproduce_fresh
+from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
 from hybrid_platform.pipeline.reproduce.session import reproduce
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.records import SessionState
@@ -236,10 +239,71 @@ def test_a_fresh_process_reproduces_and_leaves_its_evidence(recorder):
     assert read_reproduction(data_dir, recorded.session_id) == found
 
 
+ROGUE = """
+import socket, sys
+from pathlib import Path
+from hybrid_platform.strategies import Params, Strategy, buy
+
+class Rogue(Strategy[Params]):
+    def on_tick(self, tick):
+        if tick.seq == 20 and "pytest" not in sys.modules:
+            self.act()
+        return buy(tick, 1, "ROGUE") if tick.seq %% 10 == 0 else None
+
+class Reader(Rogue):
+    def act(self):
+        got = []
+        for name in %(names)r:
+            try:
+                got.append(Path(name).read_bytes()[:9])
+            except OSError:
+                pass
+        if got:
+            raise RuntimeError(f"got out: {got}")
+
+class Caller(Rogue):
+    def act(self):
+        try:
+            socket.create_connection(("127.0.0.1", %(port)d), 1)
+        except OSError:
+            pass
+"""
+
+
+@pytest.mark.scenario("I1", "S8")
+@pytest.mark.skipif(DEFAULT_ISOLATION != "process", reason="this host has no kernel guard")
+@pytest.mark.parametrize("rogue", ["Reader", "Caller"])
+def test_a_strategy_is_guarded_while_it_is_decided_again_as_it_is_in_a_session(recorder, tmp_path, monkeypatch, rogue):
+    key, outside = recorder.folder / "keys" / "signing.key", tmp_path / "elsewhere.pem"
+    key.parent.mkdir(exist_ok=True)
+    names = [key, outside, recorder.folder / "bot.db", f"/proc/{os.getpid()}/environ"]
+    for name in names[:2]:
+        name.write_text("secret")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+        port = server.getsockname()[1]
+        (tmp_path / f"rogue_{rogue}.py").write_text(ROGUE % {"names": list(map(str, names)), "port": port})
+        monkeypatch.syspath_prepend(tmp_path)
+        recorded = recorder.record(recorder.settings(strategy={"name": f"rogue_{rogue}:{rogue}"}), a_market(a_walk()))
+        found = reproduce_fresh(DataDir(recorder.folder), recorder.url, recorded.session_id, str(outside))
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert found.enforced == "kernel-process"
+    assert found.tables[0].compared == found.tables[0].recorded == 10
+    if rogue == "Reader":
+        assert (found.verdict, found.reasons, found.denied) == (PASS, (), ())
+    else:
+        assert found.verdict is FAIL
+        assert "socket (socket), denied (I1)" in found.reasons[0]
+        assert {(each.source, each.stage) for each in found.denied} == {
+            ("kernel", "strategy"),
+            ("audit-hook", "strategy"),
+        }
+
+
 def test_a_fresh_process_says_why_it_cannot(recorder):
-    with pytest.raises(ReproductionError, match="expected the id of a session") as caught:
+    with pytest.raises(ConfigError, match="expected the id of a session"):
         reproduce_fresh(DataDir(recorder.folder), recorder.url, "20260102T030405Z-ffffffff")
-    assert caught.value.exit_code is ExitCode.CONFIG
 
 
 @pytest.mark.parametrize(("kind", "code"), [("clean", 0), ("tampered", 1), ("evicted", 3), ("unknown", 12)])

@@ -1,24 +1,24 @@
-"""Reproduce a session in a process of its own, so that nothing of the original, or of this process, is left.
+"""Reproduce a session with the strategy's code in a process of its own, behind the guard that a session has (I1).
 
-in: database, data directory, session · out: `ReproductionEvidence`, and ``reproduce.json`` beside the
-session's evidence. Where the kernel allows, the process loses its way to the network before the strategy
-is imported (I1); its hash seed is fixed, as a guarded session's is.
+in: database, data directory, session · out: `ReproductionEvidence`, and ``reproduce.json``. Rows are read
+and compared here; the strategy sees ticks and inputs over a pipe, and neither database, evidence nor keys.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
 from hybrid_platform import __version__
+from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import SystemClock
-from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.ids import SESSION_ID_PATTERN
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.isolation import IsolationEvidence
+from hybrid_platform.domain.orders import InputRecord
 from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.evidence.files import write_json
 from hybrid_platform.evidence.records import SESSION, SessionEvidence, read_evidence
@@ -29,54 +29,47 @@ from hybrid_platform.evidence.reproduction import (
     reproduction_name,
 )
 from hybrid_platform.host.system import package_root, read_git
+from hybrid_platform.pipeline.isolated import private_paths
+from hybrid_platform.pipeline.reproduce.guarded import GuardedReplay
+from hybrid_platform.pipeline.reproduce.session import Replaying, reproduce
 from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage.engine import open_engine
 
 _IS_ID = SESSION_ID_PATTERN.fullmatch
 
 
-class ReproductionError(PlatformError):
-    """The process that was to reproduce a session said why it could not."""
+def reproduce_fresh(
+    data_dir: DataDir, database_url: str, session_id: str, signing_key: str | None = None
+) -> ReproductionEvidence:
+    """Reproduce a session in a fresh guarded process, and write ``reproduce.json``.
 
-    def __init__(self, message: str, exit_code: ExitCode) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What the process is told on its standard input."""
-
-    database_url: str
-    session_id: str
-    written: Written | None
-    """What session.json says of the rows that were written."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What it says on its standard output: the evidence, or why there is none."""
-
-    evidence: ReproductionEvidence | None = None
-    error: str = ""
-    exit_code: int = 0
-
-
-def reproduce_fresh(data_dir: DataDir, database_url: str, session_id: str) -> ReproductionEvidence:
-    """Reproduce a session in a fresh process, and write ``reproduce.json``.
-
-    Raises ReproductionError, with the exit code that fits, where there is nothing to compare.
+    ``signing_key``: one that lies outside the data directory; the strategy's code must not read it. Raises ConfigError
+    where there is nothing to compare, IsolationError where the guarded process fails.
     """
     session = read_evidence(data_dir, session_id, SESSION, SessionEvidence) if _IS_ID(session_id) else None
     written = Written(session.ticks, session.journal) if session and session.ticks and session.journal else None
-    request = msgspec.json.encode(Request(database_url, session_id, written))
-    command = [sys.executable, "-m", __name__]
-    ended = subprocess.run(command, input=request, stdout=subprocess.PIPE, env=_environment(), check=False)
-    try:
-        answer = msgspec.json.decode(ended.stdout, type=Answer)
-    except msgspec.DecodeError:
-        message = f"the reproducing process: expected an answer, was exit code {ended.returncode}"
-        raise ReproductionError(message, ExitCode.CRASH) from None
-    if answer.evidence is None:
-        raise ReproductionError(answer.error, ExitCode(answer.exit_code))
-    found = _held_to_evidence(session, answer.evidence)
+    code = CodeIdentity(__version__, *read_git(package_root()))
+    with ExitStack() as stack:
+        engine = open_engine(database_url, role="read")
+        stack.callback(engine.dispose)
+        guarded: list[GuardedReplay] = []
+
+        def begin(
+            settings: SessionSettings, table: InstrumentTable, inputs: Sequence[InputRecord], until: int | None
+        ) -> Replaying:
+            # How strong the guard is stands in the evidence; what the session's host had to have, this one need not.
+            settings = settings.model_copy(update={"require_isolation": False})
+            closed = private_paths(settings, data_dir, database_url)
+            if signing_key is not None:
+                closed = (*closed, Path(signing_key).absolute())
+            replay = GuardedReplay(settings, closed, table, inputs, until)
+            stack.callback(replay.close)
+            guarded.append(replay)
+            return replay
+
+        found = reproduce(engine, session_id, code, SystemClock(), written, begin)
+        isolation = guarded[0].close_out() if guarded else None
+    found = _held_to_guard(isolation, _held_to_evidence(session, found))
     write_json(data_dir, reproduction_name(session_id), found)
     return found
 
@@ -91,45 +84,13 @@ def _held_to_evidence(session: SessionEvidence | None, found: ReproductionEviden
     return msgspec.structs.replace(found, verdict=ReproductionVerdict.FAIL, reasons=(reason,))
 
 
-def _environment() -> dict[str, str]:
-    """Return ours, with our import path, so that the process imports just what we could."""
-    paths = os.pathsep.join(str(Path(entry or ".").absolute()) for entry in sys.path)
-    return {**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "0"}
-
-
-def _main() -> None:
-    request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
-    # What a strategy prints must not pass for the answer.
-    with os.fdopen(os.dup(1), "wb") as out:
-        os.dup2(2, 1)
-        out.write(msgspec.json.encode(_answer(request)))
-
-
-def _answer(request: Request) -> Answer:
-    from hybrid_platform.pipeline.reproduce.session import reproduce
-    from hybrid_platform.storage.engine import open_engine
-
-    try:
-        engine = open_engine(request.database_url, role="read")
-        try:
-            code = CodeIdentity(__version__, *read_git(package_root()))
-            _close_the_network()
-            return Answer(reproduce(engine, request.session_id, code, SystemClock(), request.written))
-        finally:
-            engine.dispose()
-    except PlatformError as error:
-        return Answer(error=str(error), exit_code=int(error.exit_code))
-
-
-def _close_the_network() -> None:
-    from hybrid_platform.safety.guard import _linux, seccomp
-    from hybrid_platform.safety.guard.bpf import Filter
-
-    machine = _linux.machine()
-    if machine is not None:
-        with suppress(OSError):
-            seccomp.load(Filter(machine), all_threads=True)
-
-
-if __name__ == "__main__":
-    _main()
+def _held_to_guard(isolation: IsolationEvidence | None, found: ReproductionEvidence) -> ReproductionEvidence:
+    """Say what guarded the strategy's code, and fail where it tried what is denied: that is no function of ticks."""
+    if isolation is None:
+        return found
+    found = msgspec.structs.replace(found, enforced=isolation.enforced, denied=isolation.denied)
+    if not isolation.violations:
+        return found
+    return msgspec.structs.replace(
+        found, verdict=ReproductionVerdict.FAIL, reasons=(*found.reasons, *isolation.violations)
+    )

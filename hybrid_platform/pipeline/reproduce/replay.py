@@ -8,33 +8,45 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
+from hybrid_platform.config import SessionSettings
+from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import Record
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.pipeline.reproduce.journal import Entry, Journal
+from hybrid_platform.strategies.base import Strategy
 from hybrid_platform.strategies.runner import StrategyRunner
 from hybrid_platform.trading.engine import ExecutionEngine
+
+
+class UndecidableError(ValueError):
+    """The guarded process met rows that this platform never wrote; the message says which error came of it."""
 
 
 class Replay:
     """One strategy and one engine, fresh; used once."""
 
-    def __init__(self, runner: StrategyRunner, engine: ExecutionEngine, journal: Journal) -> None:
-        """``runner`` takes its timers from the journal, ``engine`` the late decisions."""
+    def __init__(
+        self, runner: StrategyRunner, engine: ExecutionEngine, journal: Journal, until: int | None = None
+    ) -> None:
+        """``runner`` takes its timers from the journal, ``engine`` the late decisions.
+
+        ``until``: stop before that tick, with nothing closed.
+        """
         self._runner = runner
         self._engine = engine
         self._journal = journal
+        self._until = until
         self._entries = deque(journal.entries)
         self.shown = 0
         """Ticks that the strategy was shown."""
 
-    def run(self, batches: Iterable[TickBatch], until: int | None = None) -> Iterator[list[Record]]:
-        """Yield what is decided at each step; with ``until``, stop before that tick, with nothing closed.
-
-        Raises StrategyError where the strategy does.
-        """
+    def run(self, batches: Iterable[TickBatch]) -> Iterator[list[Record]]:
+        """Yield what is decided at each step; raise StrategyError where the strategy does."""
+        until = self._until
         for batch in batches:
             end = len(batch) if until is None else int(np.searchsorted(batch.seq, until))
             known = batch[:end]
@@ -64,3 +76,12 @@ class Replay:
         if command is not None:
             return self._engine.on_command(command, record.after_seq, record.ts)
         return [made for step in self._runner.on_entry(record) for made in self._engine.on_step(step)]
+
+
+def replay_of(
+    settings: SessionSettings, strategy: Strategy[Any], table: InstrumentTable, journal: Journal, until: int | None
+) -> tuple[Replay, ExecutionEngine]:
+    """Return what decides again, fresh, and the engine in it."""
+    runner = StrategyRunner(strategy, table, warm_start_ticks=settings.warm_start_ticks, is_journalled=True)
+    engine = ExecutionEngine(settings, table, late=journal.late)
+    return Replay(runner, engine, journal, until), engine

@@ -9,13 +9,13 @@ its last instant. Then the verdict is INCOMPLETE at best.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
-from hybrid_platform.config import load_settings
+from hybrid_platform.config import SessionSettings, load_settings
 from hybrid_platform.domain.clocks import Clock, iso_utc
 from hybrid_platform.domain.errors import ConfigError, Fault, StrategyError
 from hybrid_platform.domain.instruments import InstrumentTable
@@ -43,7 +43,7 @@ from hybrid_platform.evidence.reproduction import (
 from hybrid_platform.pipeline.decisions import SignalsDigest
 from hybrid_platform.pipeline.reproduce.compare import Found, TableCheck
 from hybrid_platform.pipeline.reproduce.journal import Journal, read_journal
-from hybrid_platform.pipeline.reproduce.replay import Replay
+from hybrid_platform.pipeline.reproduce.replay import UndecidableError, replay_of
 from hybrid_platform.pipeline.row_digests import InputDigest, TickDigest, changed_row
 from hybrid_platform.storage.errors import DatabaseError
 from hybrid_platform.storage.queries import find_session, missing_ticks, read_ledger, tick_total
@@ -51,8 +51,6 @@ from hybrid_platform.storage.records import SessionInfo, SessionState
 from hybrid_platform.storage.rows import LAYOUTS
 from hybrid_platform.storage.stored import stored_batches, stored_records, stored_rows
 from hybrid_platform.strategies.loader import build_strategy
-from hybrid_platform.strategies.runner import StrategyRunner
-from hybrid_platform.trading.engine import ExecutionEngine
 
 COMPARED: tuple[type[Record], ...] = (
     SignalRecord,
@@ -92,8 +90,33 @@ class _Missing(NamedTuple):
         yield True, f"ticks: {self.count} were not persisted, {at}: seq {shown}{more}"
 
 
+class Replaying(Protocol):
+    """What decides a session again: here, or behind the guard."""
+
+    shown: int
+
+    def run(self, batches: Iterator[TickBatch]) -> Iterator[Sequence[Record]]:
+        """Yield what is decided, in order."""
+
+
+Begin = Callable[[SessionSettings, InstrumentTable, Sequence[InputRecord], int | None], Replaying]
+"""Session's settings, instruments, inputs, and the first tick that cannot be shown -> what decides it again."""
+
+
+def replay_here(
+    settings: SessionSettings, table: InstrumentTable, inputs: Sequence[InputRecord], until: int | None
+) -> Replaying:
+    """Decide in this process: for code that is trusted as this process is."""
+    return replay_of(settings, build_strategy(settings.strategy), table, read_journal(inputs), until)[0]
+
+
 def reproduce(
-    engine: sa.Engine, session_id: str, code: CodeIdentity, clock: Clock, written: Written | None = None
+    engine: sa.Engine,
+    session_id: str,
+    code: CodeIdentity,
+    clock: Clock,
+    written: Written | None = None,
+    begin: Begin = replay_here,
 ) -> ReproductionEvidence:
     """Decide a session again and compare; ``engine`` only reads, ``written`` is what session.json says of its rows.
 
@@ -114,14 +137,17 @@ def reproduce(
     missing = _Missing((), None, None, 0)
     batches: _Digested | None = None
     try:
-        journal = read_journal(stored_records(engine, session_id, InputRecord))
+        inputs = tuple(stored_records(engine, session_id, InputRecord))
+        journal = read_journal(inputs)
         missing = _missing(engine, session_id, journal)
         for is_own, reason in missing.reasons():
             (gaps if is_own else faults).append(reason)
         comparison = _Comparison(engine, session, signals, whole=complete and missing.until is None)
-        replay, batches = _replay(session, engine, journal)
+        table = InstrumentTable()
+        batches = _Digested(stored_batches(engine, session.session_id, table))
+        replay = begin(load_settings(json.loads(session.settings), environ={}), table, inputs, missing.until)
         try:
-            comparison.take(replay.run(batches, missing.until))
+            comparison.take(replay.run(iter(batches)))
         except StrategyError as error:
             (faults if complete else gaps).append(str(error))
         finally:
@@ -129,7 +155,8 @@ def reproduce(
         shown = replay.shown
         tables, first = comparison.finish()
     except DAMAGED as error:
-        faults.append(f"the session's rows cannot be decided again: {type(error).__name__}: {error}")
+        why = str(error) if isinstance(error, UndecidableError) else f"{type(error).__name__}: {error}"
+        faults.append(f"the session's rows cannot be decided again: {why}")
     difference = None if first is None else first.difference
     if difference is not None:
         faults.insert(0, str(difference))
@@ -178,7 +205,7 @@ class _Comparison:
         self._position = 0
         self._signals = signals
 
-    def take(self, decided: Iterator[list[Record]]) -> None:
+    def take(self, decided: Iterator[Sequence[Record]]) -> None:
         """Take everything that was decided."""
         before = self._before
         for record in chain.from_iterable(decided):
@@ -240,16 +267,6 @@ def _changed(table: str, key: str, written: RowFigures, found: RowFigures) -> It
         return
     counts = f"{written.count} written, {found.count} there"
     yield Difference(table, 0, counts, "rows", written.sha256, found.sha256)
-
-
-def _replay(session: SessionInfo, engine: sa.Engine, journal: Journal) -> tuple[Replay, _Digested]:
-    settings = load_settings(json.loads(session.settings), environ={})
-    table = InstrumentTable()
-    runner = StrategyRunner(
-        build_strategy(settings.strategy), table, warm_start_ticks=settings.warm_start_ticks, is_journalled=True
-    )
-    replay = Replay(runner, ExecutionEngine(settings, table, late=journal.late), journal)
-    return replay, _Digested(stored_batches(engine, session.session_id, table))
 
 
 def _missing(engine: sa.Engine, session_id: str, journal: Journal) -> _Missing:

@@ -1,0 +1,107 @@
+"""The op's side of a reproduction: sends journal and ticks to the guarded process, takes what it decides (I1, S8).
+
+In step: a batch goes down when the one before was taken, so neither side ever waits for the other's pipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from hybrid_platform.config import SessionSettings
+from hybrid_platform.domain.errors import IsolationError, StrategyError
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.isolation import IsolationEvidence
+from hybrid_platform.domain.orders import InputRecord, Record
+from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.pipeline.isolated import GuardedDecider, GuardedStageError
+from hybrid_platform.pipeline.reproduce.guarded_main import ROWS
+from hybrid_platform.pipeline.reproduce.replay import UndecidableError
+from hybrid_platform.pipeline.wire import Decided, Done, Down, End, Failed, Instruments, Journalled, Taken, frame_of
+
+MODULE = "hybrid_platform.pipeline.reproduce.guarded_main"
+INPUTS_AT_ONCE = 4_096
+CLOSE_OUT_SECONDS = 10.0
+
+
+class GuardedReplay:
+    """A guarded process that decides one session again; used once, then closed."""
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        private: tuple[Path, ...],
+        table: InstrumentTable,
+        inputs: Iterable[InputRecord],
+        until: int | None,
+    ) -> None:
+        """Start it, and give it the journal. Raises what `GuardedDecider` raises.
+
+        ``private``: what it must not read. ``until``: the first tick that cannot be shown, if there is one.
+        """
+        self._guarded = GuardedDecider(settings, private, None, module=MODULE, plan={"until": until})
+        self._table = table
+        self._known = 0
+        self._is_done = False
+        self.shown = 0
+        """Ticks that the strategy was shown, once all is decided."""
+        records = tuple(inputs)
+        for start in range(0, len(records), INPUTS_AT_ONCE):
+            self._write(Journalled(records[start : start + INPUTS_AT_ONCE]))
+
+    def run(self, batches: Iterable[TickBatch]) -> Iterator[tuple[Record, ...]]:
+        """Yield what is decided, in order.
+
+        Raises StrategyError where the strategy does, UndecidableError for rows that make no session,
+        IsolationError where the process ends, or says what it should not.
+        """
+        for batch in batches:
+            if len(self._table) > self._known:
+                self._write(Instruments(tuple(self._table)[self._known :]))
+                self._known = len(self._table)
+            self._write(frame_of(batch))
+            yield from self._take(Taken)
+            if self._is_done:
+                return
+        self._write(End(0))
+        yield from self._take(Done)
+
+    def close_out(self) -> IsolationEvidence:
+        """Read the guard back a last time and return all that was read back; then the process is gone."""
+        return self._guarded.close_out(CLOSE_OUT_SECONDS)
+
+    def close(self) -> None:
+        """End the process."""
+        self._guarded.close()
+
+    def _take(self, until: type[Taken | Done]) -> Iterator[tuple[Record, ...]]:
+        """Yield what comes before the message that is waited for, or before it says that it is done."""
+        while not self._is_done:
+            try:
+                message = self._guarded.reader.read()
+            except EOFError:
+                raise IsolationError("the reproducing process ended in the middle") from None
+            if isinstance(message, Decided):
+                yield message.records
+            elif isinstance(message, Failed):
+                raise _error_of(message)
+            elif isinstance(message, Done):
+                self.shown, self._is_done = message.ticks, True
+            elif isinstance(message, until):
+                return
+            else:
+                raise IsolationError(f"pipe: expected decisions, was {type(message).__name__}")
+
+    def _write(self, message: Down) -> None:
+        try:
+            self._guarded.writer.write(message)
+        except BrokenPipeError:
+            raise IsolationError("the reproducing process ended in the middle") from None
+
+
+def _error_of(failed: Failed) -> Exception:
+    if failed.stage == ROWS:
+        return UndecidableError(failed.message)
+    if failed.stage == "strategy":
+        return StrategyError(failed.message)
+    return GuardedStageError(failed.message, failed.exit_code)
