@@ -104,4 +104,4 @@ def _error_of(failed: Failed) -> Exception:
         return UndecidableError(failed.message)
     if failed.stage == "strategy":
         return StrategyError(failed.message)
-    return GuardedStageError(failed.message, failed.exit_code)
+    return GuardedStageError(failed.message, failed.exit_code, failed.kind)

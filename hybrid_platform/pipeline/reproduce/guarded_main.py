@@ -54,9 +54,9 @@ def _work(guard: Guard) -> None:
         _decide(settings, strategy, plan["until"], down, up)
     except PlatformError as error:
         stage = "strategy" if isinstance(error, StrategyError) else "execution"
-        up.write(Failed(stage, str(error), int(error.exit_code)))
+        up.write(Failed(stage, str(error), int(error.exit_code), type(error).__name__))
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, ArithmeticError) as error:
-        up.write(Failed(ROWS, f"{type(error).__name__}: {error}", 1))
+        up.write(Failed(ROWS, f"{type(error).__name__}: {error}", 1, type(error).__name__))
 
 
 def _decide(settings: Any, strategy: Any, until: int | None, down: Any, up: Any) -> None:
