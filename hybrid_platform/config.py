@@ -28,7 +28,7 @@ from hybrid_platform.config_base import shown as shown  # noqa: PLC0414
 from hybrid_platform.config_evidence import KeySettings, LiveSettings
 from hybrid_platform.config_instruments import InstrumentSettings, SignedBps, read_instruments
 from hybrid_platform.config_operations import MetricsSettings, NotifySettings
-from hybrid_platform.config_overload import OverloadSettings
+from hybrid_platform.config_overload import OverloadSettings, WatchdogSettings
 from hybrid_platform.config_websocket import FrameFormat, WebsocketFeed
 from hybrid_platform.config_yaml import YAML_ERRORS, load_yaml
 from hybrid_platform.domain.errors import ConfigError, Fault
@@ -312,6 +312,7 @@ class SessionSettings(_Section):
     heartbeat: HeartbeatSettings = HeartbeatSettings()
     storage: StorageSettings = StorageSettings()
     overload: OverloadSettings = OverloadSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
     metrics: MetricsSettings = MetricsSettings()
     notify: NotifySettings = NotifySettings()
     warm_start_ticks: Annotated[int, Field(ge=0, le=10_000_000)] = 0
@@ -361,7 +362,7 @@ class SessionSettings(_Section):
 
 
 NOT_TRADING = frozenset(
-    {"mode", "live_armed", "seconds", "data_dir", "database_url", "gates", "keys", "metrics", "notify"}
+    {"mode", "live_armed", "seconds", "data_dir", "database_url", "gates", "keys", "metrics", "notify", "watchdog"}
 )
 REFERENCE_SECONDS = 30.0
 

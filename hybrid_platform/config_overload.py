@@ -36,3 +36,12 @@ class OverloadSettings(Section):
     """So long at or above a limit at the top of the ladder ends the session with OVERLOAD (13); null: never."""
     min_ticks_per_second: Annotated[float, Field(ge=0)] = 10.0
     """A slower feed is not sampled: leaving out its ticks would free nothing."""
+
+
+class WatchdogSettings(Section):
+    """When a stage counts as stuck and a feed as silent, so that a session ends instead of hanging."""
+
+    stuck_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = 120.0
+    """A stage that is at work and does not move for so long ends the session as a CRASH; null: never."""
+    feed_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    """So long without data from a live feed: NETWORK (10); null: long after its own tries (S4) and pace give up."""

@@ -158,11 +158,11 @@ class TickBatch:
             strict=False,
         )
 
-    def ticks(self) -> Iterator[Tick]:
-        """Yield each tick as an object, in order."""
+    def ticks(self, numbers: Iterator[int] | None = None) -> Iterator[Tick]:
+        """Yield each tick as an object, in order; ``numbers``: an iterator over ``seq`` that somebody watches."""
         return map(
             Tick,
-            self.seq.tolist(),
+            self.seq.tolist() if numbers is None else numbers,
             self.instrument_objects(),
             self.price.tolist(),
             self.size.tolist(),

@@ -25,7 +25,7 @@ from hybrid_platform.pipeline.isolated import (
     Receiver,
     pipe_stats,
 )
-from hybrid_platform.pipeline.stage import OnFailure, Stage
+from hybrid_platform.pipeline.stage import OnFailure, Sign, Stage
 from hybrid_platform.pipeline.strategy import StrategyStage
 from hybrid_platform.pipeline.wiring import Channels, build_decider
 from hybrid_platform.safety.guard.threads import ThreadGuards
@@ -37,6 +37,9 @@ class Decider(Protocol):
     """What lies between the tick channel and the decisions."""
 
     stages: tuple[Stage, ...]
+
+    def signs(self) -> tuple[Sign, ...]:
+        """Return what its stages are at, from the end of the pipeline to its beginning."""
 
     def stats(self) -> tuple[ChannelStats, ...]:
         """Return its channels: pipes, where there are any, and the signal channel."""
@@ -93,6 +96,10 @@ class ThreadDecider:
             ),
         )
 
+    def signs(self) -> tuple[Sign, ...]:
+        """Return what both stages are at."""
+        return tuple(stage.sign for stage in reversed(self.stages))
+
     def stats(self) -> tuple[ChannelStats, ...]:
         """Return the signal channel."""
         return (self._signal.stats(),)
@@ -135,6 +142,10 @@ class ProcessDecider:
         )
         self._receiver = Receiver(guarded, channels.tick, credit, decisions, on_failure=on_failure)
         self.stages: tuple[Stage, ...] = (self._pump, self._receiver)
+
+    def signs(self) -> tuple[Sign, ...]:
+        """Return what both stages said that they are at, and whether the process lives."""
+        return (*self._receiver.signs, self._pump.sign)
 
     def stats(self) -> tuple[ChannelStats, ...]:
         """Return both pipes, and the signal channel as the guarded process counted it at its end."""

@@ -53,11 +53,14 @@ class ExecutionStage(Stage):
     def work(self) -> None:
         """Decide until the steps end; then close what rests."""
         while True:
+            self.activity.rest()
             try:
                 parcels = self._signals.take()
             except EndOfStream:
+                self.activity.work()
                 self._hand_on(self._engine.finish())
                 return
+            self.activity.work()
             for parcel in parcels:
                 self._hand_on(self._obey(parcel) if isinstance(parcel, Told) else self._decide(parcel))
 

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from hybrid_platform.safety.guard.child import enter
@@ -63,7 +63,7 @@ def _run(guard: Guard, settings: Any, table: Any, strategy: Any, up: Any) -> Non
     from hybrid_platform.pipeline.execution import ExecutionStage
     from hybrid_platform.pipeline.guarded_pipes import PipeSink, PipeSource
     from hybrid_platform.pipeline.strategy import StrategyStage
-    from hybrid_platform.pipeline.wire import Done, Failed
+    from hybrid_platform.pipeline.wire import ALIVE_SECONDS, Alive, Done, Failed
     from hybrid_platform.pipeline.wiring import build_channels, build_decider
 
     def on_failure(stage: str, error: BaseException) -> None:
@@ -98,7 +98,9 @@ def _run(guard: Guard, settings: Any, table: Any, strategy: Any, up: Any) -> Non
     for stage in stages:
         stage.start()
     for stage in stages:
-        stage.join()
+        while not stage.join(ALIVE_SECONDS):
+            with suppress(OSError):  # a parent that is gone is noticed by the stages
+                up.write(Alive(tuple(stage.sign for stage in stages)))
     stats = signals.stats()
     up.write(
         Done(

@@ -26,8 +26,9 @@ from hybrid_platform.pipeline.channel import Channel, ChannelAborted, ChannelSta
 from hybrid_platform.pipeline.decisions import DecisionSink
 from hybrid_platform.pipeline.lease import LEASE_SUFFIX
 from hybrid_platform.pipeline.parcels import Records, Ticks, Told
-from hybrid_platform.pipeline.stage import OnFailure, Stage
+from hybrid_platform.pipeline.stage import OnFailure, Sign, Stage
 from hybrid_platform.pipeline.wire import (
+    Alive,
     Decided,
     Done,
     End,
@@ -213,6 +214,7 @@ class Pump(Stage):
         """Send until the ticks end."""
         try:
             while True:
+                self.activity.rest()
                 # Room first: what waits for it waits in the channel, where the oldest can still be dropped.
                 room = self._credit.take(self._frame)
                 try:
@@ -220,6 +222,7 @@ class Pump(Stage):
                 except EndOfStream:
                     self._writer.write(End(self._last_seq()))
                     return
+                self.activity.work()
                 for parcel in parcels:
                     self._send(parcel)
                 self._credit.give(room - sum(parcel.events for parcel in parcels))
@@ -260,6 +263,7 @@ class Receiver(Stage):
         self._credit = credit
         self._decisions = decisions
         self.received = 0
+        self._inside: tuple[Sign, ...] = ()
 
     def work(self) -> None:
         """Take what comes until the process says that it is done."""
@@ -268,8 +272,12 @@ class Receiver(Stage):
                 message = cast("Up | None", self._decider.reader.read(LOOK_SECONDS))
             except EOFError:
                 raise IsolationError(f"the guarded process ended in the middle: {self._how_it_ended()}") from None
+            if message is not None:
+                self.activity.work()
             if isinstance(message, Decided):
                 self._pass_on(message)
+            elif isinstance(message, Alive):
+                self._inside = message.stages
             elif isinstance(message, Taken):
                 self._credit.acknowledge(message.events)
             elif isinstance(message, Failed):
@@ -280,6 +288,12 @@ class Receiver(Stage):
                 self._decider.done = message
             elif message is not None:
                 raise IsolationError(f"pipe: expected decisions, was {type(message).__name__}")
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        """What the stages inside were at when they last said so; and the process itself, which says so every second."""
+        is_awaited = self.is_alive and self._decider.done is None
+        return (*self._inside, Sign(self.name, is_awaited, self.activity.moves, owes="a sign of life, each second"))
 
     @property
     def acknowledged(self) -> int:

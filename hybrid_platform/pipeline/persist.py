@@ -52,11 +52,14 @@ class Persist(Stage):
     def work(self) -> None:
         """Write until every producer closed and nothing is left."""
         while True:
+            self.activity.rest()
             try:
                 parcels = self._channel.take(self._batch_rows, self._patience())
             except EndOfStream:
+                self.activity.work()
                 self._flush()
                 return
+            self.activity.work()
             for parcel in parcels:
                 if not self._rows:
                     self._since = self._clock.monotonic_ns()

@@ -36,6 +36,7 @@ from hybrid_platform.pipeline.parcels import Told
 from hybrid_platform.pipeline.persist import Persist
 from hybrid_platform.pipeline.sampling import Sampler
 from hybrid_platform.pipeline.supervisor import Supervisor
+from hybrid_platform.pipeline.watchdog import Watchdog
 from hybrid_platform.pipeline.wiring import build_channels
 from hybrid_platform.safety.logs import SessionLog
 from hybrid_platform.storage.writer import SessionWriter
@@ -174,10 +175,14 @@ class Session:
             (self._ingest, *self.decider.stages),
             self._persist,
             channels.persist,
+            watchdog=self._watchdog(),
             heartbeats=self.heartbeats,
             counters=self.metrics,
             # Not the persist channel: the supervisor's own heartbeats go there.
-            progress=lambda: tuple((each.sent, each.received) for each in self.channel_stats()[:-1]),
+            progress=lambda: (
+                tuple((each.sent, each.received) for each in self.channel_stats()[:-1]),
+                tuple(sign.ahead for sign in self.decider.signs()),
+            ),
             time_limit_seconds=None if own_limit else settings.seconds,
             drain_timeout_seconds=settings.drain_timeout_seconds,
             on_time_limit=lambda: self.request_stop(StopReason.TIME_LIMIT),
@@ -206,6 +211,17 @@ class Session:
             last_seq=last_seq,
             clock=self._clock,
             on_failure=self._fail,
+        )
+
+    def _watchdog(self) -> Watchdog:
+        stages = (self._ingest, *self.decider.stages, self._persist)
+        return Watchdog(
+            self._settings,
+            lambda: (self._persist.sign, *self.decider.signs(), self._ingest.sign),
+            stages,
+            received=lambda: self.counters.feed.received,
+            feed=self._feed.name,
+            started=self._clock.monotonic_ns(),
         )
 
     def _overload_watch(self) -> OverloadWatch:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hybrid_platform.pipeline.channel import ChannelAborted
 
@@ -35,6 +35,39 @@ class Closable(Protocol):
         """Nothing more comes from this stage."""
 
 
+class Activity:
+    """What a stage is at: its thread says so, and anybody may read it."""
+
+    __slots__ = ("is_busy", "moves")
+
+    def __init__(self) -> None:
+        self.is_busy = False
+        self.moves = 0
+
+    def work(self) -> None:
+        """Something was taken, and is worked on from now."""
+        self.moves += 1
+        self.is_busy = True
+
+    def rest(self) -> None:
+        """There is nothing to do but to wait for more."""
+        self.is_busy = False
+
+
+class Sign(NamedTuple):
+    """What a stage is at, for whoever watches it."""
+
+    name: str
+    is_busy: bool
+    """At work, not waiting for more."""
+    moves: int
+    """How often it began to work."""
+    ahead: int = 0
+    """Ticks still ahead of it in the batch at hand."""
+    owes: str = "progress of a stage at work"
+    """What is expected of it while it is busy."""
+
+
 class Stage:
     """One thread of the pipeline; subclasses define `work`."""
 
@@ -49,6 +82,9 @@ class Stage:
         """``guard``: entered with the stage's name, by its own thread, around all its work."""
         self._guard = guard or (lambda name: nullcontext())
         self.name = name
+        self.activity = Activity()
+        self.has_ended = False
+        """Whether the thread ended in one of the three ways."""
         self._inputs = inputs
         self._outputs = outputs
         self._on_failure = on_failure
@@ -72,15 +108,29 @@ class Stage:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def ahead(self) -> int:
+        """Ticks of the batch at hand that are still to be worked on, where the stage knows."""
+        return 0
+
+    @property
+    def sign(self) -> Sign:
+        """What the stage is at; nothing, once it has ended."""
+        return Sign(self.name, self.activity.is_busy and self.is_alive, self.activity.moves, self.ahead)
+
     def _run(self) -> None:
         try:
             with self._guard(self.name):
                 self.work()
         except ChannelAborted:
             self.abort()
+            self.has_ended = True
         except BaseException as error:
             self._on_failure(self.name, error)
             self.abort()
+            self.has_ended = True
+        else:
+            self.has_ended = True
         finally:
             for channel in self._outputs:
                 channel.close()

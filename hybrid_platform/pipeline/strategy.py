@@ -56,15 +56,23 @@ class StrategyStage(Stage):
         self._live = live
         self._clock = clock
 
+    @property
+    def ahead(self) -> int:
+        """Ticks of the batch at hand that the strategy has not been shown, where it is shown one at a time."""
+        return self._runner.ahead
+
     def work(self) -> None:
         """Run until the ticks end; then journal the hole at the end, if there is one."""
         limit = LIVE_TAKE if self._live else REPLAY_TAKE
         while True:
+            self.activity.rest()
             try:
                 parcels = self._ticks.take(limit, IDLE_SECONDS)
             except EndOfStream:
+                self.activity.work()
                 self._hand_on(self._runner.on_end(self._last_seq()))
                 return
+            self.activity.work()
             for parcel in parcels:
                 if isinstance(parcel, Told):
                     self._signals.put(parcel, keep=True)

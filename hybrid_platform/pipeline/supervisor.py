@@ -13,21 +13,17 @@ from contextlib import suppress
 from typing import Any
 
 from hybrid_platform.domain.clocks import NS_PER_S, Clock
-from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.domain.log import Log
 from hybrid_platform.domain.orders import HeartbeatRecord
 from hybrid_platform.pipeline.channel import Channel, ChannelAborted, ChannelClosed
 from hybrid_platform.pipeline.heartbeat import Heartbeats
 from hybrid_platform.pipeline.parcels import Records
 from hybrid_platform.pipeline.stage import OnFailure, Stage
+from hybrid_platform.pipeline.watchdog import Finding, StageStuck, Watchdog
 
 LOOK_SECONDS = 0.1
 ABORT_SECONDS = 1.0
 """How long a stage that was told to abort may take to end."""
-
-
-class StageStuck(PlatformError):
-    """A stage did not end within the time a drain may take; its thread is left behind."""
 
 
 class Supervisor:
@@ -39,6 +35,7 @@ class Supervisor:
         persist: Stage,
         persist_channel: Channel[Any],
         *,
+        watchdog: Watchdog,
         heartbeats: Heartbeats,
         counters: Callable[[], Mapping[str, Any]],
         progress: Callable[[], object],
@@ -60,6 +57,8 @@ class Supervisor:
         self._stages = stages
         self._persist = persist
         self._persist_channel = persist_channel
+        self._watchdog = watchdog
+        self._found: Finding | None = None
         self._heartbeats = heartbeats
         self._counters = counters
         self._progress = progress
@@ -103,6 +102,8 @@ class Supervisor:
         while not self._persist.join(LOOK_SECONDS):
             now = self._clock.monotonic_ns()
             self._beat(now)
+            if self._persist_is_given_up(now):
+                return
             if now > deadline:
                 self._on_failure("supervisor", StageStuck("stage persist did not end within the drain's time"))
                 return
@@ -116,7 +117,8 @@ class Supervisor:
             if self._time_limit is not None and now - self._started >= self._time_limit and not self._stop.is_set():
                 self._on_time_limit()
             # Whether it was told to, or its feed ended: from here on the session drains.
-            if (self._stop.is_set() or not self._stages[0].is_alive) and self._is_overdue(now):
+            is_draining = self._stop.is_set() or not self._stages[0].is_alive
+            if self._is_given_up(now, is_draining) or (is_draining and self._is_overdue(now)):
                 return
             alive = next((stage for stage in self._stages if stage.is_alive), None)
             if alive is not None:
@@ -129,16 +131,39 @@ class Supervisor:
         if now - self._stopping < self._drain_timeout:
             return False
         waiting = [stage.name for stage in self._stages if stage.is_alive]
-        for stage in self._stages:
-            stage.abort()
         # Those that only waited for another one end now: the rest is what is stuck.
-        stuck = ", ".join([stage.name for stage in self._stages if not stage.join(ABORT_SECONDS)] or waiting)
+        stuck = ", ".join(self._abort() or waiting)
         seconds = self._drain_timeout / NS_PER_S
         self._on_failure(
             "supervisor", StageStuck(f"expected every stage to drain, was stuck for {seconds:g} s: {stuck}")
         )
         self._persist_channel.close_all()
         return True
+
+    def _is_given_up(self, now: int, is_draining: bool) -> bool:
+        """Ask the watchdog; end what it found, as far as it can be ended."""
+        found = None if self._found else self._watchdog.look(now, is_draining=is_draining)
+        if found is None:
+            return False
+        self._found = found
+        self._on_failure(found.name, found.error)
+        if found.can_drain:
+            return False
+        self._abort()
+        self._persist_channel.close_all()
+        return True
+
+    def _persist_is_given_up(self, now: int) -> bool:
+        if self._found is None and (found := self._watchdog.look(now, is_draining=True)) is not None:
+            self._found = found
+            self._on_failure(found.name, found.error)
+        return self._found is not None and self._found.name == self._persist.name
+
+    def _abort(self) -> list[str]:
+        """Abort every stage; return the names of those that do not end."""
+        for stage in self._stages:
+            stage.abort()
+        return [stage.name for stage in self._stages if not stage.join(ABORT_SECONDS)]
 
     def _beat(self, now: int) -> None:
         self.looked = now

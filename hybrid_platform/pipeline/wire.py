@@ -21,8 +21,11 @@ from hybrid_platform.domain.errors import IsolationError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import InputRecord, Record
 from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.pipeline.stage import Sign
 from hybrid_platform.trading.accounts import AccountSnapshot
 
+ALIVE_SECONDS = 1.0
+"""How often the guarded process says where its stages are."""
 MAX_FRAME = 64 * 1024 * 1024
 _LENGTH = struct.Struct("<I")
 
@@ -85,6 +88,12 @@ class Taken(msgspec.Struct, frozen=True, tag="taken"):
     events: int
 
 
+class Alive(msgspec.Struct, frozen=True, tag="alive"):
+    """Up, every second: where each stage is, from the end of the pipeline to its beginning."""
+
+    stages: tuple[Sign, ...]
+
+
 class Decided(msgspec.Struct, frozen=True, tag="decided"):
     """Up: audit records, in order."""
 
@@ -115,7 +124,7 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
 
 Down = Instruments | TickFrame | Order | Journalled | End
-Up = Ready | Refused | Taken | Decided | Failed | Done
+Up = Ready | Refused | Taken | Alive | Decided | Failed | Done
 
 
 class FrameWriter:

@@ -6,7 +6,8 @@ reads no clock but the ticks', does no I/O, and under ``isolation: process`` the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from operator import length_hint
 from typing import ClassVar, Generic, TypeVar
 
 from hybrid_platform.config_base import Section
@@ -30,6 +31,8 @@ class Strategy(Generic[ParamsT]):
     timer_seconds: ClassVar[float | None] = None
     """Call `on_timer` about this often, by the session clock; None: never."""
 
+    _ahead: Iterator[int] = iter(())
+
     def __init__(self, params: ParamsT) -> None:
         self.params = params
 
@@ -44,7 +47,8 @@ class Strategy(Generic[ParamsT]):
         stands. An override must give bit-identical signals, however the ticks are cut into batches.
         """
         on_tick = self.on_tick
-        for tick in batch.ticks():
+        self._ahead = numbers = iter(batch.seq.tolist())
+        for tick in batch.ticks(numbers):
             try:
                 wanted = on_tick(tick)
             except BaseException as error:
@@ -56,6 +60,11 @@ class Strategy(Generic[ParamsT]):
                 yield wanted
             else:
                 yield from wanted
+
+    @property
+    def ahead(self) -> int:
+        """Ticks of the batch at hand that `on_tick` was not shown yet: how the watchdog sees that it moves."""
+        return length_hint(self._ahead)
 
     def on_timer(self, now: int) -> Signal | Iterable[Signal] | None:
         """The session clock (nanoseconds) passed a multiple of `timer_seconds`; None by default."""

@@ -65,6 +65,11 @@ class StrategyRunner:
         """The last tick that the strategy saw; 0 before the first."""
         return self._seq
 
+    @property
+    def ahead(self) -> int:
+        """Ticks of the batch at hand that the strategy has not been shown yet; any thread may ask."""
+        return self._strategy.ahead
+
     def on_batch(self, batch: TickBatch) -> Iterator[Step]:
         """Show the strategy a batch of ticks (in order of ``seq``, holes allowed); yield its steps.
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from hybrid_platform.config import OnFull
+from hybrid_platform.config import OnFull, load_settings
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.pipeline.channel import Channel, EndOfStream
 from hybrid_platform.pipeline.heartbeat import Heartbeats
 from hybrid_platform.pipeline.stage import Stage
-from hybrid_platform.pipeline.supervisor import StageStuck, Supervisor
+from hybrid_platform.pipeline.supervisor import Supervisor
+from hybrid_platform.pipeline.watchdog import StageStuck, Watchdog
 from hybrid_platform.testing import ListLog
 
 WAIT = 30.0
@@ -49,10 +50,12 @@ class Relay(Stage):
     def work(self) -> None:
         handed = 0
         while True:
+            self.activity.rest()
             try:
                 parcels = self._input.take()
             except EndOfStream:
                 return
+            self.activity.work()
             for parcel in parcels:
                 self._output.put(parcel)
                 handed += 1
@@ -87,6 +90,18 @@ class Line:
         self.sink = Sink(self.second, self.failures)
         self.log = ListLog()
 
+    def watchdog(self, **watchdog: Any) -> Watchdog:
+        settings = load_settings({"watchdog": watchdog}, environ={})
+        stages = (self.source, self.relay, self.sink)
+        return Watchdog(
+            settings,
+            lambda: [stage.sign for stage in reversed(stages)],
+            stages,
+            received=lambda: 0,
+            feed="source",
+            started=SystemClock().monotonic_ns(),
+        )
+
     def supervised(self, **options: Any) -> Supervisor:
         defaults: dict[str, Any] = {
             "heartbeats": Heartbeats(0.05, 30),
@@ -101,6 +116,7 @@ class Line:
             "on_failure": lambda *told: (self.failures.append(told), self.stop.set()),
             "on_look": lambda: None,
             "progress": lambda: None,
+            "watchdog": self.watchdog(),
         }
         stages = (self.source, self.relay)
         supervisor = Supervisor(stages, self.sink, self.second, **{**defaults, **options})
@@ -151,6 +167,19 @@ def test_a_stage_that_is_stuck_is_named_alone_and_heartbeats_go_on_until_it_is_g
     assert str(error).endswith("was stuck for 0.5 s: relay")
     assert len(line.log.of("HEARTBEAT (G4)")) > 3
     assert not line.sink.is_alive
+    release.set()
+
+
+@pytest.mark.scenario("S13")
+def test_a_stage_that_gets_stuck_in_the_middle_of_a_run_ends_it_by_its_own_name():
+    release = threading.Event()
+    line = Line(lambda: release.wait(WAIT))
+    supervisor = line.supervised(watchdog=line.watchdog(stuck_seconds=0.5))
+    assert supervisor.ended.wait(WAIT)
+    ((stage, error),) = line.failures
+    assert stage == "relay" and isinstance(error, StageStuck)
+    assert str(error).startswith("expected progress of a stage at work, was none for 0.")
+    assert not line.source.is_alive and not line.sink.is_alive, "who waited for it was woken"
     release.set()
 
 
