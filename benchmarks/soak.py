@@ -55,7 +55,7 @@ def bounds(rss_mib: float, wal_mib: float, lag_ms: float) -> dict[str, Bound]:
         "child_fds": Bound(0, "files"),
         "session_threads": Bound(0, "threads"),
         "child_threads": Bound(0, "threads"),
-        # A checkpoint each 4,096 pages of 4 KiB, and room for the commits that begin before it ends.
+        # A checkpoint each 4,096 pages of 8 KiB, and room for the commits that begin before it ends.
         "wal_mib": Bound(wal_mib, "MiB", 64),
         "committed_lag_ms": Bound(lag_ms, "ms"),
     }

@@ -18,6 +18,7 @@ from hybrid_platform.domain.exact import MONEY
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import Side, TradeRecord
 from hybrid_platform.trading.order import ZERO
+from hybrid_platform.trading.remembered import Remembered
 
 PNL_QUANTUM = Decimal("1e-18")
 _ROUNDED = Context(prec=100, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, Overflow, DivisionByZero])
@@ -128,20 +129,22 @@ class Position:
 
 
 class Account:
-    """All positions, by ``(venue, symbol)``. A fill that is known by its trade id changes nothing (I3)."""
+    """All positions, by ``(venue, symbol)``. A fill that is known by its trade id changes nothing (I3).
+
+    Fills come by their ``n``, which counts up.
+    """
 
     def __init__(self, instrument_of: Callable[[str, str], Instrument]) -> None:
         """Start flat; ``instrument_of(venue, symbol)`` gives quote and multiplier."""
         self._instrument_of = instrument_of
         self._positions: dict[tuple[str, str], Position] = {}
-        self._known: set[str] = set()
+        self._known = Remembered()
 
     def apply(self, trade: TradeRecord) -> bool:
         """Take a fill; return False, and change nothing, where its trade id is known."""
-        if trade.trade_id in self._known:
+        if self._known.times(trade.trade_id, trade.n) > 1:
             return False
         self.position(trade.venue, trade.symbol).fill(trade.side, trade.fill_qty, trade.fill_price, trade.fees)
-        self._known.add(trade.trade_id)
         return True
 
     def position(self, venue: str, symbol: str) -> Position:

@@ -36,6 +36,7 @@ from hybrid_platform.trading.order import ZERO, Order
 from hybrid_platform.trading.paper.model import paper_model
 from hybrid_platform.trading.paper.venue import PaperVenue
 from hybrid_platform.trading.print_sizes import PrintSizes
+from hybrid_platform.trading.remembered import Remembered
 from hybrid_platform.trading.risk import Refused, RiskContext, RiskEngine
 from hybrid_platform.trading.shadow import ShadowAdapter
 from hybrid_platform.trading.walk import Walk
@@ -59,7 +60,7 @@ class ExecutionEngine:
         self._late = late or {}
         self._max_staleness = risk.max_staleness_ms * NS_PER_MS
         self._usd_rates, self._starting_cash = risk.usd_rates, execution.starting_cash_usd
-        self._seen: dict[str, int] = {}
+        self._seen = Remembered()
         self._vetoes: Counter[VetoReason] = Counter()
         self._journal = Journal()
         self._account = Account(self._instrument)
@@ -136,7 +137,7 @@ class ExecutionEngine:
         return self._account
 
     def _on_signal(self, signal: Signal, decided_at: int | None) -> None:
-        times = self._seen[signal.signal_id] = self._seen.get(signal.signal_id, 0) + 1
+        times = self._seen.times(signal.signal_id, signal.seq)
         # A repetition is a row of its own, so that neither the first one's row nor its fate changes (I3).
         signal_id = signal.signal_id if times == 1 else f"{signal.signal_id}#{times}"
         self._journal.signal(signal, signal_id)
