@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from hybrid_platform.domain.clocks import NS_PER_MS
 from hybrid_platform.domain.exact import from_units
+from hybrid_platform.storage.archive import require_in_database
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.queries import count_rows, find_session
 
@@ -71,6 +72,7 @@ def highest_prices(engine: sa.Engine, session_id: str) -> dict[tuple[str, str], 
         WHERE t.session_no = :no GROUP BY i.instrument_no"""
     number = find_session(engine, session_id).session_no
     with transaction(engine, "finding the highest prices") as connection:
+        require_in_database(connection, number, "finding the highest prices")
         rows = connection.execute(sa.text(query), {"no": number})
         return {(venue, symbol): from_units(price, scale) for venue, symbol, scale, price in rows}
 
@@ -84,4 +86,5 @@ def orders_on_stale_ticks(engine: sa.Engine, session_id: str, max_staleness_ms: 
         WHERE o.session_no = :no AND t.ts_recv - t.ts_event > :most"""
     number = find_session(engine, session_id).session_no
     with transaction(engine, "looking for orders on stale ticks") as connection:
+        require_in_database(connection, number, "looking for orders on stale ticks")
         return int(connection.scalar(sa.text(query), {"no": number, "most": max_staleness_ms * NS_PER_MS}) or 0)

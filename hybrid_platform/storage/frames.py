@@ -7,15 +7,17 @@ integer nanoseconds. ``frames(engine, session_id)["trades"]`` reads a table whol
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
 
 from hybrid_platform.storage import schema, views
+from hybrid_platform.storage.archive import archived_view
 from hybrid_platform.storage.engine import transaction
-from hybrid_platform.storage.queries import TickClock, find_session, seq_ranges
+from hybrid_platform.storage.queries import ROWS_AT_ONCE, TickClock, find_session, pages, seq_ranges
 from hybrid_platform.storage.types import ExactDecimal
 
 
@@ -29,6 +31,8 @@ class SessionFrames(Mapping[str, pd.DataFrame]):
     def __getitem__(self, name: str) -> pd.DataFrame:
         """Return one table, in order; raise KeyError for a name that SPEC 10 does not know."""
         table = views.READABLE[name]
+        if table is views.TICKS:
+            return _of_rows(chain.from_iterable(pages(self._engine, table, self._session_id, ROWS_AT_ONCE)), table.c)
         query = sa.select(table).where(table.c.session_id == self._session_id)
         if name in views.VIEWS:
             query = query.order_by(table.c[views.order_of(table)])
@@ -64,14 +68,29 @@ def ticks_between(
         wanted.where(ticks.seq.between(first, last)).order_by(ticks.seq)
         for first, last in seq_ranges(engine, session_id, start_ns, end_ns, clock)
     ]
-    return _frame(engine, queries, list(ticks))
+    rows = _rows(engine, queries)
+    place = list(ticks).index(ticks[clock])
+    # After the database, from where that ended: what retention moves meanwhile is met once.
+    session_no, after = find_session(engine, session_id).session_no, rows[-1].seq if rows else -1
+    for page in archived_view(engine, session_no, after=after, rows_at_once=ROWS_AT_ONCE):
+        rows += [(session_id, *row) for row in page if start_ns <= row[place - 1] < end_ns]
+    return _of_rows(rows, ticks)
 
 
-def _frame(engine: sa.Engine, queries: Sequence[sa.Select[Any]], columns: Sequence[sa.Column[Any]]) -> pd.DataFrame:
+def _frame(engine: sa.Engine, queries: Sequence[sa.Select[Any]], columns: Iterable[sa.Column[Any]]) -> pd.DataFrame:
+    return _of_rows(_rows(engine, queries), columns)
+
+
+def _rows(engine: sa.Engine, queries: Sequence[sa.Select[Any]]) -> list[Any]:
     rows: list[Any] = []
     for query in queries:
         with transaction(engine, "reading a table") as connection:
             rows.extend(connection.execute(query))
+    return rows
+
+
+def _of_rows(rows: Iterable[Any], of: Iterable[sa.Column[Any]]) -> pd.DataFrame:
+    columns = list(of)
     values = list(zip(*rows, strict=True)) or [()] * len(columns)
     return pd.DataFrame(
         {

@@ -10,17 +10,20 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Literal
 
+import numpy as np
 import sqlalchemy as sa
 
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.exact import from_units
 from hybrid_platform.storage import schema
+from hybrid_platform.storage.archive import archived_rows, archived_total, archived_view
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.records import SessionInfo, SessionState
 from hybrid_platform.storage.views import order_of
 
 TickClock = Literal["ts_event", "ts_recv"]
+ROWS_AT_ONCE = 65_536
 
 
 def find_sessions(engine: sa.Engine, *, state: SessionState | None = None, limit: int = 1_000) -> list[SessionInfo]:
@@ -53,7 +56,7 @@ def sessions_of(connection: sa.Connection, query: sa.Select[Any]) -> list[Sessio
 
 
 def count_rows(engine: sa.Engine, session_id: str) -> dict[str, int]:
-    """Count a session's rows by table, really: what the postflight holds against ``written``.
+    """Count a session's rows by table, really: what the postflight holds against ``written``; archived ticks too.
 
     Costs about 10 ms for a million ticks, and nothing for other sessions' rows.
     """
@@ -63,12 +66,13 @@ def count_rows(engine: sa.Engine, session_id: str) -> dict[str, int]:
 
 
 def counts_of(connection: sa.Connection, session_no: int) -> dict[str, int]:
-    """Count the rows of a session by table, in the connection's transaction."""
-    return {
+    """Count the rows of a session by table, in the connection's transaction; archived ticks count as registered."""
+    counts = {
         name: connection.scalar(sa.select(sa.func.count()).select_from(table).where(table.c.session_no == session_no))
         or 0
         for name, table in schema.COUNTED.items()
     }
+    return counts | {"ticks": counts["ticks"] + archived_total(connection, session_no)}
 
 
 def tick_total(engine: sa.Engine, session_id: str | None = None) -> int:
@@ -97,7 +101,27 @@ def limit_arrivals(engine: sa.Engine, session_id: str) -> dict[str, Decimal]:
     number = find_session(engine, session_id).session_no
     with transaction(engine, "finding arrival prices") as connection:
         rows = connection.execute(sa.text(query), {"no": number})
-        return {order_id: from_units(price, scale) for order_id, price, scale in rows}
+        arrivals = {order_id: from_units(price, scale) for order_id, price, scale in rows}
+        archived = archived_total(connection, number)
+    return arrivals | _archived_arrivals(engine, number) if archived else arrivals
+
+
+def _archived_arrivals(engine: sa.Engine, session_no: int) -> dict[str, Decimal]:
+    query = """
+        SELECT o.seq, i.instrument_no, o.order_id, i.price_scale FROM order_rows o
+          JOIN instruments i ON i.symbol = o.symbol AND i.venue = o.venue
+        WHERE o.session_no = :no AND o.type = 'LIMIT'"""
+    with transaction(engine, "finding arrival prices") as connection:
+        orders = {row[:2]: row[2:] for row in connection.execute(sa.text(query), {"no": session_no})}
+    wanted = np.array(sorted({seq for seq, _ in orders}), dtype=np.int64)
+    found: dict[str, Decimal] = {}
+    for rows in archived_rows(engine, session_no, rows_at_once=ROWS_AT_ONCE) if orders else ():
+        own = rows.where(np.isin(rows.seq, wanted))
+        for key in zip(own.seq.tolist(), own.instrument_no.tolist(), own.price.tolist(), strict=True):
+            if key[:2] in orders:
+                order_id, scale = orders[key[:2]]
+                found[order_id] = from_units(key[2], scale)
+    return found
 
 
 def missing_ticks(engine: sa.Engine, session_id: str, last: int | None) -> list[tuple[int, int]]:
@@ -110,6 +134,8 @@ def missing_ticks(engine: sa.Engine, session_id: str, last: int | None) -> list[
     with transaction(engine, "looking for missing ticks") as connection:
         own = sa.select(sa.func.count(), sa.func.max(ticks.seq)).where(ticks.session_no == session_no)
         count, highest = connection.execute(own).one()
+        if archived_total(connection, session_no):
+            return _archived_holes(engine, session_no, last or 0)
         end = max(highest or 0, last or 0)
         if count == end:
             return []
@@ -120,6 +146,17 @@ def missing_ticks(engine: sa.Engine, session_id: str, last: int | None) -> list[
         found = connection.execute(starts.add_columns(place.scalar_subquery()).order_by(ticks.seq)).all()
     holes = [((after or 0) + 1, start - 1) for start, after in found]
     return holes if (highest or 0) == end else [*holes, ((highest or 0) + 1, end)]
+
+
+def _archived_holes(engine: sa.Engine, session_no: int, last: int) -> list[tuple[int, int]]:
+    holes: list[tuple[int, int]] = []
+    before = 0
+    for rows in archived_rows(engine, session_no, rows_at_once=ROWS_AT_ONCE):
+        numbers = np.concatenate([[before], rows.seq])
+        places = np.flatnonzero(np.diff(numbers) > 1)
+        holes += [(int(numbers[place]) + 1, int(numbers[place + 1]) - 1) for place in places]
+        before = int(numbers[-1])
+    return holes if before >= last else [*holes, (before + 1, last)]
 
 
 def seq_ranges(
@@ -150,7 +187,10 @@ def read_ledger(engine: sa.Engine, session_id: str) -> list[tuple[str, str, str,
 
 
 def pages(engine: sa.Engine, view: sa.Table, session_id: str, rows: int) -> Iterator[list[Any]]:
-    """Yield a session's rows of a view in order, at most ``rows`` at a time, each page a snapshot of its own."""
+    """Yield a session's rows of a view in order, at most ``rows`` at a time, each page a snapshot of its own.
+
+    Ticks that were archived follow from their files.
+    """
     place = view.c[order_of(view)]
     query = sa.select(view).where(view.c.session_id == session_id).order_by(place).limit(rows)
     position = list(view.c).index(place)
@@ -159,9 +199,13 @@ def pages(engine: sa.Engine, view: sa.Table, session_id: str, rows: int) -> Iter
         with transaction(engine, f"reading {view.name}") as connection:
             page = list(connection.execute(query.where(place > last)))
         if not page:
-            return
+            break
         yield page
         last = page[-1][position]
+    if view.name == "ticks":
+        session_no = find_session(engine, session_id).session_no
+        for archived in archived_view(engine, session_no, after=last, rows_at_once=rows):
+            yield [(session_id, *row) for row in archived]
 
 
 def tick_total_of(connection: sa.Connection, session_id: str | None = None) -> int:

@@ -100,6 +100,22 @@ TICK_BATCHES = _per_session(
     key="first_seq",
 )
 
+TICK_ARCHIVES = _per_session(
+    "tick_archives",  # one row for each Parquet file that holds ticks which are no longer in tick_rows
+    _must("part", sa.BigInteger),  # files of one part hold the ticks of one range of seq
+    _must("instrument_no", sa.Integer),
+    _must("day", sa.Text),  # of the event, UTC
+    _must("folder", sa.Text),  # absolute, or relative to the database's directory
+    _must("path", sa.Text),  # relative to the folder
+    _must("count", sa.BigInteger),
+    _must("first_seq", sa.BigInteger),
+    _must("last_seq", sa.BigInteger),
+    _must("bytes", sa.BigInteger),
+    _must("sha256", sa.Text),  # of the file
+    _must("archived_at", sa.BigInteger),
+    sa.ForeignKeyConstraint(["session_no"], ["sessions.session_no"]),
+)
+
 SIGNALS = _per_session(
     "signal_rows",
     _must("signal_id", sa.Text),

@@ -20,11 +20,13 @@ from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import AuditRecord, Record
 from hybrid_platform.domain.ticks import Int64s, TickBatch
 from hybrid_platform.storage import schema
+from hybrid_platform.storage.archive import archived_files, archived_rows
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.queries import find_session, pages
 from hybrid_platform.storage.records import SessionInfo, SessionState
 from hybrid_platform.storage.rows import LAYOUTS
+from hybrid_platform.storage.tick_rows import TickRows, stored_tick_rows
 from hybrid_platform.storage.views import VIEWS
 
 TICKS_AT_ONCE = 16_384
@@ -53,17 +55,13 @@ def stored_batches(
     index_of = {number: _index(table, item) for number, item in _instruments(engine, session).items()}
     indices = np.zeros(max(index_of, default=0) + 1, dtype=np.int64)
     indices[list(index_of)] = list(index_of.values())
-    ticks = schema.TICKS.c
-    query = sa.select(*(column for column in ticks if column is not ticks.session_no))
-    query = query.where(ticks.session_no == session.session_no).order_by(ticks.seq).limit(ticks_at_once)
     last = -1
-    while True:
-        with transaction(engine, "reading ticks") as connection:
-            rows = list(connection.execute(query.where(ticks.seq > last)))
-        if not rows:
-            return
+    for rows in stored_tick_rows(engine, session.session_no, rows_at_once=ticks_at_once):
         yield _batch(table, rows, indices)
-        last = rows[-1][0]
+        last = int(rows.seq[-1])
+    # What retention has moved, before or meanwhile, lies there.
+    for rows in archived_rows(engine, session.session_no, after=last, rows_at_once=ticks_at_once):
+        yield _batch(table, rows, indices)
 
 
 def stored_marks(engine: sa.Engine, session_id: str, *, every: int = 1) -> Iterator[Int64s]:
@@ -88,11 +86,16 @@ def stored_marks(engine: sa.Engine, session_id: str, *, every: int = 1) -> Itera
             # The driver's own tuples: four integers need no conversion, and rows of SQLAlchemy cost twice the time.
             rows = connection.execute(query.where(ticks.seq > last).limit(MARKS_AT_ONCE)).cursor.fetchall()
         if not rows:
-            return
+            break
         block = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=4 * len(rows)).reshape(-1, 4)
         block[:, 1] = places[block[:, 1]]
         yield block
         last = int(block[-1, 0])
+    highest_archived = max((file.last_seq for _, file in archived_files(engine, session.session_no)), default=0)
+    for archived in archived_rows(engine, session.session_no, after=last, rows_at_once=MARKS_AT_ONCE):
+        wanted = archived.where((archived.seq % every == 0) | (archived.seq == highest_archived))
+        if len(wanted.seq):
+            yield np.column_stack([wanted.seq, places[wanted.instrument_no], wanted.price, wanted.ts_recv])
 
 
 def stored_records(engine: sa.Engine, session_id: str, kind: type[R]) -> Iterator[R]:
@@ -151,22 +154,21 @@ def _index(table: InstrumentTable, stored: Instrument) -> int:
     return index
 
 
-def _batch(table: InstrumentTable, rows: list[Any], indices: npt.NDArray[np.int64]) -> TickBatch:
-    seq, instrument, price, size, side, refs, ts_event, ts_recv = zip(*rows, strict=True)
+def _batch(table: InstrumentTable, rows: TickRows, indices: npt.NDArray[np.int64]) -> TickBatch:
     return TickBatch(
         table,
-        np.array(seq, dtype=np.int64),
-        indices[np.array(instrument, dtype=np.int64)],
-        np.array(price, dtype=np.int64),
-        np.array(size, dtype=np.int64),
-        np.array(side, dtype=np.int8),
-        _refs(refs),
-        np.array(ts_event, dtype=np.int64),
-        np.array(ts_recv, dtype=np.int64),
+        rows.seq,
+        indices[rows.instrument_no],
+        rows.price,
+        rows.size,
+        rows.side.astype(np.int8),
+        _refs(rows.refs),
+        rows.ts_event,
+        rows.ts_recv,
     )
 
 
-def _refs(refs: tuple[int | str | None, ...]) -> npt.NDArray[Any] | None:
+def _refs(refs: list[int | str | None]) -> npt.NDArray[Any] | None:
     kinds = set(map(type, refs))
     if kinds == {type(None)}:
         return None

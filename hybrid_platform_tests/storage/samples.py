@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -121,3 +122,14 @@ def run_script(code: str, *arguments: object, timeout: float = 60, **options: ob
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return result.stdout
+
+
+def a_database_of_release(revision: str, path: Path) -> Path:
+    """Make the database that a release of this schema revision left: a dump of two of its sessions."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with closing(sqlite3.connect(path)) as connection:
+        for pragma in ("page_size = 8192", "auto_vacuum = INCREMENTAL", "journal_mode = WAL"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.executescript((Path(__file__).parent / "releases" / f"{revision}.sql").read_text())
+    path.chmod(0o600)
+    return path

@@ -1,0 +1,226 @@
+"""Moves the ticks of old sessions out of the database, each file verified before a row is deleted.
+
+in: a writing engine under the lease, a session that ended, somewhere to keep files · out: Parquet files,
+their rows in ``tick_archives``, a line in the ledger, and no row left in ``tick_rows``. A crash between
+any two steps leaves the ticks in the database, or in the archive; files without a row are replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import sqlalchemy as sa
+
+from hybrid_platform.domain.errors import StorageError
+from hybrid_platform.storage import schema
+from hybrid_platform.storage.archive import read_file
+from hybrid_platform.storage.archive_files import DAY_NS, ArchivedInstrument, day_of, decode, encode, file_name
+from hybrid_platform.storage.engine import raw_connection, transaction
+from hybrid_platform.storage.errors import named_errors
+from hybrid_platform.storage.records import SessionState
+from hybrid_platform.storage.tick_rows import TickRows, joined, stored_tick_rows
+
+PART_TICKS = 500_000
+"""Ticks of one part, a few dozen megabytes of memory. The names of files follow from it: never change it."""
+VACUUM_PAGES = 1_024
+"""Pages given back in one step."""
+
+
+class Keeper(Protocol):
+    """Somewhere below which files are kept; a data directory is one."""
+
+    def write_atomic(self, name: str, content: bytes) -> Path:
+        """Replace a file whole and durably, and return its path."""
+
+
+class OldSession(NamedTuple):
+    """A session that ended long enough ago, and has ticks in the database."""
+
+    session_no: int
+    session_id: str
+    ended_at: int
+    ticks: int
+
+
+class Moved(NamedTuple):
+    """What became of one session's ticks."""
+
+    session_id: str
+    ticks: int
+    files: int
+    bytes: int
+
+
+class Compacted(NamedTuple):
+    """What the database gave back to the disk."""
+
+    pages: int
+    bytes: int
+    free_pages: int
+    """Still free inside the file."""
+
+
+def old_sessions(engine: sa.Engine, before_ns: int) -> list[OldSession]:
+    """Return the sessions that ended before a time (wall clock, ns) and still have ticks here, the oldest first."""
+    sessions, ticks = schema.SESSIONS.c, schema.TICKS
+    ended = sa.func.coalesce(sessions.ended_at, sessions.started_at)
+    has_ticks = sa.exists().where(ticks.c.session_no == sessions.session_no)
+    query = sa.select(sessions.session_no, sessions.session_id, ended).where(
+        sessions.state != SessionState.RUNNING.value, ended < before_ns, has_ticks
+    )
+    with transaction(engine, "looking for old sessions") as connection:
+        found = list(connection.execute(query.order_by(sessions.session_no)))
+        return [OldSession(*row, _count(connection, row[0])) for row in found]
+
+
+def move_ticks(
+    engine: sa.Engine,
+    session: OldSession,
+    keeper: Keeper,
+    folder: str,
+    *,
+    folder_as_stored: str,
+    at_ns: int,
+    part_ticks: int = PART_TICKS,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> Moved:
+    """Write a session's ticks to files below ``folder`` of ``keeper``, read each back, then delete the rows.
+
+    ``folder_as_stored`` is how the database names the folder. Raises StorageError where a file does not
+    hold what the database holds, or the session changed meanwhile; nothing is deleted then.
+    """
+    instruments = _instruments(engine)
+    files: list[dict[str, Any]] = []
+    for part, rows in enumerate(_parts(engine, session.session_no, part_ticks)):
+        for instrument, day, own in _groups(rows, instruments):
+            name = file_name(session.session_id, instrument, day, part)
+            content = encode(own, session.session_id, instrument)
+            path = keeper.write_atomic(f"{folder}/{name}", content)
+            on_step(f"written {name}")
+            _verify(path, own)
+            files.append(
+                {
+                    "session_no": session.session_no,
+                    "n": len(files) + 1,
+                    "part": part,
+                    "instrument_no": instrument.number,
+                    "day": day,
+                    "folder": folder_as_stored,
+                    "path": name,
+                    "count": len(own.seq),
+                    "first_seq": int(own.seq[0]),
+                    "last_seq": int(own.seq[-1]),
+                    "bytes": len(content),
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                    "archived_at": at_ns,
+                }
+            )
+    on_step("verified")
+    _replace(engine, session, files)
+    on_step("deleted")
+    return Moved(session.session_id, session.ticks, len(files), sum(file["bytes"] for file in files))
+
+
+def compact(engine: sa.Engine, on_step: Callable[[str], None] = lambda step: None) -> Compacted:
+    """Give free pages back to the disk in small steps, each a transaction of its own.
+
+    A database that was made without room to shrink (by another program) is rewritten once, so that it has.
+    Raises DatabaseError FULL where the disk has no room for that.
+    """
+    with engine.connect() as held:
+        raw = raw_connection(held)
+
+        def value(pragma: str) -> int:
+            return int(raw.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+        with named_errors("compacting the database"):
+            size, before = value("page_size"), value("page_count")
+            if value("auto_vacuum") != 2:
+                raw.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                raw.execute("VACUUM")
+            while free := value("freelist_count"):
+                # Every row it returns is one page moved: fetch them all, or it stops early.
+                raw.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+                on_step("compacted")
+                if value("freelist_count") >= free:
+                    break
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            pages = before - value("page_count")
+            return Compacted(pages, pages * size, value("freelist_count"))
+
+
+def _parts(engine: sa.Engine, session_no: int, part_ticks: int) -> Iterator[TickRows]:
+    """Yield a session's ticks, all parts but the last of the same size."""
+    pages: list[TickRows] = []
+    waiting = 0
+    for page in stored_tick_rows(engine, session_no):
+        pages.append(page)
+        waiting += len(page.seq)
+        while waiting >= part_ticks:
+            rows = joined(pages)
+            yield rows.cut(0, part_ticks)
+            waiting -= part_ticks
+            pages = [rows.cut(part_ticks, len(rows.seq))]
+    if waiting:
+        yield joined(pages)
+
+
+def _groups(
+    rows: TickRows, instruments: dict[int, ArchivedInstrument]
+) -> Iterator[tuple[ArchivedInstrument, str, TickRows]]:
+    days = rows.ts_event // DAY_NS
+    for day in np.unique(days):
+        of_day = rows.where(days == day)
+        for number in np.unique(of_day.instrument_no):
+            instrument = instruments.get(int(number))
+            if instrument is None:
+                raise StorageError(f"archiving ticks: expected instrument {number} in the database, was none")
+            yield instrument, day_of(int(day) * DAY_NS), of_day.where(of_day.instrument_no == number)
+
+
+def _verify(path: Path, rows: TickRows) -> None:
+    try:
+        found = decode(read_file(path))
+    except ValueError as error:
+        raise StorageError(f"{path}: {error}; nothing was deleted") from None
+    if (len(found.seq), found.sha256) != (len(rows.seq), rows.sha256):
+        was = f"{len(found.seq)} ticks of digest {found.sha256[:16]}"
+        expected = f"{len(rows.seq)} ticks of digest {rows.sha256[:16]}, as in the database"
+        raise StorageError(f"{path}: expected {expected}, was {was}; nothing was deleted")
+
+
+def _replace(engine: sa.Engine, session: OldSession, files: list[dict[str, Any]]) -> None:
+    """Register the files and delete the rows: in one transaction, so that a tick is always in just one place."""
+    sessions, ticks = schema.SESSIONS.c, schema.TICKS
+    with transaction(engine, f"archiving the ticks of {session.session_id}") as connection:
+        state = connection.scalar(sa.select(sessions.state).where(sessions.session_no == session.session_no))
+        moved, there = sum(file["count"] for file in files), _count(connection, session.session_no)
+        if state in {None, SessionState.RUNNING.value} or there != moved or there != session.ticks:
+            raise StorageError(
+                f"archiving {session.session_id}: expected an ended session of {moved:,} ticks, was {state} with "
+                f"{there:,}; nothing was deleted"
+            )
+        connection.execute(sa.insert(schema.TICK_ARCHIVES), files)
+        connection.execute(
+            sa.insert(schema.LEDGER).values(
+                session_id=session.session_id, kind="table", name="ticks", reason="archived", count=moved
+            )
+        )
+        connection.execute(sa.delete(ticks).where(ticks.c.session_no == session.session_no))
+
+
+def _count(connection: sa.Connection, session_no: int) -> int:
+    ticks = schema.TICKS
+    query = sa.select(sa.func.count()).select_from(ticks).where(ticks.c.session_no == session_no)
+    return int(connection.scalar(query) or 0)
+
+
+def _instruments(engine: sa.Engine) -> dict[int, ArchivedInstrument]:
+    columns = schema.INSTRUMENTS.c
+    query = sa.select(columns.instrument_no, columns.venue, columns.symbol, columns.price_scale, columns.size_scale)
+    with transaction(engine, "reading instruments") as connection:
+        return {row[0]: ArchivedInstrument(*row) for row in connection.execute(query)}

@@ -1,0 +1,315 @@
+"""Ticks that moved to Parquet: the same to every reader, in one place at any instant, believed only unchanged."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.dataset
+import pytest
+import sqlalchemy as sa
+
+from hybrid_platform.domain.errors import ExitCode, StorageError
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage import audit, queries
+from hybrid_platform.storage.archive import TicksArchived
+from hybrid_platform.storage.engine import open_engine, transaction
+from hybrid_platform.storage.errors import Cause, DatabaseError
+from hybrid_platform.storage.export import export_session
+from hybrid_platform.storage.frames import frames, ticks_between
+from hybrid_platform.storage.records import SessionEnd, SessionState
+from hybrid_platform.storage.retention import Keeper, Moved, compact, move_ticks, old_sessions
+from hybrid_platform.storage.sessions import SessionStore
+from hybrid_platform.storage.stored import stored_batches, stored_marks
+from hybrid_platform.storage.writer import SessionWriter
+from hybrid_platform_tests.storage.conftest import SESSION
+from hybrid_platform_tests.storage.samples import START_NS, a_table, order_story, session_start, some_ticks
+
+HOSTILE = ("SOL/USDC", "A..B", "X%2FY", "C:D", ".", "..")
+"""What instruments are called when nobody looked: no name may leave its folder, or meet another's."""
+DAY_NS = 86_400 * 10**9
+PART = 700
+LATER = 2**62
+
+
+@pytest.fixture
+def data_dir(path: Path) -> DataDir:
+    return DataDir(path.parent)
+
+
+@pytest.fixture
+def finished(writing, writer, reading) -> sa.Engine:
+    """A session of three days, six instruments, ids of all kinds, a hole, and a few orders; the engine reads."""
+    table = a_table(*HOSTILE)
+    for first, count in ((1, 1000), (1003, 900)):
+        ticks = some_ticks(table, first, count, step_ns=DAY_NS // 800)
+        refs = [None if seq % 5 == 0 else int(seq) + 2**62 if seq % 2 else f"{seq}e5" for seq in ticks.seq]
+        writer.write([TickBatch(*(getattr(ticks, name) for name in ("table", "seq", "instrument", "price", "size",
+            "side")), np.array(refs, dtype=object), ticks.ts_event, ticks.ts_recv)], order_story(first))  # fmt: skip
+    end = SessionEnd(SessionState.COMPLETE, ExitCode.COMPLETE, "END_OF_FEED", START_NS, is_clean=True)
+    rows = [("table", name, reason, n) for name, n in writer.written.items() for reason in ("written", "counted")]
+    SessionStore(writing).finish(SESSION, end, rows)
+    return reading
+
+
+def move(writing: sa.Engine, keeper: Keeper, **options: object) -> Moved:
+    (session,) = old_sessions(writing, LATER)
+    return move_ticks(
+        writing, session, keeper, "archive/ticks",
+        **({"folder_as_stored": "archive/ticks", "at_ns": 1, "part_ticks": PART} | options),
+    )  # fmt: skip
+
+
+def seen(engine: sa.Engine, folder: Path) -> dict[str, object]:
+    """What every reader of ticks says of the session."""
+    batches = list(stored_batches(engine, SESSION, InstrumentTable(), ticks_at_once=300))
+    ((exported, _),) = export_session(engine, SESSION, folder, tables=["ticks"])
+    return {
+        "batches": [
+            np.concatenate([np.asarray(getattr(batch, name)) for batch in batches]).tolist()
+            for name in ("seq", "instrument", "price", "size", "side", "ts_event", "ts_recv")
+        ],
+        "marks": [np.concatenate(list(stored_marks(engine, SESSION, every=every))).tolist() for every in (1, 7)],
+        "frame": frames(engine, SESSION)["ticks"],
+        "between": [
+            ticks_between(engine, SESSION, START_NS + a * DAY_NS, START_NS + b * DAY_NS, clock)
+            for a, b in ((0, 1), (1, 2), (-5, -4), (0, 9))
+            for clock in ("ts_event", "ts_recv")
+        ],
+        "file": pd.read_parquet(exported),
+        "holes": [queries.missing_ticks(engine, SESSION, last) for last in (None, 5, 1902, 1910)],
+        "counts": queries.count_rows(engine, SESSION),
+        "total": queries.tick_total(engine, SESSION),
+        "span": queries.clock_span(engine, SESSION),
+        "arrivals": queries.limit_arrivals(engine, SESSION),
+        "audit": audit.audit_session(engine, SESSION),
+    }
+
+
+def assert_same(before: dict[str, object], after: dict[str, object]) -> None:
+    for name, value in before.items():
+        pairs = zip(value, after[name], strict=True) if name == "between" else [(value, after[name])]
+        for was, found in pairs:
+            if isinstance(was, pd.DataFrame):
+                pd.testing.assert_frame_equal(was, found)
+            else:
+                assert was == found, name
+
+
+def rows_left(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT count(*) FROM tick_rows").fetchone()[0])
+
+
+def in_files(data_dir: DataDir) -> list[int]:
+    """The numbers of all ticks that a user of the folder sees."""
+    found = pyarrow.dataset.dataset(data_dir.root / "archive" / "ticks", partitioning="hive").to_table(["seq"])
+    return sorted(found["seq"].to_pylist())
+
+
+@pytest.mark.scenario("S8")
+@pytest.mark.parametrize("part", [1, 700])
+def test_every_reader_sees_the_same_ticks_before_and_after(finished, writing, data_dir, path, tmp_path, part):
+    if part == 1:
+        with transaction(writing, "keeping only a few") as connection:
+            connection.exec_driver_sql("DELETE FROM tick_rows WHERE seq > 20")
+    before = seen(finished, tmp_path / "before")
+    moved = move(writing, data_dir, part_ticks=part)
+    assert moved.ticks == before["counts"]["ticks"]
+    assert rows_left(path) == 0
+    assert_same(before, seen(finished, tmp_path / "after"))
+    assert in_files(data_dir) == before["batches"][0]
+
+
+def test_the_ledger_still_balances_and_says_what_was_archived(finished, writing, data_dir):
+    move(writing, data_dir)
+    ledger = {row[:3]: row[3] for row in queries.read_ledger(finished, SESSION)}
+    assert ledger["table", "ticks", "written"] == ledger["table", "ticks", "archived"] == 1900
+    assert queries.count_rows(finished, SESSION)["ticks"] == ledger["table", "ticks", "counted"]
+
+
+def test_files_lie_by_day_and_symbol_and_no_name_leaves_its_place(finished, writing, data_dir):
+    move(writing, data_dir)
+    root = data_dir.root / "archive" / "ticks"
+    files = sorted(root.rglob("*"))
+    assert all(path.is_relative_to(root) and ".." not in path.parts for path in files)
+    assert {len(path.relative_to(root).parts) for path in files if path.is_file()} == {4}
+    assert {path.stat().st_mode & 0o777 for path in files if path.is_file()} == {0o600}
+    read = pyarrow.dataset.dataset(root, partitioning="hive").to_table(["day", "venue", "symbol"]).to_pandas()
+    assert set(read["symbol"]) == set(HOSTILE)
+    assert set(read["day"]) == {"2023-11-14", "2023-11-15", "2023-11-16", "2023-11-17"}
+
+
+class Stop(BaseException):
+    """The process was killed here."""
+
+
+@pytest.mark.scenario("S12")
+def test_a_kill_between_any_two_steps_loses_nothing_and_doubles_nothing(finished, writing, data_dir, path, tmp_path):
+    before = seen(finished, tmp_path / "before")
+    steps: list[str] = []
+
+    def until_verified(step: str) -> None:
+        steps.append(step)
+        if step == "verified":
+            raise Stop
+
+    with pytest.raises(Stop):
+        move(writing, data_dir, on_step=until_verified)
+    assert len(steps) > 20
+    for kill_at in (0, 1, 7, len(steps) - 1):
+        left = iter(range(kill_at))
+
+        def killed(step: str, left=left) -> None:
+            if next(left, None) is None:
+                raise Stop
+
+        with pytest.raises(Stop):
+            move(writing, data_dir, on_step=killed)
+        assert rows_left(path) == 1900
+        assert queries.count_rows(finished, SESSION) == before["counts"]
+    with pytest.raises(Stop):
+        move(writing, data_dir, on_step=lambda step: (_ for _ in ()).throw(Stop) if step == "deleted" else None)
+    assert rows_left(path) == 0
+    assert old_sessions(writing, LATER) == []
+    assert_same(before, seen(finished, tmp_path / "after"))
+    assert in_files(data_dir) == before["batches"][0]
+
+
+class Careless(DataDir):
+    """A disk that keeps something else than it was given."""
+
+    def write_atomic(self, name: str | Path, content: bytes) -> Path:
+        damaged = content.replace(b"PAR1", b"PAR2") if "symbol=C" in str(name) else content
+        return super().write_atomic(name, damaged)
+
+
+class Forgetful(DataDir):
+    """A disk that keeps the first file for every later one of an instrument."""
+
+    first: bytes | None = None
+
+    def write_atomic(self, name: str | Path, content: bytes) -> Path:
+        self.first = self.first or content
+        return super().write_atomic(name, self.first)
+
+
+@pytest.mark.parametrize("disk", [Careless, Forgetful])
+def test_a_file_that_does_not_hold_what_the_database_holds_deletes_nothing(finished, writing, data_dir, path, disk):
+    with pytest.raises(StorageError, match="nothing was deleted"):
+        move(writing, disk(data_dir.root))
+    assert rows_left(path) == 1900
+    assert queries.count_rows(finished, SESSION)["ticks"] == 1900
+
+
+def test_a_running_session_is_never_touched(writing, writer, data_dir, path):
+    writer.write([some_ticks(a_table(), 1, 50)], [])
+    assert old_sessions(writing, LATER) == []
+    SessionStore(writing).mark_crashed(lambda session: True)
+    (session,) = old_sessions(writing, LATER)
+    with transaction(writing, "running again") as connection:
+        connection.exec_driver_sql("UPDATE sessions SET state = 'RUNNING'")
+    with pytest.raises(StorageError, match="expected an ended session of 50 ticks, was RUNNING"):
+        move_ticks(writing, session, data_dir, "a", folder_as_stored="a", at_ns=1)
+    assert rows_left(path) == 50
+
+
+def test_only_sessions_that_ended_before_the_day_are_old(finished, writing):
+    assert old_sessions(writing, START_NS) == []
+    assert [session.ticks for session in old_sessions(writing, START_NS + 1)] == [1900]
+
+
+@pytest.mark.parametrize(
+    ("harm", "cause", "said"),
+    [
+        (lambda file: file.unlink(), Cause.MISSING, "expected archived ticks, was: No such file"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-9] + b"123456789"), Cause.CORRUPT, "expected the archived"),
+    ],
+)
+def test_a_file_that_is_gone_or_changed_is_said_and_never_a_shorter_session(
+    finished, writing, data_dir, harm, cause, said
+):
+    move(writing, data_dir)
+    harm(sorted((data_dir.root / "archive").rglob("*.parquet"))[3])
+    for read in (
+        lambda: list(stored_batches(finished, SESSION, InstrumentTable())),
+        lambda: frames(finished, SESSION)["ticks"],
+        lambda: list(stored_marks(finished, SESSION)),
+        lambda: queries.missing_ticks(finished, SESSION, None),
+    ):
+        with pytest.raises(DatabaseError, match=said) as caught:
+            read()
+        assert caught.value.cause is cause
+
+
+def test_what_asks_the_database_alone_refuses(finished, writing, data_dir):
+    move(writing, data_dir)
+    with pytest.raises(TicksArchived, match="was 1,900 in the archive"):
+        audit.highest_prices(finished, SESSION)
+    with pytest.raises(TicksArchived):
+        audit.orders_on_stale_ticks(finished, SESSION, 1)
+
+
+def test_a_reader_that_began_before_the_move_ends_with_the_same_ticks(finished, writing, data_dir):
+    whole = [tick for batch in stored_batches(finished, SESSION, InstrumentTable()) for tick in batch.seq.tolist()]
+    reader = stored_batches(finished, SESSION, InstrumentTable(), ticks_at_once=300)
+    begun = next(reader).seq.tolist()
+    move(writing, data_dir)
+    assert begun + [tick for batch in reader for tick in batch.seq.tolist()] == whole
+
+
+def test_the_data_directory_may_move_and_the_archive_with_it(finished, writing, data_dir, tmp_path, path):
+    move(writing, data_dir)
+    compact(writing)
+    moved = data_dir.root.rename(tmp_path / "elsewhere")
+    engine = open_engine(f"sqlite:///{moved / path.name}", role="read")
+    assert len(frames(engine, SESSION)["ticks"]) == 1900
+
+
+def test_the_file_shrinks_in_small_steps_and_a_stop_between_them_does_no_harm(writing, writer, reading, data_dir, path):
+    for part in range(10):
+        writer.write([some_ticks(a_table(), 1 + 20_000 * part, 20_000)], [])
+    writer.close()
+    SessionStore(writing).mark_crashed(lambda session: True)
+    move(writing, data_dir, part_ticks=500_000)
+
+    def killed(step: str) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        compact(writing, killed)
+    found = compact(writing)
+    assert found.free_pages == 0
+    assert found.pages > 0
+    assert path.stat().st_size < 500_000
+    assert queries.tick_total(reading, SESSION) == 200_000
+
+
+def test_a_file_without_room_to_shrink_is_rewritten_once(writing, finished, data_dir, path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA auto_vacuum = NONE")
+        connection.execute("VACUUM")
+        assert connection.execute("PRAGMA auto_vacuum").fetchone()[0] == 0
+    move(writing, data_dir)
+    assert compact(writing).pages > 0
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA auto_vacuum").fetchone()[0] == 2
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_a_second_session_of_the_same_symbols_gets_files_of_its_own(finished, writing, data_dir):
+    move(writing, data_dir)
+    other = session_start("20260102T030405Z-00000002")
+    SessionStore(writing).start(other)
+    with SessionWriter(writing, other.session_id) as writer:
+        writer.write([some_ticks(a_table(*HOSTILE), 1, 1000, step_ns=DAY_NS // 800)], [])
+    SessionStore(writing).mark_crashed(lambda session: True)
+    assert move(writing, data_dir).ticks == 1000
+    assert len(in_files(data_dir)) == 2900
+    assert len(frames(finished, SESSION)["ticks"]) == 1900
+    assert len(frames(finished, other.session_id)["ticks"]) == 1000
