@@ -21,6 +21,7 @@ from hybrid_platform.cli_options import config_option, data_dir_option, db_optio
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 
 if TYPE_CHECKING:
+    from hybrid_platform.cli_service import Service
     from hybrid_platform.config import SessionSettings
     from hybrid_platform.evidence.records import Evidence
     from hybrid_platform.pipeline.context import RunContext
@@ -95,24 +96,29 @@ def _run(settings: SessionSettings) -> Iterator[RunContext]:
 @data_dir_option
 def shadow_run(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
     """Run preflight, PRAGMA verification, the shadow run and postflight; exit with the session's code."""
+    from hybrid_platform.cli_service import serving
     from hybrid_platform.pipeline.gates import preflight, verify_database
     from hybrid_platform.pipeline.postflight import postflight
     from hybrid_platform.report.write import conclude
 
     settings = settings_of(config_file, assignments, **flags)
-    with _run(settings) as run, _drain_on_signals() as stop:
+    with serving(settings) as service, _run(settings) as run, _drain_on_signals() as stop:
+        service.opened(run)
         steps: list[Evidence] = [preflight(run, stop.event)]
         if not steps[-1].exit_code:
             steps.append(verify_database(run))
         if not steps[-1].exit_code:
-            steps.append(_session(run, stop))
+            steps.append(_session(run, stop, service))
             steps.append(postflight(run, stop.again))
         report = conclude(run).report
-    if stop.reason is not None and len(steps) == 1:
+        failed = next((step for step in steps if step.exit_code), steps[-1])
+        unbegun = stop.reason is not None and len(steps) == 1
+        if not unbegun:
+            service.ended(failed.exit_code, failed.reasons)
+    if unbegun:
         # Nobody is to start it again: it was told to end before it began.
         click.echo(f"stopped by {stop.reason} before the session began: report {report}", err=True)
         return int(ExitCode.COMPLETE)
-    failed = next((step for step in steps if step.exit_code), steps[-1])
     click.echo(f"{failed.verdict}: session {failed.session_id}, report {report}", err=True)
     for reason in failed.reasons:
         click.echo(f"  {reason}", err=True)
@@ -152,7 +158,7 @@ def _drain_on_signals() -> Iterator[_Stop]:
             signal.signal(number, handler)
 
 
-def _session(run: RunContext, stop: _Stop) -> Evidence:
+def _session(run: RunContext, stop: _Stop, service: Service) -> Evidence:
     from hybrid_platform.pipeline.shadow import ShadowRun
 
     shadow = ShadowRun(run)
@@ -160,11 +166,14 @@ def _session(run: RunContext, stop: _Stop) -> Evidence:
     if stop.reason is not None:
         shadow.request_stop(stop.reason)
     show = sys.stderr.isatty()
+    service.look(shadow)
     while not shadow.wait(WAIT_SECONDS):
+        service.look(shadow)
         if show:
             click.echo(f"\r\x1b[K{_progress_line(shadow.progress(), run.settings.seconds)}", nl=False, err=True)
     if show:
         click.echo("\r\x1b[K", nl=False, err=True)
+    service.drained(shadow)
     return shadow.finish()
 
 

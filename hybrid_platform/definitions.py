@@ -16,6 +16,7 @@ from hybrid_platform.defs.assets import postflight_evidence, pragma_verification
 from hybrid_platform.defs.jobs import postflight_job, preflight_job, shadow_run_job
 from hybrid_platform.defs.kill_switch import halt_job, reduce_job, resume_job
 from hybrid_platform.defs.matrix import verification_matrix, verification_matrix_job
+from hybrid_platform.defs.notifications import notify_failure, notify_halt, notify_recovery
 from hybrid_platform.defs.resources import session
 from hybrid_platform.defs.schedules import postflight_schedule, preflight_schedule
 
@@ -43,5 +44,6 @@ defs = dg.Definitions(
         sweep_report_job,
     ],
     schedules=[preflight_schedule, postflight_schedule],
+    sensors=[notify_failure, notify_recovery, notify_halt],
     resources={"session": session},
 )

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hybrid_platform.domain.commands import TradingState
+from hybrid_platform.domain.commands import Command, TradingState
 from hybrid_platform.domain.histogram import Histogram
 
 LAG_BUCKETS_S = (-1.0, -0.1, 0.0, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
@@ -65,10 +65,15 @@ class DecisionCounters:
     """Receipt of the tick to its decision put on the channel, live feeds only."""
     decision: Histogram = field(default_factory=_histogram(DECISION_BUCKETS_S))
     """The same, of all signals."""
-    trading_state: TradingState = TradingState.ACTIVE
-    """As the engine journalled it."""
+    command: Command | None = None
+    """The last one, as the engine journalled it."""
     halts: int = 0
     """Commands that halted or reduced trading."""
+
+    @property
+    def trading_state(self) -> TradingState:
+        """What execution may do now."""
+        return TradingState.ACTIVE if self.command is None else self.command.kind.state
 
 
 @dataclass(slots=True)

@@ -150,7 +150,7 @@ class DecisionSink:
 
     def _say_input(self, record: InputRecord) -> None:
         if (command := command_of(record)) is not None:
-            self._counters.trading_state = command.kind.state
+            self._counters.command = command
             self._counters.halts += command.kind is not CommandKind.RESUME
             self._log.warning(
                 "trading state changed",

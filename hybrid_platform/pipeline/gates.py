@@ -35,6 +35,7 @@ from hybrid_platform.pipeline.commands import CommandFile
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.feeding import feed_of, input_files, table_of
 from hybrid_platform.pipeline.isolated import check_reach, check_strategy, private_paths
+from hybrid_platform.pipeline.notifier import receivers_of
 from hybrid_platform.safety.logs import SessionLog
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import open_engine, shown_url
@@ -63,6 +64,7 @@ def check_settings(settings: SessionSettings, database_url: str, clock: Clock, d
         build_strategy(settings.strategy)
     else:
         check_strategy(settings)
+    receivers_of(settings.notify)
     feed = feed_of(settings, table_of(settings), clock, log, database_url, store=data_dir)
     feed.open()
     feed.close()

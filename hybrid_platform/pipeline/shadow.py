@@ -143,6 +143,11 @@ class ShadowRun:
         """Return where the session stands."""
         return self._session.progress()
 
+    @property
+    def session(self) -> Session | None:
+        """The running session, to look at; None where it did not begin."""
+        return None if self._false_start is not None else self._session
+
     def _strategy(self, stack: ExitStack) -> Strategy[Any] | GuardedDecider:
         """Make the strategy, in this process or behind the guard."""
         settings = self._context.settings

@@ -43,7 +43,7 @@ NAMES = {
         "sweep_report",
     },
     "schedules": {"preflight_every_15_minutes", "postflight_daily"},
-    "sensors": set[str](),
+    "sensors": {"notify_failure", "notify_recovery", "notify_halt"},
     "resources": {"session", "io_manager"},
 }
 """A name that is meant to change changes here too, and in CHANGELOG.md: scripts and schedules rely on it."""
