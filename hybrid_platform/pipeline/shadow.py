@@ -32,6 +32,7 @@ from hybrid_platform.evidence.records import (
     SignalFigures,
 )
 from hybrid_platform.feeds.base import Sourced
+from hybrid_platform.pipeline.acknowledged import missing_rows
 from hybrid_platform.pipeline.commands import CommandFile, CommandWatch
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.false_start import channel_figures, false_start, stated_feed
@@ -96,6 +97,9 @@ class ShadowRun:
         self._crashed = tuple(self._store.mark_crashed(partial(_require_over, path)))
         for crashed in self._crashed:
             context.log.warning("an earlier session had crashed", crashed=crashed.session_id, kept=crashed.kept)
+        self._missing = missing_rows(context, self._engine, self._crashed)
+        for fault in self._missing:
+            context.log.error("rows that were reported as committed are missing (L4)", what=fault)
         table = table_of(settings)
         feed = feed_of(
             settings,
@@ -230,6 +234,7 @@ class ShadowRun:
         reasons = [str(failure)] if failure else []
         reasons += [f"ledger: {fault}" for fault in ledger.faults]
         reasons += self._isolation.violations
+        reasons += [f"lost before this session: {fault}" for fault in self._missing]
         if heartbeats.late or missing:
             reasons.append(
                 f"heartbeats: expected none late and none missing, was {heartbeats.late} late, {missing} missing (G4)"

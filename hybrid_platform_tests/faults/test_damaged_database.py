@@ -1,0 +1,180 @@
+"""A database damaged during a session and between two: whatever is lost or changed is noticed by our own counts (L4).
+
+SQLite itself opens a database without its log, or with a damaged one, and says nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from hybrid_platform.evidence.reproduction import ReproductionVerdict
+from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
+from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage.engine import sqlite_url
+from hybrid_platform_tests.faults import damage
+from hybrid_platform_tests.faults.damage import BUSY, Deed, run_with
+from hybrid_platform_tests.support import (
+    Here,
+    Left,
+    cli,
+    good_rows,
+    layered,
+    replay,
+    run_here,
+    start_cli,
+    synthetic,
+    write_csv,
+)
+
+pytestmark = pytest.mark.scenario("L4")
+
+SHORT = layered(synthetic(200), {"seconds": 0.1, "isolation": "thread"})
+
+
+def next_start(data_dir: Path) -> Here:
+    """Run the next session on what is left."""
+    return run_here(data_dir, SHORT, with_report=False)
+
+
+def reproduced(left: Left, session_id: str) -> ReproductionVerdict | None:
+    """Return how a session's reproduction ends; None where the database can no longer be read."""
+    try:
+        return reproduce_fresh(DataDir(left.data_dir), sqlite_url(left.database), session_id).verdict
+    except Exception as error:
+        assert type(error).__name__ == "ReproductionError"
+        return None
+
+
+@pytest.mark.parametrize(
+    ("deed", "names"),
+    [
+        (damage.delete, "bot.db and bot.db-wal and bot.db-shm"),
+        (damage.delete_log, "bot.db-wal"),
+        (damage.replace_by_copy, "bot.db"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_files_that_vanish_under_a_session_end_it_at_the_next_commit(tmp_path: Path, deed: Deed, names: str):
+    ended = run_with(tmp_path / "data", deed)
+    session, postflight = ended.steps["session"], ended.steps["postflight"]
+    assert (session.exit_code, session.state, session.exit_reason) == (1, "FAILED", "DatabaseError")
+    assert session.failure.endswith(f"was another or no {names} [REPLACED]")
+    assert not session.ledger.balances, "what was written is not what is counted"
+    assert (postflight.verdict, postflight.exit_code) == ("FAIL", 1)
+
+
+def test_a_database_deleted_under_a_session_is_missed_by_the_next_one(tmp_path: Path):
+    before = run_with(tmp_path / "data", damage.delete)
+    after = next_start(tmp_path / "data")
+    (reason,) = after.steps["session"].reasons
+    assert before.last.session_id in reason and "expected its row there, was none" in reason
+    assert after.code == 1
+    assert next_start(tmp_path / "data").code == 0, "it is told once"
+
+
+def test_a_damaged_header_is_healed_by_the_log_that_has_the_page(tmp_path: Path):
+    ended = run_with(tmp_path / "data", damage.damage_header)
+    assert ended.last.verdict == "PASS"
+    assert ended.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+    assert ended.count("ticks") == ended.steps["session"].counters["tick_count"]
+
+
+def test_damaged_pages_under_a_session_fail_its_ledger(tmp_path: Path):
+    ended = run_with(tmp_path / "data", damage.damage_pages)
+    session = ended.steps["session"]
+    assert (session.exit_code, session.state) == (1, "FAILED")
+    assert any("malformed" in reason for reason in (*session.reasons, *ended.steps["postflight"].reasons))
+    assert not session.ledger.balances
+    again = next_start(tmp_path / "data")
+    assert list(again.steps) == ["preflight"], "nothing runs on it"
+    assert "healthcheck: db: expected to be readable" in again.steps["preflight"].reasons[0]
+
+
+def test_bits_flipped_in_the_log_under_a_session_are_noticed(tmp_path: Path):
+    """SQLite checks a log's sums only after a crash: a frame that was changed in between becomes the row."""
+    ended = run_with(tmp_path / "data", damage.flip_bits_of_log, rows=8_000)
+    verdict = reproduced(ended, ended.last.session_id)
+    assert verdict in {ReproductionVerdict.FAIL, None}
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of a session that was killed with some thousand rows in its log, and none elsewhere."""
+    folder = tmp_path_factory.mktemp("crashed")
+    with start_cli(folder, "shadow-run", settings=layered(BUSY, {"heartbeat": {"interval_seconds": 0.1}})) as running:
+        running.wait_for("HEARTBEAT (G4)", times=4)
+        time.sleep(0.2)
+        running.process.kill()
+        running.end()
+    return folder / "data"
+
+
+@pytest.mark.parametrize(
+    ("deed", "words"),
+    [
+        (damage.nothing, None),
+        (damage.delete_log, "rows that it had reported as committed, was 0"),
+        (damage.flip_a_bit_of_log, "rows that it had reported as committed, was "),
+        (damage.delete, "expected its row there, was none"),
+        (damage.replace_by_new, "expected its row there, was none"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_what_was_lost_after_a_crash_fails_the_next_session_by_name(
+    crashed: Path, tmp_path: Path, deed: Deed, words: str | None
+):
+    shutil.copytree(crashed, tmp_path / "data")
+    lost = Left(tmp_path / "data").session_id
+    deed(tmp_path / "data" / "bot.db")
+    after = next_start(tmp_path / "data")
+    session = after.steps["session"]
+    if words is None:
+        assert (session.verdict, session.crashed, after.code) == ("PASS", (lost,), 0)
+        return
+    assert session.verdict == "FAIL"
+    (reason,) = session.reasons
+    assert reason.startswith(f"lost before this session: session {lost}") and words in reason
+    assert after.code == 1
+    assert after.session["state"] == "COMPLETE", "the session itself is whole"
+    assert after.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Here:
+    """A session that ended as it should."""
+    folder = tmp_path_factory.mktemp("ended")
+    path = write_csv(folder / "trades.csv", good_rows(6_000))
+    return run_here(folder / "data", replay(path), {"isolation": "thread"}, with_report=False)
+
+
+@pytest.mark.parametrize("deed", [damage.delete, damage.replace_by_new], ids=lambda deed: deed.__name__)
+def test_a_database_exchanged_between_sessions_fails_the_next_one_by_name(ended: Here, tmp_path: Path, deed: Deed):
+    shutil.copytree(ended.data_dir, tmp_path / "data")
+    deed(tmp_path / "data" / "bot.db")
+    after = next_start(tmp_path / "data")
+    (reason,) = after.steps["session"].reasons
+    assert f"session {ended.last.session_id}, which used this database: expected its row there, was none" in reason
+    assert after.code == 1
+
+
+def test_a_damaged_header_between_sessions_stops_the_next_one_at_preflight(ended: Here, tmp_path: Path):
+    shutil.copytree(ended.data_dir, tmp_path / "data")
+    damage.damage_header(tmp_path / "data" / "bot.db")
+    after = next_start(tmp_path / "data")
+    assert list(after.steps) == ["preflight"]
+    assert "file is not a database" in after.steps["preflight"].reasons[0]
+    assert after.code == 1
+
+
+def test_bits_flipped_in_pages_between_sessions_are_noticed_by_reproduce(ended: Here, tmp_path: Path):
+    shutil.copytree(ended.data_dir, tmp_path / "data")
+    left, session_id = Left(tmp_path / "data"), ended.last.session_id
+    assert reproduced(left, session_id) is ReproductionVerdict.PASS
+    damage.flip_bits_of_pages(left.database)
+    again = cli(tmp_path, "reproduce", session_id, "--data-dir", "data")
+    assert again.code == 1, again.text
+    assert "Traceback" not in again.text
