@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from hybrid_platform.config import ENV_PREFIX, NOT_SETTINGS
+from hybrid_platform_tests.code_server import Ui, dagster_dev
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("hybrid_platform", deadline=None)
@@ -36,3 +37,10 @@ def recorded_data() -> Path:
     if not (folder / "EXPECTED.md").is_file():
         pytest.skip("no recorded market data on this machine (HYBRID_PLATFORM_TEST_DATA names its folder)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    """`dagster dev`, started once for all tests of what the UI does; each uses a data directory of its own."""
+    with dagster_dev(tmp_path_factory.mktemp("code-server")) as served:
+        yield served

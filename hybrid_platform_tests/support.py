@@ -296,7 +296,11 @@ class Left:
     @property
     def log(self) -> list[dict[str, Any]]:
         """The last session's log, from its file."""
-        return log_lines((self.data_dir / "logs" / f"{self.session_id}.jsonl").read_text())
+        return self.log_of(self.session_id)
+
+    def log_of(self, session_id: str) -> list[dict[str, Any]]:
+        """Return a session's log."""
+        return log_lines((self.data_dir / "logs" / f"{session_id}.jsonl").read_text())
 
     def said(self, message: str) -> list[dict[str, Any]]:
         return [line for line in self.log if line["message"] == message]
