@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell echo $$(( $$($(PYTHON) -c 'import os; print(os.cpu_count() or 1)') + 1 )))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test fuzz soak setup dev check lock bench help clean
+.PHONY: run test fuzz soak hog setup dev check lock bench help clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -46,6 +46,9 @@ fuzz: $(VENV)/.ready-dev  ## give every venue's decoder 100,000 inputs (about fi
 
 soak: $(VENV)/.ready  ## an hour at 1,000 ticks a second: does anything grow? (SOAK_SECONDS=n, RATE=n)
 	$(BIN)/python benchmarks/soak.py --seconds $(or $(SOAK_SECONDS),3600) --rate $(or $(RATE),1000) --json data/soak.json --plot data/soak.png
+
+hog: $(VENV)/.ready  ## three minutes beside processes that eat the CPU: the sampling ladder's trace and plot
+	$(BIN)/python benchmarks/hog.py --json data/hog.json --plot data/hog.png
 
 lock:            ## compile the lock files from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra build --generate-hashes --universal --no-strip-extras --python-version 3.11 --no-emit-index-url --no-header -q -o requirements.lock

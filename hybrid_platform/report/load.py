@@ -5,11 +5,13 @@ in: the figures of the overload watch · out: facts, and a row a step.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from hybrid_platform.evidence.records import OverloadFigures
 
-STEP_HEADS = ("at", "after, s", "every", "because", "had held, s")
+Number = TypeVar("Number", int, float)
+STEP_HEADS = ("at", "after, s", "one tick in", "because", "had held, s")
 
 
 def load_facts(figures: OverloadFigures) -> list[tuple[str, Any]]:
@@ -22,8 +24,8 @@ def load_facts(figures: OverloadFigures) -> list[tuple[str, Any]]:
         ("limits", _limits(figures)),
         ("at or above a limit", f"{figures.above_s:g} s, at most {figures.longest_above_s:g} s at a time"),
         ("… while the feed was too slow to be sampled", f"{figures.spared_s:g} s" if figures.spared_s else None),
-        *((f"every {_nth(rung)} tick", f"{seconds:g} s") for rung, seconds in figures.seconds_at.items() if seconds),
-        *((f"sampled out, every {_nth(rung)}", count) for rung, count in figures.sampled_out.items()),
+        *((f"one tick in {rung}", f"{seconds:g} s") for rung, seconds in _by_rung(figures.seconds_at) if seconds),
+        *((f"sampled out at one in {rung}", count) for rung, count in _by_rung(figures.sampled_out)),
         ("stopped at the top", "yes: OVERLOAD" if figures.stopped else None),
     ]
 
@@ -46,5 +48,5 @@ def _limits(figures: OverloadFigures) -> str:
     return said if figures.sample else said + "; only watched"
 
 
-def _nth(rung: str) -> str:
-    return "" if rung == "1" else f"{rung}nd" if rung == "2" else f"{rung}th"
+def _by_rung(values: Mapping[str, Number]) -> list[tuple[str, Number]]:
+    return sorted(values.items(), key=lambda item: int(item[0]))

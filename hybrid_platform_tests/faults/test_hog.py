@@ -1,0 +1,127 @@
+"""Every core taken by others while a session runs: it stays responsive, and nothing vanishes uncounted (I7, S15)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+import pytest
+
+from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.domain.records import DatabaseReport, HealthcheckRecord
+from hybrid_platform.host.healthcheck import TIME_LIMIT_SECONDS, run_healthcheck
+from hybrid_platform.pipeline.overload import STEPPED
+from hybrid_platform.storage.engine import default_url
+from hybrid_platform.storage.probe import probe_database
+from hybrid_platform.storage.urls import path_of
+from hybrid_platform_tests.support import Here, Left, run_here, synthetic
+
+SECONDS, RATE = 4, 200
+HOG = "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
+HEARTBEAT = {"interval_seconds": 1, "late_seconds": 2}
+LADDER = {"pressure_limit": 20, "step_up_seconds": 1, "step_down_seconds": 1, "stop_seconds": None}
+
+
+@contextmanager
+def hogs() -> Iterator[None]:
+    """Two processes a core that do nothing but compute, at the same priority, for a bounded time."""
+    running = [subprocess.Popen([sys.executable, "-c", HOG]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        yield
+    finally:
+        for each in running:
+            each.kill()
+            each.wait()
+
+
+class Hogged(NamedTuple):
+    """A session beside hogs, and what somebody saw who looked at it meanwhile."""
+
+    ended: Here
+    reads: list[tuple[float, int]]
+    """Seconds that a read took, and the ticks it found."""
+    checks: list[HealthcheckRecord]
+
+
+@pytest.fixture(scope="module")
+def hogged(tmp_path_factory: pytest.TempPathFactory) -> Hogged:
+    data_dir = tmp_path_factory.mktemp("hogged") / "data"
+    settings = {"seconds": SECONDS, "isolation": "thread", "heartbeat": HEARTBEAT, "overload": LADDER}
+    reads: list[tuple[float, int]] = []
+    checks: list[HealthcheckRecord] = []
+
+    def probe() -> DatabaseReport:
+        return probe_database(default_url(data_dir))
+
+    with hogs(), ThreadPoolExecutor(1) as pool:
+        session = pool.submit(run_here, data_dir, synthetic(RATE), settings, with_report=False)
+        while not session.done():
+            if path_of(default_url(data_dir)).exists():
+                began = time.monotonic()
+                with suppress(sqlite3.OperationalError):  # before the schema is there
+                    found = Left(data_dir).rows("SELECT count(*) AS n FROM ticks")[0]["n"]
+                    reads.append((time.monotonic() - began, found))
+                if found_running(reads):
+                    checks.append(run_healthcheck(probe, data_dir, SystemClock()))
+            time.sleep(0.1)
+        return Hogged(session.result(), reads, checks)
+
+
+def found_running(reads: list[tuple[float, int]]) -> bool:
+    return bool(reads) and reads[-1][1] > 0
+
+
+pytestmark = pytest.mark.scenario("I7")
+
+
+def test_the_healthcheck_answers_in_its_time_and_passes(hogged: Hogged):
+    assert len(hogged.checks) >= 3
+    assert all(check.verdict.value == "PASS" and check.took_s < TIME_LIMIT_SECONDS for check in hogged.checks)
+
+
+def test_whoever_reads_the_database_is_answered_while_it_is_written(hogged: Hogged):
+    assert len(hogged.reads) >= 3
+    assert max(took for took, _ in hogged.reads) < 2
+    assert len({count for _, count in hogged.reads}) >= 3, "and sees it grow"
+
+
+@pytest.mark.scenario("G4")
+def test_heartbeats_are_on_time_and_a_late_one_would_be_named(hogged: Hogged):
+    beats = hogged.ended.evidence("session")["heartbeats"]
+    assert beats["beaten"] >= SECONDS
+    assert (beats["late"], beats["missing"]) == (0, 0)
+    assert len(hogged.ended.said("heartbeat late (G4)")) == beats["late"]
+
+
+@pytest.mark.scenario("S15", "S6")
+def test_no_tick_is_missing_that_is_not_counted(hogged: Hogged):
+    ended, ledger = hogged.ended, hogged.ended.ledger()
+    assert ended.code == 0, ended.output
+    feed = {reason: ledger["feed", "synthetic", reason] for reason in ("received", "accepted", "sampled_out")}
+    assert feed["received"] == SECONDS * RATE + 1, "every tick that was due came, however late"
+    assert feed["received"] == feed["accepted"] + feed["sampled_out"]
+    assert ended.count("ticks") == feed["accepted"] - ledger["channel", "persist", "dropped"]
+    seq = [row["seq"] for row in ended.rows("SELECT seq FROM ticks ORDER BY seq")]
+    assert len(seq) + ledger["channel", "persist", "dropped"] == seq[-1]
+    assert ended.evidence("session")["ledger"]["balances"]
+    assert ended.evidence("postflight")["verdict"] == "PASS"
+
+
+@pytest.mark.scenario("S15")
+def test_real_pressure_makes_the_ladder_climb(hogged: Hogged):
+    overload = hogged.ended.evidence("session")["overload"]
+    assert overload["readings"] >= 3
+    if overload["source"] != "PSI":
+        pytest.skip("a load average follows too slowly for a short test")
+    steps = hogged.ended.said(STEPPED)
+    assert steps[0]["sample_every"] == 2 and "CPU pressure" in steps[0]["why"]
+    assert hogged.ended.ledger()["feed", "synthetic", "sampled_out"] > 0
+    (proof,) = [proof for proof in hogged.ended.evidence("postflight")["proofs"] if proof["id"] == "S15"]
+    assert proof["verdict"] == "PASS"
