@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from hybrid_platform import __version__, cli_analysis, cli_evidence
+from hybrid_platform import __version__, cli_analysis, cli_evidence, cli_retention
 from hybrid_platform.cli_options import config_option, data_dir_option, db_option, reader_of, set_option, settings_of
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 
@@ -332,7 +332,7 @@ def export(
             click.echo(f"{path}: {rows:,} rows")
 
 
-for command in (*cli_evidence.COMMANDS, *cli_analysis.COMMANDS):
+for command in (*cli_evidence.COMMANDS, *cli_analysis.COMMANDS, *cli_retention.COMMANDS):
     main.add_command(command)
 
 if __name__ == "__main__":

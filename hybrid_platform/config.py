@@ -29,6 +29,7 @@ from hybrid_platform.config_evidence import KeySettings, LiveSettings
 from hybrid_platform.config_instruments import InstrumentSettings, SignedBps, read_instruments
 from hybrid_platform.config_operations import MetricsSettings, NotifySettings
 from hybrid_platform.config_overload import OverloadSettings, WatchdogSettings
+from hybrid_platform.config_retention import RetentionSettings
 from hybrid_platform.config_websocket import FrameFormat, WebsocketFeed
 from hybrid_platform.config_yaml import YAML_ERRORS, load_yaml
 from hybrid_platform.domain.errors import ConfigError, Fault
@@ -314,6 +315,7 @@ class SessionSettings(_Section):
     overload: OverloadSettings = OverloadSettings()
     watchdog: WatchdogSettings = WatchdogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    retention: RetentionSettings = RetentionSettings()
     notify: NotifySettings = NotifySettings()
     warm_start_ticks: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """Ticks that feed the strategy history before its signals are taken."""
@@ -362,7 +364,19 @@ class SessionSettings(_Section):
 
 
 NOT_TRADING = frozenset(
-    {"mode", "live_armed", "seconds", "data_dir", "database_url", "gates", "keys", "metrics", "notify", "watchdog"}
+    {
+        "mode",
+        "live_armed",
+        "seconds",
+        "data_dir",
+        "database_url",
+        "gates",
+        "keys",
+        "metrics",
+        "notify",
+        "watchdog",
+        "retention",
+    }
 )
 REFERENCE_SECONDS = 30.0
 

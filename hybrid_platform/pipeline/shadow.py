@@ -38,8 +38,9 @@ from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.false_start import channel_figures, false_start, stated_feed
 from hybrid_platform.pipeline.feeding import feed_of, table_of
 from hybrid_platform.pipeline.isolated import GuardedDecider, private_paths
-from hybrid_platform.pipeline.lease import Lease, LeaseHeld, lease_path
+from hybrid_platform.pipeline.lease import LeaseHeld, lease_path
 from hybrid_platform.pipeline.ledger import Ledger, LedgerRow, build_ledger
+from hybrid_platform.pipeline.maintenance import session_lease
 from hybrid_platform.pipeline.metrics_server import Watching
 from hybrid_platform.pipeline.pulse import Pulse
 from hybrid_platform.pipeline.recorder import IntervalRecorder
@@ -82,7 +83,7 @@ class ShadowRun:
         """Make everything that the session needs, and start it; ``stack`` gives back what was made."""
         context, settings = self._context, self._context.settings
         path = lease_path(context.data_dir, context.database_url)
-        lease = stack.enter_context(Lease(path, context.session_id))
+        lease = stack.enter_context(session_lease(path, context.session_id, self._say_maintained))
         if lease.taken_from is not None:
             context.log.warning("the lease was left behind elsewhere, and did not beat", left=str(lease.taken_from))
         self._pulse = Pulse(context.data_dir, lease, context.session_id, context.run_id, context.clock, context.log)
@@ -161,6 +162,9 @@ class ShadowRun:
         guarded = GuardedDecider(settings, private, self._context.log)
         stack.callback(guarded.close)
         return guarded
+
+    def _say_maintained(self, holder: str) -> None:
+        self._context.log.warning("waiting for maintenance of the database to end", holder=holder)
 
     def _say_locked(self, waited_s: float) -> None:
         self._context.log.warning(

@@ -65,6 +65,13 @@ def revision_of(connection: sa.Connection) -> str | None:
     return None
 
 
+def known_revisions() -> frozenset[str]:
+    """Return every revision that this release can bring up to its own."""
+    from alembic.script import ScriptDirectory
+
+    return frozenset(each.revision for each in ScriptDirectory.from_config(alembic_config()).walk_revisions())
+
+
 def alembic_config() -> Config:
     """Return the configuration under which Alembic finds the revisions."""
     from alembic.config import Config

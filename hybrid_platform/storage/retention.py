@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 import sqlalchemy as sa
 
@@ -46,7 +47,7 @@ class OldSession(NamedTuple):
     ticks: int
 
 
-class Moved(NamedTuple):
+class Moved(msgspec.Struct, frozen=True):
     """What became of one session's ticks."""
 
     session_id: str
@@ -55,7 +56,7 @@ class Moved(NamedTuple):
     bytes: int
 
 
-class Compacted(NamedTuple):
+class Compacted(msgspec.Struct, frozen=True):
     """What the database gave back to the disk."""
 
     pages: int

@@ -1,0 +1,187 @@
+"""Retention: old ticks to the archive, the database compacted, old logs removed, and a record of it.
+
+in: settings whose ``retention`` says how long what stays · out: `RetentionEvidence` in ``evidence/checks/``.
+Each session is moved under the lease of its own, so that a session that waits to start gets its turn.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
+
+from hybrid_platform.config import SessionSettings
+from hybrid_platform.domain.clocks import NS_PER_S, Clock, iso_utc
+from hybrid_platform.domain.errors import ConfigError, Fault
+from hybrid_platform.domain.ids import session_id_of
+from hybrid_platform.evidence.files import write_json
+from hybrid_platform.pipeline.lease import lease_path
+from hybrid_platform.pipeline.maintenance import Beating, maintenance_lease
+from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage.engine import open_engine, path_of, url_of
+from hybrid_platform.storage.migrate import migrate
+from hybrid_platform.storage.probe import probe_database
+from hybrid_platform.storage.queries import find_sessions
+from hybrid_platform.storage.records import SessionState
+from hybrid_platform.storage.retention import Compacted, Moved, compact, move_ticks, old_sessions
+
+ARCHIVE = "archive/ticks"
+DAY_NS = 86_400 * NS_PER_S
+TURN_SECONDS = 1.0
+"""Between two sessions' ticks: whoever waits for the lease looks more often."""
+
+
+class RemovedLog(msgspec.Struct, frozen=True):
+    """A log that was cleared away."""
+
+    name: str
+    bytes: int
+
+
+class RetentionEvidence(msgspec.Struct, frozen=True):
+    """What one retention moved and removed; in a rehearsal, what it would have."""
+
+    kind: str
+    is_rehearsal: bool
+    started_at: str
+    ended_at: str
+    archive: str
+    moved: tuple[Moved, ...]
+    compacted: Compacted | None
+    """None where no tick was moved."""
+    logs: tuple[RemovedLog, ...]
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """Return the figures worth plotting."""
+        return {
+            "sessions": len(self.moved),
+            "ticks": sum(each.ticks for each in self.moved),
+            "files": sum(each.files for each in self.moved),
+            "archived_bytes": sum(each.bytes for each in self.moved),
+            "freed_bytes": 0 if self.compacted is None else self.compacted.bytes,
+            "logs": len(self.logs),
+            "logs_bytes": sum(log.bytes for log in self.logs),
+        }
+
+
+def retain(
+    settings: SessionSettings,
+    clock: Clock,
+    *,
+    is_rehearsal: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
+    stop: threading.Event | None = None,
+) -> RetentionEvidence:
+    """Clear away what is older than ``settings.retention`` allows; a rehearsal only says what it would be.
+
+    Raises LeaseHeld where a session runs longer than ``wait_seconds``, ConfigError where there is no database
+    of this platform, StorageError where a file does not hold what it should: then nothing was deleted.
+    """
+    data_dir, url = DataDir(settings.data_dir), url_of(settings)
+    database = path_of(url)
+    report = probe_database(url)
+    if not report.exists or not report.readable or report.schema is None:
+        raise ConfigError([Fault("database", f"a database of this platform at {database}", report.detail)])
+    started = clock.wall_ns()
+    moved: tuple[Moved, ...] = ()
+    compacted: Compacted | None = None
+    if settings.retention.ticks_days is not None:
+        before = started - settings.retention.ticks_days * DAY_NS
+        if is_rehearsal:
+            with _engine(settings, "read") as engine:
+                moved = tuple(Moved(each.session_id, each.ticks, 0, 0) for each in old_sessions(engine, before))
+        else:
+            moved, compacted = _move(settings, data_dir, before, clock, tell, stop or threading.Event())
+    logs = tuple(_old_logs(settings, data_dir, started, remove=not is_rehearsal))
+    evidence = RetentionEvidence(
+        "retention",
+        is_rehearsal,
+        iso_utc(started),
+        iso_utc(clock.wall_ns()),
+        str(data_dir.root / ARCHIVE),
+        moved,
+        compacted,
+        logs,
+    )
+    if not is_rehearsal:
+        name = session_id_of(started, "retention")
+        write_json(data_dir, f"evidence/checks/{name}-retention.json", evidence)
+    return evidence
+
+
+def _move(
+    settings: SessionSettings,
+    data_dir: DataDir,
+    before: int,
+    clock: Clock,
+    tell: Callable[[str], None],
+    stop: threading.Event,
+) -> tuple[tuple[Moved, ...], Compacted | None]:
+    path, url = lease_path(data_dir, url_of(settings)), url_of(settings)
+    # Beside the database the archive may move with it; elsewhere it stays where it is.
+    stored = ARCHIVE if path_of(url).parent == data_dir.root else str(data_dir.root / ARCHIVE)
+    moved: list[Moved] = []
+    compacted: Compacted | None = None
+
+    def waiting(holder: str) -> None:
+        tell(f"waiting up to {settings.retention.wait_seconds:g} s for {holder} to end")
+
+    while not stop.is_set():
+        with maintenance_lease(path, "retention", settings.retention.wait_seconds, waiting, stop) as lease:
+            beat = Beating(lease)
+            with _engine(settings, "write") as engine:
+                migrate(engine)
+                found = old_sessions(engine, before)
+                if found:
+                    last = move_ticks(
+                        engine, found[0], data_dir, ARCHIVE, folder_as_stored=stored, at_ns=clock.wall_ns(),
+                        on_step=beat,
+                    )  # fmt: skip
+                    moved.append(last)
+                    tell(f"{last.session_id}: {last.ticks:,} ticks in {last.files:,} files, {last.bytes:,} bytes")
+                # Also where a kill came between moving and this.
+                freed = compact(engine, beat)
+                compacted = freed if compacted is None else _added(compacted, freed)
+        if len(found) <= 1:
+            break
+        stop.wait(TURN_SECONDS)
+    return tuple(moved), compacted
+
+
+def _added(first: Compacted, second: Compacted) -> Compacted:
+    return Compacted(first.pages + second.pages, first.bytes + second.bytes, second.free_pages)
+
+
+def _old_logs(settings: SessionSettings, data_dir: DataDir, now: int, *, remove: bool) -> Iterator[RemovedLog]:
+    """Yield, and remove, the logs that nobody has written to for so long; never a running session's."""
+    days = settings.retention.logs_days
+    if days is None:
+        return
+    with _engine(settings, "read") as engine:
+        running = {session.session_id for session in find_sessions(engine, state=SessionState.RUNNING)}
+    for path in sorted((data_dir.root / "logs").glob("*.jsonl")):
+        status = path.lstat()
+        if path.stem in running or status.st_mtime_ns >= now - days * DAY_NS:
+            continue
+        plain: Path = data_dir.resolve(f"logs/{path.name}")
+        if remove:
+            plain.unlink(missing_ok=True)
+        yield RemovedLog(path.name, status.st_size)
+
+
+@contextmanager
+def _engine(settings: SessionSettings, role: str) -> Iterator[sa.Engine]:
+    engine = open_engine(
+        url_of(settings),
+        role="write" if role == "write" else "read",
+        busy_timeout_ms=settings.storage.busy_timeout_ms,
+    )
+    try:
+        yield engine
+    finally:
+        engine.dispose()

@@ -1,0 +1,205 @@
+"""A copy of the database while it is written to, and putting a copy in its place; each verified before it counts.
+
+in: paths · out: one plain file that nothing else belongs to, and a `BackupReport` of what it holds. The
+copy is one snapshot, taken in bounded steps: a session's writer never waits for it (I6), its log only
+grows until the copy is done. Archived ticks are files already, and are not in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
+from hybrid_platform.storage import schema
+from hybrid_platform.storage.connection import MIN_BUSY_TIMEOUT_MS, apply_pragmas, connect
+from hybrid_platform.storage.errors import Cause, DatabaseError, named_errors
+from hybrid_platform.storage.files import COMPANIONS
+from hybrid_platform.storage.migrate import known_revisions
+
+STEP_PAGES = 1_024
+"""Copied at once: eight megabytes."""
+MAX_FAULTS = 5
+
+
+class BackupReport(NamedTuple):
+    """What a backup holds."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    revision: str
+    sessions: int
+    running: int
+    """Sessions that were running when the snapshot was taken."""
+    rows: dict[str, int]
+    """By table, all sessions together; archived ticks are not among them."""
+    archived_ticks: int
+
+
+def back_up(
+    database: Path,
+    target: Path,
+    *,
+    overwrite: bool = False,
+    on_step: Callable[[int, int], None] = lambda left, of: None,
+) -> BackupReport:
+    """Copy a database to ``target``, whole and verified, or leave nothing there.
+
+    ``on_step`` hears, after each step, how many pages are left, and of how many. Raises ConfigError where
+    ``target`` is there and must not be replaced, StorageError where the copy does not hold what it should.
+    """
+    if os.path.lexists(target) and (not overwrite or target.samefile(database)):
+        raise ConfigError([Fault("--to", "a file that is not there, or --overwrite", str(target))])
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        with named_errors(f"backing up {database}"):
+            os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+            _copy(database, partial, on_step)
+        report = verify_backup(partial)
+        if overwrite:
+            partial.replace(target)
+        else:
+            os.link(partial, target)  # unlike a rename it never replaces a file that came meanwhile
+            partial.unlink()
+        _sync(target)
+    except OSError as error:
+        raise DatabaseError(Cause.FAILED, f"backing up to {target}: {error.strerror or error}") from None
+    finally:
+        for end in (*COMPANIONS, "-journal"):
+            Path(f"{partial}{end}").unlink(missing_ok=True)
+    return report._replace(path=target)
+
+
+def verify_backup(path: Path) -> BackupReport:
+    """Read a backup whole: its pages, its schema, and every session's rows against what its ledger counted.
+
+    Raises ConfigError for what is no backup of this platform or of a newer release, StorageError for one
+    that is damaged or does not hold what its ledger says. Nothing is written, not even beside it.
+    """
+    for end in COMPANIONS[1:]:
+        beside = Path(f"{path}{end}")
+        if beside.exists() and beside.stat().st_size:
+            raise ConfigError([Fault("backup", "one file", f"{path} with {beside.name} beside it, a database in use")])
+    try:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+        uri = f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1"
+        with named_errors(f"reading {path}"), closing(sqlite3.connect(uri, uri=True)) as connection:
+            return _verified(connection, path, digest.hexdigest())
+    except OSError as error:
+        raise ConfigError([Fault("backup", "a file that can be read", f"{path}: {error.strerror}")]) from None
+
+
+def put_in_place(backup: Path, database: Path, kept: Path) -> None:
+    """Put a copy of a backup where the database is, which is kept under another name with what belongs to it.
+
+    Call it under the lease. A kill leaves the old database or the new one under the name, never half of one.
+    """
+    new = database.with_name(f".{database.name}.restoring")
+    new.unlink(missing_ok=True)
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file, backup.open("rb") as source:
+            shutil.copyfileobj(source, file, 2**20)
+            file.flush()
+            os.fsync(file.fileno())
+        if database.exists():
+            _settle(database)
+            os.link(database, kept)
+            for end in COMPANIONS[1:]:  # a log that stayed would be taken for the new file's
+                with contextlib.suppress(FileNotFoundError):
+                    Path(f"{database}{end}").rename(f"{kept}{end}")
+        new.replace(database)
+        _sync(database)
+    except OSError as error:
+        raise DatabaseError(Cause.FAILED, f"restoring {database}: {error.strerror or error}") from None
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _copy(database: Path, partial: Path, on_step: Callable[[int, int], None]) -> None:
+    with (
+        closing(connect(database, "read", MIN_BUSY_TIMEOUT_MS)) as source,
+        closing(sqlite3.connect(partial, isolation_level=None)) as copy,
+    ):
+        apply_pragmas(source, "read", MIN_BUSY_TIMEOUT_MS, str(database))
+        # Held open, one snapshot serves all steps; else every commit of a session would begin the copy anew.
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        source.backup(copy, pages=STEP_PAGES, progress=lambda _status, left, of: on_step(left, of))
+        source.execute("COMMIT")
+        copy.execute("PRAGMA journal_mode = DELETE")
+    _sync(partial)
+
+
+def _verified(connection: sqlite3.Connection, path: Path, sha256: str) -> BackupReport:
+    def rows(query: str, *values: object) -> list[tuple[object, ...]]:
+        return connection.execute(query, values).fetchall()
+
+    found = [str(row[0]) for row in rows(f"PRAGMA integrity_check({MAX_FAULTS})")]
+    if found != ["ok"]:
+        raise DatabaseError(Cause.CORRUPT, f"{path}: expected integrity_check ok, was {'; '.join(found)[:500]}")
+    tables = {str(row[0]) for row in rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"alembic_version", "sessions"} <= tables:
+        raise ConfigError([Fault("backup", "a database of this platform", f"{path}: tables {sorted(tables)[:5]}")])
+    revision = str(rows("SELECT max(version_num) FROM alembic_version")[0][0])
+    if revision not in known_revisions():
+        raise ConfigError([Fault("backup", "a schema that this release knows", f"{path}: revision {revision}")])
+    faults: list[str] = []
+    total = dict.fromkeys(schema.COUNTED, 0)
+    archived_total = running = 0
+    sessions = rows("SELECT session_no, session_id, state FROM sessions ORDER BY session_no")
+    for number, session_id, state in sessions:
+        running += state == "RUNNING"
+        counted = "SELECT name, count FROM ledger WHERE session_id = ? AND kind = 'table' AND reason = 'counted'"
+        ledger = {str(name): count for name, count in rows(counted, session_id)}
+        for name, table in schema.COUNTED.items():
+            query = f'SELECT count(*) FROM "{table.name}" WHERE session_no = ?'  # noqa: S608  # a name of ours
+            count = there = int(str(rows(query, number)[0][0]))
+            total[name] += count
+            if name == "ticks":
+                query = 'SELECT coalesce(sum("count"), 0) FROM {} WHERE session_no = ?'
+                archived = (
+                    int(str(rows(query.format("tick_archives"), number)[0][0])) if "tick_archives" in tables else 0
+                )
+                archived_total += archived
+                there += archived
+                written = int(str(rows(query.format("tick_batches"), number)[0][0]))
+                if there != written:
+                    faults.append(f"{session_id} ticks: expected {written:,} as written in batches, was {there:,}")
+            if state != "RUNNING" and name in ledger and ledger[name] != there:
+                faults.append(f"{session_id} {name}: expected {ledger[name]} as in its ledger, was {there:,}")
+    if faults:
+        more = f" and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+        raise StorageError(f"{path}: {'; '.join(faults[:MAX_FAULTS])}{more}")
+    return BackupReport(path, path.stat().st_size, sha256, revision, len(sessions), running, total, archived_total)
+
+
+def _settle(database: Path) -> None:
+    """Empty the log into the database that is to be replaced, where it still can be: it is kept as one file then."""
+    with (
+        contextlib.suppress(sqlite3.Error, StorageError),
+        closing(connect(database, "write", MIN_BUSY_TIMEOUT_MS)) as connection,
+    ):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _sync(path: Path) -> None:
+    for each in (path, path.parent):
+        descriptor = os.open(each, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

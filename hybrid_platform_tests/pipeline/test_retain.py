@@ -1,0 +1,174 @@
+"""Retention as an operator meets it: what is old goes, what runs stays, and sessions and retention take turns."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hybrid_platform.cli import main
+from hybrid_platform.config import SessionSettings, load_settings
+from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.domain.errors import ConfigError
+from hybrid_platform.evidence.reproduction import ReproductionVerdict
+from hybrid_platform.pipeline import maintenance
+from hybrid_platform.pipeline.lease import Lease, LeaseHeld, lease_path
+from hybrid_platform.pipeline.maintenance import maintenance_lease
+from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
+from hybrid_platform.pipeline.retain import RetentionEvidence, retain
+from hybrid_platform.report.write import write_report
+from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage.engine import default_url
+from hybrid_platform.testing.clock import TestClock
+from hybrid_platform_tests.support import Here, run_here, synthetic
+
+DAY_NS = 86_400 * 10**9
+
+
+def settings(data: Path, **retention: object) -> SessionSettings:
+    stated = {"ticks_days": 0, "wait_seconds": 0.0} | retention
+    return load_settings({"data_dir": str(data), "retention": stated}, environ={})
+
+
+def session(data: Path, *layers: dict, **options: bool) -> Here:
+    """A session of 101 ticks and 10 orders."""
+    return run_here(
+        data, {"isolation": "thread"}, synthetic("max", ticks=101), *layers, **({"with_report": False} | options)
+    )
+
+
+def archived_id(found: RetentionEvidence) -> str:
+    return found.moved[-1].session_id
+
+
+@pytest.fixture(scope="module")
+def archived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, RetentionEvidence]:
+    """A session whose ticks were archived; the last that has a report."""
+    data = tmp_path_factory.mktemp("archived") / "data"
+    session(data)
+    left = session(data, with_report=True)
+    found = retain(settings(data), SystemClock())
+    return left, found
+
+
+@pytest.mark.scenario("S8")
+def test_an_archived_session_is_reproduced_from_its_files(archived):
+    left, found = archived
+    assert [moved.ticks for moved in found.moved] == [101, 101]
+    assert left.count("ticks", archived_id(found)) == 0
+    reproduced = reproduce_fresh(DataDir(left.data_dir), default_url(left.data_dir), archived_id(found))
+    assert (reproduced.verdict, reproduced.reasons) == (ReproductionVerdict.PASS, ())
+    assert reproduced.shown == 101
+
+
+def test_an_archived_session_is_replayed_from_its_files(archived):
+    left, found = archived
+    again = session(left.data_dir, {"feed": {"replay": {"session": archived_id(found)}}})
+    assert again.code == 0
+    assert again.count("ticks", again.session["session_id"]) == 101
+    assert again.steps["session"].signals.sha256 == left.steps["session"].signals.sha256
+
+
+def test_the_ledger_and_the_report_stand_after_it(archived):
+    left, found = archived
+    ledger = left.ledger(archived_id(found))
+    assert ledger["table", "ticks", "counted"] == ledger["table", "ticks", "archived"] == 101
+    assert write_report(DataDir(left.data_dir), archived_id(found)).is_file()
+
+
+def test_what_it_did_is_written_down(archived):
+    left, found = archived
+    (path,) = (left.data_dir / "evidence" / "checks").glob("*-retention.json")
+    assert found.figures["ticks"] == 202
+    assert '"ticks": 101' in path.read_text()
+
+
+def test_a_second_time_it_finds_nothing_to_do(archived):
+    left, _ = archived
+    again = retain(settings(left.data_dir, ticks_days=1), SystemClock())
+    assert again.moved == ()
+
+
+def test_a_rehearsal_says_what_it_would_do_and_does_nothing(tmp_path):
+    data = tmp_path / "data"
+    left = session(data)
+    old = data / "logs" / "20200101T000000Z-00000000.jsonl"
+    old.write_text("{}\n")
+    os.utime(old, ns=(1, 1))
+    command = ["retain", "--dry-run", "--data-dir", str(data)]
+    command += ["--set", "retention.ticks_days=0", "--set", "retention.logs_days=30"]
+    said = CliRunner().invoke(main, command)
+    assert said.exit_code == 0, said.output
+    assert f"would move {left.session_id}: 101 ticks" in said.output
+    assert f"would remove logs/{old.name}: 3 bytes" in said.output
+    assert left.count("ticks") == 101
+    assert old.exists()
+    assert not (data / "archive").exists()
+    done = CliRunner().invoke(main, [word for word in command if word != "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert left.count("ticks") == 0
+    assert not old.exists()
+    assert (data / "logs" / f"{left.session_id}.jsonl").exists(), "not old"
+
+
+def test_only_what_is_older_than_the_stated_days_goes(tmp_path):
+    data = tmp_path / "data"
+    left = session(data)
+    now = SystemClock().wall_ns()
+    assert retain(settings(data, ticks_days=2), TestClock(wall_ns=now + DAY_NS)).moved == ()
+    assert len(retain(settings(data, ticks_days=2), TestClock(wall_ns=now + 3 * DAY_NS)).moved) == 1
+    assert left.count("ticks") == 0
+
+
+@pytest.mark.parametrize("days", [None])
+def test_with_nothing_set_nothing_is_done(tmp_path, days):
+    said = CliRunner().invoke(main, ["retain", "--data-dir", str(tmp_path / "data")])
+    assert (said.exit_code, said.output.split(":")[0]) == (0, "nothing to do")
+    with pytest.raises(ConfigError, match="a database of this platform"):
+        retain(settings(tmp_path / "data"), SystemClock())
+
+
+@pytest.mark.scenario("S12")
+def test_while_a_session_runs_it_waits_so_long_as_told_and_then_says_who_runs(tmp_path):
+    data = tmp_path / "data"
+    left = session(data)
+    path = lease_path(DataDir(data), default_url(data))
+    said: list[str] = []
+    with Lease(path, "a-session"):
+        with pytest.raises(LeaseHeld, match="a-session"):
+            retain(settings(data), SystemClock())
+        waiting = threading.Thread(
+            target=lambda: retain(settings(data, wait_seconds=60), SystemClock(), tell=said.append), daemon=True
+        )
+        waiting.start()
+        time.sleep(0.6)
+        assert left.count("ticks") == 101
+    waiting.join(60)
+    assert not waiting.is_alive()
+    assert left.count("ticks") == 0
+    assert said[0].startswith("waiting up to 60 s for session a-session")
+
+
+@pytest.mark.scenario("S12")
+def test_a_session_that_starts_meanwhile_waits_for_it_but_never_for_another_session(tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    session(data)
+    path = lease_path(DataDir(data), default_url(data))
+    lease = maintenance_lease(path, "retention", 0, lambda holder: None, threading.Event())
+    threading.Timer(0.6, lease.release).start()
+    second = session(data)
+    assert second.code == 0
+    assert second.said("waiting for maintenance of the database to end")
+    monkeypatch.setattr(maintenance, "PATIENCE_SECONDS", 0.3)
+    with maintenance_lease(path, "retention", 0, lambda holder: None, threading.Event()):
+        refused = session(data)
+    assert refused.code == 12
+    assert "maintenance: retention" in refused.steps["session"].reasons[0]
+    begun = time.monotonic()
+    with Lease(path, "another"), pytest.raises(LeaseHeld, match="another"):
+        maintenance.session_lease(path, "mine", lambda holder: None)
+    assert time.monotonic() - begun < 0.25
