@@ -106,7 +106,7 @@ class Stock:
         """Write, chain and seal a session's evidence, each record as ``change`` makes it."""
         clock = TestClock(wall_ns=NOW - int(make.sealed_s_ago * NS_PER_S))
         chain = EventChain(data, make.session_id, clock)
-        for kind, record in zip(STEPS, self._template, strict=True):
+        for kind, record in zip(STEPS, self._template[: len(STEPS)], strict=True):
             chain.watch({"ts": iso_utc(clock.wall_ns()), "level": "info", "message": f"{kind} PASS"})
             chain.flush()
             changed = change.get(kind, same)(self._as_if_live(kind, record, make))
