@@ -30,13 +30,16 @@ from hybrid_platform.config_instruments import InstrumentSettings, SignedBps, re
 from hybrid_platform.config_operations import MetricsSettings, NotifySettings
 from hybrid_platform.config_overload import OverloadSettings, WatchdogSettings
 from hybrid_platform.config_retention import RetentionSettings
+from hybrid_platform.config_supervision import SupervisionSettings
 from hybrid_platform.config_websocket import FrameFormat, WebsocketFeed
 from hybrid_platform.config_yaml import YAML_ERRORS, load_yaml
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.instruments import Instrument
 
 ENV_PREFIX = "HYBRID_PLATFORM_"
-NOT_SETTINGS = (ENV_PREFIX + "DEBUG_", ENV_PREFIX + "TEST_")
+SUPERVISED_RUN = ENV_PREFIX + "SUPERVISED_RUN"
+"""Names the file of the run that the supervisor keeps alive."""
+NOT_SETTINGS = (ENV_PREFIX + "DEBUG_", ENV_PREFIX + "TEST_", SUPERVISED_RUN)
 NEVER_FROM_ENVIRONMENT = ("mode", "live_armed")
 """Arming is a deed, not an ambience: these two must be written into the run's own settings."""
 
@@ -317,6 +320,7 @@ class SessionSettings(_Section):
     metrics: MetricsSettings = MetricsSettings()
     retention: RetentionSettings = RetentionSettings()
     notify: NotifySettings = NotifySettings()
+    supervision: SupervisionSettings = SupervisionSettings()
     warm_start_ticks: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """Ticks that feed the strategy history before its signals are taken."""
     drain_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
@@ -376,6 +380,7 @@ NOT_TRADING = frozenset(
         "notify",
         "watchdog",
         "retention",
+        "supervision",
     }
 )
 REFERENCE_SECONDS = 30.0

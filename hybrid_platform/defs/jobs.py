@@ -1,10 +1,17 @@
-"""The jobs: the whole shadow run, and the two checks that also run alone and on schedules."""
+"""The jobs: the whole shadow run, and the two checks that also run alone and on schedules.
+
+A check's asset says when it was last made: its freshness policy turns red where nobody looks any more.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 
 from hybrid_platform.defs.assets import POSTFLIGHT, PRAGMA, PREFLIGHT, SHADOW
 from hybrid_platform.defs.runs import dagster_run, tag_exit
-from hybrid_platform.pipeline.checks import run_check
+from hybrid_platform.pipeline.checks import check_name, run_check
 
 shadow_run_job = dg.define_asset_job(
     SHADOW,
@@ -16,34 +23,72 @@ shadow_run_job = dg.define_asset_job(
 )
 
 
-def _check(context: dg.OpExecutionContext, kind: str) -> None:
+CHECKS_GROUP = "checks"
+PREFLIGHT_JOB, POSTFLIGHT_JOB = "preflight", "postflight"
+PREFLIGHT_CHECK, POSTFLIGHT_CHECK = "preflight_check", "postflight_check"
+
+
+def _check(context: dg.AssetExecutionContext, kind: str) -> Iterator[dg.MaterializeResult[Any]]:
     with dagster_run(context) as run:
         evidence = run_check(run, kind)
         tag_exit(context, evidence)
-    context.add_output_metadata({"verdict": evidence.verdict.value, **evidence.summary})
-    if evidence.reasons:
-        raise dg.Failure(description="; ".join(evidence.reasons), metadata=evidence.summary, allow_retries=False)
+    passed = not evidence.reasons
+    yield dg.MaterializeResult(
+        metadata={
+            "verdict": evidence.verdict.value,
+            "reasons": "; ".join(evidence.reasons) or "none",
+            **evidence.summary,
+            "evidence": dg.MetadataValue.path(str(run.data_dir.root / check_name(run, kind))),
+        },
+        check_results=[
+            dg.AssetCheckResult(check_name="passed", passed=passed, description="; ".join(evidence.reasons) or "PASS")
+        ],
+    )
 
 
-@dg.op(required_resource_keys={"session"}, out=dg.Out(dg.Nothing))
-def check_before(context: dg.OpExecutionContext) -> None:
+@dg.asset(
+    name=PREFLIGHT_CHECK,
+    group_name=CHECKS_GROUP,
+    kinds={"linux"},
+    required_resource_keys={"session"},
+    freshness_policy=dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(minutes=45), warn_window=timedelta(minutes=20)
+    ),
+    check_specs=[
+        dg.AssetCheckSpec("passed", asset=PREFLIGHT_CHECK, blocking=True, description="The host is fit for a session.")
+    ],
+)
+def preflight_check(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
     """Healthcheck and CPU pressure, as before a session; writes to evidence/checks."""
-    _check(context, "preflight")
+    yield from _check(context, "preflight")
 
 
-@dg.op(required_resource_keys={"session"}, out=dg.Out(dg.Nothing))
-def check_after(context: dg.OpExecutionContext) -> None:
+@dg.asset(
+    name=POSTFLIGHT_CHECK,
+    group_name=CHECKS_GROUP,
+    kinds={"linux"},
+    required_resource_keys={"session"},
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=25)),
+    check_specs=[
+        dg.AssetCheckSpec(
+            "passed", asset=POSTFLIGHT_CHECK, blocking=True, description="The host is fit, the last session complete."
+        )
+    ],
+)
+def postflight_check(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
     """Healthcheck, CPU pressure and the last session's verdict; writes to evidence/checks."""
-    _check(context, "postflight")
+    yield from _check(context, "postflight")
 
 
-@dg.job(name="preflight", executor_def=dg.in_process_executor)
-def preflight_job() -> None:
-    """Is the host fit for a session now?"""
-    check_before()
-
-
-@dg.job(name="postflight", executor_def=dg.in_process_executor)
-def postflight_job() -> None:
-    """Is the host still fit, and how did the last session end?"""
-    check_after()
+preflight_job = dg.define_asset_job(
+    PREFLIGHT_JOB,
+    selection=dg.AssetSelection.assets(PREFLIGHT_CHECK),
+    description="Is the host fit for a session now?",
+    executor_def=dg.in_process_executor,
+)
+postflight_job = dg.define_asset_job(
+    POSTFLIGHT_JOB,
+    selection=dg.AssetSelection.assets(POSTFLIGHT_CHECK),
+    description="Is the host still fit, and how did the last session end?",
+    executor_def=dg.in_process_executor,
+)

@@ -1,6 +1,7 @@
 """The verification matrix as an asset: the whole contract, proved, for the commit that is checked out (G5)."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -20,6 +21,9 @@ _HEADS = ("id", "verdict", "claim", "expected", "actual", "seconds", "proof")
             MATRIX,
             group_name="verification",
             kinds={"pytest"},
+            freshness_policy=dg.FreshnessPolicy.time_window(
+                fail_window=timedelta(days=14), warn_window=timedelta(days=7, hours=6)
+            ),
             description="Scenario by scenario, invariant by invariant, gate by gate: its proof, and how it went.",
         )
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from hybrid_platform.domain.clocks import iso_utc
-from hybrid_platform.domain.errors import PlatformError
+from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.records import HealthcheckRecord, PressureGate, SystemState, Verdict
 from hybrid_platform.evidence.files import write_json
 from hybrid_platform.host.system import read_system_state
@@ -16,6 +16,10 @@ from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.gates import host_checks, host_reasons
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.queries import find_sessions
+from hybrid_platform.storage.records import SessionInfo, SessionState
+
+CHECKS = "evidence/checks"
+"""Where the checks that ran alone leave their evidence; names sort by time."""
 
 
 class CheckEvidence(msgspec.Struct, frozen=True):
@@ -44,6 +48,11 @@ class CheckEvidence(msgspec.Struct, frozen=True):
         }
 
 
+def check_name(context: RunContext, kind: str) -> str:
+    """Return the name, below the data directory, of a check's evidence."""
+    return f"{CHECKS}/{context.session_id}-{kind}.json"
+
+
 def run_check(context: RunContext, kind: str, stop: threading.Event | None = None) -> CheckEvidence:
     """Check the host as before (``preflight``) or after a session (``postflight``), and write what was seen.
 
@@ -54,8 +63,8 @@ def run_check(context: RunContext, kind: str, stop: threading.Event | None = Non
     health, pressure = host_checks(context, new_is_fine=not after, stop=stop or threading.Event())
     failed = [(reason, int(code)) for reason, code in host_reasons(health, pressure)]
     last = _last_session(context) if after else None
-    if last is not None and last["exit_code"] not in {0, None}:
-        failed.append((f"last session {last['session_id']}: {last['state']}, {last['exit_reason']}", last["exit_code"]))
+    if last is not None:
+        failed += _faults_of(last)
     evidence = CheckEvidence(
         kind,
         context.run_id,
@@ -66,18 +75,28 @@ def run_check(context: RunContext, kind: str, stop: threading.Event | None = Non
         read_system_state(context.clock, context.data_dir.root),
         health,
         pressure,
-        last,
+        None if last is None else msgspec.to_builtins(last),
     )
-    write_json(context.data_dir, f"evidence/checks/{context.session_id}-{kind}.json", evidence)
+    write_json(context.data_dir, check_name(context, kind), evidence)
     return evidence
 
 
-def _last_session(context: RunContext) -> dict[str, Any] | None:
+def _faults_of(last: SessionInfo) -> list[tuple[str, int]]:
+    if last.state is SessionState.RUNNING and last.owner.is_gone:
+        # Killed, it could not say so; the next start marks it.
+        told = f"last session {last.session_id}: RUNNING, and its process {last.pid} is gone"
+        return [(told, int(ExitCode.CRASH))]
+    if last.exit_code in {0, None}:
+        return []
+    return [(f"last session {last.session_id}: {last.state}, {last.exit_reason}", int(last.exit_code or 0))]
+
+
+def _last_session(context: RunContext) -> SessionInfo | None:
     try:
         engine = open_engine(context.database_url, role="read")
         try:
             found = find_sessions(engine, limit=1)
-            return msgspec.to_builtins(found[0]) if found else None
+            return found[0] if found else None
         finally:
             engine.dispose()
     except PlatformError as error:

@@ -17,7 +17,14 @@ from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
 
 GATED = ["preflight_healthcheck", "pragma_verification", "shadow_run", "postflight_evidence"]
 NAMES = {
-    "assets": {*GATED, "verification_matrix", "sweep_session"},
+    "assets": {
+        *GATED,
+        "verification_matrix",
+        "sweep_session",
+        "preflight_check",
+        "postflight_check",
+        "supervisor",
+    },
     "checks": {
         "preflight_healthcheck:host_ready",
         "pragma_verification:pragmas_applied",
@@ -27,6 +34,8 @@ NAMES = {
         "shadow_run:nothing_lost",
         "postflight_evidence:verdict",
         "verification_matrix:contract_proved",
+        "preflight_check:passed",
+        "postflight_check:passed",
     },
     "jobs": {
         "shadow_run",
@@ -42,8 +51,14 @@ NAMES = {
         "sweep",
         "sweep_report",
     },
-    "schedules": {"preflight_every_15_minutes", "postflight_daily"},
-    "sensors": {"notify_failure", "notify_recovery", "notify_halt"},
+    "schedules": {"preflight_every_15_minutes", "postflight_daily", "verification_matrix_weekly"},
+    "sensors": {
+        "shadow_run_supervisor",
+        "postflight_on_failure",
+        "notify_failure",
+        "notify_recovery",
+        "notify_halt",
+    },
     "resources": {"session", "io_manager"},
 }
 """A name that is meant to change changes here too, and in CHANGELOG.md: scripts and schedules rely on it."""
@@ -111,6 +126,25 @@ def test_schedules_start_switched_off(repository: dg.RepositoryDefinition):
         crons[schedule.name] = (schedule.cron_schedule, schedule.job_name)
     assert crons["preflight_every_15_minutes"] == ("*/15 * * * *", "preflight")
     assert crons["postflight_daily"] == ("5 0 * * *", "postflight")
+    assert crons["verification_matrix_weekly"] == ("30 3 * * 0", "verification_matrix")
+
+
+def test_what_a_schedule_makes_turns_stale_where_nobody_makes_it_any_more(repository: dg.RepositoryDefinition):
+    """The window is longer than the schedule's interval, and shorter than three of them."""
+    hours = {"preflight_check": 0.25, "postflight_check": 24, "verification_matrix": 7 * 24}
+    for name, interval in hours.items():
+        policy = repository.asset_graph.get(dg.AssetKey(name)).freshness_policy
+        assert policy is not None, name
+        window = policy.fail_window.to_timedelta().total_seconds() / 3600
+        assert interval < window <= 3 * interval, name
+
+
+def test_the_supervisor_starts_switched_off_and_the_look_after_a_failure_switched_on(
+    repository: dg.RepositoryDefinition,
+):
+    stands = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
+    assert stands["shadow_run_supervisor"] is dg.DefaultSensorStatus.STOPPED
+    assert stands["postflight_on_failure"] is dg.DefaultSensorStatus.RUNNING
 
 
 def test_everything_says_what_it_is_for(repository: dg.RepositoryDefinition):

@@ -1,0 +1,72 @@
+"""What can be seen of a session without Dagster: the last preflight, a standing halt, who holds the lease.
+
+in: the wanted run's data directory and database · out: facts for `seen.Seen`. Reads a few small files, waits for none.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from hybrid_platform.config import SessionSettings
+from hybrid_platform.domain.clocks import NS_PER_S, Clock
+from hybrid_platform.domain.commands import CommandKind
+from hybrid_platform.domain.errors import PlatformError
+from hybrid_platform.domain.records import Verdict
+from hybrid_platform.pipeline.checks import CHECKS
+from hybrid_platform.pipeline.commands import CommandFile
+from hybrid_platform.pipeline.lease import Holder, holder_of, lease_path
+from hybrid_platform.pipeline.supervision.seen import CheckSeen
+from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage.engine import url_of
+
+_MAX_BYTES = 1 << 20
+
+
+class _Written(msgspec.Struct, frozen=True):
+    """What is needed of a `pipeline.checks.CheckEvidence`."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    at: str
+
+
+def last_preflight(data_dir: DataDir) -> CheckSeen | None:
+    """Return the newest preflight that ran alone and left evidence; None where none did, or it cannot be read."""
+    folder = data_dir.resolve(CHECKS)
+    names = sorted(path.name for path in folder.glob("*-preflight.json")) if folder.is_dir() else []
+    if not names:
+        return None
+    try:
+        found = msgspec.json.decode(data_dir.read_bytes(f"{CHECKS}/{names[-1]}", _MAX_BYTES), type=_Written)
+        at = datetime.fromisoformat(found.at)
+    except (OSError, PlatformError, msgspec.DecodeError, ValueError):
+        return None
+    return CheckSeen(int(at.timestamp() * NS_PER_S), found.verdict is Verdict.PASS, "; ".join(found.reasons))
+
+
+def standing_halt(data_dir: DataDir, clock: Clock) -> str | None:
+    """Return who halted trading and why, as long as nobody resumed it."""
+    standing = CommandFile(data_dir, clock).standing()
+    if standing is None or standing.kind is not CommandKind.HALT:
+        return None
+    return f"by {standing.who}: {standing.why}"
+
+
+def lease_holder(settings: SessionSettings, data_dir: DataDir, clock: Clock) -> str | None:
+    """Return who holds the lease on the wanted run's database; None where nobody does, as far as can be seen.
+
+    A holder of another boot or host counts while its beats are younger than ``supervision.stale_seconds``.
+    """
+    path = lease_path(data_dir, url_of(settings))
+    holder: Holder | None = holder_of(path)
+    if holder is None:
+        return None
+    if holder.owner.is_of_this_boot:
+        return None if holder.owner.is_gone else str(holder)
+    try:
+        age_s = (clock.wall_ns() - path.stat().st_mtime_ns) / NS_PER_S
+    except FileNotFoundError:
+        return None
+    return str(holder) if age_s <= settings.supervision.stale_seconds else None

@@ -1,0 +1,69 @@
+"""The checks that also run alone: what they leave, and what fails them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hybrid_platform.config import load_settings
+from hybrid_platform.pipeline.supervision.look import last_preflight
+from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage.engine import open_engine, sqlite_url
+from hybrid_platform.storage.migrate import migrate
+from hybrid_platform.storage.records import SessionStart, this_process
+from hybrid_platform.storage.sessions import SessionStore
+from hybrid_platform_tests.defs.conftest import Job, Launcher
+
+
+def evidence_of(job: Job, kind: str) -> dict[str, object]:
+    (path,) = (job.left.data_dir / "evidence" / "checks").glob(f"*-{kind}.json")
+    return dict(json.loads(path.read_text()))
+
+
+@pytest.mark.scenario("G1", "G2")
+def test_a_preflight_alone_is_an_asset_and_what_the_supervisor_looks_for(launch: Launcher):
+    assert last_preflight(DataDir(launch.data_dir)) is None
+    job = launch(job="preflight")
+    assert job.result.success
+    assert (job.materialised, job.checks) == (["preflight_check"], {"passed": True})
+    assert evidence_of(job, "preflight")["verdict"] == "PASS"
+    seen = last_preflight(DataDir(launch.data_dir))
+    assert seen is not None and seen.passed and seen.reasons == ""
+
+
+@pytest.mark.scenario("G2")
+def test_a_preflight_that_fails_says_why_and_fails_its_run(launch: Launcher):
+    job = launch({"gates": {"cpu_pressure_limit": 0, "pressure_wait_seconds": 0}}, job="preflight")
+    assert not job.result.success
+    assert (job.materialised, job.checks) == (["preflight_check"], {"passed": False}), "it was made, and is fresh"
+    assert job.tags["exit_code"] == "13"
+    seen = last_preflight(DataDir(launch.data_dir))
+    assert seen is not None and not seen.passed and seen.reasons.startswith("CPU pressure")
+
+
+def test_a_postflight_alone_names_a_session_whose_process_is_gone(launch: Launcher):
+    """Killed, it could not say so itself; until the next start its row says RUNNING."""
+    engine = open_engine(sqlite_url(launch.data_dir / "bot.db"), role="write")
+    migrate(engine)
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    gone = msgspec.structs.replace(this_process(), pid=process.pid, pid_started=1)
+    SessionStore(engine).start(SessionStart("killed", "run", load_settings({}, environ={}), "0", 1, gone))
+    engine.dispose()
+    job = launch(job="postflight")
+    assert not job.result.success
+    (reason,) = evidence_of(job, "postflight")["reasons"]  # type: ignore[misc]
+    assert reason == f"last session killed: RUNNING, and its process {process.pid} is gone"
+    assert job.tags["exit_code"] == "1"
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"verdict": "PASS"}', '{"verdict": "PASS", "reasons": [], "at": "x"}'])
+def test_evidence_of_a_check_that_cannot_be_read_is_none(tmp_path: Path, content: str):
+    data_dir = DataDir(tmp_path)
+    data_dir.write_atomic("evidence/checks/1-preflight.json", content.encode())
+    assert last_preflight(data_dir) is None
