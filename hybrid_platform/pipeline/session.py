@@ -326,6 +326,11 @@ class Session:
         return self._persist.ticks.figures(), self._persist.inputs.figures()
 
     @property
+    def is_writing(self) -> bool:
+        """Whether the writer's thread is still at work: once the session has ended, it is stuck there."""
+        return self._persist.is_alive
+
+    @property
     def is_clean(self) -> bool:
         """Whether every thread ended by itself."""
         stages = (self._ingest, *self.decider.stages, self._persist)

@@ -178,6 +178,8 @@ class ShadowRun:
         with self._stack:
             self._pulse.closing()
             self._session.finish()
+            if self._session.is_writing:
+                self._writer.abandon()
             patience_s = min(CLOSE_OUT_SECONDS, self._context.settings.drain_timeout_seconds)
             self._isolation = self._session.decider.close_out(patience_s)
             try:

@@ -132,6 +132,7 @@ class SessionWriter:
         self._numbers: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._chunk: _Chunk | None = None
         self._errors = self._lock_timeouts = 0
+        self._is_abandoned = False
 
     @property
     def written(self) -> dict[str, int]:
@@ -163,8 +164,14 @@ class SessionWriter:
             self._errors += 1
             raise
 
+    def abandon(self) -> None:
+        """Leave the connection to a thread that is stuck in it: to close it would be to wait for the same disk."""
+        self._is_abandoned = True
+
     def close(self) -> None:
         """Give the connection back; safe to call twice. The last one to leave empties the log into the database."""
+        if self._is_abandoned:
+            return
         with named_errors(f"closing {self._path}"):
             self._held.close()
 

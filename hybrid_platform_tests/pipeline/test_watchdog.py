@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from hybrid_platform.config import DEFAULT_ISOLATION, load_settings
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.errors import ExitCode
 from hybrid_platform.feeds.synthetic import SyntheticTicks
+from hybrid_platform.pipeline import shadow, watchdog
 from hybrid_platform.pipeline.stage import Sign, Stage
 from hybrid_platform.pipeline.watchdog import (
     FeedSilent,
@@ -23,7 +27,11 @@ from hybrid_platform.pipeline.watchdog import (
     WriterStuck,
     feed_patience_s,
 )
+from hybrid_platform.storage.connection import LOCK_WAIT_SECONDS
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform_tests.support import (
+    PATIENCE,
     Left,
     good_rows,
     layered,
@@ -254,3 +262,31 @@ def test_a_live_feed_that_falls_silent_ends_the_session_with_network(tmp_path: P
     failure = ended.evidence("session")["failure"]
     assert failure.startswith("feed: synthetic: expected data within 0.51 s, was none")
     assert ended.count("ticks") == 1 and ended.evidence("session")["ledger"]["balances"]
+
+
+@pytest.mark.scenario("L4", "S12")
+def test_a_write_that_never_comes_back_ends_the_session_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    released = threading.Event()
+    whole = SessionWriter._insert_ticks
+
+    def hangs(self: SessionWriter, cursor: sqlite3.Cursor, *rows: Any) -> int:
+        # As on a disk that does not answer: inside SQLite, which holds the connection meanwhile.
+        cursor.connection.create_function("hang", 0, lambda: released.wait(PATIENCE) and None)
+        cursor.execute("SELECT hang()").fetchone()
+        return whole(self, cursor, *rows)
+
+    monkeypatch.setattr(SessionWriter, "_insert_ticks", hangs)
+    monkeypatch.setattr(watchdog, "WRITER_SLACK_SECONDS", 1 - LOCK_WAIT_SECONDS)
+    monkeypatch.setattr(shadow, "open_engine", partial(open_engine, lock_wait_seconds=0.5))
+    settings = {"isolation": "thread", "seconds": 600, "watchdog": {"stuck_seconds": 1}}
+    ended = run_here(
+        tmp_path / "data",
+        synthetic(100),
+        settings,
+        with_report=False,
+        before_postflight=lambda left: released.set(),
+    )
+    assert ended.code == 1
+    failure = ended.evidence("session")["failure"]
+    assert failure.startswith("persist: expected a write to come back, was waiting for ")
+    assert ended.evidence("session")["exit_reason"] == "WriterStuck"
