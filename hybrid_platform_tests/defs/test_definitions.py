@@ -50,8 +50,9 @@ NAMES = {
         "plan_sweep",
         "sweep",
         "sweep_report",
+        "retention",
     },
-    "schedules": {"preflight_every_15_minutes", "postflight_daily", "verification_matrix_weekly"},
+    "schedules": {"preflight_every_15_minutes", "postflight_daily", "verification_matrix_weekly", "retention_daily"},
     "sensors": {
         "shadow_run_supervisor",
         "postflight_on_failure",
