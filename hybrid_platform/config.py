@@ -301,6 +301,9 @@ class SessionSettings(_Section):
     isolation: Literal["process", "thread"] = DEFAULT_ISOLATION
     """Where strategy and execution run: behind the kernel's guard in a process of their own, or as threads."""
     require_isolation: bool = False
+    """Start nothing where the kernel's guard around a process cannot be had."""
+    isolation_memory_mb: Annotated[int, Field(ge=256, le=1_048_576)] | None = 2_048
+    """What the guarded process may allocate; a strategy that leaks ends itself, not the machine. null: no limit."""
     feed: Feed = Feed(synthetic=SyntheticFeed())
     strategy: StrategySettings = StrategySettings()
     risk: RiskSettings = RiskSettings()
@@ -381,6 +384,7 @@ NOT_TRADING = frozenset(
         "watchdog",
         "retention",
         "supervision",
+        "isolation_memory_mb",
     }
 )
 REFERENCE_SECONDS = 30.0

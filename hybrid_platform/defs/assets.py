@@ -13,7 +13,7 @@ from dagster._utils.interrupts import capture_interrupts, pop_captured_interrupt
 
 from hybrid_platform.defs import metadata
 from hybrid_platform.defs.progress import ProgressReporter
-from hybrid_platform.defs.runs import dagster_run, tag_exit
+from hybrid_platform.defs.runs import DagsterStorageError, dagster_run, tag_exit
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.records import Evidence, SessionEvidence
 from hybrid_platform.pipeline.context import RunContext
@@ -101,7 +101,13 @@ def stream_pipeline(context: dg.OpExecutionContext) -> Iterator[Any]:
     """Run the pipeline until the feed ends, time is up, or somebody stops it; then yield what became of it."""
     with dagster_run(context) as run:
         evidence = _session(context, run)
-        tag_exit(context, evidence)
+        try:
+            tag_exit(context, evidence)
+        except DagsterStorageError:
+            # Dagster cannot go on to the next step: the session is judged here, before its run fails.
+            postflight(run)
+            conclude(run)
+            raise
         counters = evidence.counters
         drops = sum(channel.dropped for channel in evidence.channels)
         passed = {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import dagster as dg
 import msgspec
@@ -30,6 +31,15 @@ PROCESS_TAG = "hybrid_platform/process"
 """Which process runs the steps, as JSON of `storage.records.Owner`: whoever looks for a killed run reads it."""
 
 
+STORAGE_SECONDS = 30.0
+"""How long a locked storage of Dagster's is waited for."""
+LOOK_SECONDS = 0.5
+
+
+class DagsterStorageError(PlatformError):
+    """Dagster's own storage is locked or lost: the session is not, but Dagster cannot go on with its run."""
+
+
 @contextmanager
 def dagster_run(context: StepContext) -> Iterator[RunContext]:
     """Yield the run's context, `failing_clearly`.
@@ -48,28 +58,27 @@ def dagster_run(context: StepContext) -> Iterator[RunContext]:
         created_ns = int((created or 0) * NS_PER_S)
         with open_run(settings, run_id=run_id, created_ns=created_ns, after_refusal=report_refusal) as run:
             process = msgspec.json.encode(this_process()).decode()
-            context.instance.add_run_tags(run_id, {SESSION_TAG: run.session_id, PROCESS_TAG: process})
+            _add_tags(context, {SESSION_TAG: run.session_id, PROCESS_TAG: process})
             yield run
 
 
 @contextmanager
 def failing_clearly(context: StepContext) -> Iterator[None]:
     """Turn an operational error into one clear failure of the step, its exit code a tag of the run."""
-    run_id = context.run.run_id
     try:
         yield
     except PlatformError as error:
         if not isinstance(error, GateRefused):  # that one is in the run's own log
             _say(str(error), error.exit_code)
-        context.instance.add_run_tags(
-            run_id, {EXIT_CODE_TAG: str(int(error.exit_code)), EXIT_REASON_TAG: type(error).__name__}
-        )
+        with suppress(DagsterStorageError):  # where it is that which failed
+            _add_tags(context, {EXIT_CODE_TAG: str(int(error.exit_code)), EXIT_REASON_TAG: type(error).__name__})
         raise dg.Failure(
             description=str(error), metadata={"exit_code": int(error.exit_code)}, allow_retries=False
         ) from None
     except Exception as error:
         _say(f"{type(error).__name__}: {error} (a fault of the platform; the run's page shows where)", ExitCode.CRASH)
-        context.instance.add_run_tags(run_id, {EXIT_CODE_TAG: str(int(ExitCode.CRASH))})
+        with suppress(DagsterStorageError):
+            _add_tags(context, {EXIT_CODE_TAG: str(int(ExitCode.CRASH))})
         raise
 
 
@@ -81,9 +90,27 @@ def _say(message: str, exit_code: ExitCode) -> None:
 
 
 def tag_exit(context: StepContext, evidence: Evidence | CheckEvidence) -> None:
-    """Say on the run how it stands: Dagster's own exit is 0 or 1, a supervisor reads these."""
+    """Say on the run how it stands: Dagster's own exit is 0 or 1, a supervisor reads these.
+
+    Raises DagsterStorageError where Dagster's storage does not take it.
+    """
     tags = {EXIT_CODE_TAG: str(evidence.exit_code)}
     reason = getattr(evidence, "exit_reason", None)
     if reason:
         tags[EXIT_REASON_TAG] = reason
-    context.instance.add_run_tags(context.run.run_id, tags)
+    _add_tags(context, tags)
+
+
+def _add_tags(context: StepContext, tags: dict[str, str]) -> None:
+    """Write tags, waiting where Dagster's storage is locked."""
+    deadline = time.monotonic() + STORAGE_SECONDS
+    while True:
+        try:
+            context.instance.add_run_tags(context.run.run_id, tags)
+        except Exception as error:
+            if "locked" in str(error) and time.monotonic() < deadline:
+                time.sleep(LOOK_SECONDS)
+                continue
+            was = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+            raise DagsterStorageError(f"Dagster's own storage: expected it to take the run's tags, was {was}") from None
+        return

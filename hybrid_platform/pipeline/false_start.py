@@ -1,13 +1,12 @@
 """A session that did not begin: what went wrong between its gates and its first stage, as its evidence (L4).
 
 in: the error · out: ``session.json`` with state FAILED or REFUSED, every count 0, and the session's row
-wherever the database can be opened. Whatever was made before the error is still held, so that no other
-session takes the row for one that crashed.
+wherever the database can be opened. Where the lease was got it is still held, so that no other session
+takes the row for one that crashed.
 """
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ from hybrid_platform.evidence.records import (
 from hybrid_platform.pipeline.channel import ChannelStats
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.decisions import SignalsDigest
+from hybrid_platform.pipeline.session import trace_of
 from hybrid_platform.pipeline.wiring import build_channels
 from hybrid_platform.storage.engine import open_engine, require_file
 from hybrid_platform.storage.records import CrashedSession, SessionEnd, SessionState
@@ -55,9 +55,7 @@ def false_start(
     reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
     state = SessionState.REFUSED if isinstance(error, GateRefused) else SessionState.FAILED
     exit_reason = reason if state is SessionState.REFUSED else type(error).__name__
-    # Where its message alone does not say what to do, it is a fault of the platform, and the log says where.
-    trace = {} if is_ours else {"trace": "".join(traceback.format_exception(error))}
-    context.log.error("the session did not begin", state=state, exit_code=int(code), reason=reason, **trace)
+    context.log.error("the session did not begin", state=state, exit_code=int(code), reason=reason, **trace_of(error))
     _leave_row(context, SessionEnd(state, code, exit_reason, context.clock.wall_ns(), is_clean=False))
     evidence = _evidence(context, preflight, started_ns, (state, code, exit_reason, reason), crashed)
     context.write(evidence)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,9 @@ def _work(guard: Guard) -> None:
     plan: dict[str, Any] = json.loads(guard.arguments)
     settings = SessionSettings.model_validate(plan["settings"])
     table = InstrumentTable()
+    if settings.isolation_memory_mb is not None:
+        most = settings.isolation_memory_mb << 20
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     guard.stage("strategy")
     try:
         strategy = build_strategy(settings.strategy)

@@ -359,7 +359,7 @@ class Session:
             "stage failed" if first else "stage failed too",
             stage=stage,
             error=str(Failure(stage, error)),
-            **_trace(error),
+            **trace_of(error),
         )
         self._stop.set()
 
@@ -413,6 +413,7 @@ class Session:
         )
 
 
-def _trace(error: BaseException) -> dict[str, str]:
+def trace_of(error: BaseException) -> dict[str, str]:
     """Return where an error came from, where its message alone does not say what to do: a fault of the platform."""
-    return {} if isinstance(error, PlatformError) else {"trace": "".join(traceback.format_exception(error))}
+    told = isinstance(error, PlatformError | OSError | MemoryError)  # what the host refuses is no fault of ours
+    return {} if told else {"trace": "".join(traceback.format_exception(error))}

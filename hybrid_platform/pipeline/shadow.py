@@ -6,8 +6,9 @@ may ask for a stop; an operational failure is a verdict in the evidence, never a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ from hybrid_platform.strategies.base import Strategy
 from hybrid_platform.strategies.loader import build_strategy
 
 CLOSE_OUT_SECONDS = 10.0
+RESERVED_DESCRIPTORS = 16
+"""Held back while the session runs, so that one that ran out of descriptors can still write how it ended."""
 
 
 class ShadowRun:
@@ -71,10 +74,14 @@ class ShadowRun:
         self._started_ns = context.clock.wall_ns()
         self._crashed: tuple[CrashedSession, ...] = ()
         self._false_start: SessionEvidence | None = None
+        self._parts, self._reserve = ExitStack(), ExitStack()
         with ExitStack() as stack:
             try:
                 self._begin(stack)
             except Exception as error:
+                # Given back first: the host may have had nothing left for the evidence. The lease is kept until then.
+                with suppress(PlatformError, OSError):
+                    self._parts.close()
                 self._false_start = false_start(context, self._preflight, self._started_ns, error, self._crashed)
             else:
                 self._stack = stack.pop_all()
@@ -84,6 +91,10 @@ class ShadowRun:
         context, settings = self._context, self._context.settings
         path = lease_path(context.data_dir, context.database_url)
         lease = stack.enter_context(session_lease(path, context.session_id, self._say_maintained))
+        stack = stack.enter_context(self._parts)
+        stack.enter_context(self._reserve)
+        for _ in range(RESERVED_DESCRIPTORS):
+            self._reserve.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         if lease.taken_from is not None:
             context.log.warning("the lease was left behind elsewhere, and did not beat", left=str(lease.taken_from))
         self._pulse = Pulse(context.data_dir, lease, context.session_id, context.run_id, context.clock, context.log)
@@ -176,6 +187,7 @@ class ShadowRun:
         if self._false_start is not None:
             return self._false_start
         with self._stack:
+            self._reserve.close()
             self._pulse.closing()
             self._session.finish()
             if self._session.is_writing:

@@ -1,0 +1,83 @@
+"""Dagster's own storage locked or lost while a session runs: the session does not depend on it (L4)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from hybrid_platform.defs import assets
+from hybrid_platform.pipeline.shadow import ShadowRun
+from hybrid_platform_tests.defs.conftest import Launcher
+from hybrid_platform_tests.defs.test_gated_job import SHORT, STEPS
+from hybrid_platform_tests.support import Left
+
+LOCKED_SECONDS = 8.0 if "HYBRID_PLATFORM_TEST_LONG" in os.environ else 1.0
+"""The long one is longer than SQLite waits for Dagster; `make faults` has it."""
+
+
+@contextmanager
+def an_instance(folder: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance whose storage lies in files."""
+    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+        yield instance
+
+
+@pytest.mark.scenario("L4")
+def test_a_locked_storage_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "instance").mkdir()
+    timers: list[threading.Timer] = []
+
+    class Locked(ShadowRun):
+        """Locks the storage of runs as soon as the session is over."""
+
+        def finish(self) -> Any:
+            evidence = super().finish()
+            (runs,) = (tmp_path / "instance").rglob("runs.db")
+            connection = sqlite3.connect(runs, isolation_level=None, check_same_thread=False)
+            connection.execute("BEGIN EXCLUSIVE")
+            timers.append(threading.Timer(LOCKED_SECONDS, connection.close))
+            timers[-1].start()
+            return evidence
+
+    monkeypatch.setattr(assets, "ShadowRun", Locked)
+    with an_instance(tmp_path / "instance") as instance:
+        job = Launcher(instance, tmp_path)(SHORT)
+    assert len(timers) == 1
+    assert job.result.success
+    assert job.materialised == STEPS
+    assert job.tags["exit_code"] == "0"
+
+
+@pytest.mark.scenario("L4", "G5")
+def test_a_lost_storage_fails_the_run_but_the_session_is_whole_and_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "instance").mkdir()
+
+    class Lost(ShadowRun):
+        """Deletes the storage while the session runs."""
+
+        def __init__(self, context: Any) -> None:
+            super().__init__(context)
+            shutil.rmtree(tmp_path / "instance" / "history")
+
+    monkeypatch.setattr(assets, "ShadowRun", Lost)
+    with an_instance(tmp_path / "instance") as instance:
+        launch = Launcher(instance, tmp_path)
+        with pytest.raises(Exception, match=r"unable to open database file|no such table"):
+            launch(SHORT)
+    left = Left(launch.data_dir)
+    assert (left.session["state"], left.session["exit_code"]) == ("COMPLETE", 0)
+    assert left.evidence("postflight")["verdict"] == "PASS", "judged in the step that Dagster let end"
+    assert left.report.rstrip().endswith("**PASS**")
+    with closing(sqlite3.connect(left.database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -1,0 +1,136 @@
+"""The host fails a session: no descriptors, no memory, a clock that is stepped, a database that may not be written."""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
+from hybrid_platform.evidence.reproduction import ReproductionVerdict
+from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
+from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage.engine import sqlite_url
+from hybrid_platform_tests.faults.damage import run_with
+from hybrid_platform_tests.support import Left, cli, layered, run_here, synthetic
+
+SHORT = layered(synthetic(200), {"seconds": 0.3, "isolation": "thread"})
+
+
+def descriptors(most: int) -> Callable[[], None]:
+    """Return what lets a child open so many files."""
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@pytest.mark.scenario("L4")
+def test_a_start_without_descriptors_is_a_verdict_with_evidence(tmp_path: Path):
+    ended = cli(tmp_path, "shadow-run", settings=SHORT, before=descriptors(9))
+    left = Left(tmp_path / "data")
+    assert ended.code == 1, ended.text
+    assert "Traceback" not in ended.text
+    assert "Too many open files" in ended.err
+    assert (left.session["state"], left.session["exit_code"]) == ("FAILED", 1)
+    assert left.evidence("session")["began"] is False
+    assert left.evidence("postflight")["verdict"] == "FAIL"
+
+
+LEAKS_DESCRIPTORS = """
+import os
+from hybrid_platform.strategies import Params, Strategy
+class Leaks(Strategy[Params]):
+    kept = []
+    def on_tick(self, tick):
+        if tick.seq > 20:
+            try:
+                while True:
+                    self.kept.append(os.open(os.devnull, 0))
+            except OSError:
+                pass
+"""
+
+
+@pytest.mark.scenario("L4")
+def test_a_session_that_runs_out_of_descriptors_halts_trading_and_still_says_how_it_ended(tmp_path: Path):
+    """A strategy as a thread took them all; behind the guard it has its own, and the session does not notice."""
+    (tmp_path / "leaks.py").write_text(LEAKS_DESCRIPTORS)
+    settings = layered(SHORT, {"seconds": 1, "strategy": {"name": "leaks:Leaks"}})
+    ended = cli(tmp_path, "shadow-run", settings=settings, before=descriptors(64))
+    left = Left(tmp_path / "data")
+    assert ended.code == 1, ended.text
+    assert "Traceback" not in ended.text
+    assert "Too many open files" in left.evidence("session")["failure"] + str(left.evidence("session")["reasons"])
+    halts = left.said("trading state changed")
+    assert halts and halts[0]["state"] == "HALTED", "the kill switch cannot be read: nothing is traded"
+    assert left.session["state"] == "FAILED"
+    assert left.count("ticks") == left.evidence("session")["counters"]["tick_count"]
+
+
+LEAKS_MEMORY = """
+from hybrid_platform.strategies import Params, Strategy
+class Leaks(Strategy[Params]):
+    kept = []
+    def on_tick(self, tick):
+        if tick.seq > 20:
+            self.kept.append(bytearray(8 << 20))
+"""
+
+
+@pytest.mark.scenario("L4", "I1")
+def test_a_strategy_that_leaks_memory_ends_itself_and_not_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "leaks_memory.py").write_text(LEAKS_MEMORY)
+    leaks = {"strategy": {"name": "leaks_memory:Leaks"}, "isolation": "process", "isolation_memory_mb": 256}
+    ended = run_here(tmp_path / "data", synthetic(2_000), {"seconds": 20}, leaks, with_report=False)
+    assert ended.code == 1
+    session = ended.steps["session"]
+    assert (session.state, session.exit_reason) == ("FAILED", "StrategyError"), session.failure
+    assert "MemoryError" in session.failure
+    assert ended.count("ticks") == session.counters["tick_count"] > 20
+
+
+class SteppedClock(SystemClock):
+    """The host's clocks, the wall clock stepped as a time service may."""
+
+    def __init__(self) -> None:
+        self.step_s = 0
+
+    def wall_ns(self) -> int:
+        return super().wall_ns() + self.step_s * NS_PER_S
+
+
+@pytest.mark.scenario("G4", "S7", "S8")
+@pytest.mark.parametrize("step_s", [-3_600, 3_600], ids=["back", "forward"])
+def test_a_clock_stepped_by_an_hour_neither_stops_nor_falsifies_a_session(tmp_path: Path, step_s: int):
+    clock = SteppedClock()
+    ended = run_with(tmp_path / "data", lambda _: setattr(clock, "step_s", step_s), synthetic(1_000), clock=clock)
+    session = ended.steps["session"]
+    assert (session.state, session.exit_reason, session.verdict) == ("COMPLETE", "SIGTERM", "PASS"), session.reasons
+    assert ended.last.verdict == "PASS", ended.last.reasons
+    assert session.heartbeats.late == session.heartbeats.missing == 0, "they go by the monotonic clock"
+    assert session.pipeline_s < 600, "and so does every duration"
+    span = ended.rows("SELECT max(ts_recv) - min(ts_recv) AS ns FROM ticks")[0]["ns"]
+    assert span >= 3_500 * NS_PER_S, "the record shows the step as it was"
+    again = reproduce_fresh(DataDir(ended.data_dir), sqlite_url(ended.database), ended.last.session_id)
+    assert again.verdict is ReproductionVerdict.PASS, again.reasons
+
+
+def no_way_around_modes() -> None:
+    """Take from a child what lets root write what its mode forbids; for any other user there is nothing to take."""
+    ctypes.CDLL(None).prctl(24, 1)  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+
+
+@pytest.mark.scenario("S1", "L4")
+def test_a_database_that_may_not_be_written_stops_the_next_session_at_its_gate(tmp_path: Path):
+    """Under a running session a mode changes nothing: its files are open."""
+    before = run_with(tmp_path / "data", lambda database: database.chmod(0o444), synthetic(1_000))
+    assert before.last.verdict == "PASS", before.last.reasons
+    ended = cli(tmp_path, "shadow-run", settings=SHORT, before=no_way_around_modes)
+    left = Left(tmp_path / "data")
+    assert ended.code == 12, ended.text
+    assert "Traceback" not in ended.text
+    assert not left.has_evidence("session")
+    (reason,) = left.evidence("pragma")["reasons"]
+    assert "bot.db" in reason and "readonly" in reason.replace(" ", "").replace("-", ""), reason
