@@ -249,6 +249,7 @@ def healthcheck(config_file: Path | None, assignments: tuple[str, ...], **flags:
         SystemClock(),
         dashboard_port=settings.gates.dashboard_port,
         min_free_disk_mb=settings.gates.min_free_disk_mb,
+        require_clock_sync=settings.gates.require_clock_sync,
     )
     for line in health_lines(record):
         click.echo(line)

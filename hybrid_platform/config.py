@@ -260,6 +260,8 @@ class GateSettings(_Section):
     dashboard_port: Annotated[int, Field(ge=1, le=65535)] = 8501
     """Reported, not required."""
     min_free_disk_mb: Annotated[int, Field(ge=0)] = 100
+    require_clock_sync: bool = False
+    """Whether the healthcheck fails where the kernel does not say that somebody keeps the clock right."""
     live: LiveSettings = LiveSettings()
     """What LIVE demands on top (G1)."""
 

@@ -94,6 +94,18 @@ class LoadAverage(msgspec.Struct, frozen=True):
     fifteen_minutes: float
 
 
+class ClockSync(msgspec.Struct, frozen=True):
+    """What the kernel says of its own clock; None where it does not say."""
+
+    is_synchronised: bool | None
+    """Whether somebody keeps it right."""
+    estimated_error_ms: float | None
+    maximum_error_ms: float | None
+    offset_ms: float | None
+    """What is still to be corrected."""
+    detail: str
+
+
 class SystemState(msgspec.Struct, frozen=True):
     """The host and the code, as they were at one moment; None where the host does not say."""
 
@@ -116,6 +128,7 @@ class SystemState(msgspec.Struct, frozen=True):
     """Of the package's own checkout; None for an installed package."""
     git_dirty: bool | None
     """Whether anything differs from that commit, files unknown to git included."""
+    clock: ClockSync | None = None
 
 
 class DatabaseReport(msgspec.Struct, frozen=True):

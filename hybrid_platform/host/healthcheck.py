@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from hybrid_platform.domain.clocks import NS_PER_S, Clock, iso_utc
-from hybrid_platform.domain.records import DatabaseReport, HealthcheckItem, HealthcheckRecord, Verdict
+from hybrid_platform.domain.records import ClockSync, DatabaseReport, HealthcheckItem, HealthcheckRecord, Verdict
+from hybrid_platform.host.clock_sync import read_clock_sync
 from hybrid_platform.host.system import disk_free_bytes
 
 TIME_LIMIT_SECONDS = 10.0
@@ -35,8 +36,10 @@ def run_healthcheck(
     *,
     dashboard_port: int = 8501,
     min_free_disk_mb: int = 100,
+    require_clock_sync: bool = False,
     new_is_fine: bool = False,
     time_limit_seconds: float = TIME_LIMIT_SECONDS,
+    read_sync: Callable[[], ClockSync] = read_clock_sync,
 ) -> HealthcheckRecord:
     """Look at everything and judge; returns within ``time_limit_seconds``.
 
@@ -57,6 +60,7 @@ def run_healthcheck(
         port.judged("port", time_limit_seconds, lambda is_open: _judge_port(is_open, dashboard_port)),
         database.judged("ticks", time_limit_seconds, _judge_ticks),
         disk.judged("disk", time_limit_seconds, lambda free: _judge_disk(free, min_free_disk_mb)),
+        _judge_sync(read_sync(), require_clock_sync),
     )
     failed = [item for item in items if item.required and item.verdict is Verdict.FAIL]
     return HealthcheckRecord(
@@ -133,6 +137,16 @@ def _judge_disk(free: int | None, min_free_mb: int) -> HealthcheckItem:
         return _item("disk", False, "unknown")
     enough = free >= min_free_mb * MIB
     return _item("disk", enough, f"{free // MIB} MB free" + ("" if enough else f", expected at least {min_free_mb} MB"))
+
+
+def _judge_sync(sync: ClockSync, required: bool) -> HealthcheckItem:
+    optional = "" if required else " (not required)"
+    if sync.is_synchronised is None:
+        verdict = Verdict.FAIL if required else Verdict.UNAVAILABLE
+        return HealthcheckItem("clock", verdict, f"UNAVAILABLE: {sync.detail}{optional}", required)
+    if not sync.is_synchronised:
+        return _item("clock", False, f"expected to be synchronised, was not{optional}", required)
+    return _item("clock", True, f"synchronised, off by about {sync.estimated_error_ms:.3f} ms", required)
 
 
 def _port_is_open(port: int) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 import hybrid_platform
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.records import SystemState
+from hybrid_platform.host.clock_sync import read_clock_sync
 from hybrid_platform.host.pressure import read_load
 
 PROC = Path("/proc")
@@ -42,6 +43,7 @@ def read_system_state(clock: Clock, data_dir: Path, proc: Path = PROC, checkout:
         package_version=hybrid_platform.__version__,
         git_commit=commit,
         git_dirty=dirty,
+        clock=read_clock_sync(),
     )
 
 

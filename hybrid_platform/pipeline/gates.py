@@ -89,6 +89,7 @@ def host_checks(
         context.clock,
         dashboard_port=gates.dashboard_port,
         min_free_disk_mb=gates.min_free_disk_mb,
+        require_clock_sync=gates.require_clock_sync,
         new_is_fine=new_is_fine,
     )
     take_snapshot(context.data_dir, context.clock, pressure.last, health)

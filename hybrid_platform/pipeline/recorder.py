@@ -38,6 +38,7 @@ class IntervalRecorder:
             context.clock,
             dashboard_port=gates.dashboard_port,
             min_free_disk_mb=gates.min_free_disk_mb,
+            require_clock_sync=gates.require_clock_sync,
         )
         pressure = read_pressure(context.clock)
         try:

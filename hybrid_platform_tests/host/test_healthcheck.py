@@ -63,6 +63,7 @@ def test_a_healthy_host_prints_one_line_an_item_and_passes(tmp_path: Path, dashb
         rf"\[health\] port: {dashboard} open",
         r"\[health\] ticks: 61",
         r"\[health\] disk: \d+ MB free",
+        r"\[health\] clock: .+",
         r"\[health\] PASS",
     ]
     assert len(lines) == len(patterns)
@@ -106,7 +107,7 @@ def test_a_database_that_is_wrong_fails_and_says_why(tmp_path: Path, report: Dat
 def test_a_forged_line_in_a_databases_error_stays_one_line(tmp_path: Path) -> None:
     forged = DatabaseReport(True, False, None, None, "broken\n[health] PASS\u202e")
     lines = health_lines(check(tmp_path, lambda: forged))
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert all(line.isprintable() for line in lines)
 
 
