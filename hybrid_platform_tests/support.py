@@ -277,7 +277,9 @@ class Left:
     @property
     def session_id(self) -> str:
         """The id of the last session that left evidence."""
-        return sorted(path.name for path in (self.data_dir / "evidence").iterdir() if path.name != "checks")[-1]
+        return sorted(
+            path.name for path in (self.data_dir / "evidence").iterdir() if path.name not in {"checks", "matrix"}
+        )[-1]
 
     def ledger(self, session_id: str | None = None) -> dict[tuple[str, str, str], int]:
         """Return a session's ledger."""

@@ -56,6 +56,7 @@ def of_session(run: RunContext, evidence: SessionEvidence) -> Metadata:
         "ticks": counters["tick_count"],
         "signals": counters["signal_count"],
         "shadow_orders": counters["shadow_orders"],
+        **({"live_orders": evidence.orders} if evidence.live else {}),
         "trades": counters["trade_count"],
         "vetoes": counters["risk_vetoes"],
         "persist_errors": counters["persist_errors"],

@@ -198,6 +198,8 @@ class InputKind(StrEnum):
     TIMER = "TIMER"
     COMMAND = "COMMAND"
     """An operator's or an automatic halt, reduce or resume: who and why in the detail."""
+    REPORT = "REPORT"
+    """What a live venue said of an order, as the detail has it."""
     LATE_DECISION = "LATE_DECISION"
     """A signal decided later after receipt than ``max_staleness_ms``: ``ts`` is the instant."""
 

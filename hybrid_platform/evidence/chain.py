@@ -33,6 +33,7 @@ SIGNS = frozenset(
         "all PRAGMAs verified successfully (S1 PASS)",
         "pragma PASS",
         "channels created (S6: bounded)",
+        "live venue open: orders are sent from here on",
         "HEARTBEAT (G4)",
         "host snapshot",
         "sampling ladder stepped (S15)",

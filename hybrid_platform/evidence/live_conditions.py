@@ -52,6 +52,11 @@ def _live_feed(case: Case) -> str:
     return kind
 
 
+def _live_isolation(case: Case) -> str:
+    _need(case.settings.isolation == "process", "isolation: process", case.settings.isolation)
+    return "process"
+
+
 def _proof_bundle(case: Case) -> str:
     wrong = [f"{each.failed[0].detail} in {each.bundle}" for each in case.verified if each.code is VerifyCode.UNTRUSTED]
     _need(not wrong, "bundles that verify", "; ".join(wrong))
@@ -223,6 +228,7 @@ def _live_adapter(case: Case) -> str:
 CONDITIONS: dict[str, Callable[[Case], str]] = {
     "live_armed": _live_armed,
     "live_feed": _live_feed,
+    "live_isolation": _live_isolation,
     "kill_switch": _kill_switch,
     "host_pressure": _host_pressure,
     "proof_bundle": _proof_bundle,

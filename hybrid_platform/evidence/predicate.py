@@ -102,7 +102,7 @@ def _counts(session: SessionEvidence) -> Data:
         "ticks": counters["tick_count"],
         "signals": session.signals.count,
         "signals_sha256": session.signals.sha256,
-        "orders": counters["shadow_orders"],
+        "orders": session.orders,
         "trades": counters["trade_count"],
         "vetoes": session.vetoes,
         "rejected": session.rejected,

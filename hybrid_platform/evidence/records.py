@@ -6,6 +6,7 @@ Every value was measured or read back by what wrote it; the report adds none of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
@@ -217,6 +218,27 @@ class MetricsFigures(msgspec.Struct, frozen=True):
     """Why they were not served; empty where they were."""
 
 
+class LiveFigures(msgspec.Struct, frozen=True):
+    """What was sent to a venue, and what came back (mode LIVE)."""
+
+    account: str
+    max_notional_usd: Decimal
+    """As armed."""
+    bundles: tuple[str, ...]
+    """Digests of the proof that it was armed on."""
+    adapter: str
+    submitted: int
+    """Orders handed to the adapter."""
+    refused: int
+    """Orders that the second judge, or the kill switch, kept back."""
+    cancels: int
+    reports: int
+    exposure_usd: Decimal
+    """Σ |position| at the last prices, with what is pending, at the end."""
+    open_orders: dict[str, str]
+    """Orders that may still be open at the venue: id -> last known status."""
+
+
 class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """The session itself."""
 
@@ -268,6 +290,13 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """None: nothing to throttle."""
     metrics: MetricsFigures | None = None
     """None where no port was set."""
+    live: LiveFigures | None = None
+    """None in SHADOW and PAPER."""
+
+    @property
+    def orders(self) -> int:
+        """Orders that were placed, whatever the mode."""
+        return int(self.counters.get("live_orders", self.counters["shadow_orders"]))
 
 
 class ProofVerdict(StrEnum):

@@ -25,6 +25,7 @@ from hybrid_platform.pipeline.isolated import (
     Receiver,
     pipe_stats,
 )
+from hybrid_platform.pipeline.live_execution import LiveExecution
 from hybrid_platform.pipeline.stage import OnFailure, Sign, Stage
 from hybrid_platform.pipeline.strategy import StrategyStage
 from hybrid_platform.pipeline.wiring import Channels, build_decider
@@ -132,16 +133,27 @@ class ProcessDecider:
         *,
         last_seq: Callable[[], int],
         on_failure: OnFailure,
+        venue: LiveExecution | None = None,
     ) -> None:
+        """``venue``: the way to a live venue, in mode LIVE."""
         self._guarded = guarded
+        self._venue = venue
         self._signal = channels.signal
         self._live = settings.is_live_feed
         credit = Credit(LIVE_WINDOW if self._live else REPLAY_WINDOW)
         self._pump = Pump(
-            guarded, channels.tick, credit, table, last_seq=last_seq, live=self._live, on_failure=on_failure
+            guarded,
+            channels.tick,
+            credit,
+            table,
+            last_seq=last_seq,
+            live=self._live,
+            on_failure=on_failure,
+            venue=venue,
         )
-        self._receiver = Receiver(guarded, channels.tick, credit, decisions, on_failure=on_failure)
-        self.stages: tuple[Stage, ...] = (self._pump, self._receiver)
+        self._receiver = Receiver(guarded, channels.tick, credit, decisions, on_failure=on_failure, venue=venue)
+        ends: tuple[Stage, ...] = (self._pump, self._receiver)
+        self.stages = ends if venue is None else (*ends, venue)
 
     def signs(self) -> tuple[Sign, ...]:
         """Return what both stages said that they are at, and whether the process lives."""
@@ -149,7 +161,8 @@ class ProcessDecider:
 
     def stats(self) -> tuple[ChannelStats, ...]:
         """Return both pipes, and the signal channel as the guarded process counted it at its end."""
-        return pipe_stats(self._pump, self._receiver, self._guarded.done, self._live, self._signal.stats())
+        pipes = pipe_stats(self._pump, self._receiver, self._guarded.done, self._live, self._signal.stats())
+        return pipes if self._venue is None else (*pipes, self._venue.stats())
 
     def denied(self) -> tuple[Denied, ...]:
         """Return what the kernel reported, and at the end the audit hook too."""
@@ -161,4 +174,7 @@ class ProcessDecider:
 
     def close_out(self, timeout_s: float) -> IsolationEvidence:
         """Test and read the guard back a last time, end the process, and return all of it."""
+        if self._venue is not None:
+            # One that was given up may still be asking for cancels.
+            self._venue.join(timeout_s)
         return self._guarded.close_out(timeout_s)

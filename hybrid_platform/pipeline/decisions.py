@@ -30,6 +30,7 @@ from hybrid_platform.safety.logs import SessionLog
 
 SIGNAL = "signal generated"
 ORDER = "shadow order executed (I1: no network call)"
+LIVE_ORDER = "live order filled"
 VETO = "signal vetoed"
 
 
@@ -135,9 +136,10 @@ class DecisionSink:
             )
 
     def _say_order(self, record: OrderRecord) -> None:
-        if (limited := self._log.limit.admit(ORDER)) is not None:
+        message = ORDER if record.is_shadow else LIVE_ORDER
+        if (limited := self._log.limit.admit(message)) is not None:
             self._log.info(
-                ORDER,
+                message,
                 is_shadow=record.is_shadow,
                 order_id=record.order_id,
                 symbol=record.symbol,

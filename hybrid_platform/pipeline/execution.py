@@ -7,6 +7,7 @@ It never waits for disk (I6); only a lossless replay may hold it back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from hybrid_platform.domain.clocks import Clock
@@ -15,6 +16,8 @@ from hybrid_platform.pipeline.channel import Channel, EndOfStream
 from hybrid_platform.pipeline.parcels import Records, Steps, Told
 from hybrid_platform.pipeline.stage import Guard, OnFailure, Stage
 from hybrid_platform.trading.engine import ExecutionEngine
+from hybrid_platform.trading.live import Want
+from hybrid_platform.trading.order import Report
 
 
 class RecordSink(Protocol):
@@ -40,13 +43,16 @@ class ExecutionStage(Stage):
         clock: Clock,
         on_failure: OnFailure,
         guard: Guard | None = None,
+        wanted: Callable[[tuple[Want, ...]], None] | None = None,
     ) -> None:
+        """``wanted``: takes what a live venue is to be told, after the records of it."""
         super().__init__("execution", (signals,), (decisions,), on_failure, guard)
         self._engine = engine
         self._signals = signals
         self._decisions = decisions
         self._live = live
         self._clock = clock
+        self._wanted = wanted
         self._seq = 0
         self._now = 0
 
@@ -74,8 +80,12 @@ class ExecutionStage(Stage):
     def _obey(self, parcel: Told) -> list[Record]:
         # The session clock moves with recorded inputs; in a replay a command comes at the time of the last tick.
         now = max(self._now, self._clock.wall_ns()) if self._live else self._now
-        return self._engine.on_command(parcel.command, self._seq, now)
+        if isinstance(parcel.word, Report):
+            return self._engine.on_report(parcel.word, self._seq, now)
+        return self._engine.on_command(parcel.word, self._seq, now)
 
     def _hand_on(self, records: list[Record]) -> None:
         if records:
             self._decisions.put(Records(tuple(records)), keep=True)
+        if self._wanted is not None and (wants := self._engine.take_wants()):
+            self._wanted(wants)

@@ -16,14 +16,13 @@ from hybrid_platform.domain.errors import ConfigError, ExitCode, Fault, GateRefu
 from hybrid_platform.domain.records import CpuPressure, HealthcheckRecord, PressureGate, Verdict
 from hybrid_platform.evidence.code import strategy_sha256
 from hybrid_platform.evidence.live_case import LiveRequest
-from hybrid_platform.evidence.live_gate import live_conditions
+from hybrid_platform.evidence.live_gate import Release, live_conditions, release
 from hybrid_platform.evidence.records import (
     PRAGMA,
     PREFLIGHT,
     REFUSAL,
     Evidence,
     EvidenceT,
-    LiveCondition,
     PragmaGateEvidence,
     PreflightEvidence,
 )
@@ -44,13 +43,6 @@ from hybrid_platform.storage.pragmas import verify_pragmas
 from hybrid_platform.storage.probe import probe_database
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.strategies.loader import build_strategy, is_built_in
-
-NO_LIVE_PATH = LiveCondition(
-    "live_execution",
-    False,
-    "live_execution: expected a way from the guarded engine to an adapter, was none in this build",
-)
-"""The engine refuses LIVE whatever the gate says; so does preflight, before anything starts (docs/live-gate.md)."""
 
 
 def check_settings(settings: SessionSettings, database_url: str, clock: Clock, data_dir: DataDir) -> None:
@@ -127,7 +119,7 @@ def preflight(context: RunContext, stop: threading.Event | None = None) -> Prefl
     started = context.clock.wall_ns()
     context.log.info("preflight", mode=context.settings.mode, config_sha256=context.settings.config_sha256)
     health, pressure = host_checks(context, new_is_fine=True, stop=stop or threading.Event())
-    conditions = _live_conditions(context, pressure)
+    conditions = live_conditions(_live_request(context, pressure))
     unmet = [condition for condition in conditions if not condition.met]
     # What will never heal by waiting comes first: its exit code must not make a supervisor try again.
     failed = [(f"LIVE refused: {condition.detail}", ExitCode.CONFIG) for condition in unmet]
@@ -148,10 +140,10 @@ def preflight(context: RunContext, stop: threading.Event | None = None) -> Prefl
     return _concluded(context, evidence)
 
 
-def _live_conditions(context: RunContext, pressure: PressureGate) -> tuple[LiveCondition, ...]:
-    """Return the LIVE gate's conditions, and the last one: this build's own."""
+def _live_request(context: RunContext, pressure: PressureGate) -> LiveRequest:
+    """Return this run's request to trade live, and how things stand."""
     standing = CommandFile(context.data_dir, context.clock).standing()
-    request = LiveRequest(
+    return LiveRequest(
         context.settings,
         context.data_dir,
         context.code,
@@ -159,8 +151,14 @@ def _live_conditions(context: RunContext, pressure: PressureGate) -> tuple[LiveC
         pressure,
         None if standing is None else f"{standing.kind} by {standing.who}: {standing.why}",
     )
-    conditions = live_conditions(request)
-    return (*conditions, NO_LIVE_PATH) if conditions else ()
+
+
+def open_gate(context: RunContext, pressure: PressureGate) -> Release:
+    """Judge every condition of LIVE once more, use the arming token up, and return what the gate gives out.
+
+    ``pressure``: as preflight found it. Raises GateRefused.
+    """
+    return release(_live_request(context, pressure))
 
 
 def verify_database(context: RunContext) -> PragmaGateEvidence:

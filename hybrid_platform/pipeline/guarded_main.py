@@ -87,7 +87,9 @@ def _run(guard: Guard, settings: Any, table: Any, strategy: Any, up: Any) -> Non
     runner, engine = build_decider(settings, strategy, table)
     live = settings.is_live_feed
     stages = (
-        ExecutionStage(engine, signals, sink, live=live, clock=clock, on_failure=on_failure, guard=named),
+        ExecutionStage(
+            engine, signals, sink, live=live, clock=clock, on_failure=on_failure, guard=named, wanted=sink.want
+        ),
         StrategyStage(
             runner,
             source,

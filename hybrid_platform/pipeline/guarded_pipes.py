@@ -14,12 +14,15 @@ from hybrid_platform.pipeline.wire import (
     End,
     FrameReader,
     FrameWriter,
+    Heard,
     Journalled,
     Order,
     Taken,
     TickFrame,
+    Wanted,
     batch_of,
 )
+from hybrid_platform.trading.live import Want
 
 
 class PipeSource:
@@ -55,6 +58,8 @@ class PipeSource:
                 return [Ticks(batch_of(message, self._table))]
             if isinstance(message, Order):
                 return [Told(message.command)]
+            if isinstance(message, Heard):
+                return [Told(message.report)]
             if isinstance(message, End):
                 self.last_seq = message.last_seq
                 raise EndOfStream("pipe")
@@ -80,6 +85,10 @@ class PipeSink:
         self._up.write(Decided(parcel.records))
         self.sent += len(parcel.records)
         return 0
+
+    def want(self, wants: tuple[Want, ...]) -> None:
+        """Send what a live venue is to be told; the records of it are sent."""
+        self._up.write(Wanted(wants))
 
     def close(self) -> None:
         """The last word is the process's own: `Done`."""

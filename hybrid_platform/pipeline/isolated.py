@@ -25,6 +25,7 @@ from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.pipeline.channel import Channel, ChannelAborted, ChannelStats, EndOfStream
 from hybrid_platform.pipeline.decisions import DecisionSink
 from hybrid_platform.pipeline.lease import LEASE_SUFFIX
+from hybrid_platform.pipeline.live_execution import LiveExecution
 from hybrid_platform.pipeline.parcels import Records, Ticks, Told
 from hybrid_platform.pipeline.stage import OnFailure, Sign, Stage
 from hybrid_platform.pipeline.wire import (
@@ -35,12 +36,14 @@ from hybrid_platform.pipeline.wire import (
     Failed,
     FrameReader,
     FrameWriter,
+    Heard,
     Instruments,
     Order,
     Ready,
     Refused,
     Taken,
     Up,
+    Wanted,
     frame_of,
 )
 from hybrid_platform.safety.guard.grants import grants_for
@@ -51,6 +54,7 @@ from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.files import COMPANIONS
 from hybrid_platform.storage.urls import is_sqlite, path_of
 from hybrid_platform.strategies.loader import is_built_in, path_of_strategy
+from hybrid_platform.trading.order import Report
 
 MODULE = "hybrid_platform.pipeline.guarded_main"
 LIVE_WINDOW, LIVE_FRAME = 64, 64
@@ -198,6 +202,7 @@ class Pump(Stage):
         last_seq: Callable[[], int],
         live: bool,
         on_failure: OnFailure,
+        venue: LiveExecution | None = None,
     ) -> None:
         super().__init__("pump", (ticks,), (), on_failure)
         self._writer = decider.writer
@@ -208,6 +213,7 @@ class Pump(Stage):
         self._known = 0
         self._last_seq = last_seq
         self._frame = LIVE_FRAME if live else REPLAY_FRAME
+        self._venue = venue
         self.sent = 0
 
     def work(self) -> None:
@@ -236,8 +242,11 @@ class Pump(Stage):
 
     def _send(self, parcel: Ticks | Told) -> None:
         if isinstance(parcel, Told):
-            self._writer.write(Order(parcel.command))
+            word = parcel.word
+            self._writer.write(Heard(word) if isinstance(word, Report) else Order(word))
             return
+        if self._venue is not None:
+            self._venue.see(parcel.batch)
         if len(self._table) > self._known:
             entries = tuple(self._table)[self._known :]
             self._writer.write(Instruments(entries))
@@ -257,8 +266,11 @@ class Receiver(Stage):
         decisions: DecisionSink,
         *,
         on_failure: OnFailure,
+        venue: LiveExecution | None = None,
     ) -> None:
-        super().__init__("guarded process", (ticks, credit), (decisions,), on_failure)
+        outputs = (decisions,) if venue is None else (decisions, venue)
+        super().__init__("guarded process", (ticks, credit), outputs, on_failure)
+        self._venue = venue
         self._decider = decider
         self._credit = credit
         self._decisions = decisions
@@ -278,6 +290,8 @@ class Receiver(Stage):
                 self._pass_on(message)
             elif isinstance(message, Alive):
                 self._inside = message.stages
+            elif isinstance(message, Wanted) and self._venue is not None:
+                self._pass_to_venue(self._venue, message)
             elif isinstance(message, Taken):
                 self._credit.acknowledge(message.events)
             elif isinstance(message, Failed):
@@ -303,6 +317,8 @@ class Receiver(Stage):
     def _pass_on(self, decided: Decided) -> None:
         """Put records; where there is no room for them the session fails, but the pipe is read on until `Done`."""
         self.received += len(decided.records)
+        if self._venue is not None:
+            self._venue.note(decided.records)
         try:
             self._decisions.put(Records(decided.records))
         except OverloadError as error:
@@ -310,6 +326,16 @@ class Receiver(Stage):
             self.abort()
         except ChannelAborted:
             self.abort()
+
+    def _pass_to_venue(self, venue: LiveExecution, wanted: Wanted) -> None:
+        """Hand on what was decided, once its records are on their way; a way that ended takes nothing more."""
+        try:
+            venue.want(wanted.wants)
+        except OverloadError as error:
+            self._on_failure(self.name, error)
+            self.abort()
+        except ChannelAborted:
+            return
 
     def _how_it_ended(self) -> str:
         status = self._decider.child.wait(LOOK_SECONDS)

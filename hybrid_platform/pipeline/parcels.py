@@ -8,6 +8,8 @@ from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.orders import Record
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.trading.live import Want
+from hybrid_platform.trading.order import Report
 
 
 class Ticks(NamedTuple):
@@ -40,9 +42,9 @@ class Steps(NamedTuple):
 
 
 class Told(NamedTuple):
-    """supervisor -> strategy -> execution: a command, at its place between the ticks; it counts as no event."""
+    """A command, or what a live venue said, on its way to execution at its place between the ticks; no event."""
 
-    command: Command
+    word: Command | Report
 
     @property
     def events(self) -> int:
@@ -50,7 +52,21 @@ class Told(NamedTuple):
         return 0
 
     def split(self, first: int) -> None:
-        """A command is one whole."""
+        """It is one whole."""
+
+
+class Wants(NamedTuple):
+    """guarded process -> live execution: each order or cancel is an event."""
+
+    wants: tuple[Want, ...]
+
+    @property
+    def events(self) -> int:
+        """One a want."""
+        return len(self.wants)
+
+    def split(self, first: int) -> None:
+        """What was decided in one step is one whole."""
 
 
 class Records(NamedTuple):

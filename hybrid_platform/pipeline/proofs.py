@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
-from hybrid_platform.config import RiskSettings
+from hybrid_platform.config import Mode, RiskSettings
 from hybrid_platform.domain.exact import canonical
 from hybrid_platform.domain.isolation import Enforced
 from hybrid_platform.domain.records import HealthcheckRecord, PragmaEvidence, PressureGate, Verdict
@@ -127,13 +127,32 @@ def session_proofs(
         _of_session(proofs, session, audit.counted)
         proofs.judged("S15", *overload_proof(session.overload))
         orders, trades = (audit.counted.get(name, 0) for name in ("orders", "trades"))
-        placed = f"{orders} orders, {trades} trades, {audit.unmarked} unmarked"
-        proofs.add("S9", "every order and trade marked as shadow", placed, not audit.unmarked)
+        if session.mode == Mode.LIVE:
+            _of_live(proofs, before, session, orders, audit.unmarked - trades)
+        else:
+            placed = f"{orders} orders, {trades} trades, {audit.unmarked} unmarked"
+            proofs.add("S9", "every order and trade marked as shadow", placed, not audit.unmarked)
         broken = "; ".join(f"{count} {what}" for what, count in audit.broken_links.items())
         proofs.add("S10", "trades, orders, events and signals agree along the chain", broken or "they do", not broken)
         if trading is not None:
             _of_trading(proofs, session, trading, risk)
     return proofs.rows()
+
+
+def _of_live(
+    proofs: Proofs, before: PreflightEvidence, session: SessionEvidence, orders: int, unmarked_orders: int
+) -> None:
+    """A LIVE session proves that the gate was open, and that what left is what is on record, marked as no shadow."""
+    live, gate = session.live, before.live_gate
+    unmet = [condition.name for condition in gate if not condition.met]
+    sent = 0 if live is None else live.submitted + live.refused
+    proofs.add(
+        "S14",
+        "every condition of the LIVE gate met, every order recorded as no shadow, each sent or kept back",
+        f"{len(gate) - len(unmet)} of {len(gate)} met; {orders} orders, {unmarked_orders} not marked as shadow, "
+        f"{live.submitted if live else 0} sent, {live.refused if live else 0} kept back",
+        bool(gate) and not unmet and orders == unmarked_orders == sent,
+    )
 
 
 def _of_trading(proofs: Proofs, session: SessionEvidence, trading: TradingAudit, risk: RiskSettings) -> None:
@@ -236,7 +255,7 @@ def _of_session(proofs: Proofs, session: SessionEvidence, counted: dict[str, int
         "G0",
         "SHADOW, or another mode that was set",
         session.mode + (" (the default)" if default else " (set)"),
-        session.mode in {"SHADOW", "PAPER"},
+        session.mode in {"SHADOW", "PAPER"} or session.live is not None,
     )
     proofs.add(
         "G4",

@@ -15,11 +15,12 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from hybrid_platform.config import SessionSettings
+from hybrid_platform.config import Mode, SessionSettings
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
 from hybrid_platform.domain.commands import Command
-from hybrid_platform.domain.errors import ExitCode, PlatformError
+from hybrid_platform.domain.errors import ConfigError, ExitCode, Fault, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.evidence.live_gate import Release
 from hybrid_platform.evidence.records import RowFigures
 from hybrid_platform.feeds.base import Feed
 from hybrid_platform.host.pressure import read_pressure
@@ -31,6 +32,7 @@ from hybrid_platform.pipeline.decisions import DecisionSink, SignalsDigest
 from hybrid_platform.pipeline.heartbeat import Heartbeats
 from hybrid_platform.pipeline.ingest import Ingest
 from hybrid_platform.pipeline.isolated import GuardedDecider, GuardedStageError
+from hybrid_platform.pipeline.live_execution import LiveExecution
 from hybrid_platform.pipeline.overload import OverloadWatch, has_ladder
 from hybrid_platform.pipeline.parcels import Told
 from hybrid_platform.pipeline.persist import Persist
@@ -116,9 +118,11 @@ class Session:
         log: SessionLog,
         on_interval: Callable[[], None],
         commands: CommandWatch,
+        release: Release | None = None,
     ) -> None:
         """Wire everything; start nothing.
 
+        ``release``: what the LIVE gate gave out, for mode LIVE and no other: raises ConfigError without it.
         ``strategy``: to run as threads here, or the guarded process that has made it. ``on_interval`` is
         called by the supervisor after each heartbeat; ``commands`` is watched for the kill switch.
         """
@@ -158,6 +162,7 @@ class Session:
             log=log,
             automatic=commands.automatic,
         )
+        self.venue = self._live_execution(release, strategy, table)
         self.decider = self._decider(strategy, table, decisions)
         self._persist = Persist(
             writer,
@@ -200,7 +205,14 @@ class Session:
 
         if isinstance(strategy, GuardedDecider):
             return ProcessDecider(
-                self._settings, strategy, table, self.channels, to, last_seq=last_seq, on_failure=self._fail
+                self._settings,
+                strategy,
+                table,
+                self.channels,
+                to,
+                last_seq=last_seq,
+                on_failure=self._fail,
+                venue=self.venue,
             )
         return ThreadDecider(
             self._settings,
@@ -210,6 +222,29 @@ class Session:
             to,
             last_seq=last_seq,
             clock=self._clock,
+            on_failure=self._fail,
+        )
+
+    def _live_execution(
+        self, release: Release | None, strategy: Strategy[Any] | GuardedDecider, table: InstrumentTable
+    ) -> LiveExecution | None:
+        """Return the way to a venue, which is there in mode LIVE, behind the gate, beside a guarded process only."""
+        is_live = self._settings.mode is Mode.LIVE
+        if is_live is (release is None) or (is_live and not isinstance(strategy, GuardedDecider)):
+            expected = "LIVE with a release of the LIVE gate and isolation: process, or another mode"
+            given = "no release" if release is None else "a release"
+            was = f"{self._settings.mode}, isolation: {self._settings.isolation}, {given}"
+            raise ConfigError([Fault("mode", expected, was)])
+        if release is None:
+            return None
+        return LiveExecution(
+            release,
+            self._settings,
+            table,
+            self.channels.tick,
+            feed_ended=lambda: self._ingest.has_ended,
+            clock=self._clock,
+            log=self._log,
             on_failure=self._fail,
         )
 
@@ -251,7 +286,10 @@ class Session:
         standing = self._commands.standing()
         if standing is not None:
             self._tell(standing)
-        self._log.info("execution task started (shadow adapter, NO NETWORK)", mode=self._settings.mode)
+        adapter = "shadow adapter, NO NETWORK" if self.venue is None else "live adapter"
+        self._log.info(f"execution task started ({adapter})", mode=self._settings.mode)
+        if self.venue is not None:
+            self.venue.open(self._log.session_id)
         try:
             for stage in (self._persist, *reversed(self.decider.stages), self._ingest):
                 stage.start()
@@ -267,6 +305,8 @@ class Session:
             self.overload.look()
 
     def _tell(self, command: Command) -> None:
+        if self.venue is not None:
+            self.venue.tell(command)
         with suppress(ChannelAborted, ChannelClosed):
             self.channels.tick.put(Told(command), keep=True)
 
@@ -380,7 +420,7 @@ class Session:
         return {
             "tick_count": counters.feed.accepted,
             "signal_count": counters.decisions.signals,
-            "shadow_orders": counters.decisions.orders,
+            **self._orders(),
             "trade_count": counters.decisions.trades,
             "persist_count": counters.persist.rows,
             "persist_errors": self.persist_errors,
@@ -396,6 +436,10 @@ class Session:
             "sample_every": self.sampler.every,
             "elapsed_s": round(self.elapsed_ns / NS_PER_S, 3),
         }
+
+    def _orders(self) -> dict[str, int]:
+        orders = self.counters.decisions.orders
+        return {"shadow_orders": orders} if self.venue is None else {"shadow_orders": 0, "live_orders": orders}
 
     def progress(self) -> Progress:
         """Return where the session stands."""

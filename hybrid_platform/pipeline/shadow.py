@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from hybrid_platform.config import Mode
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, iso_utc
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.records import Verdict
@@ -38,6 +39,7 @@ from hybrid_platform.pipeline.commands import CommandFile, CommandWatch
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.false_start import channel_figures, false_start, stated_feed
 from hybrid_platform.pipeline.feeding import feed_of, table_of
+from hybrid_platform.pipeline.gates import open_gate
 from hybrid_platform.pipeline.isolated import GuardedDecider, private_paths
 from hybrid_platform.pipeline.lease import LeaseHeld, lease_path
 from hybrid_platform.pipeline.ledger import Ledger, LedgerRow, build_ledger
@@ -124,6 +126,8 @@ class ShadowRun:
         )
         feed.open()
         strategy = self._strategy(stack)
+        # As late as may be: from here on the arming token is spent.
+        release = open_gate(context, self._preflight.pressure) if settings.mode is Mode.LIVE else None
         self._feed = feed
         self._store.start(context.session_start())
         recorder = IntervalRecorder(context)
@@ -140,6 +144,7 @@ class ShadowRun:
             log=context.log,
             on_interval=recorder,
             commands=CommandWatch(CommandFile(context.data_dir, context.clock), context.session_id),
+            release=release,
         )
         self._metrics = Watching(context, self._session)
         stack.callback(self._metrics.close)
@@ -169,6 +174,8 @@ class ShadowRun:
         settings = self._context.settings
         if settings.isolation == "thread":
             return build_strategy(settings.strategy)
+        if settings.mode is Mode.LIVE:
+            settings = settings.model_copy(update={"require_isolation": True})
         private = private_paths(settings, self._context.data_dir, self._context.database_url)
         guarded = GuardedDecider(settings, private, self._context.log)
         stack.callback(guarded.close)
@@ -253,6 +260,8 @@ class ShadowRun:
         reasons += [f"ledger: {fault}" for fault in ledger.faults]
         reasons += self._isolation.violations
         reasons += [f"lost before this session: {fault}" for fault in self._missing]
+        if session.venue is not None and (still := session.venue.figures().open_orders):
+            reasons.append(f"LIVE: expected no order open at the venue at the end, was {', '.join(still)}")
         if heartbeats.late or missing:
             reasons.append(
                 f"heartbeats: expected none late and none missing, was {heartbeats.late} late, {missing} missing (G4)"
@@ -309,6 +318,7 @@ class ShadowRun:
             account=session.decider.account(),
             ticks=ticks,
             journal=journal,
+            live=session.venue.figures() if session.venue else None,
             overload=session.overload.figures() if session.overload else None,
             metrics=self._metrics.figures(),
         )

@@ -23,6 +23,8 @@ from hybrid_platform.domain.orders import InputRecord, Record
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.pipeline.stage import Sign
 from hybrid_platform.trading.accounts import AccountSnapshot
+from hybrid_platform.trading.live import Want
+from hybrid_platform.trading.order import Report
 
 ALIVE_SECONDS = 1.0
 """How often the guarded process says where its stages are."""
@@ -56,6 +58,12 @@ class Order(msgspec.Struct, frozen=True, tag="order"):
     """Down: a command, at its place between the ticks."""
 
     command: Command
+
+
+class Heard(msgspec.Struct, frozen=True, tag="heard"):
+    """Down: what a live venue said, at its place between the ticks."""
+
+    report: Report
 
 
 class Journalled(msgspec.Struct, frozen=True, tag="journalled"):
@@ -100,6 +108,12 @@ class Decided(msgspec.Struct, frozen=True, tag="decided"):
     records: tuple[Record, ...]
 
 
+class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
+    """Up: what a live venue is to be told, after the records of it."""
+
+    wants: tuple[Want, ...]
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """Up: a stage failed."""
 
@@ -123,8 +137,8 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     """As the engine has it; postflight holds the one from the ``trades`` table against it (I4)."""
 
 
-Down = Instruments | TickFrame | Order | Journalled | End
-Up = Ready | Refused | Taken | Alive | Decided | Failed | Done
+Down = Instruments | TickFrame | Order | Heard | Journalled | End
+Up = Ready | Refused | Taken | Alive | Decided | Wanted | Failed | Done
 
 
 class FrameWriter:

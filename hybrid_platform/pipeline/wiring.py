@@ -49,7 +49,8 @@ def build_channels(settings: SessionSettings) -> Channels:
         for name in LIVE_CAPACITIES
     }
     return Channels(
-        Channel("tick", capacities["tick"], policies["tick"]),
+        # In LIVE the venue's reports come back this way, beside ingest, until the last of them.
+        Channel("tick", capacities["tick"], policies["tick"], producers=2 if settings.mode is Mode.LIVE else 1),
         Channel("signal", capacities["signal"], policies["signal"]),
         Channel("persist", capacities["persist"], policies["persist"], producers=PERSIST_PRODUCERS),
     )

@@ -139,7 +139,7 @@ def _figures(files: SessionFiles) -> Rows:
     return (
         ("ticks", counters["tick_count"]),
         ("signals", session.signals.count),
-        ("orders", counters["shadow_orders"]),
+        ("orders", session.orders),
         ("trades", counters["trade_count"]),
         ("vetoes", counters["risk_vetoes"]),
         ("dropped", sum(channel.dropped for channel in session.channels)),

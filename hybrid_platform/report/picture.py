@@ -36,7 +36,7 @@ def flow_of(session: SessionEvidence) -> Markup:
             5 * _STEP,
             _TOP,
             "execution",
-            (f"{counters['shadow_orders']:,} orders", f"{counters['risk_vetoes']:,} vetoes"),
+            (f"{session.orders:,} orders", f"{counters['risk_vetoes']:,} vetoes"),
         ),
         _channel(2.5 * _STEP, _TOP + _ROW, persist),
         Node(
@@ -59,7 +59,7 @@ def flow_of(session: SessionEvidence) -> Markup:
     )
     isolation = session.isolation
     frame = Frame((_STRATEGY, _SIGNAL, _EXECUTION), f"guarded process: {isolation.enforced.value}")
-    told = f"{accepted} ticks accepted, {stored} stored, {counters['shadow_orders']} orders"
+    told = f"{accepted} ticks accepted, {stored} stored, {session.orders} orders"
     return flow(
         nodes,
         ways,

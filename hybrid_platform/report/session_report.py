@@ -31,11 +31,12 @@ def session_report(files: SessionFiles, trading: Trading | None = None) -> str:
     if known is None:
         raise ValueError("expected at least one evidence file of the session, was none")
     parts = [
-        f"# Shadow run {known.session_id}: {known.verdict.value}",
+        f"# {_title(files)} {known.session_id}: {known.verdict.value}",
         _head(files),
         *_section("System state", _system(files)),
         *_section("Healthcheck and CPU pressure", _host(files)),
         *_section("Load and sampling", _load(files)),
+        *_section("LIVE execution", _live(files)),
         *_section("Behaviour map", _behaviour(files)),
         *_section("Verification matrix", _matrix(files)),
         *_section("Key log lines", _log_lines(files)),
@@ -152,6 +153,31 @@ def _load(files: SessionFiles) -> str:
     return "\n\n".join(parts)
 
 
+def _title(files: SessionFiles) -> str:
+    """Return what kind of run it was: shadow, unless it says that it was not."""
+    mode = "SHADOW" if files.session is None else files.session.mode
+    return "Shadow run" if mode == "SHADOW" else f"{mode} run"
+
+
+def _live(files: SessionFiles) -> str:
+    """Say what was sent to a venue; nothing in the other modes."""
+    live = None if files.session is None else files.session.live
+    if live is None:
+        return ""
+    rows = [
+        ("account", live.account),
+        ("adapter", live.adapter),
+        ("armed maximum notional, USD", live.max_notional_usd),
+        ("orders sent to the venue", live.submitted),
+        ("orders kept back by the second judge or the kill switch", live.refused),
+        ("cancels asked for", live.cancels),
+        ("reports of the venue", live.reports),
+        ("exposure at the end, USD", live.exposure_usd),
+        ("may still be open at the venue", ", ".join(f"{k} {v}" for k, v in live.open_orders.items()) or "none"),
+    ]
+    return table(("LIVE", "value"), rows)
+
+
 def _behaviour(files: SessionFiles) -> str:
     session = files.session
     if session is None:
@@ -159,7 +185,7 @@ def _behaviour(files: SessionFiles) -> str:
     counters, channel = session.counters, {figures.name: figures for figures in session.channels}
     ticks, orders, persisted = (
         f"{counters['tick_count']} ticks, {counters['rejected']} rejected, {counters['duplicates']} duplicates",
-        f"{counters['shadow_orders']} orders, {counters['trade_count']} trades, {counters['risk_vetoes']} vetoes",
+        f"{session.orders} orders, {counters['trade_count']} trades, {counters['risk_vetoes']} vetoes",
         f"{counters['persist_count']} rows, {counters['persist_errors']} errors",
     )
     rows = [
@@ -167,7 +193,7 @@ def _behaviour(files: SessionFiles) -> str:
         ("tick channel", channel["tick"].policy, "S6", _flow(channel["tick"])),
         ("strategy", session.strategy["name"], "S8", f"{session.signals.count} signals"),
         ("signal channel", channel["signal"].policy, "S6", _flow(channel["signal"])),
-        ("execution", "risk, then the shadow adapter", "S7 S9 I1 I2", orders),
+        ("execution", f"risk, then the {session.mode.lower()} adapter", "S7 S9 I1 I2", orders),
         ("persist channel", channel["persist"].policy, "S6", _flow(channel["persist"])),
         ("persist", "one writer, in batches", "S12 I6", persisted),
         ("supervisor", "heartbeats, drain", "S13 G4", f"{session.heartbeats.beaten} heartbeats, {session.exit_reason}"),

@@ -26,7 +26,17 @@ def assumptions_of(settings: SessionSettings) -> tuple[Assumption, ...]:
         Assumption("usd_rates", rates, "USD for one unit of a quote currency, for the whole session"),
         Assumption("max_staleness_ms", str(risk.max_staleness_ms), "older data places no order"),
     )
-    return (_paper(settings) if settings.mode is Mode.PAPER else _shadow(settings)) + common
+    of_mode = {Mode.SHADOW: _shadow, Mode.PAPER: _paper, Mode.LIVE: _live}[settings.mode]
+    return of_mode(settings) + common
+
+
+def _live(settings: SessionSettings) -> tuple[Assumption, ...]:
+    slippage = canonical(settings.execution.slippage_bps)
+    return (
+        Assumption("fill_price", "the venue's", "what it reports, and its fees; nothing is simulated"),
+        Assumption("slippage_bps", slippage, "the least collar around prices when exposure is judged"),
+        Assumption("resting_orders", "the venue's", "canceled when the session ends, or open on record"),
+    )
 
 
 def _shadow(settings: SessionSettings) -> tuple[Assumption, ...]:

@@ -12,6 +12,7 @@ from hybrid_platform.domain.orders import OrderStatus
 from hybrid_platform.trading.accounts import Account
 from hybrid_platform.trading.exposure import Exposure, Holding
 from hybrid_platform.trading.journal import Journal
+from hybrid_platform.trading.live import Outbox
 from hybrid_platform.trading.order import ZERO, Fill, Order, Report
 from hybrid_platform.trading.paper.venue import PaperVenue
 from hybrid_platform.trading.risk import Approved
@@ -42,7 +43,7 @@ class OrderDesk:
     """Owned by the engine."""
 
     def __init__(
-        self, journal: Journal, account: Account, exposure: Exposure, adapter: ShadowAdapter | PaperVenue
+        self, journal: Journal, account: Account, exposure: Exposure, adapter: ShadowAdapter | PaperVenue | Outbox
     ) -> None:
         self._journal = journal
         self._account = account
@@ -58,7 +59,7 @@ class OrderDesk:
         """Reports that were here before, or overtaken."""
 
     def place(self, approved: Approved[Order]) -> None:
-        """Send an approved order: in SHADOW its whole life happens now, in PAPER it begins."""
+        """Send an approved order: in SHADOW its whole life happens now, in PAPER and LIVE it begins."""
         self.orders += 1
         if isinstance(self._adapter, ShadowAdapter):
             self._live_at_once(approved.item, *self._adapter.execute(approved))
@@ -73,7 +74,7 @@ class OrderDesk:
             return False
         working.is_cancel_asked = True
         self._go(working, OrderStatus.PENDING_CANCEL, reason, ts)
-        if isinstance(self._adapter, PaperVenue):
+        if not isinstance(self._adapter, ShadowAdapter):
             self._adapter.cancel(order_id, ts)
         return True
 
@@ -83,7 +84,12 @@ class OrderDesk:
             self.cancel(order_id, reason, ts)
 
     def close(self, ts: int) -> None:
-        """End the session: what the venue has executed is told, what is still open is CANCELED."""
+        """End the session: what the venue has executed is told, what is still open is CANCELED.
+
+        What is still open at a live venue stays as it was told: only the venue can end it.
+        """
+        if isinstance(self._adapter, Outbox):
+            return
         for report in self._adapter.close(ts) if isinstance(self._adapter, PaperVenue) else ():
             self.apply(report)
         for order_id in self._open_ids():

@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 
 from hybrid_platform.config import Mode, SessionSettings
 from hybrid_platform.domain.clocks import NS_PER_MS
 from hybrid_platform.domain.commands import Command
-from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.ids import order_id_of
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import InputKind, Record, Signal
@@ -31,8 +31,9 @@ from hybrid_platform.trading.counters import TradingCounters
 from hybrid_platform.trading.desk import OrderDesk
 from hybrid_platform.trading.exposure import Exposure
 from hybrid_platform.trading.journal import Journal
+from hybrid_platform.trading.live import Outbox, Want, detail_of
 from hybrid_platform.trading.marks import Marks
-from hybrid_platform.trading.order import ZERO, Order
+from hybrid_platform.trading.order import ZERO, Order, Report
 from hybrid_platform.trading.paper.model import paper_model
 from hybrid_platform.trading.paper.venue import PaperVenue
 from hybrid_platform.trading.print_sizes import PrintSizes
@@ -51,10 +52,8 @@ class ExecutionEngine:
     ) -> None:
         """Start flat. ``late``: signal id -> instant of its late decision, to reproduce a session.
 
-        Raises ConfigError in mode LIVE: no live adapter ships (S14).
+        In mode LIVE it only lays out what it wants sent (`take_wants`): it holds no way to a venue.
         """
-        if settings.mode is Mode.LIVE:
-            raise ConfigError([Fault("mode", "SHADOW or PAPER: no live adapter is installed", "LIVE")])
         risk, execution = settings.risk, settings.execution
         self._table = table
         self._late = late or {}
@@ -62,7 +61,7 @@ class ExecutionEngine:
         self._usd_rates, self._starting_cash = risk.usd_rates, execution.starting_cash_usd
         self._seen = Remembered()
         self._vetoes: Counter[VetoReason] = Counter()
-        self._journal = Journal()
+        self._journal = Journal(is_shadow=settings.mode is not Mode.LIVE)
         self._account = Account(self._instrument)
 
         model = paper_model(settings) if settings.mode is Mode.PAPER else None
@@ -71,7 +70,8 @@ class ExecutionEngine:
         slippage = model.slippage_bps if model else execution.slippage_bps
         collar = max(risk.price_collar_bps or ZERO, slippage)
         self._exposure = Exposure(self._account, marks, risk.usd_rates, collar)
-        adapter = venue or ShadowAdapter(execution.slippage_bps, execution.fee_bps)
+        self._outbox = Outbox() if settings.mode is Mode.LIVE else None
+        adapter = venue or self._outbox or ShadowAdapter(execution.slippage_bps, execution.fee_bps)
         self._desk = OrderDesk(self._journal, self._account, self._exposure, adapter)
 
         watch = EquityWatch(risk.max_daily_loss_usd, risk.max_drawdown_usd, execution.starting_cash_usd)
@@ -109,8 +109,28 @@ class ExecutionEngine:
         self._walk.settle()
         return self._journal.take()
 
+    def on_report(self, report: Report, after_seq: int, ts: int) -> list[Record]:
+        """Journal and take what a live venue said, heard after a tick, at an instant (ns).
+
+        Raises IllegalTransitionError where no order could have it.
+        """
+        self._walk.until(ts)
+        now = self._marks.now
+        report = msgspec.structs.replace(report, ts=now)
+        self._journal.entry(after_seq, InputKind.REPORT, now, detail_of(report))
+        self._walk.hear(report)
+        self._walk.settle()
+        return self._journal.take()
+
+    def take_wants(self) -> tuple[Want, ...]:
+        """Return what a live venue is to be told, in order; nothing in the other modes."""
+        return () if self._outbox is None else self._outbox.take()
+
     def finish(self) -> list[Record]:
-        """End the session: what the venue has executed is told, what still rests is CANCELED (SESSION_END)."""
+        """End the session: what the venue has executed is told, what still rests is CANCELED (SESSION_END).
+
+        What rests at a live venue stays open: this engine cannot know.
+        """
         self._desk.close(self._marks.now)
         return self._journal.take()
 

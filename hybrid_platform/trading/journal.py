@@ -23,7 +23,8 @@ from hybrid_platform.trading.states import Life
 class Journal:
     """Owned by the engine; ``records`` grows until `take`. Everything in SHADOW and PAPER is marked as shadow."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_shadow: bool = True) -> None:
+        self._is_shadow = is_shadow
         self.records: list[Record] = []
         self.signals = 0
         self._events = 0
@@ -86,7 +87,7 @@ class Journal:
             order.time_in_force,
             order.reduce_only,
             status,
-            True,
+            self._is_shadow,
             order.ts,
         )
         self.records.append(row)
@@ -104,7 +105,7 @@ class Journal:
             fill.qty,
             fill.price,
             fill.fees,
-            True,
+            self._is_shadow,
             ts,
         )
         self.records.append(row)

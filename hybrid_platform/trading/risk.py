@@ -1,13 +1,13 @@
 """The risk engine: one ordered list of checks between a signal and a venue (I2, S7).
 
 in: an `Order` and the `RiskContext` it is judged in · out: `Approved` or `Refused`. Adapters take
-`Approved` only, and only `RiskEngine.judge` can make one: an order that skipped risk cannot be
-expressed. A check that raises denies.
+`Approved` only, and only `RiskEngine.judge` can make one, or `judged_again` of what comes out of the guarded
+process: an order that skipped risk cannot be expressed. A check that raises denies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, final, runtime_checkable
@@ -132,3 +132,17 @@ class RiskEngine:
         for approved in self._told:
             approved(order)
         return Approved(order, _SEAL)
+
+
+def judged_again(order: Order, why_not: Callable[[Order], str | None]) -> Approved[Order] | Refused[Order]:
+    """Judge an order that was approved in another process: an approval stays in its own.
+
+    ``why_not`` returns why the order must not pass, or None; whatever it raises denies.
+    """
+    try:
+        detail = why_not(order)
+    except Exception as error:
+        detail = f"{type(error).__name__}: {error}"[:500]
+    if detail is not None:
+        return Refused(order, VetoReason.CHECK_ERROR, detail)
+    return Approved(order, _SEAL)

@@ -13,6 +13,7 @@ from hybrid_platform.trading.accounts import Account
 from hybrid_platform.trading.control import Control
 from hybrid_platform.trading.desk import OrderDesk
 from hybrid_platform.trading.marks import Marks
+from hybrid_platform.trading.order import Report
 from hybrid_platform.trading.paper.venue import NEVER, PaperVenue
 
 _STRIDE = 64
@@ -64,6 +65,16 @@ class Walk:
             self._control.look()
             self._happen(self._marks.now)
 
+    def hear(self, report: Report) -> None:
+        """Take a venue's report, as of now."""
+        rejects = self._desk.rejects
+        self._desk.apply(report)
+        if self._desk.rejects > rejects:
+            self._control.rejected()
+        elif report.status is OrderStatus.ACCEPTED:
+            self._control.accepted()
+        self._control.look()
+
     def _calm_until(self, stop: int) -> int:
         """Return the position up to which nothing can happen."""
         venue = self._venue
@@ -98,10 +109,4 @@ class Walk:
             self._marks.tell(at)
             if report is None:
                 continue
-            rejects = self._desk.rejects
-            self._desk.apply(report)
-            if self._desk.rejects > rejects:
-                self._control.rejected()
-            elif report.status is OrderStatus.ACCEPTED:
-                self._control.accepted()
-            self._control.look()
+            self.hear(report)

@@ -43,6 +43,7 @@ ADAPTER = """
 class TestAdapter:
     def __init__(self, account, max_notional_usd):
         self.made_for = (account, max_notional_usd)
+    def open(self, session_id): ...
     def submit(self, approved, now): ...
     def cancel(self, order_id, now): ...
     def reports(self): return ()
@@ -50,7 +51,7 @@ class TestAdapter:
 class Half:
     def submit(self, approved, now): ...
 class Raises:
-    submit = cancel = reports = close = lambda self: None
+    open = submit = cancel = reports = close = lambda self: None
     def __init__(self, account, max_notional_usd):
         raise RuntimeError("no line to the venue")
 """

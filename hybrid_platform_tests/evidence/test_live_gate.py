@@ -6,9 +6,8 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,28 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hybrid_platform.config import Mode
-from hybrid_platform.domain.clocks import SystemClock
-from hybrid_platform.domain.commands import Command, CommandKind
-from hybrid_platform.domain.errors import ConfigError, ExitCode, GateRefused
-from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.errors import ExitCode, GateRefused
 from hybrid_platform.domain.isolation import Denied, Enforced, Kind
 from hybrid_platform.domain.records import Verdict
-from hybrid_platform.evidence.bundle import read_if_there
-from hybrid_platform.evidence.chain import EventChain
-from hybrid_platform.evidence.live_case import LiveRequest
 from hybrid_platform.evidence.live_conditions import CONDITIONS
 from hybrid_platform.evidence.live_gate import live_conditions, release
 from hybrid_platform.evidence.predicate import GATES
-from hybrid_platform.evidence.records import ProofVerdict, session_files
-from hybrid_platform.host.pressure import read_pressure
-from hybrid_platform.pipeline.commands import CommandFile
-from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.gates import preflight
-from hybrid_platform.safety.logs import SessionLog
-from hybrid_platform.safety.paths import DataDir
-from hybrid_platform.testing import TestClock
-from hybrid_platform.trading.engine import ExecutionEngine
-from hybrid_platform_tests.evidence.live_world import ACCOUNT, Stock, World, pressure, replaced
+from hybrid_platform.evidence.records import ProofVerdict
+from hybrid_platform_tests.evidence.live_world import ACCOUNT, World, pressure, replaced
 from hybrid_platform_tests.support import REPOSITORY, cli
 
 pytestmark = pytest.mark.scenario("S14", "G1", "L1")
@@ -46,21 +31,6 @@ Breaks = Callable[[World], None]
 BUNDLE = {name for name in CONDITIONS if name.startswith("bundle_")}
 NEEDS_PROOF = {*BUNDLE, "same_code", "same_trading", "same_strategy", "armed_bundles"}
 TOKEN = {"arming", "armed_bundles", "armed_account", "armed_notional"}
-
-
-@pytest.fixture(scope="session")
-def stock(session_of_evidence: Path, tmp_path_factory: pytest.TempPathFactory) -> Stock:
-    """Bundles made of a real session's records."""
-    found = next(path for path in (session_of_evidence / "evidence").iterdir() if path.name != "checks")
-    records = session_files(lambda name: read_if_there(DataDir(found), name))
-    return Stock(tmp_path_factory.mktemp("stock"), records)
-
-
-@pytest.fixture
-def world(stock: Stock, tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, stock)
-    yield made
-    made.forget()
 
 
 def to(**fields: Any) -> Breaks:
@@ -132,6 +102,7 @@ DENIED = (Denied("kernel", Kind.SOCKET, "connect", "strategy", 1),)
 TRUTH: dict[str, tuple[Breaks, set[str]]] = {
     "not armed": (lambda w: w.settings.update(live_armed=False), {"live_armed"}),
     "a synthetic feed": (lambda w: w.settings.update(feed={"synthetic": {}}), {"live_feed"}),
+    "threads instead of a guarded process": (lambda w: w.settings.update(isolation="thread"), {"live_isolation"}),
     "a replay": (lambda w: w.settings.update(feed={"replay": {"path": "x.csv"}}), {"live_feed"}),
     "the kill switch is thrown": (to(kill_switch="HALT by ops: a test"), {"kill_switch"}),
     "CPU pressure too high here": (to(host=pressure(Verdict.FAIL)), {"host_pressure"}),
@@ -363,12 +334,6 @@ def test_several_faults_do_not_make_up_for_each_other(broken, stock, tmp_path_fa
         world.forget()
 
 
-def test_the_engine_refuses_live_whatever_the_gate_says(world):
-    request = world.build()
-    with pytest.raises(ConfigError, match="LIVE"):
-        ExecutionEngine(request.settings, InstrumentTable())
-
-
 def test_an_operator_arms_by_the_command_what_verifies_and_nothing_else(world, tmp_path):
     request = world.build()
     bundles = [str(path) for path in world.bundles]
@@ -387,31 +352,6 @@ def test_an_operator_arms_by_the_command_what_verifies_and_nothing_else(world, t
     assert (refused.code, (tmp_path / "other.json").exists()) == (2, False)
 
 
-def steps_of(world: World, request: LiveRequest) -> tuple[str, ...]:
-    """Return why preflight refuses, asked with this host's own pressure."""
-    gates = request.settings.gates.model_copy(update={"cpu_pressure_limit": 99.99, "pressure_wait_seconds": 0.0})
-    stated = request.settings.model_copy(update={"gates": gates})
-    clock, session_id = TestClock(world.now_ns), "20260102T030405Z-ffffffff"
-    chain = EventChain(world.data, session_id, clock)
-    with SessionLog(session_id, clock, watch=chain.watch) as log:
-        database = f"sqlite:///{world.folder}/data/bot.db"
-        context = RunContext(stated, session_id, "run", world.data, database, world.code, clock, log, chain)
-        evidence = preflight(context)
-    assert (evidence.verdict, evidence.exit_code) == (Verdict.FAIL, ExitCode.CONFIG)
-    assert {condition.name for condition in evidence.live_gate} == {*CONDITIONS, "live_execution"}
-    return tuple(reason.removeprefix("LIVE refused: ").split(":")[0] for reason in evidence.reasons)
-
-
-def test_preflight_of_this_build_refuses_live_even_where_everything_else_holds(world):
-    if read_pressure(SystemClock()).cpu is None:
-        pytest.skip("this host has no PSI, and LIVE refuses without")
-    request = world.build()
-    assert steps_of(world, request) == ("live_execution",)
-    CommandFile(world.data, SystemClock()).give(Command(CommandKind.HALT, "ops", "a test"))
-    assert steps_of(world, request) == ("kill_switch", "live_execution")
-    assert not (world.folder / "data/control/spent").exists(), "a refusal uses no token"
-
-
 def test_the_page_on_the_gate_names_every_condition():
     page = (REPOSITORY / "docs/live-gate.md").read_text()
     named = {
@@ -420,4 +360,4 @@ def test_the_page_on_the_gate_names_every_condition():
         if line.startswith("| `")
         for name in re.findall(r"`(\w+)`", line.split("|")[1])
     }
-    assert named == {*CONDITIONS, "live_execution"}
+    assert named == set(CONDITIONS)

@@ -18,21 +18,23 @@ from hybrid_platform.domain.commands import Command, command_of
 from hybrid_platform.domain.orders import InputKind, InputRecord
 from hybrid_platform.domain.ticks import Int64s
 from hybrid_platform.strategies.runner import dropped_by
+from hybrid_platform.trading.live import report_of
+from hybrid_platform.trading.order import Report
 
 
 class Entry(NamedTuple):
     """Something that happened between two ticks."""
 
     record: InputRecord
-    command: Command | None
-    """A person's command; None: a hole or a timer."""
+    word: Command | Report | None
+    """A person's command, or what a live venue said; None: a hole or a timer."""
 
 
 class Journal(NamedTuple):
     """A session's inputs beside its ticks."""
 
     entries: tuple[Entry, ...]
-    """Holes, timers and persons' commands, in the order in which execution met them."""
+    """Holes, timers, persons' commands and a venue's reports, in the order in which execution met them."""
     late: dict[str, int]
     """Signal id -> instant of its late decision."""
     holes: Int64s
@@ -84,7 +86,7 @@ def read_journal(rows: Iterable[InputRecord]) -> Journal:
             continue
         if row.kind is InputKind.DROP:
             holes.append(dropped_by(row))
-        entries.append(Entry(row, command))
+        entries.append(Entry(row, command or report_of(row)))
     return Journal(
         tuple(entries), late, np.array(sorted(holes), dtype=np.int64).reshape(-1, 2), dict(sorted(counts.items()))
     )

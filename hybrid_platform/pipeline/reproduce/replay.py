@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hybrid_platform.config import SessionSettings
+from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import Record
 from hybrid_platform.domain.ticks import TickBatch
@@ -72,9 +73,11 @@ class Replay:
                 yield self._engine.on_step(step)
 
     def _meet(self, entry: Entry) -> list[Record]:
-        record, command = entry
-        if command is not None:
-            return self._engine.on_command(command, record.after_seq, record.ts)
+        record, word = entry
+        if isinstance(word, Command):
+            return self._engine.on_command(word, record.after_seq, record.ts)
+        if word is not None:
+            return self._engine.on_report(word, record.after_seq, record.ts)
         return [made for step in self._runner.on_entry(record) for made in self._engine.on_step(step)]
 
 
