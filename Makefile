@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell echo $$(( $$($(PYTHON) -c 'import os; print(os.cpu_count() or 1)') + 1 )))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test fuzz soak hog setup dev check lock bench help clean
+.PHONY: run test fuzz attacks truth-table soak hog setup dev check lock bench help clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -49,6 +49,11 @@ soak: $(VENV)/.ready  ## an hour at 1,000 ticks a second: does anything grow? (S
 
 hog: $(VENV)/.ready  ## three minutes beside processes that eat the CPU: the sampling ladder's trace and plot
 	$(BIN)/python benchmarks/hog.py --json data/hog.json --plot data/hog.png
+attacks: $(VENV)/.ready-dev  ## every rogue strategy, here and now: what gets out, by isolation
+	$(BIN)/python -m hybrid_platform.safety.guard --attacks
+
+truth-table: $(VENV)/.ready-dev  ## the LIVE gate, here and now: each condition broken alone, and what keeps it shut
+	$(BIN)/python -m hybrid_platform_tests.evidence.truth_table
 
 lock:            ## compile the lock files from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra build --generate-hashes --universal --no-strip-extras --python-version 3.11 --no-emit-index-url --no-header -q -o requirements.lock

@@ -317,10 +317,10 @@ class Receiver(Stage):
     def _pass_on(self, decided: Decided) -> None:
         """Put records; where there is no room for them the session fails, but the pipe is read on until `Done`."""
         self.received += len(decided.records)
-        if self._venue is not None:
-            self._venue.note(decided.records)
         try:
             self._decisions.put(Records(decided.records))
+            if self._venue is not None:
+                self._venue.note(decided.records)
         except OverloadError as error:
             self._on_failure(self.name, error)
             self.abort()

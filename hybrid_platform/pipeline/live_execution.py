@@ -31,6 +31,7 @@ from hybrid_platform.pipeline.channel import Channel, ChannelAborted, ChannelSta
 from hybrid_platform.pipeline.parcels import Ticks, Told, Wants
 from hybrid_platform.pipeline.stage import OnFailure, Stage
 from hybrid_platform.safety.logs import SessionLog
+from hybrid_platform.safety.redaction import safe
 from hybrid_platform.trading.armed import ArmedAccount, Sent
 from hybrid_platform.trading.live import Cancel, LiveAdapter, Want
 from hybrid_platform.trading.order import Order, Report
@@ -124,6 +125,9 @@ class LiveExecution(Stage):
     def tell(self, command: Command) -> None:
         """Obey a command at once, whatever the guarded process is busy with; it gets the command too."""
         with self._lock:
+            if self._standing == END:
+                # Nothing resumes a session that ends.
+                return
             self._standing = None if command.kind is CommandKind.RESUME else command
             self._cancel_all = self._standing is not None
 
@@ -298,7 +302,9 @@ class _Line:
             self._is_hung = True
             raise LiveAdapterError(f"adapter.{method}: expected an answer in {self._seconds:g} s, was none") from None
         if error is not None:
-            raise LiveAdapterError(f"adapter.{method} raised {type(error).__name__}: {error}") from error
+            # What an adapter says may hold what it signs with.
+            raised = safe(f"{type(error).__name__}: {error}")
+            raise LiveAdapterError(f"adapter.{method} raised {raised}") from error
         return answer
 
     def _serve(self) -> None:

@@ -16,6 +16,7 @@ from hybrid_platform.domain.isolation import SelfTest
 from hybrid_platform.domain.records import HealthcheckRecord, PressureGate, SystemState
 from hybrid_platform.evidence.matrix import IDS, Matrix
 from hybrid_platform.evidence.records import Proof, SessionEvidence, SessionFiles
+from hybrid_platform.report.live import live_facts
 from hybrid_platform.report.load import STEP_HEADS, load_facts, step_rows
 from hybrid_platform.report.picture import flow_of, host_plots
 from hybrid_platform.report.timeline import Timeline
@@ -246,6 +247,7 @@ def _results(files: SessionFiles) -> Rows:
         ("state", f"{session.state}, exit code {session.exit_code}, {session.exit_reason}"),
         ("clean end", session.clean),
         ("failure", session.failure),
+        *live_facts(session.live),
         ("signals", f"{session.signals.buy:,} BUY, {session.signals.sell:,} SELL"),
         ("signals digest", session.signals.sha256),
         *((f"vetoed {reason}", count) for reason, count in sorted(session.vetoes.items())),

@@ -16,6 +16,7 @@ from hybrid_platform.domain.records import (
     SystemState,
 )
 from hybrid_platform.evidence.records import SessionFiles
+from hybrid_platform.report.live import live_facts
 from hybrid_platform.report.load import STEP_HEADS, load_facts, step_rows
 from hybrid_platform.report.markdown import cell, table
 from hybrid_platform.report.trading import Trading, trading_section
@@ -160,22 +161,8 @@ def _title(files: SessionFiles) -> str:
 
 
 def _live(files: SessionFiles) -> str:
-    """Say what was sent to a venue; nothing in the other modes."""
-    live = None if files.session is None else files.session.live
-    if live is None:
-        return ""
-    rows = [
-        ("account", live.account),
-        ("adapter", live.adapter),
-        ("armed maximum notional, USD", live.max_notional_usd),
-        ("orders sent to the venue", live.submitted),
-        ("orders kept back by the second judge or the kill switch", live.refused),
-        ("cancels asked for", live.cancels),
-        ("reports of the venue", live.reports),
-        ("exposure at the end, USD", live.exposure_usd),
-        ("may still be open at the venue", ", ".join(f"{k} {v}" for k, v in live.open_orders.items()) or "none"),
-    ]
-    return table(("LIVE", "value"), rows)
+    facts = live_facts(None if files.session is None else files.session.live)
+    return table(("", "value"), facts) if facts else ""
 
 
 def _behaviour(files: SessionFiles) -> str:

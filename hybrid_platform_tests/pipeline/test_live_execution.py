@@ -250,6 +250,30 @@ def test_a_halt_cancels_what_rests_though_the_engine_is_stuck_and_keeps_later_or
     assert not way.failures
 
 
+def test_nothing_resumes_a_session_that_ends(way):
+    way.adapter.cancel = lambda order_id, now: None
+    way.want(an_order(1))
+    until(lambda: way.adapter.submitted, "an order")
+    way.is_over = True
+    until(lambda: [word for word in way.heard() if isinstance(word, Command)], "the end")
+    way.stage.tell(Command(CommandKind.RESUME, "ops", "a test"))
+    way.want(an_order(2))
+    assert way.ended() is None
+    assert [order.order_id for order in way.adapter.submitted] == ["O1"]
+
+
+def test_what_an_adapter_says_is_redacted(way):
+    def leaking(approved: Any, now: int) -> None:
+        raise RuntimeError("401 for api_key=abcdef0123456789 at wss://user:hunter2@venue")
+
+    way.adapter.submit = leaking
+    way.want(an_order(1))
+    error = str(way.ended())
+    assert "401" in error
+    assert "abcdef0123456789" not in error
+    assert "hunter2" not in error
+
+
 def test_while_reducing_only_what_makes_a_position_smaller_is_sent(way):
     way.want(an_order(1, qty=2))
     until(lambda: way.adapter.submitted, "an order")
