@@ -49,6 +49,7 @@ soak: $(VENV)/.ready  ## an hour at 1,000 ticks a second: does anything grow? (S
 
 hog: $(VENV)/.ready  ## three minutes beside processes that eat the CPU: the sampling ladder's trace and plot
 	$(BIN)/python benchmarks/hog.py --json data/hog.json --plot data/hog.png
+
 attacks: $(VENV)/.ready-dev  ## every rogue strategy, here and now: what gets out, by isolation
 	$(BIN)/python -m hybrid_platform.safety.guard --attacks
 

@@ -193,11 +193,13 @@ class World:
         session_id = f"20260102T03040{number}Z-0000000{number}"
         change = self.change if number == self.sessions - 1 else {}
         make = Session(session_id, settings, MODES[number % 3], self.sealed_s_ago, self.bundle_key)
+        place = self.folder / "proof" / session_id
         if change:
-            self.stock.write(make, self.data, change)
+            self.stock.write(make, DataDir(self.folder / "made"), change)
+            shutil.copytree(self.folder / "made/evidence" / session_id, place)
         else:
-            shutil.copytree(self.stock.bundle(make), self.folder / "data/evidence" / session_id)
-        return self.folder / "data/evidence" / session_id
+            shutil.copytree(self.stock.bundle(make), place)
+        return place
 
     def _matrix(self) -> None:
         rows = tuple(MatrixRow(each, "", "pytest", "passed", "1 passed", 0.1, Verdict.PASS) for each in IDS)
