@@ -19,6 +19,8 @@ _MAX_ADJUSTED = 60
 MONEY = Context(prec=120, traps=[Inexact, InvalidOperation, Overflow, DivisionByZero])
 """Adds and multiplies money exactly or raises; divide in a context that states its rounding."""
 
+_QUANTA = tuple(Decimal(1).scaleb(-scale) for scale in range(MAX_SCALE + 1))
+
 
 def parse_decimal(value: object) -> Decimal:
     """Turn an integer, float (its shortest form counts), string or Decimal into a finite Decimal.
@@ -64,7 +66,7 @@ def to_units(value: Decimal, scale: int) -> int:
 
 def from_units(units: int, scale: int) -> Decimal:
     """Return an integer count of 10^-scale as an exact Decimal."""
-    return Decimal(units).scaleb(-scale, MONEY)
+    return MONEY.multiply(_QUANTA[scale], units) if 0 <= scale <= MAX_SCALE else Decimal(units).scaleb(-scale, MONEY)
 
 
 def canonical(value: Decimal) -> str:

@@ -87,16 +87,7 @@ class Signal(msgspec.Struct, frozen=True):
 
 
 def _signal(side: Side, tick: Tick, size: object, reason: str, confidence: float, **terms: object) -> Signal:
-    return Signal(
-        seq=tick.seq,
-        instrument=tick.instrument,
-        side=side,
-        size=parse_decimal(size),
-        confidence=confidence,
-        reason=reason,
-        reference_price=tick.price,
-        **terms,  # type: ignore[arg-type]
-    )
+    return Signal(tick.seq, tick.instrument, side, parse_decimal(size), confidence, reason, tick.price, **terms)  # type: ignore[arg-type]
 
 
 def buy(tick: Tick, size: object, reason: str, confidence: float = 0.75, **terms: object) -> Signal:

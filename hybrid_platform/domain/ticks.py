@@ -180,7 +180,17 @@ class TickBatch:
 
     def tick(self, position: int) -> Tick:
         """Return the tick at a position (not seq) as an object."""
-        return next(self[position : position + 1].ticks())
+        refs = self.trade_ref
+        return Tick(
+            self.seq.item(position),
+            self.table[self.instrument.item(position)],
+            self.price.item(position),
+            self.size.item(position),
+            self.side.item(position),
+            None if refs is None else refs.item(position),
+            self.ts_event.item(position),
+            self.ts_recv.item(position),
+        )
 
 
 def batch_from_rows(

@@ -96,13 +96,18 @@ class DecisionSink:
     def _take(self, records: Iterable[Record]) -> None:
         # Four of seven records of an order's life are its events: only what is said is touched further.
         counters, takers = self._counters, self._takers
+        orders = trades = 0
+        initialized = OrderStatus.INITIALIZED
         for record in records:
-            if type(record) is OrderEventRecord:
-                counters.orders += record.status is OrderStatus.INITIALIZED
-            elif type(record) is TradeRecord:
-                counters.trades += 1
-            elif (taker := takers.get(type(record))) is not None:
+            kind = type(record)
+            if kind is OrderEventRecord:
+                orders += record.status is initialized
+            elif kind is TradeRecord:
+                trades += 1
+            elif (taker := takers.get(kind)) is not None:
                 taker(record)
+        counters.orders += orders
+        counters.trades += trades
 
     def _take_signal(self, record: SignalRecord) -> None:
         self._counters.signals += 1

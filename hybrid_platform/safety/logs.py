@@ -81,9 +81,11 @@ class RateLimit:
         """
         now = self._clock.monotonic_ns()
         with self._lock:
-            if kind not in self._kinds and len(self._kinds) >= _MAX_LIMITED:
-                kind = "(others)"
-            counted = self._kinds.setdefault(kind, _Kind(deque(maxlen=self._a_second)))
+            counted = self._kinds.get(kind)
+            if counted is None:
+                if len(self._kinds) >= _MAX_LIMITED:
+                    kind = "(others)"
+                counted = self._kinds.setdefault(kind, _Kind(deque(maxlen=self._a_second)))
             crowded = len(counted.latest) == self._a_second and now - counted.latest[0] < NS_PER_S
             if crowded and counted.admitted >= self._full:
                 counted.suppressed += 1

@@ -238,7 +238,7 @@ def _fault_of(signal: object) -> str:
     # What cannot be written as text, or would fill the tables, is no reason.
     if not isinstance(reason, str) or not 0 < len(reason) <= MAX_REASON or not reason.isprintable():
         return f"a reason of 1 to {MAX_REASON} printable characters, was {reason!r:.60}"
-    if not isinstance(signal.confidence, int | float) or not 0 <= signal.confidence <= 1:
+    if not isinstance(signal.confidence, (int, float)) or not 0 <= signal.confidence <= 1:
         return f"a confidence from 0 to 1, was {signal.confidence!r:.60}"
     if not isinstance(signal.size, Decimal) or not signal.size.is_finite():
         return f"a size that is a finite Decimal, was {signal.size!r:.60}"

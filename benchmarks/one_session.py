@@ -1,0 +1,116 @@
+"""One session, measured from inside: ``python benchmarks/one_session.py '{"feed": …}'`` prints JSON.
+
+Gates, PRAGMA check, ledger and evidence as in every run; without postflight and report, which come after
+`FINAL METRICS`. Beside the session's own figures: CPU seconds of each thread and of the guarded process
+while the pipeline ran, and the most memory that each held.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import threading
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from hybrid_platform.config import load_settings
+from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.pipeline.gates import preflight, verify_database
+from hybrid_platform.pipeline.run import open_run
+from hybrid_platform.pipeline.shadow import ShadowRun
+
+LOOK_SECONDS = 0.05
+_TICK = os.sysconf("SC_CLK_TCK")
+SHOWN = (
+    "ticks_per_second", "rows_per_second", "pipeline_s", "latency_us", "counters", "signals", "channels", "exit_code",
+    "exit_reason", "verdict", "reasons", "heartbeats",
+)  # fmt: skip
+
+
+def cpu_seconds(stat: Path) -> float | None:
+    """Return user and system seconds of a process or thread; None where it is gone."""
+    try:
+        fields = stat.read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def most_memory_mb(pid: int | str) -> float | None:
+    """Return the most memory that a process has held, MB."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), None)
+
+
+class Watch:
+    """Looks at threads and children until told to stop; keeps the last reading of each."""
+
+    def __init__(self) -> None:
+        self.threads: dict[str, float] = {}
+        self.child: dict[int, dict[int, float]] = {}
+        self.memory: dict[str, float] = {}
+        self._first: dict[Any, float] = {}
+
+    def look(self) -> None:
+        """Read once."""
+        for thread in threading.enumerate():
+            self._keep(self.threads, thread.name, Path(f"/proc/self/task/{thread.native_id}/stat"))
+        for pid in [child.pid for child in psutil.Process().children()]:
+            tasks = self.child.setdefault(pid, {})
+            with suppress(OSError):  # it has ended
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    self._keep(tasks, int(task.name), task / "stat")
+            self._most(f"child {len(self.child)}", pid)
+        self._most("op", "self")
+
+    def _keep(self, into: dict[Any, float], name: Any, stat: Path) -> None:
+        used = cpu_seconds(stat)
+        if used is not None:
+            first = self._first.setdefault(stat, 0.0 if into is self.threads and name != "MainThread" else used)
+            into[name] = used - first
+
+    def _most(self, name: str, pid: int | str) -> None:
+        held = most_memory_mb(pid)
+        if held is not None:
+            self.memory[name] = round(max(held, self.memory.get(name, 0.0)), 1)
+
+    def result(self) -> dict[str, Any]:
+        """Return what was used while the pipeline ran."""
+        stages = {name: round(used, 2) for name, used in self.threads.items() if used >= 1 / _TICK}
+        guarded = [round(used, 2) for tasks in self.child.values() for used in tasks.values() if used]
+        return {
+            "cpu_s": {"op": round(sum(stages.values()), 2), "guarded": round(sum(guarded), 2)},
+            "cpu_s_by_thread": {**stages, "guarded": guarded},
+            "most_memory_mb": self.memory,
+        }
+
+
+def run(settings: dict[str, Any]) -> dict[str, Any]:
+    """Run one session and return its figures."""
+    clock = SystemClock()
+    made = load_settings(settings, environ={})
+    with open_run(made, run_id=str(uuid.uuid4()), created_ns=clock.wall_ns(), clock=clock, stream=io.StringIO()) as run:
+        for step in (preflight(run), verify_database(run)):
+            if step.exit_code:
+                raise SystemExit(f"{type(step).__name__}: {step.reasons}")
+        watch = Watch()
+        shadow = ShadowRun(run)
+        watch.look()
+        while not shadow.wait(LOOK_SECONDS):
+            watch.look()
+        watch.look()
+        evidence = json.loads((run.data_dir.root / "evidence" / shadow.finish().session_id / "session.json").read_text())
+    return {**{name: evidence[name] for name in SHOWN}, **watch.result()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(json.loads(sys.argv[1]))))
