@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from hybrid_platform.config import load_settings
@@ -108,7 +109,7 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
         while not shadow.wait(LOOK_SECONDS):
             watch.look()
         watch.look()
-        evidence = json.loads((run.data_dir.root / "evidence" / shadow.finish().session_id / "session.json").read_text())
+        evidence = msgspec.to_builtins(shadow.finish())
     return {**{name: evidence[name] for name in SHOWN}, **watch.result()}
 
 

@@ -81,9 +81,10 @@ class Persist(Stage):
         if not self._rows:
             return
         started = self._clock.monotonic_ns()
-        committed = self._writer.write(self._ticks, self._records)
-        if self._ticks:
-            self.ticks.add(merged(self._ticks))
+        ticks = [merged(self._ticks)] if self._ticks else []
+        committed = self._writer.write(ticks, self._records)
+        for batch in ticks:
+            self.ticks.add(batch)
         inputs = [record for record in self._records if type(record) is InputRecord]
         if inputs:
             self.inputs.add(record_rows(LAYOUTS[InputRecord], inputs, 0))

@@ -47,6 +47,8 @@ class ManyRows:
         width = len(self._columns)
         for size in self._sizes:
             step = size * width
+            if step == len(values):  # as it mostly is for ticks: nothing is copied
+                return cursor.execute(self._statement(size), values).rowcount
             end = start + (len(values) - start) // step * step
             if end > start:
                 cursor.executemany(self._statement(size), [values[at : at + step] for at in range(start, end, step)])

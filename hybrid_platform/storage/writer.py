@@ -37,8 +37,6 @@ from hybrid_platform.storage.rows import (
     tick_values,
 )
 
-TICKS_AT_ONCE = 4 * (MAX_PARAMETERS // len(TICK_COLUMNS))
-"""Ticks turned into Python values at a time: bounds the memory of a large write."""
 TICKS_PER_BATCH_ROW = 4_096
 """A row of ``tick_batches`` grows up to so many ticks before the next one begins."""
 
@@ -103,7 +101,8 @@ class SessionWriter:
             raise
         self._files = file_ids(self._path)
         self._session_no = session_no
-        most = min(MAX_PARAMETERS, self._connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER))
+        self._most = most = min(MAX_PARAMETERS, self._connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER))
+        """Values bound to a statement, and made at a time: it bounds the memory of a large write too."""
         # Ids are left out where the source has none, not written as NULL: an eighth fewer values.
         self._ticks = {
             width: ManyRows(schema.TICKS.name, TICK_COLUMNS[:width], session_no, key="seq", max_parameters=most)
@@ -210,7 +209,7 @@ class SessionWriter:
 
     def _insert_ticks(self, cursor: sqlite3.Cursor, ticks: TickBatch, numbers: npt.NDArray[np.int64]) -> int:
         new = 0
-        for width, values in tick_values(ticks, numbers, TICKS_AT_ONCE):
+        for width, values in tick_values(ticks, numbers, self._most):
             table = self._ticks[width]
             inserted = table.insert(cursor, values)
             if inserted < len(values) // width:

@@ -30,10 +30,10 @@ from hybrid_platform.storage.bulk import MAX_PARAMETERS, ManyRows
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.queries import count_rows, tick_total
-from hybrid_platform.storage.rows import LAYOUTS
+from hybrid_platform.storage.rows import LAYOUTS, TICK_COLUMNS
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.stored import stored_batches, stored_records
-from hybrid_platform.storage.writer import TICKS_AT_ONCE, TICKS_PER_BATCH_ROW, SessionWriter
+from hybrid_platform.storage.writer import TICKS_PER_BATCH_ROW, SessionWriter
 from hybrid_platform_tests.storage.conftest import SESSION
 from hybrid_platform_tests.storage.samples import (
     START_NS,
@@ -43,6 +43,9 @@ from hybrid_platform_tests.storage.samples import (
     session_start,
     some_ticks,
 )
+
+A_STATEMENT = MAX_PARAMETERS // len(TICK_COLUMNS)
+"""Ticks with ids that one statement takes."""
 
 
 def rows(engine: sa.Engine, query: str) -> list[tuple[object, ...]]:
@@ -96,7 +99,7 @@ def test_a_trade_id_that_looks_like_a_number_stays_the_text_it_is(writer, readin
     assert [ref for (ref,) in rows(reading, "SELECT trade_id FROM ticks ORDER BY seq")] == refs
 
 
-@pytest.mark.parametrize("n", [1, 3, 4, 5, 63, 4_096, TICKS_AT_ONCE - 1, TICKS_AT_ONCE, TICKS_AT_ONCE + 1])
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 63, 4_096, A_STATEMENT - 1, A_STATEMENT, A_STATEMENT + 1, 4 * A_STATEMENT])
 def test_any_number_of_ticks_is_written_whole(writer, writing, reading, n):
     ticks = some_ticks(a_table("A", "B", "C"), 1, n)
     assert writer.write([ticks], []) == n
