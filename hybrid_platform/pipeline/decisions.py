@@ -99,12 +99,11 @@ class DecisionSink:
         orders = trades = 0
         initialized = OrderStatus.INITIALIZED
         for record in records:
-            kind = type(record)
-            if kind is OrderEventRecord:
+            if type(record) is OrderEventRecord:
                 orders += record.status is initialized
-            elif kind is TradeRecord:
+            elif type(record) is TradeRecord:
                 trades += 1
-            elif (taker := takers.get(kind)) is not None:
+            elif (taker := takers.get(type(record))) is not None:
                 taker(record)
         counters.orders += orders
         counters.trades += trades

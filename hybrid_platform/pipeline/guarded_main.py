@@ -66,6 +66,7 @@ def _run(guard: Guard, settings: Any, table: Any, strategy: Any, up: Any) -> Non
     from hybrid_platform.domain.errors import ExitCode, PlatformError
     from hybrid_platform.pipeline.execution import ExecutionStage
     from hybrid_platform.pipeline.guarded_pipes import PipeSink, PipeSource
+    from hybrid_platform.pipeline.stage import SWITCH_SECONDS
     from hybrid_platform.pipeline.strategy import StrategyStage
     from hybrid_platform.pipeline.wire import ALIVE_SECONDS, Alive, Done, Failed
     from hybrid_platform.pipeline.wiring import build_channels, build_decider
@@ -80,6 +81,7 @@ def _run(guard: Guard, settings: Any, table: Any, strategy: Any, up: Any) -> Non
         guard.stage(stage)
         yield
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     clock = SystemClock()
     signals = build_channels(settings).signal
     source = PipeSource(guard.pipes["down"], up, table)

@@ -37,14 +37,13 @@ from hybrid_platform.pipeline.overload import OverloadWatch, has_ladder
 from hybrid_platform.pipeline.parcels import Told
 from hybrid_platform.pipeline.persist import Persist
 from hybrid_platform.pipeline.sampling import Sampler
+from hybrid_platform.pipeline.stage import SWITCH_SECONDS
 from hybrid_platform.pipeline.supervisor import Supervisor
 from hybrid_platform.pipeline.watchdog import Watchdog
 from hybrid_platform.pipeline.wiring import build_channels
 from hybrid_platform.safety.logs import SessionLog
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform.strategies.base import Strategy
-
-SWITCH_SECONDS = 0.001
 
 
 class StopReason:
@@ -273,8 +272,6 @@ class Session:
 
     def start(self) -> None:
         """Start the threads, from the end of the pipeline to its beginning."""
-        # A thread that gave up the interpreter's lock, at each statement of SQLite and each large numpy call, gets
-        # it back one interval after it asks, if another computes: a shorter one loses less time there.
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_SECONDS)
         self._started = self._clock.monotonic_ns()
