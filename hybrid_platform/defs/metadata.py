@@ -66,6 +66,7 @@ def of_session(run: RunContext, evidence: SessionEvidence) -> Metadata:
         "pipeline_seconds": evidence.pipeline_s,
         "heartbeats": evidence.heartbeats.beaten,
         "heartbeats_late": evidence.heartbeats.late,
+        **_load(evidence),
         "signals_digest": evidence.signals.sha256,
         "channels": _markdown(
             ("channel", "capacity", "policy", "sent", "received", "dropped", "left", "most waiting"),
@@ -78,6 +79,19 @@ def of_session(run: RunContext, evidence: SessionEvidence) -> Metadata:
             ("kind", "name", "reason", "count"), [(r.kind, r.name, r.reason, r.count) for r in evidence.ledger.rows]
         ),
         "log": dg.MetadataValue.path(str(run.data_dir.root / "logs" / f"{run.session_id}.jsonl")),
+    }
+
+
+def _load(evidence: SessionEvidence) -> Metadata:
+    """Return how busy the host was while it ran, and what was left out for it (S15)."""
+    load = evidence.overload
+    if load is None:
+        return {}
+    return {
+        "cpu_pressure_mean": load.mean_pressure,
+        "cpu_pressure_most": load.most_pressure,
+        "sampling_steps": load.stepped,
+        "sampled_out": sum(load.sampled_out.values()),
     }
 
 

@@ -95,3 +95,15 @@ def test_a_feed_whose_rows_do_not_add_up_fails_the_ledger():
     counters = FeedCounters(received=10, accepted=9)
     ledger = build_ledger("replay", counters, [], {"ticks": 9}, {"ticks": 9})
     assert "feed replay" in ledger.faults[0]
+
+
+@pytest.mark.scenario("S6", "S15")
+def test_ticks_that_were_sampled_out_have_to_be_those_of_the_ladders_rungs():
+    counters = FeedCounters(received=100, accepted=60, sampled_out=40)
+    written = {"ticks": 60}
+    ledger = build_ledger("synthetic", counters, [], written, written, {2: 30, 5: 10})
+    assert ledger.balances
+    rows = {(row.kind, row.name, row.reason): row.count for row in ledger.rows}
+    assert (rows["ladder", "every 2", "sampled_out"], rows["ladder", "every 5", "sampled_out"]) == (30, 10)
+    wrong = build_ledger("synthetic", counters, [], written, written, {2: 30})
+    assert wrong.faults == ("feed synthetic: 40 sampled out, 30 by the ladder's rungs",)

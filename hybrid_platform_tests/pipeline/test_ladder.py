@@ -130,6 +130,15 @@ def test_each_instrument_gives_its_first_tick_and_then_every_nth():
     assert sampler.left_out == {5: 18}
 
 
+def test_after_a_step_each_instrument_begins_anew_with_its_next_tick():
+    sampler = Sampler()
+    for every, first, expected in ((5, 0, [0, 1, 10, 11]), (2, 12, [12, 13, 16, 17, 20, 21]), (10, 24, [24, 25])):
+        sampler.every = every
+        assert refs(sampler.pick(batch([(n % 2, n) for n in range(first, first + 12)]))) == expected
+    sampler.every = 1
+    assert len(sampler.pick(batch([(0, 1), (1, 2)]))) == 2
+
+
 PRINTS = st.lists(st.integers(0, 2), min_size=1, max_size=300)
 
 

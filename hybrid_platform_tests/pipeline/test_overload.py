@@ -17,12 +17,14 @@ from hybrid_platform.domain.records import (
     PressureSource,
     ResourcePressure,
 )
+from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.records import OverloadFigures, ProofVerdict
 from hybrid_platform.pipeline.channel import ChannelStats
 from hybrid_platform.pipeline.counters import FeedCounters
 from hybrid_platform.pipeline.overload import STEPPED, OverloadWatch, has_ladder, limits_of
 from hybrid_platform.pipeline.overload_proof import overload_proof
 from hybrid_platform.pipeline.sampling import Sampler
+from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.testing import ListLog, TestClock
 from hybrid_platform_tests.support import Here, good_rows, replay, run_here, synthetic, write_csv
 
@@ -241,6 +243,14 @@ def test_a_replay_is_never_sampled(tmp_path: Path):
     assert ended.evidence("session")["overload"] is None
     (proof,) = [proof for proof in ended.evidence("postflight")["proofs"] if proof["id"] == "S15"]
     assert proof["verdict"] == "NOT_RUN"
+
+
+def test_a_step_down_stands_in_the_chain_too(tmp_path: Path):
+    chain = EventChain(DataDir(tmp_path), "20260102T030405Z-1a2b3c4d", TestClock())
+    chain.watch({"level": "info", "message": STEPPED, "sample_every": 1})
+    chain.flush()
+    (events,) = tmp_path.rglob("events.jsonl")
+    assert STEPPED in events.read_text()
 
 
 def test_both_reports_show_the_ladder_and_the_page_plots_it(loaded: Here):
