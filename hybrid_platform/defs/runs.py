@@ -20,20 +20,26 @@ from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.run import open_run
 from hybrid_platform.report.write import report_refusal
 from hybrid_platform.safety.logs import SessionLog
-from hybrid_platform.storage.records import this_process
+from hybrid_platform.storage.records import Owner, this_process
 
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
 
 SESSION_TAG = "hybrid_platform/session_id"
 EXIT_CODE_TAG = "hybrid_platform/exit_code"
 EXIT_REASON_TAG = "hybrid_platform/exit_reason"
-PROCESS_TAG = "hybrid_platform/process"
-"""Which process runs the steps, as JSON of `storage.records.Owner`: whoever looks for a killed run reads it."""
-
+PROCESS_TAG = ".dagster/hybrid_platform_process"
+"""Which process runs the steps, as JSON of `RunProcess`: whoever looks for a killed run reads it. The UI hides it."""
 
 STORAGE_SECONDS = 30.0
 """How long a locked storage of Dagster's is waited for."""
 LOOK_SECONDS = 0.5
+
+
+class RunProcess(msgspec.Struct, frozen=True):
+    """A run and its process: a run that is re-executed inherits the tags of the first, and is not run by it."""
+
+    run_id: str
+    owner: Owner
 
 
 class DagsterStorageError(PlatformError):
@@ -57,7 +63,7 @@ def dagster_run(context: StepContext) -> Iterator[RunContext]:
         settings = load_settings(stated.stated)
         created_ns = int((created or 0) * NS_PER_S)
         with open_run(settings, run_id=run_id, created_ns=created_ns, after_refusal=report_refusal) as run:
-            process = msgspec.json.encode(this_process()).decode()
+            process = msgspec.json.encode(RunProcess(run_id, this_process())).decode()
             _add_tags(context, {SESSION_TAG: run.session_id, PROCESS_TAG: process})
             yield run
 

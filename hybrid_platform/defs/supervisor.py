@@ -15,7 +15,7 @@ import msgspec
 
 from hybrid_platform.defs.assets import SHADOW
 from hybrid_platform.defs.jobs import PREFLIGHT_JOB, preflight_job, shadow_run_job
-from hybrid_platform.defs.runs import EXIT_CODE_TAG, EXIT_REASON_TAG, PROCESS_TAG, SESSION_TAG
+from hybrid_platform.defs.runs import EXIT_CODE_TAG, EXIT_REASON_TAG, PROCESS_TAG, SESSION_TAG, RunProcess
 from hybrid_platform.domain.clocks import NS_PER_S, Clock, SystemClock, iso_utc
 from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.pipeline.pulse import LifeSign, last_sign
@@ -32,10 +32,11 @@ NAME = "shadow_run_supervisor"
 ASSET = "supervisor"
 SUPERVISOR_TAG = "hybrid_platform/supervisor"
 GENERATION_TAG = "hybrid_platform/generation"
-SERVER_TAG = "hybrid_platform/code_server"
+SERVER_TAG = ".dagster/hybrid_platform_code_server"
 """Which code server asked for the run: a signal that ended it together with its server was nobody's wish to stop."""
 REAPED_TAG = "hybrid_platform/reaped"
 LOOK_SECONDS = 15
+RUNS_LOOKED_AT = 50
 
 Validate = Callable[[str, Mapping[str, Any]], None]
 """Raises ConfigError for a run config that a job would not take."""
@@ -119,9 +120,11 @@ def _look(
     now_ns, sign = clock.wall_ns(), last_sign(data_dir)
 
     def newest(job: str) -> RunSeen | None:
-        wanted_runs = dg.RunsFilter(job_name=job, tags={SUPERVISOR_TAG: NAME})
-        found = instance.get_run_records(wanted_runs, limit=1)
-        return _run_seen(instance, found[0], wanted, sign, now_ns, here) if found else None
+        ours = dg.RunsFilter(job_name=job, tags={SUPERVISOR_TAG: NAME})
+        # One that a person re-executed bears the tags of the first, and is the person's own.
+        records = instance.get_run_records(ours, limit=RUNS_LOOKED_AT)
+        found = next((record for record in records if record.dagster_run.parent_run_id is None), None)
+        return None if found is None else _run_seen(instance, found, wanted, sign, now_ns, here)
 
     return Seen(
         now_ns=now_ns,
@@ -147,7 +150,7 @@ def _run_seen(
     if not run.is_finished:
         life, detail = life_of(
             queued=run.status is dg.DagsterRunStatus.QUEUED,
-            owner=_owner_of(tags.get(PROCESS_TAG)),
+            owner=_owner_of(run),
             sign=sign,
             launched_ns=changed_ns,
             now_ns=now_ns,
@@ -169,11 +172,13 @@ def _run_seen(
     )
 
 
-def _owner_of(text: str | None) -> Owner | None:
+def _owner_of(run: dg.DagsterRun) -> Owner | None:
+    """Return the process that runs the steps, as it said itself."""
     try:
-        return None if text is None else msgspec.json.decode(text.encode(), type=Owner)
+        found = msgspec.json.decode(run.tags.get(PROCESS_TAG, "").encode(), type=RunProcess)
     except msgspec.DecodeError:
         return None
+    return found.owner if found.run_id == run.run_id else None
 
 
 def _end_of(run: dg.DagsterRun) -> tuple[int, str]:

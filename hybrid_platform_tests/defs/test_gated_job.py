@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from hybrid_platform.definitions import defs
+from hybrid_platform.defs.runs import PROCESS_TAG, RunProcess
 from hybrid_platform.storage.engine import open_engine, sqlite_url
 from hybrid_platform.storage.migrate import migrate
-from hybrid_platform.storage.records import Owner, this_process
+from hybrid_platform.storage.records import this_process
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 from hybrid_platform_tests.support import layered, replay, run_config, synthetic, write_csv
 
@@ -34,11 +35,9 @@ def test_all_gates_pass_and_the_run_succeeds(passed: tuple[Launcher, Job]):
     assert job.result.success
     assert job.materialised == STEPS
     assert all(job.checks.values()) and len(job.checks) == 7
-    process = msgspec.json.decode(job.tags["process"], type=Owner)
-    assert process == this_process(), "in this test the run has no process of its own"
-    assert job.tags == {
-        "session_id": job.session_id, "exit_code": "0", "exit_reason": "TIME_LIMIT", "process": job.tags["process"],
-    }  # fmt: skip
+    assert job.tags == {"session_id": job.session_id, "exit_code": "0", "exit_reason": "TIME_LIMIT"}
+    process = msgspec.json.decode(job.run.tags[PROCESS_TAG], type=RunProcess)
+    assert process == RunProcess(job.run.run_id, this_process()), "in this test the run has no process of its own"
     assert job.left.count("ticks", job.session_id) == 11
 
 

@@ -20,7 +20,7 @@ from dagster._core.test_utils import create_run_for_test
 from hybrid_platform.config import SUPERVISED_RUN
 from hybrid_platform.definitions import defs
 from hybrid_platform.defs.on_failure import postflight_on_failure
-from hybrid_platform.defs.runs import EXIT_CODE_TAG, EXIT_REASON_TAG, PROCESS_TAG, SESSION_TAG
+from hybrid_platform.defs.runs import EXIT_CODE_TAG, EXIT_REASON_TAG, PROCESS_TAG, SESSION_TAG, RunProcess
 from hybrid_platform.defs.supervisor import NAME, SERVER_TAG, shadow_run_supervisor, supervise
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.commands import Command, CommandKind
@@ -101,11 +101,15 @@ class Daemon:
         else:
             raise AssertionError(f"nothing was launched: {self.memory}")
         run = self.runs[-1]
-        process = msgspec.json.encode(owner or this_process()).decode()
-        self.instance.add_run_tags(run.run_id, {PROCESS_TAG: process, SESSION_TAG: "s"})
+        self.show(run, owner or this_process())
         self.look()
         assert self.memory.phase is Phase.RUNNING
         return run
+
+    def show(self, run: dg.DagsterRun, owner: Owner) -> None:
+        """The run's process shows itself."""
+        process = msgspec.json.encode(RunProcess(run.run_id, owner)).decode()
+        self.instance.add_run_tags(run.run_id, {PROCESS_TAG: process, SESSION_TAG: "s"})
 
     def tag(self, run: dg.DagsterRun, code: int, reason: str = "") -> None:
         self.instance.add_run_tags(run.run_id, {EXIT_CODE_TAG: str(code), EXIT_REASON_TAG: reason})
@@ -144,9 +148,7 @@ def test_the_whole_life(daemon: Daemon):
     assert daemon.memory.phase is Phase.STARTING, "no process has shown itself"
 
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
-        daemon.instance.add_run_tags(
-            daemon.runs[-1].run_id, {PROCESS_TAG: msgspec.json.encode(owner_of(process)).decode()}
-        )
+        daemon.show(daemon.runs[-1], owner_of(process))
         for _ in range(3):
             daemon.look()
             assert daemon.memory.phase is Phase.RUNNING
@@ -223,7 +225,7 @@ def test_a_run_on_another_host_lives_as_long_as_it_beats(daemon: Daemon):
     while daemon.look() != "shadow_run":
         pass
     run = daemon.runs[-1]
-    daemon.instance.add_run_tags(run.run_id, {PROCESS_TAG: msgspec.json.encode(ELSEWHERE).decode()})
+    daemon.show(run, ELSEWHERE)
     for _ in range(5):
         sign(daemon, ELSEWHERE)
         daemon.look(50)
@@ -257,6 +259,21 @@ def test_a_run_that_never_shows_a_process_is_given_up_after_its_time(daemon: Dae
     assert daemon.memory.phase is Phase.STARTING
     daemon.look(50)
     assert daemon.memory.phase is Phase.REAPED
+
+
+def test_a_run_that_a_person_re_executed_is_the_persons_own(daemon: Daemon):
+    """It inherits every tag of the first: its number, its process, its end."""
+    first = daemon.start()
+    daemon.fail(first, 10, "NetworkError")
+    tags = daemon.instance.get_run_by_id(first.run_id).tags
+    again = create_run_for_test(
+        daemon.instance, job_name="shadow_run", tags=dict(tags), status=dg.DagsterRunStatus.STARTED,
+        parent_run_id=first.run_id, root_run_id=first.run_id,
+    )  # fmt: skip
+    daemon.look(600)
+    assert daemon.memory.phase is Phase.BACKOFF, "as if it were not there; the lease would make it wait"
+    daemon.start()
+    assert daemon.status(again) is dg.DagsterRunStatus.STARTED
 
 
 def test_a_signal_that_ended_the_run_alone_was_somebodys_wish_and_with_its_server_it_was_not(daemon: Daemon):
