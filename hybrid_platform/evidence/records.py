@@ -239,6 +239,34 @@ class LiveFigures(msgspec.Struct, frozen=True):
     """Orders that may still be open at the venue: id -> last known status."""
 
 
+class InstrumentGap(msgspec.Struct, frozen=True):
+    """What two sessions, one after the other, did not see of an instrument that both saw."""
+
+    venue: str
+    symbol: str
+    last_at: str
+    """Receipt of the last tick before."""
+    first_at: str
+    seconds: float
+    last_id: str | None
+    """The venue's trade id of that tick."""
+    first_id: str | None
+    missing: int | None
+    """Trades between them; None where the venue's ids do not say."""
+
+
+class SinceLast(msgspec.Struct, frozen=True):
+    """What lies between a session and the one before it on the same kind of live feed (S3)."""
+
+    session_id: str
+    state: str
+    exit_reason: str | None
+    ended_at: str
+    seconds: float
+    """From its end to this session's start."""
+    instruments: tuple[InstrumentGap, ...]
+
+
 class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """The session itself."""
 
@@ -286,6 +314,8 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """The ticks that were written, but for their trade ids."""
     journal: RowFigures | None = None
     """The rows of ``inputs`` that were written."""
+    since_last: SinceLast | None = None
+    """None: the first session of its kind in the database, or a replay."""
     overload: OverloadFigures | None = None
     """None: nothing to throttle."""
     metrics: MetricsFigures | None = None

@@ -14,6 +14,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from hybrid_platform.domain.orders import GapRecord
 from hybrid_platform.domain.ticks import TickBatch
 
+Earlier = Mapping[tuple[str, str], tuple[int | str, int]]
+"""The last trade that an earlier session saw, its id and event time (ns), by ``(venue, symbol)``."""
+
 
 class Rejection(NamedTuple):
     """One malformed row or message."""

@@ -7,7 +7,7 @@ from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.log import Log
-from hybrid_platform.feeds.base import Feed, Store
+from hybrid_platform.feeds.base import Earlier, Feed, Store
 from hybrid_platform.feeds.stored import StoredReplay, StoredTicks
 from hybrid_platform.feeds.synthetic import SyntheticTicks
 
@@ -21,17 +21,19 @@ def build_feed(
     stored: StoredTicks | None = None,
     store: Store | None = None,
     session_id: str = "session",
+    earlier: Earlier | None = None,
 ) -> Feed:
     """Return the session's feed, not yet open.
 
-    ``stored`` reads an earlier session's ticks; ``store`` is where a live feed records its frames.
+    ``stored`` reads an earlier session's ticks; ``store`` is where a live feed records its frames;
+    ``earlier`` what a live feed goes on from.
     Raises ConfigError for a feed that cannot be made of what is there.
     """
     feed = settings.feed
     if feed.websocket is not None:
         from hybrid_platform.feeds.websocket import LiveFeed
 
-        return LiveFeed(feed.websocket, table, clock, log, store=store, session_id=session_id)
+        return LiveFeed(feed.websocket, table, clock, log, store=store, session_id=session_id, earlier=earlier)
     if feed.synthetic is not None:
         return SyntheticTicks(feed.synthetic, table, clock, settings.seconds)
     if feed.replay is None:

@@ -11,7 +11,7 @@ from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.log import Log
-from hybrid_platform.feeds.base import Feed
+from hybrid_platform.feeds.base import Earlier, Feed
 from hybrid_platform.feeds.build import build_feed
 from hybrid_platform.feeds.replay.sources import find_sources
 from hybrid_platform.safety.paths import DataDir
@@ -35,10 +35,11 @@ def feed_of(
     *,
     store: DataDir | None = None,
     session_id: str = "session",
+    earlier: Earlier | None = None,
 ) -> Feed:
     """Return the feed, not yet opened; raise ConfigError where it cannot be meant."""
     stored = partial(stored_batches, open_engine(database_url, role="read"))
-    return build_feed(settings, table, clock, log, stored=stored, store=store, session_id=session_id)
+    return build_feed(settings, table, clock, log, stored=stored, store=store, session_id=session_id, earlier=earlier)
 
 
 def input_files(settings: SessionSettings) -> tuple[dict[str, Any], ...]:

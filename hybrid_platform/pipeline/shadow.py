@@ -32,6 +32,7 @@ from hybrid_platform.evidence.records import (
     PreflightEvidence,
     SessionEvidence,
     SignalFigures,
+    SinceLast,
 )
 from hybrid_platform.feeds.base import Sourced
 from hybrid_platform.pipeline.acknowledged import missing_rows
@@ -48,6 +49,7 @@ from hybrid_platform.pipeline.metrics_server import Watching
 from hybrid_platform.pipeline.pulse import Pulse
 from hybrid_platform.pipeline.recorder import IntervalRecorder
 from hybrid_platform.pipeline.session import Progress, Session
+from hybrid_platform.pipeline.succession import Predecessor
 from hybrid_platform.storage.engine import open_engine, require_file
 from hybrid_platform.storage.queries import count_rows
 from hybrid_platform.storage.records import CrashedSession, SessionEnd, SessionInfo, SessionState
@@ -114,6 +116,7 @@ class ShadowRun:
         self._missing = missing_rows(context, self._engine, self._crashed)
         for fault in self._missing:
             context.log.error("rows that were reported as committed are missing (L4)", what=fault)
+        self._before = Predecessor(self._engine, settings.feed.kind) if settings.is_live_feed else None
         table = table_of(settings)
         feed = feed_of(
             settings,
@@ -123,6 +126,7 @@ class ShadowRun:
             context.database_url,
             store=context.data_dir,
             session_id=context.session_id,
+            earlier=self._before.earlier if self._before else None,
         )
         feed.open()
         strategy = self._strategy(stack)
@@ -244,6 +248,15 @@ class ShadowRun:
         end = SessionEnd(state, exit_code, reason, self._context.clock.wall_ns(), is_clean)
         self._store.finish(self._context.session_id, end, ledger)
 
+    def _since_last(self) -> SinceLast | None:
+        if self._before is None:
+            return None
+        try:
+            return self._before.gap_to(self._context.session_id, self._started_ns, self._context.log)
+        except PlatformError as error:
+            self._context.log.warning("the gap since the last session could not be measured", error=str(error))
+            return None
+
     def _sources(self) -> tuple[dict[str, Any], ...]:
         return (
             tuple(msgspec.to_builtins(source) for source in self._feed.stats())
@@ -319,6 +332,7 @@ class ShadowRun:
             ticks=ticks,
             journal=journal,
             live=session.venue.figures() if session.venue else None,
+            since_last=self._since_last(),
             overload=session.overload.figures() if session.overload else None,
             metrics=self._metrics.figures(),
         )

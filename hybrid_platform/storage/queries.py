@@ -186,6 +186,18 @@ def read_ledger(engine: sa.Engine, session_id: str) -> list[tuple[str, str, str,
         return [(kind, name, reason, count) for kind, name, reason, count in connection.execute(query)]
 
 
+def gaps_of(engine: sa.Engine, session_id: str, cause: str) -> list[tuple[str, str, int | None]]:
+    """Return a session's gaps of one cause as ``(venue, symbol, missing)``."""
+    gaps, sessions = schema.GAPS.c, schema.SESSIONS.c
+    query = (
+        sa.select(gaps.venue, gaps.symbol, gaps.missing)
+        .join(schema.SESSIONS, sessions.session_no == gaps.session_no)
+        .where(sessions.session_id == session_id, gaps.cause == cause)
+    )
+    with transaction(engine, "reading gaps") as connection:
+        return [(venue, symbol, missing) for venue, symbol, missing in connection.execute(query)]
+
+
 def pages(engine: sa.Engine, view: sa.Table, session_id: str, rows: int) -> Iterator[list[Any]]:
     """Yield a session's rows of a view in order, at most ``rows`` at a time, each page a snapshot of its own.
 

@@ -23,7 +23,7 @@ from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.errors import ConfigError, Fault, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable, clean_symbol
 from hybrid_platform.domain.log import Log
-from hybrid_platform.feeds.base import FeedBatch, Stopper, Store
+from hybrid_platform.feeds.base import Earlier, FeedBatch, Stopper, Store
 from hybrid_platform.feeds.websocket.ccxt_transport import CcxtTransport
 from hybrid_platform.feeds.websocket.gaps import GapNumbers, GapTracker
 from hybrid_platform.feeds.websocket.link import Link
@@ -76,7 +76,8 @@ class LiveFeed:
     """The `Feed` named ``websocket``.
 
     ``store`` and ``session_id`` say where frames are recorded (needed for ``record_frames`` only);
-    ``random`` is the jitter's.
+    ``random`` is the jitter's; ``earlier`` is the last trade that an earlier session saw, ``(id, event time)``
+    by ``(venue, symbol)``.
     """
 
     name = "websocket"
@@ -91,8 +92,10 @@ class LiveFeed:
         random: Random | None = None,
         store: Store | None = None,
         session_id: str = "session",
+        earlier: Earlier | None = None,
     ) -> None:
         self._settings = settings
+        self._earlier = earlier or {}
         self._table = table
         self._clock = clock
         self._log = log
@@ -114,6 +117,9 @@ class LiveFeed:
     def _source(self, number: int, source: FeedSource, numbers: GapNumbers, tls: ssl.SSLContext) -> _Source:
         venue = venue_of(source)
         gaps = GapTracker(venue.label, contiguous=venue.contiguous, numbers=numbers)
+        for (label, symbol), (ref, ts_event) in self._earlier.items():
+            if label == venue.label:
+                gaps.go_on_from(symbol, ref, ts_event)
         only = source.symbols[0] if len(source.symbols) == 1 else None
         reader = FrameReader(venue, self._table, gaps, symbols=source.symbols, quote=source.quote, only=only)
         recorder = None

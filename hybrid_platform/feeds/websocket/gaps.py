@@ -15,6 +15,8 @@ from hybrid_platform.feeds.websocket.wire import Print
 SETTLE_NS = 1_000_000_000
 WHOLE_VENUE = "*"
 """The symbol of a gap in the venue's own message counter."""
+BETWEEN_SESSIONS = "between_sessions"
+"""The cause of a gap to what an earlier session saw last."""
 _LATE_IDS = 4_096
 """Late ids remembered per open jump; more than that in one second is no disorder but another stream."""
 
@@ -74,6 +76,11 @@ class GapTracker:
         self.count = 0
         self.missing = 0
         """Trades known to be missing; opaque ids add nothing here."""
+
+    def go_on_from(self, symbol: str, ref: int | str, ts_event: int) -> None:
+        """Take the last trade that an earlier session saw of a (cleaned) symbol, before any of this one's."""
+        stream = self._streams[symbol] = _Stream()
+        stream.last, stream.ts, stream.broken = ref, ts_event, BETWEEN_SESSIONS
 
     def observe(self, symbol: str, ids: Iterable[Print], ts_recv: int) -> None:
         """Take the trades of one frame and one (cleaned) symbol."""
