@@ -15,7 +15,7 @@ from hybrid_platform.domain.records import (
     ResourcePressure,
     SystemState,
 )
-from hybrid_platform.evidence.records import SessionFiles
+from hybrid_platform.evidence.records import SessionFiles, SinceLast
 from hybrid_platform.report.live import live_facts
 from hybrid_platform.report.load import STEP_HEADS, load_facts, step_rows
 from hybrid_platform.report.markdown import cell, table
@@ -224,6 +224,7 @@ def _results(files: SessionFiles) -> str:
         ("signals digest", session.signals.sha256),
         ("first event", session.first_event),
         ("last event", session.last_event),
+        *_since_last(session.since_last),
         ("pipeline, s", f"{session.pipeline_s:.3f}"),
         ("ticks a second", f"{session.ticks_per_second:,.0f}"),
         ("rows a second", f"{session.rows_per_second:,.0f}"),
@@ -233,6 +234,15 @@ def _results(files: SessionFiles) -> str:
         *((f"rejected {cause}", count) for cause, count in sorted(session.rejected.items())),
     ]
     return table(("", "value"), rows)
+
+
+def _since_last(since: SinceLast | None) -> Iterable[tuple[str, Any]]:
+    if since is None:
+        return
+    yield "session before", f"{since.session_id}, {since.state}, ended {since.seconds:.1f} s before this one began"
+    for gap in since.instruments:
+        missing = "not known" if gap.missing is None else gap.missing
+        yield f"no tick of {gap.venue} {gap.symbol}, s", f"{gap.seconds:.1f}; trades missing: {missing}"
 
 
 def _assumptions(files: SessionFiles) -> str:

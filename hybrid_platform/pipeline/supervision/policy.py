@@ -225,7 +225,7 @@ def _blocked(memory: Memory, phase: Phase, why: str) -> Memory:
 
 
 def _wait(memory: Memory, phase: Phase, why: str, next_ns: int | None = None) -> Decision:
-    next_at = None if next_ns is None else iso_utc(next_ns)
+    next_at = None if next_ns is None else f"{iso_utc(next_ns)[:19]}Z"  # to the second: it looks no oftener
     return Decision(Wait(), replace(memory, phase=phase, why=why, next_at=next_at))
 
 
