@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import select
 import shutil
@@ -26,7 +27,8 @@ from hybrid_platform_tests.operations.watched import Watched, samples, scrape, s
 from hybrid_platform_tests.support import REPOSITORY, run_here, synthetic, until
 
 OPERATIONS = REPOSITORY / "docs" / "operations.md"
-PROMETHEUS = REPOSITORY / "deploy" / "prometheus"
+DEPLOY = REPOSITORY / "deploy"
+PROMETHEUS = DEPLOY / "prometheus"
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +136,7 @@ def test_what_alerts_and_dashboard_ask_for_is_there(ended: tuple[Watched, str, s
     }
     asked = {
         name
-        for path in PROMETHEUS.parent.rglob("*")
+        for path in DEPLOY.rglob("*")
         if path.suffix in {".yml", ".json"}
         for name in re.findall(r"\b(?:hybrid_platform|process)_\w+", path.read_text())
     }
@@ -256,6 +258,16 @@ def test_every_bucket_of_a_histogram_is_stated_on_the_page(ended: tuple[Watched,
         if isinstance(family, Buckets):
             bounds = re.findall(rf"{family.name}_bucket{{le=\"([^\"+]+)\"}}", ended[1])
             assert f"`{family.name}`: {', '.join(f'{float(bound):g}' for bound in bounds)}" in text, family.name
+
+
+def test_the_dashboard_is_whole():
+    dashboard = json.loads((DEPLOY / "grafana" / "hybrid-platform.json").read_text())
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels)
+    for panel in panels:
+        assert panel["title"] and panel["datasource"]["uid"] == "${source}"
+        assert all(target["expr"] and target["legendFormat"] for target in panel["targets"])
 
 
 def test_every_alert_is_explained_on_the_page():
