@@ -165,14 +165,19 @@ def test_one_receiver_does_not_wait_for_another(listening: Receiver, monkeypatch
         assert faults == ["webhook: not delivered in time"]
 
 
-def test_no_password_file_and_no_proxy_is_asked_for_a_receiver_here(
+def test_no_password_file_is_asked_and_no_proxy_for_a_receiver_here(
     listening: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     assert deliver(ended_badly(ORIGIN, 1, []))[0] == []
-    assert "Authorization" not in listening.headers[0]
+    # And of a receiver elsewhere, where the environment's proxies are asked for.
+    monkeypatch.setattr(webhooks, "LOOPBACK", ())
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    elsewhere = webhooks.Receiver("webhook", listening.address)
+    assert webhooks.post(elsewhere, {}, timeout_s=30, attempts=1) == ""
+    assert len(listening.headers) == 2 and not any("Authorization" in headers for headers in listening.headers)
 
 
 def test_where_nobody_is_named_nobody_is_told_and_no_thread_starts(listening: Receiver):
