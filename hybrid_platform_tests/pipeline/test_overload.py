@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from hybrid_platform.pipeline.overload import STEPPED, OverloadWatch, has_ladder
 from hybrid_platform.pipeline.overload_proof import overload_proof
 from hybrid_platform.pipeline.sampling import Sampler
 from hybrid_platform.safety.paths import DataDir
-from hybrid_platform.testing import ListLog, TestClock
+from hybrid_platform.testing import Drop, ListLog, LocalVenue, Repeat, Send, Skip, TestClock
+from hybrid_platform.testing.frames import binance_trades
 from hybrid_platform_tests.support import Here, good_rows, replay, run_here, synthetic, write_csv
 
 pytestmark = pytest.mark.scenario("S15")
@@ -259,3 +261,24 @@ def test_both_reports_show_the_ladder_and_the_page_plots_it(loaded: Here):
         assert step in loaded.report
     page = (loaded.data_dir / "evidence" / loaded.session_id / "report.html").read_text()
     assert "Sampling ladder (S15)" in page and "5 → 10" in page and "yes: OVERLOAD" in page
+
+
+@pytest.mark.scenario("S3", "I3")
+def test_what_a_venue_repeats_or_lost_is_told_from_what_was_sampled_out(tmp_path: Path):
+    """A venue sends 300 trades, loses 7 with the line, repeats its last 60 on the next one, and goes on."""
+    script = [[Send(300, per_second=300), Skip(7), Drop()], [Repeat(60), Send(200, per_second=300)]]
+    ladder = {"pressure_limit": 0, "step_up_seconds": 0.3, "stop_seconds": None}
+    with LocalVenue(islice(binance_trades(["BTCUSDT"]), 507), script) as venue:
+        source = {"venue": "binance", "symbols": ["BTCUSDT"], "url": venue.url}
+        feed = {"sources": [source], "backoff_seconds": 0.01, "backoff_max_seconds": 0.02}
+        settings = {"feed": {"websocket": feed}, "seconds": 5, "isolation": "thread", "overload": ladder}
+        ended = run_here(tmp_path / "data", settings, with_report=False)
+    assert ended.code == 0, ended.output
+    feed_rows = {reason: count for (kind, _, reason), count in ended.ledger().items() if kind == "feed"}
+    assert feed_rows["sampled_out"] > 100
+    # A reset line may lose some that were under way: those are among the sixty that come again.
+    assert 0 < feed_rows["duplicate"] <= 60
+    assert feed_rows["accepted"] + feed_rows["sampled_out"] == 500, "an id that was left out is known when it returns"
+    assert feed_rows["received"] == 500 + feed_rows["duplicate"]
+    gaps = ended.rows("SELECT missing FROM gaps WHERE missing > 0")
+    assert [gap["missing"] for gap in gaps] == [7], "and is no gap"
