@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell echo $$(( $$($(PYTHON) -c 'import os; print(os.cpu_count() or 1)') + 1 )))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test fuzz attacks truth-table soak hog setup dev check lock bench help clean
+.PHONY: run test fuzz attacks truth-table soak hog faults setup dev check lock bench help clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -43,6 +43,9 @@ test: $(VENV)/.ready-dev  ## set up, then the tests (WORKERS=0: one after the ot
 
 fuzz: $(VENV)/.ready-dev  ## give every venue's decoder 100,000 inputs (about five minutes)
 	FUZZ_INPUTS=100000 $(BIN)/python -m pytest hybrid_platform_tests/feeds_websocket/test_fuzz.py --timeout 3600
+
+faults: $(VENV)/.ready-dev  ## kill -9 a hundred times, lock for 30 s, fill a disk, … (an hour; KILLS=n)
+	HYBRID_PLATFORM_TEST_KILLS=$(or $(KILLS),100) HYBRID_PLATFORM_TEST_LONG=1 $(BIN)/python -m pytest hybrid_platform_tests/faults --timeout 7200
 
 soak: $(VENV)/.ready  ## an hour at 1,000 ticks a second: does anything grow? (SOAK_SECONDS=n, RATE=n)
 	$(BIN)/python benchmarks/soak.py --seconds $(or $(SOAK_SECONDS),3600) --rate $(or $(RATE),1000) --json data/soak.json --plot data/soak.png

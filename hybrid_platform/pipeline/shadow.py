@@ -6,7 +6,6 @@ may ask for a stop; an operational failure is a verdict in the evidence, never a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -48,6 +47,7 @@ from hybrid_platform.pipeline.maintenance import session_lease
 from hybrid_platform.pipeline.metrics_server import Watching
 from hybrid_platform.pipeline.pulse import Pulse
 from hybrid_platform.pipeline.recorder import IntervalRecorder
+from hybrid_platform.pipeline.reserve import hold_reserve
 from hybrid_platform.pipeline.session import Progress, Session
 from hybrid_platform.pipeline.succession import Predecessor
 from hybrid_platform.storage.engine import open_engine, require_file
@@ -59,8 +59,6 @@ from hybrid_platform.strategies.base import Strategy
 from hybrid_platform.strategies.loader import build_strategy
 
 CLOSE_OUT_SECONDS = 10.0
-RESERVED_DESCRIPTORS = 16
-"""Held back while the session runs, so that one that ran out of descriptors can still write how it ended."""
 
 
 class ShadowRun:
@@ -78,7 +76,7 @@ class ShadowRun:
         self._started_ns = context.clock.wall_ns()
         self._crashed: tuple[CrashedSession, ...] = ()
         self._false_start: SessionEvidence | None = None
-        self._parts, self._reserve = ExitStack(), ExitStack()
+        self._parts = ExitStack()
         with ExitStack() as stack:
             try:
                 self._begin(stack)
@@ -96,9 +94,7 @@ class ShadowRun:
         path = lease_path(context.data_dir, context.database_url)
         lease = stack.enter_context(session_lease(path, context.session_id, self._say_maintained))
         stack = stack.enter_context(self._parts)
-        stack.enter_context(self._reserve)
-        for _ in range(RESERVED_DESCRIPTORS):
-            self._reserve.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        self._reserve = stack.enter_context(hold_reserve(context.data_dir))
         if lease.taken_from is not None:
             context.log.warning("the lease was left behind elsewhere, and did not beat", left=str(lease.taken_from))
         self._pulse = Pulse(context.data_dir, lease, context.session_id, context.run_id, context.clock, context.log)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,3 +56,32 @@ def test_a_full_disk_ends_the_session_and_keeps_what_was_committed(tmp_path: Pat
     assert cli(tmp_path, "shadow-run", settings=short).code == 0, "with room again, the next session goes on"
     assert left.count("ticks") == 100
     assert left.rows("PRAGMA integrity_check")[0] == {"integrity_check": "ok"}
+
+
+@pytest.mark.scenario("L4", "G5")
+@pytest.mark.skipif("HYBRID_PLATFORM_TEST_LONG" not in os.environ, reason="`make faults`: needs the right to mount")
+def test_a_file_system_without_a_byte_left_still_takes_the_evidence(tmp_path: Path):
+    """What the session held back is given to its evidence."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this account may not mount a tmpfs")
+    try:
+        write_csv(tmp_path / "long.csv", good_rows(120_000))
+        settings = layered(
+            replay("long.csv"),
+            {"isolation": "thread", "data_dir": str(disk / "data"), "gates": {"min_free_disk_mb": 1}},
+            {"storage": {"batch_rows": 2_000}, "strategy": {"params": {"every": 1000}}},
+        )
+        ended = cli(tmp_path, "shadow-run", settings=settings)
+        left = Left(disk / "data")
+        assert ended.code == 1, ended.text
+        assert "Traceback" not in ended.text
+        assert "[FULL]" in left.evidence("session")["failure"] and "[FULL]" in ended.err
+        assert left.evidence("postflight")["verdict"] == "FAIL"
+        assert "**FAIL**" in left.report
+        assert left.session["state"] == "FAILED"
+        assert 0 < left.count("ticks") < 120_000
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from hybrid_platform.storage.migrate import migrate
 from hybrid_platform_tests.support import Left, layered, start_cli, synthetic, until
 
 LOCKED_SECONDS = 3
+LONG_SECONDS = 30
+IS_LONG = "HYBRID_PLATFORM_TEST_LONG" in os.environ
+"""`make faults`."""
 
 
 @contextmanager
@@ -27,7 +31,8 @@ def locked(database: Path) -> Iterator[None]:
 
 
 @pytest.mark.scenario("S12", "I6", "G4")
-def test_a_database_locked_for_three_seconds_loses_nothing_and_stops_no_decision(tmp_path: Path):
+@pytest.mark.parametrize("seconds", [LOCKED_SECONDS, *([LONG_SECONDS] if IS_LONG else [])])
+def test_a_database_locked_by_another_process_loses_nothing_and_stops_no_decision(tmp_path: Path, seconds: int):
     settings = layered(
         synthetic(50),
         {"seconds": 600, "isolation": "thread", "strategy": {"params": {"every": 5}}},
@@ -40,7 +45,7 @@ def test_a_database_locked_for_three_seconds_loses_nothing_and_stops_no_decision
         with locked(left.database):
             began = len(running.lines)
             before = left.rows("SELECT count(*) AS n FROM ticks")[0]["n"]
-            time.sleep(LOCKED_SECONDS)
+            time.sleep(seconds)
             during = running.lines[began:]
             assert left.rows("SELECT count(*) AS n FROM ticks")[0]["n"] == before, "readers read, the writer waits"
         running.wait_for("signal generated", times=1 + len([x for x in during if x["message"] == "signal generated"]))
