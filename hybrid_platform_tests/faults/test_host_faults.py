@@ -111,6 +111,8 @@ def test_a_clock_stepped_by_an_hour_neither_stops_nor_falsifies_a_session(tmp_pa
     assert ended.last.verdict == "PASS", ended.last.reasons
     assert session.heartbeats.late == session.heartbeats.missing == 0, "they go by the monotonic clock"
     assert session.pipeline_s < 600, "and so does every duration"
+    stale = session.vetoes.get("STALE_DATA", 0)
+    assert stale > 0 if step_s > 0 else stale == 0, "by a clock that went forward the data are an hour old"
     span = ended.rows("SELECT max(ts_recv) - min(ts_recv) AS ns FROM ticks")[0]["ns"]
     assert span >= 3_500 * NS_PER_S, "the record shows the step as it was"
     again = reproduce_fresh(DataDir(ended.data_dir), sqlite_url(ended.database), ended.last.session_id)

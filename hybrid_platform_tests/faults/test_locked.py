@@ -37,6 +37,8 @@ def test_a_database_locked_by_another_process_loses_nothing_and_stops_no_decisio
         synthetic(50),
         {"seconds": 600, "isolation": "thread", "strategy": {"params": {"every": 5}}},
         {"heartbeat": {"interval_seconds": 2}, "risk": {"max_open_orders": 1000}},
+        # The default holds what comes in four seconds at this rate; then ticks are evicted: test_full_channels.
+        {"channels": {"persist": 16_384}} if seconds > LOCKED_SECONDS else {},
     )
     left = Left(tmp_path / "data")
     with start_cli(tmp_path, "shadow-run", settings=settings) as running:
