@@ -50,6 +50,9 @@ faults: $(VENV)/.ready-dev  ## kill -9 a hundred times, lock for 30 s, fill a di
 soak: $(VENV)/.ready  ## an hour at 1,000 ticks a second: does anything grow? (SOAK_SECONDS=n, RATE=n)
 	$(BIN)/python benchmarks/soak.py --seconds $(or $(SOAK_SECONDS),3600) --rate $(or $(RATE),1000) --json data/soak.json --plot data/soak.png
 
+bench: $(VENV)/.ready  ## how fast, against the best this machine can do (ONLY=dense,cli REPEATS=n FILE=trades.csv.gz)
+	$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY)) --repeats $(or $(REPEATS),5) $(if $(FILE),--file $(FILE)) $(MORE)
+
 hog: $(VENV)/.ready  ## three minutes beside processes that eat the CPU: the sampling ladder's trace and plot
 	$(BIN)/python benchmarks/hog.py --json data/hog.json --plot data/hog.png
 

@@ -1,4 +1,4 @@
-"""One session, measured from inside: ``python benchmarks/one_session.py '{"feed": …}'`` prints JSON.
+"""One session, measured from inside: ``python benchmarks/one_session.py '{"feed": …}' [DRAIN_AFTER]`` prints JSON.
 
 Gates, PRAGMA check, ledger and evidence as in every run; without postflight and report, which come after
 `FINAL METRICS`. Beside the session's own figures: CPU seconds of each thread and of the guarded process
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import sys
 import threading
+import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +28,7 @@ from hybrid_platform.pipeline.gates import preflight, verify_database
 from hybrid_platform.pipeline.run import open_run
 from hybrid_platform.pipeline.shadow import ShadowRun
 
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.1
 _TICK = os.sysconf("SC_CLK_TCK")
 SHOWN = (
     "ticks_per_second", "rows_per_second", "pipeline_s", "latency_us", "counters", "signals", "channels", "exit_code",
@@ -56,6 +58,8 @@ class Watch:
     """Looks at threads and children until told to stop; keeps the last reading of each."""
 
     def __init__(self) -> None:
+        # Once: it walks through all processes of the machine.
+        self._children = [child.pid for child in psutil.Process().children()]
         self.threads: dict[str, float] = {}
         self.child: dict[int, dict[int, float]] = {}
         self.memory: dict[str, float] = {}
@@ -65,7 +69,7 @@ class Watch:
         """Read once."""
         for thread in threading.enumerate():
             self._keep(self.threads, thread.name, Path(f"/proc/self/task/{thread.native_id}/stat"))
-        for pid in [child.pid for child in psutil.Process().children()]:
+        for pid in self._children:
             tasks = self.child.setdefault(pid, {})
             with suppress(OSError):  # it has ended
                 for task in Path(f"/proc/{pid}/task").iterdir():
@@ -95,23 +99,29 @@ class Watch:
         }
 
 
-def run(settings: dict[str, Any]) -> dict[str, Any]:
-    """Run one session and return its figures."""
+def run(settings: dict[str, Any], drain_after: float | None = None) -> dict[str, Any]:
+    """Run one session and return its figures; ``drain_after``: seconds until it is asked to stop."""
     clock = SystemClock()
     made = load_settings(settings, environ={})
     with open_run(made, run_id=str(uuid.uuid4()), created_ns=clock.wall_ns(), clock=clock, stream=io.StringIO()) as run:
         for step in (preflight(run), verify_database(run)):
             if step.exit_code:
                 raise SystemExit(f"{type(step).__name__}: {step.reasons}")
-        watch = Watch()
         shadow = ShadowRun(run)
+        watch = Watch()
         watch.look()
-        while not shadow.wait(LOOK_SECONDS):
+        until = time.monotonic() + (drain_after or math.inf)
+        asked = None
+        while not shadow.wait(LOOK_SECONDS if asked is None else None):
             watch.look()
+            if time.monotonic() >= until:
+                asked = time.monotonic()
+                shadow.request_stop("SIGTERM")
+        drain = None if asked is None else round(time.monotonic() - asked, 3)
         watch.look()
         evidence = msgspec.to_builtins(shadow.finish())
-    return {**{name: evidence[name] for name in SHOWN}, **watch.result()}
+    return {**{name: evidence[name] for name in SHOWN}, "drain_s": drain, **watch.result()}
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(json.loads(sys.argv[1]))))
+    print(json.dumps(run(json.loads(sys.argv[1]), *map(float, sys.argv[2:]))))

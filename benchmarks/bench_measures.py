@@ -1,0 +1,325 @@
+"""What `make bench` measures: each function runs whole processes and returns one repeat's figures.
+
+Sessions are those of `one_session.py`: gates, ledger and evidence on, the time from `channels created` to `FINAL
+METRICS`. A figure that is held against another comes from the same repeat.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+HERE = Path(__file__).parent
+LOOK_SECONDS = 0.1
+COLUMNS = {"ts": "ts_ms", "price": "price", "size": "size", "symbol": "symbol"}
+CAPS = {"max_exposure_usd": 10**6, "max_symbol_exposure_usd": 10**6, "max_open_orders": 10**4}
+SPARSE = {"params": {"every": 1_000}}
+Figures = dict[str, float]
+Settings = dict[str, Any]
+
+
+class Subject(NamedTuple):
+    """What is measured with."""
+
+    file: Path
+    """Recorded trades, or rows of their shape."""
+    ticks: int
+    peer: tuple[str, str] | None
+    """Python and script of the peer."""
+    seconds: float
+    """Of each live session."""
+
+
+def session(folder: Path, settings: Settings, drain_after: float | None = None) -> dict[str, Any]:
+    """Run one session in a process of its own; return its figures."""
+    given = {"data_dir": str(folder), "gates": {"cpu_pressure_limit": 100}, **settings}
+    arguments = [json.dumps(given), *([] if drain_after is None else [str(drain_after)])]
+    done = subprocess.run(
+        [sys.executable, HERE / "one_session.py", *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"a session failed: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def replayed(subject: Subject, name: str, mode: str = "SHADOW", **strategy: Any) -> Settings:
+    """Return the settings of a replay of the subject with a strategy."""
+    return {
+        "mode": mode,
+        "seconds": None,
+        "strategy": {"name": name, **strategy},
+        "risk": CAPS,
+        "feed": {"replay": {"path": str(subject.file), "columns": COLUMNS}},
+    }
+
+
+def replay(subject: Subject, *, against_ceiling: bool = True, **asked: Any) -> Figures:
+    """Replay with both isolations, one after the other; then the ceiling of the same rows."""
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory() as made:
+        for isolation in ("thread", "process"):
+            folder = Path(made) / isolation
+            found = session(folder, {**replayed(subject, **asked), "isolation": isolation})
+            if found["verdict"] != "PASS":
+                raise SystemExit(f"a session did not pass: {found['reasons']}")
+            figures[f"{isolation} ticks/s"] = found["ticks_per_second"]
+            figures[f"{isolation} rows/s"] = found["rows_per_second"]
+            millions = found["counters"]["tick_count"] / 1e6
+            for process, used in found["cpu_s"].items():
+                if used:
+                    figures[f"{isolation} CPU s a million ticks, {process}"] = round(used / millions, 3)
+            for process, held in found["most_memory_mb"].items():
+                figures[f"{isolation} memory MB, {process}"] = held
+        if against_ceiling:
+            most = output([sys.executable, str(HERE / "ceiling.py"), str(Path(made) / "thread" / "bot.db")])
+            figures["ceiling rows/s"] = most["rows_per_second"]
+            for isolation in ("thread", "process"):
+                ratio = figures[f"{isolation} rows/s"] / most["rows_per_second"]
+                figures[f"{isolation} ÷ ceiling"] = round(ratio, 3)
+    return figures
+
+
+def output(command: list[str]) -> dict[str, Any]:
+    """Run a program that prints one JSON object last; return it."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{command}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def sparse(subject: Subject) -> Figures:
+    """`periodic` every 1,000 ticks, shown tick by tick."""
+    return replay(subject, name="bench_strategies:PeriodicTicks", **SPARSE)
+
+
+def columnar(subject: Subject) -> Figures:
+    """`periodic` every 1,000 ticks, as it ships: by `on_batch`."""
+    figures = replay(subject, name="periodic", **SPARSE)
+    return figures | against_peer(subject, figures, "--no-orders")
+
+
+def dense(subject: Subject) -> Figures:
+    """`sma_crossover`, as it ships."""
+    return replay(subject, name="sma_crossover")
+
+
+def dense_ticks(subject: Subject) -> Figures:
+    """`sma_crossover`, shown tick by tick."""
+    return replay(subject, name="bench_strategies:SmaTicks")
+
+
+def paper(subject: Subject) -> Figures:
+    """`sma_crossover` in PAPER."""
+    figures = replay(subject, against_ceiling=False, name="sma_crossover", mode="PAPER")
+    return figures | against_peer(subject, figures)
+
+
+def against_peer(subject: Subject, figures: Figures, *options: str) -> Figures:
+    """Run the peer on the same file, and hold ticks a second against its."""
+    if subject.peer is None:
+        return {}
+    found = output([*subject.peer, str(subject.file), *options])
+    best = max(figures["thread ticks/s"], figures["process ticks/s"])
+    return {
+        "peer ticks/s": round(found["ticks_per_s"]),
+        "process ÷ peer": round(figures["process ticks/s"] / found["ticks_per_s"], 2),
+        "best ÷ peer": round(best / found["ticks_per_s"], 2),
+    }
+
+
+def live(subject: Subject, rate: int, isolation: str) -> Figures:
+    """Receive -> order put on the channel, with the default channels."""
+    with tempfile.TemporaryDirectory() as made:
+        found = session(
+            Path(made),
+            {
+                "isolation": isolation,
+                "seconds": subject.seconds,
+                "strategy": {"name": "periodic", "params": {"every": 10}},
+                "feed": {"synthetic": {"ticks_per_second": rate}},
+            },
+        )
+    counters = found["counters"]
+    drops = {name: counters[f"bp_drops_{name}"] for name in ("tick", "signal", "persist")}
+    return {
+        **{f"{isolation} {name} µs": value for name, value in found["latency_us"].items()},
+        **{f"{isolation} drops {name}": count for name, count in drops.items()},
+        f"{isolation} evicted %": round(100 * drops["persist"] / max(1, counters["tick_count"]), 4),
+    }
+
+
+def latency_1k(subject: Subject) -> Figures:
+    """A thousand ticks a second."""
+    return live(subject, 1_000, "thread") | live(subject, 1_000, "process")
+
+
+def latency_10k(subject: Subject) -> Figures:
+    """Ten thousand ticks a second."""
+    return live(subject, 10_000, "thread") | live(subject, 10_000, "process")
+
+
+def burning(subject: Subject) -> Figures:
+    """A strategy that burns a millisecond a tick on one symbol of four, 1,000 ticks a second in all."""
+    symbols = ["BURN/USD", "SOL/USD", "ETH/USD", "BTC/USD"]
+    figures: Figures = {}
+    for isolation in ("thread", "process"):
+        with tempfile.TemporaryDirectory() as made:
+            found = session(
+                Path(made),
+                {
+                    "isolation": isolation,
+                    "seconds": None,
+                    "risk": CAPS,
+                    "heartbeat": {"interval_seconds": 1, "late_seconds": 0.5},
+                    "strategy": {"name": "bench_strategies:Burning", "params": {"every": 10}},
+                    "feed": {"synthetic": {"ticks_per_second": 1_000, "symbols": symbols}},
+                },
+                drain_after=subject.seconds,
+            )
+        figures[f"{isolation} balanced"] = float(found["verdict"] == "PASS")
+        figures[f"{isolation} heartbeats late or missing"] = (
+            found["heartbeats"]["late"] + found["heartbeats"]["missing"]
+        )
+        figures[f"{isolation} drain s"] = found["drain_s"]
+        for name in ("tick", "persist"):
+            figures[f"{isolation} drops {name}"] = found["counters"][f"bp_drops_{name}"]
+        figures |= {f"{isolation} {name} µs": value for name, value in found["latency_us"].items()}
+    return figures
+
+
+class Whole(NamedTuple):
+    """A whole process and all that it started."""
+
+    wall_s: float
+    cpu_s: float
+    memory_mb: tuple[float, ...]
+    """The most that each process held, the largest first."""
+
+
+def whole(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> Whole:
+    """Run a program to its end; raise SystemExit where it fails."""
+    before, started, most = os.times(), time.perf_counter(), {}
+    with (folder / "output.txt").open("wb") as out:
+        process = psutil.Popen(command, cwd=folder, stdout=out, stderr=out, env={**os.environ, **(environment or {})})
+        while process.poll() is None:
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                for each in (process, *process.children(recursive=True)):
+                    most[each.pid] = max(most.get(each.pid, 0), each.memory_info().rss)
+            with suppress(psutil.TimeoutExpired):
+                process.wait(LOOK_SECONDS)
+    wall, after = time.perf_counter() - started, os.times()
+    if process.returncode:
+        raise SystemExit(f"{command}: {(folder / 'output.txt').read_text()[-2000:]}")
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Whole(round(wall, 3), round(cpu, 3), tuple(sorted((rss / 2**20 for rss in most.values()), reverse=True)))
+
+
+EMPTY_JOB = """import dagster as dg
+@dg.op
+def nothing() -> None: ...
+@dg.job(executor_def=dg.in_process_executor)
+def empty(): nothing()
+defs = dg.Definitions(jobs=[empty])
+"""
+
+
+def dagster_job(folder: Path, settings: Settings | None) -> Whole:
+    """Run the empty job, or `shadow_run` with settings, in a folder with the project's dagster.yaml."""
+    shutil.copy(HERE.parent / "dagster.yaml", folder)
+    (folder / "empty_job.py").write_text(EMPTY_JOB)
+    module, job = ("empty_job", "empty") if settings is None else ("hybrid_platform.definitions", "shadow_run")
+    command = [str(Path(sys.executable).with_name("dagster")), "job", "execute", "-m", module, "-j", job]
+    if settings is not None:
+        given = {"data_dir": str(folder / "data"), "gates": {"cpu_pressure_limit": 100.0}, **settings}
+        (folder / "run.json").write_text(json.dumps({"resources": {"session": {"config": given}}}))
+        command += ["-c", "run.json"]
+    return whole(command, folder, {"PYTHONPATH": str(folder), "PYTHONWARNINGS": "ignore"})
+
+
+def start(subject: Subject) -> Figures:
+    """`shadow_run` of a ten-tick feed against an empty Dagster job, whole processes."""
+    with tempfile.TemporaryDirectory() as made:
+        empty = dagster_job(Path(made), None)
+        figures = {"empty job s": empty.wall_s, "empty job CPU s": empty.cpu_s}
+        for isolation in ("thread", "process"):
+            feed = {"synthetic": {"ticks_per_second": "max", "ticks": 10}}
+            ten = dagster_job(Path(made), {"isolation": isolation, "feed": feed})
+            figures |= {f"{isolation} s": ten.wall_s, f"{isolation} CPU s": ten.cpu_s}
+            figures[f"{isolation} ÷ empty job"] = round(ten.wall_s / empty.wall_s, 2)
+    return figures
+
+
+def memory(subject: Subject) -> Figures:
+    """The most that each process of a whole replay under Dagster held, report included, against an empty job."""
+    with tempfile.TemporaryDirectory() as made:
+        empty = dagster_job(Path(made), None).memory_mb[0]
+        figures = {"empty job MB": round(empty)}
+        for name, asked in (("sparse", {"name": "periodic", **SPARSE}), ("dense", {"name": "sma_crossover"})):
+            held = dagster_job(Path(made), replayed(subject, **asked)).memory_mb
+            figures[f"{name} MB beyond it, op"] = round(held[0] - empty)
+            figures[f"{name} MB beyond it, guarded"] = round(held[1] - empty) if len(held) > 1 else 0
+    return figures
+
+
+def cli(subject: Subject) -> Figures:
+    """`--help` and `healthcheck`, whole processes."""
+    command = str(Path(sys.executable).with_name("hybrid-platform"))
+    with tempfile.TemporaryDirectory() as made:
+        session(Path(made), {"isolation": "thread", "feed": {"synthetic": {"ticks_per_second": "max", "ticks": 10}}})
+        figures: Figures = {}
+        for asked in (["--help"], ["healthcheck", "--data-dir", made]):
+            took = whole([command, *asked], Path(made))
+            figures |= {f"{asked[0]} s": took.wall_s, f"{asked[0]} CPU s": took.cpu_s}
+    return figures
+
+
+def growth(subject: Subject) -> Figures:
+    """One database that grows to 1, 10 and 50 million ticks: the rate of a session of a million at each size."""
+    figures: Figures = {}
+    command = str(Path(sys.executable).with_name("hybrid-platform"))
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as made:
+        held = 0
+        for millions in (1, 10, 50):
+            for ticks in (millions - 1 - held, 1):
+                if ticks:
+                    feed = {"synthetic": {"ticks_per_second": "max", "ticks": ticks * 10**6}}
+                    strategy = {"name": "periodic", **SPARSE}
+                    channels = {"tick": 65_536, "signal": 4_096, "persist": 131_072, "on_full": "BLOCK"}
+                    asked = {"seconds": None, "feed": feed, "strategy": strategy, "risk": CAPS, "channels": channels}
+                    found = session(Path(made), asked)
+            held = millions
+            figures[f"{millions} M: rows/s"] = found["rows_per_second"]
+            figures[f"{millions} M: memory MB, op"] = found["most_memory_mb"]["op"]
+            check = whole([command, "healthcheck", "--data-dir", made], Path(made))
+            figures[f"{millions} M: healthcheck s"] = check.wall_s
+    figures["50 M ÷ 1 M"] = round(figures["50 M: rows/s"] / figures["1 M: rows/s"], 3)
+    return figures
+
+
+MEASURES: dict[str, Callable[[Subject], Figures]] = {
+    "sparse": sparse,
+    "columnar": columnar,
+    "dense": dense,
+    "dense-ticks": dense_ticks,
+    "paper": paper,
+    "latency-1k": latency_1k,
+    "latency-10k": latency_10k,
+    "burning": burning,
+    "memory": memory,
+    "start": start,
+    "cli": cli,
+    "growth": growth,
+}
+ONLY_WHEN_ASKED = ("growth",)
+"""Takes minutes and gigabytes."""

@@ -1,0 +1,36 @@
+"""Strategies to measure with: the built-in ones shown tick by tick, and one that burns time."""
+
+from __future__ import annotations
+
+import time
+
+from hybrid_platform.domain.orders import Signal
+from hybrid_platform.domain.ticks import Tick
+from hybrid_platform.strategies import Strategy
+from hybrid_platform.strategies.periodic import Periodic
+from hybrid_platform.strategies.sma_crossover import SmaCrossover
+
+BURN_SECONDS = 0.001
+
+
+class PeriodicTicks(Periodic):
+    """`periodic` by its tick API."""
+
+    on_batch = Strategy.on_batch  # type: ignore[assignment]
+
+
+class SmaTicks(SmaCrossover):
+    """`sma_crossover` by its tick API."""
+
+    on_batch = Strategy.on_batch  # type: ignore[assignment]
+
+
+class Burning(PeriodicTicks):
+    """`periodic`, and a millisecond of work at every tick of one symbol."""
+
+    def on_tick(self, tick: Tick) -> Signal | None:
+        if tick.symbol == "BURN/USD":
+            until = time.thread_time() + BURN_SECONDS
+            while time.thread_time() < until:
+                pass
+        return super().on_tick(tick)
