@@ -107,9 +107,10 @@ class Ladder:
         held = self._last - self._high_since
         return held / NS_PER_S if held >= self._stop else None
 
-    def seconds_at(self) -> dict[int, float]:
-        """Return the time spent on each rung up to the last look."""
-        return {rung: spent / NS_PER_S for rung, spent in self._spent.items()}
+    def seconds_at(self, until: int) -> dict[int, float]:
+        """Return the time spent on each rung up to an instant after the last look."""
+        rest = {self.sample_every: until - self._last}
+        return {rung: (spent + rest.get(rung, 0)) / NS_PER_S for rung, spent in self._spent.items()}
 
     def _step(self, by: int, now: int, held: int) -> Step:
         before = self.sample_every

@@ -85,7 +85,7 @@ class OverloadWatch:
         self._ladder = Ladder(self._settings, self._started)
         self._backlog = Backlog()
         self._lag_seen = 0
-        self._received: deque[tuple[int, int]] = deque(maxlen=RATE_LOOKS)
+        self._received = deque([(self._started, 0)], RATE_LOOKS)
         self._dropped = 0
         self._readings = 0
         self._source = ""
@@ -124,8 +124,8 @@ class OverloadWatch:
             self._stopped = True
             self._on_failure("overload", self._error(held_s, high))
 
-    def figures(self) -> OverloadFigures:
-        """Return what was seen and done, up to the last look."""
+    def figures(self, ended: int) -> OverloadFigures:
+        """Return what was seen and done; ``ended``: when the session did, on the monotonic clock."""
         limits, settings = self._limits, self._settings
         return OverloadFigures(
             source=self._source,
@@ -144,7 +144,7 @@ class OverloadWatch:
             spared_s=round(self._spared / NS_PER_S, 3),
             stepped=self._stepped,
             steps=tuple(self._steps),
-            seconds_at={str(rung): round(spent, 3) for rung, spent in self._ladder.seconds_at().items()},
+            seconds_at={str(rung): round(spent, 3) for rung, spent in self._ladder.seconds_at(ended).items()},
             sampled_out={str(rung): count for rung, count in sorted(self._sampler.left_out.items())},
             stopped=self._stopped,
         )
@@ -171,7 +171,7 @@ class OverloadWatch:
         self._received.append((now, self._counters.received))
         (began, before), (_, received) = self._received[0], self._received[-1]
         least = self._settings.min_ticks_per_second
-        return (received - before) * NS_PER_S >= least * (now - began) if now > began else not least
+        return (received - before) * NS_PER_S >= least * (now - began)
 
     def _keep(self, now: int, load: Load, is_high: bool, is_fast: bool) -> None:
         self._readings += 1

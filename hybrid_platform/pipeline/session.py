@@ -21,7 +21,7 @@ from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.errors import ConfigError, ExitCode, Fault, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.evidence.live_gate import Release
-from hybrid_platform.evidence.records import RowFigures
+from hybrid_platform.evidence.records import OverloadFigures, RowFigures
 from hybrid_platform.feeds.base import Feed
 from hybrid_platform.host.pressure import read_pressure
 from hybrid_platform.pipeline.channel import ChannelAborted, ChannelClosed, ChannelStats
@@ -361,6 +361,10 @@ class Session:
     def written(self) -> tuple[RowFigures, RowFigures]:
         """What was committed of the ticks, and of the inputs beside them."""
         return self._persist.ticks.figures(), self._persist.inputs.figures()
+
+    def load(self) -> OverloadFigures | None:
+        """Return how busy host and pipeline were until the session's end; None where that was not watched."""
+        return None if self.overload is None else self.overload.figures(self._ended)
 
     @property
     def is_writing(self) -> bool:

@@ -329,7 +329,7 @@ class ShadowRun:
             journal=journal,
             live=session.venue.figures() if session.venue else None,
             since_last=self._since_last(),
-            overload=session.overload.figures() if session.overload else None,
+            overload=session.load(),
             metrics=self._metrics.figures(),
         )
 

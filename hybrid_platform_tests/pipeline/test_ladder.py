@@ -44,7 +44,7 @@ def test_a_load_that_stays_climbs_a_rung_each_time_it_has_held():
     ladder, steps = climb([(40, "high")])
     assert [(step.before, step.after, step.held_s) for step in steps] == [(1, 2, 10), (2, 5, 10), (5, 10, 10)]
     assert ladder.is_at_top and ladder.sample_every == 10
-    assert ladder.seconds_at() == {1: 11, 2: 10, 5: 10, 10: 9}
+    assert ladder.seconds_at(45 * NS_PER_S) == {1: 11, 2: 10, 5: 10, 10: 14}
 
 
 def test_a_load_that_does_not_last_changes_nothing():
@@ -78,7 +78,7 @@ def test_whatever_the_load_it_moves_one_rung_at_a_time_and_accounts_for_all_time
     rungs = [1, *(step.after for step in steps)]
     assert [step.before for step in steps] == rungs[:-1]
     assert all(abs(RUNGS.index(one) - RUNGS.index(other)) == 1 for one, other in pairwise(rungs))
-    assert sum(ladder.seconds_at().values()) == sum(seconds for seconds, _ in looks)
+    assert sum(ladder.seconds_at(10**6 * NS_PER_S).values()) == 10**6
     assert all(step.held_s >= (10 if step.after > step.before else 20) for step in steps)
     if not any(load == "high" for _, load in looks):
         assert steps == []
