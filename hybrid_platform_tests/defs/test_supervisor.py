@@ -261,6 +261,17 @@ def test_a_run_that_never_shows_a_process_is_given_up_after_its_time(daemon: Dae
     assert daemon.memory.phase is Phase.REAPED
 
 
+def test_a_dead_run_that_a_person_wanted_to_end_is_given_up_and_stays_ended(daemon: Daemon):
+    """Dagster's terminate cannot reach it any more: the run would stay CANCELING for ever."""
+    run = daemon.start()
+    daemon.instance.report_run_canceling(run)
+    daemon.show(run, msgspec.structs.replace(this_process(), pid_started=1))
+    daemon.look()
+    assert daemon.memory.phase is Phase.REAPED
+    daemon.look()
+    assert daemon.memory.phase is Phase.STOPPED
+
+
 def test_a_run_that_a_person_re_executed_is_the_persons_own(daemon: Daemon):
     """It inherits every tag of the first: its number, its process, its end."""
     first = daemon.start()
