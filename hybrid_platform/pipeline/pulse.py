@@ -86,6 +86,7 @@ class Pulse:
         self._beat_seconds = beat_seconds
         self._owner = this_process()
         self._n = self._lost = 0
+        self._said: set[str] = set()
         self._stop = threading.Event()
         self._looked: Callable[[], int] | None = None
         self._on_lost: Callable[[BaseException], None] = lambda error: None
@@ -130,7 +131,7 @@ class Pulse:
             if self._lost == LOST_LOOKS:
                 self._on_lost(error)
         except PlatformError as error:
-            self._log.warning("the lease could not beat", error=str(error))
+            self._say("the lease could not beat", error)
 
     def _sign(self) -> None:
         now, looked = self._clock.wall_ns(), self._looked
@@ -140,4 +141,10 @@ class Pulse:
         try:
             self._data_dir.write_atomic(NAME, msgspec.json.format(msgspec.json.encode(sign)) + b"\n", durable=False)
         except PlatformError as error:
-            self._log.warning("the sign of life could not be written", error=str(error))
+            self._say("the sign of life could not be written", error)
+
+    def _say(self, what: str, error: PlatformError) -> None:
+        """Say a failure once: on a full disk it comes every few seconds."""
+        if what not in self._said:
+            self._said.add(what)
+            self._log.warning(what, error=str(error))

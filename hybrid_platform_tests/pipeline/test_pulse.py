@@ -74,3 +74,14 @@ def test_a_lost_lease_is_told_once(tmp_path: Path):
         until(lambda: last_sign(data_dir).n > count + 3, "more signs")
         pulse.stop()
     assert len(told) == 1 and "expected this session to hold the lease" in str(told[0])
+
+
+def test_a_sign_that_cannot_be_written_is_said_once_and_harms_nothing(tmp_path: Path):
+    data_dir, log = DataDir(tmp_path / "data"), ListLog()
+    data_dir.make_dir(NAME)
+    with Lease(tmp_path / "bot.db.lease", "s") as lease:
+        pulse = Pulse(data_dir, lease, "s", "run", TestClock(), log, beat_seconds=0.01)
+        pulse.start()
+        until(lambda: (holder := holder_of(tmp_path / "bot.db.lease")) and holder.beat > 3, "more beats of the lease")
+        pulse.stop()
+    assert len(log.of("the sign of life could not be written")) == 1
