@@ -196,7 +196,7 @@ def shortest(name: str) -> str:
     return min(rows, key=lambda row: row[0])[1]
 
 
-@pytest.mark.parametrize("name", [name for name in CONDITIONS if name not in {"same_trading", "host_pressure"}])
+@pytest.mark.parametrize("name", [name for name in CONDITIONS if name != "host_pressure"])
 def test_each_condition_broken_alone_is_a_whole_refusal_with_exit_code_12(world, name):
     breaks, unmet = TRUTH[shortest(name)]
     breaks(world)

@@ -22,7 +22,7 @@ from hybrid_platform.evidence.live_conditions import CONDITIONS
 from hybrid_platform.evidence.live_gate import live_conditions, release
 from hybrid_platform.evidence.predicate import GATES
 from hybrid_platform.evidence.records import ProofVerdict
-from hybrid_platform_tests.evidence.live_world import ACCOUNT, World, pressure, replaced
+from hybrid_platform_tests.evidence.live_world import ACCOUNT, CODE, World, pressure, replaced
 from hybrid_platform_tests.support import REPOSITORY, cli
 
 pytestmark = pytest.mark.scenario("S14", "G1", "L1")
@@ -97,6 +97,16 @@ def spent(world: World) -> None:
     world.data.write_atomic(f"control/spent/{world.armed.nonce}", b"")
 
 
+def everywhere(**fields: Any) -> Breaks:
+    """Break all records of one bundle: it is of one run."""
+
+    def change(world: World) -> None:
+        for kind in ("preflight", "pragma", "session", "postflight"):
+            world.change[kind] = lambda found: replaced(found, **fields)
+
+    return change
+
+
 DENIED = (Denied("kernel", Kind.SOCKET, "connect", "strategy", 1),)
 
 TRUTH: dict[str, tuple[Breaks, set[str]]] = {
@@ -153,6 +163,8 @@ TRUTH: dict[str, tuple[Breaks, set[str]]] = {
     "too short": (live(min_seconds=61), {"bundle_seconds"}),
     "too few ticks": (live(min_ticks=301), {"bundle_ticks"}),
     "too few trades": (live(min_trades=31), {"bundle_trades"}),
+    "proof of other settings": (everywhere(trading_sha256="0" * 64), {"same_trading"}),
+    "proof of other code": (everywhere(code=replaced(CODE, commit="0" * 40)), {"same_code"}),
     "dirty code": (lambda w: setattr(w, "code", replaced(w.code, dirty=True)), {"same_code"}),
     "code that no commit names": (
         lambda w: setattr(w, "code", replaced(w.code, commit=None)),
@@ -244,17 +256,7 @@ def test_each_condition_broken_alone_keeps_it_shut_and_is_named(world, what):
 
 
 def test_the_table_breaks_every_condition_there_is():
-    assert set().union(*(unmet for _, unmet in TRUTH.values())) | {"same_trading"} == set(CONDITIONS)
-
-
-@pytest.mark.parametrize("what", ["trading_sha256", "code"])
-def test_proof_of_other_settings_or_other_code_is_no_proof(world, what):
-    """One of the bundles is, in all its records: a bundle is of one run."""
-    other = {"trading_sha256": "0" * 64, "code": replaced(world.code, commit="0" * 40)}[what]
-    for kind in ("preflight", "pragma", "session", "postflight"):
-        world.change[kind] = lambda found: replaced(found, **{what: other})
-    unmet = {condition.name for condition in live_conditions(world.build()) if not condition.met}
-    assert unmet == {{"trading_sha256": "same_trading", "code": "same_code"}[what]}
+    assert set().union(*(unmet for _, unmet in TRUTH.values())) == set(CONDITIONS)
 
 
 def test_one_session_said_thrice_is_one_session(world):

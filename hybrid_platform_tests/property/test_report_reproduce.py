@@ -23,6 +23,7 @@ BETWEEN = st.one_of(
     SHOWN,
     acts(["drop"], 8),
     acts(["idle"], 2000),
+    acts(["report"], 200),
     st.tuples(st.integers(0, 300), COMMANDS).map(lambda drawn: Act("command", drawn[0], None, drawn[1])),
 )
 LOSS = acts(["evict", "lose"], 4)
@@ -30,6 +31,7 @@ LOSSES = st.tuples(st.lists(BETWEEN, max_size=6), st.lists(LOSS, max_size=1), st
 MODES = st.sampled_from(
     (
         {"mode": "SHADOW"},
+        {"mode": "LIVE"},
         {"mode": "PAPER", "paper": {"latency": "home", "limit_fills": "at", "reject_rate": 0.2}},
         {"mode": "PAPER", "risk": {"max_drawdown_usd": 3, "halt_after_vetoes": 4, "max_symbol_exposure_usd": 500}},
         {"mode": "PAPER", "warm_start_ticks": 7, "paper": {"latency": "none"}},

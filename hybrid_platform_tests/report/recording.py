@@ -21,7 +21,7 @@ from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import ExitCode
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
-from hybrid_platform.domain.orders import InputRecord, OrderType, Record, Signal, TimeInForce, buy, sell
+from hybrid_platform.domain.orders import InputRecord, OrderStatus, OrderType, Record, Signal, TimeInForce, buy, sell
 from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.domain.ticks import Tick, TickBatch, batch_from_rows
@@ -39,6 +39,8 @@ from hybrid_platform.strategies.loader import build_strategy
 from hybrid_platform.strategies.runner import StrategyRunner
 from hybrid_platform.trading.accounts import Account
 from hybrid_platform.trading.engine import ExecutionEngine
+from hybrid_platform.trading.live import Submit, Want
+from hybrid_platform.trading.order import Fill, Order, Report
 
 START = 1_700_000_000 * NS_PER_S
 CODE = CodeIdentity("0.0.0", None, None)
@@ -81,9 +83,9 @@ class Act(NamedTuple):
     """Something that happens to the next ticks, or between them."""
 
     what: str
-    """show, drop (before the strategy), evict (before the database), lose (both), idle, command."""
+    """show, drop (before the strategy), evict (before the database), lose (both), idle, command, report (LIVE)."""
     count: int = 1
-    """Ticks; for ``idle`` and ``command`` milliseconds of silence."""
+    """Ticks; for ``idle`` and ``command`` milliseconds of silence; for ``report`` which order and what of it."""
     late_ms: int | None = None
     """How long after the last shown tick execution gets to it; None: as in a replay, where nothing is late."""
     command: CommandKind = CommandKind.HALT
@@ -184,12 +186,41 @@ class Recorded(NamedTuple):
     """The rows that were persisted, as session.json would have them."""
 
 
+class _LiveVenue:
+    """Takes what a LIVE engine lays out, and says one possible thing at a time."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[Order, Decimal, int]] = {}
+        """Order, executed, fills."""
+
+    def take(self, wants: Iterable[Want]) -> None:
+        self._open |= {want.order.order_id: (want.order, Decimal(0), 0) for want in wants if isinstance(want, Submit)}
+
+    def say(self, dice: int) -> Report | None:
+        if not self._open:
+            return None
+        order_id, (order, executed, fills) = list(self._open.items())[dice % len(self._open)]
+        left, what = order.qty - executed, dice // 7 % 4
+        if what == 0:
+            return Report(order_id, OrderStatus.ACCEPTED, "VENUE", 0)
+        if what == 1:
+            del self._open[order_id]
+            return Report(order_id, OrderStatus.CANCELED, "VENUE", 0, None, executed)
+        qty = left if what == 2 else left / 2
+        self._open[order_id] = order, executed + qty, fills + 1
+        if what == 2:
+            del self._open[order_id]
+        status = OrderStatus.FILLED if what == 2 else OrderStatus.PARTIALLY_FILLED
+        return Report(order_id, status, "VENUE", 0, Fill(fills + 1, qty, order.reference_price, Decimal("0.01")))
+
+
 class _Run:
     def __init__(self, settings: SessionSettings, engine: ExecutionEngine, ticks: TickBatch) -> None:
         self.runner = StrategyRunner(
             build_strategy(settings.strategy), ticks.table, warm_start_ticks=settings.warm_start_ticks
         )
         self.engine = engine
+        self.venue = _LiveVenue()
         self.ticks = ticks
         self.at = 0
         self.now = START
@@ -198,6 +229,12 @@ class _Run:
         self.records: list[Record] = []
 
     def act(self, act: Act) -> None:
+        if act.what == "report":
+            self.now += NS_PER_MS
+            if (report := self.venue.say(act.count)) is not None:
+                self.records += self.engine.on_report(report, self.runner.last_seq, self.now)
+                self.venue.take(self.engine.take_wants())
+            return
         if act.what in {"idle", "command"}:
             self.now += act.count * NS_PER_MS
             if act.what == "idle":
@@ -205,6 +242,7 @@ class _Run:
             else:
                 command = Command(act.command, "a person", "a test")
                 self.records += self.engine.on_command(command, self.runner.last_seq, self.now)
+                self.venue.take(self.engine.take_wants())
             return
         part = self.ticks[self.at : self.at + act.count]
         self.at += len(part)
@@ -218,6 +256,7 @@ class _Run:
     def take(self, steps: list[Step], decided_at: int | None = None) -> None:
         for step in steps:
             self.records += self.engine.on_step(step, decided_at)
+        self.venue.take(self.engine.take_wants())
 
     def end(self, finish: bool) -> list[Record]:
         self.take(self.runner.on_end(len(self.ticks)))

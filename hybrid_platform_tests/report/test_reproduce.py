@@ -102,6 +102,23 @@ def test_a_single_row_that_was_tampered_with_is_named(recorder, statement, where
         assert sum(table.differing for table in found.tables) <= 1
 
 
+@pytest.mark.scenario("S8", "S14")
+def test_a_live_session_is_decided_again_from_the_venues_reports_and_no_adapter(recorder):
+    said = [each for dice in range(60) for each in (SHOW(1), Act("report", 5 * dice))]
+    recorded = recorder.record(recorder.settings(mode="LIVE"), a_market(a_walk()), said)
+    found = check(recorder, recorded.session_id)
+    assert (found.verdict, found.reasons) == (PASS, ())
+    assert found.inputs["REPORT"] > 20
+    assert {table.name: table.compared for table in found.tables}["trades"] > 5
+    number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
+    recorder.tamper(
+        f"UPDATE input_rows SET detail = replace(detail, 'ACCEPTED', 'EXPIRED') WHERE {number} AND n = "
+        f"(SELECT max(n) FROM input_rows WHERE {number} AND detail LIKE '%ACCEPTED%')",
+        id=recorded.session_id,
+    )
+    assert check(recorder, recorded.session_id).verdict is FAIL
+
+
 def test_the_first_difference_is_the_one_that_was_decided_first(recorder):
     recorded = recorder.record(recorder.settings(), a_market(a_walk()))
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
