@@ -7,7 +7,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import (
     InputKind,
@@ -22,6 +21,7 @@ from hybrid_platform.domain.orders import (
 )
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.trading.engine import ExecutionEngine
+from hybrid_platform.trading.live import Submit
 from hybrid_platform_tests.trading.market import (
     FREE,
     SECOND,
@@ -213,10 +213,17 @@ def test_journal_entries_are_numbered_in_one_sequence_with_the_engines_own():
 
 
 @pytest.mark.scenario("S14", "G0")
-def test_live_is_refused_and_shadow_is_the_default():
+def test_shadow_is_the_default_and_live_only_lays_out_what_it_wants_sent():
     assert settings_of().mode.value == "SHADOW"
-    with pytest.raises(ConfigError, match="no live adapter is installed"):
-        ExecutionEngine(settings_of("live", live_armed=True), table_of())
+    ticks = ticks_of(table_of(), ["100", "100"])
+    engine = ExecutionEngine(settings_of("live", live_armed=True), ticks.table)
+    records = engine.on_step(Step(ticks, (signal_at(ticks, 0, BUY, 1),)))
+    (want,) = engine.take_wants()
+    assert isinstance(want, Submit)
+    (row,) = [record for record in records if isinstance(record, OrderRecord)]
+    assert (row.order_id, row.status.value, row.is_shadow) == (want.order.order_id, "SUBMITTED", False)
+    assert not [record for record in engine.finish() if isinstance(record, TradeRecord)]
+    assert engine.take_wants() == ()
 
 
 def test_a_cancel_finds_nothing_to_cancel_in_shadow():
