@@ -24,6 +24,7 @@ from hybrid_platform.host.system import read_system_state
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.gates import host_checks, host_reasons
 from hybrid_platform.pipeline.proofs import session_proofs
+from hybrid_platform.pipeline.reserve import release_to_judge
 from hybrid_platform.pipeline.session_log import key_lines
 from hybrid_platform.pipeline.trading_audit import TradingAudit, audit_trading
 from hybrid_platform.storage.audit import Audit, audit_session
@@ -40,6 +41,8 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
     before = context.require_passed(PREFLIGHT, PreflightEvidence)
     pragma = context.read(PRAGMA, PragmaGateEvidence)
     session = context.read(SESSION, SessionEvidence)
+    if session is None or session.began:  # else what is held back is the running session's, which refused this one
+        release_to_judge(context.data_dir)
     health, pressure = host_checks(context, new_is_fine=False, stop=stop or threading.Event())
     failed = host_reasons(health, pressure)
     audit = Audit({}, {}, 0)
