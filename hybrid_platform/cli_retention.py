@@ -39,11 +39,11 @@ def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...]
         into = "" if dry_run else f" in {session.files:,} files"
         click.echo(f"{would}move {session.session_id}: {session.ticks:,} ticks{into}")
     for log in found.logs:
-        click.echo(f"{would}remove logs/{log.name}: {log.bytes:,} bytes")
+        click.echo(f"{would}remove {log.name}: {log.bytes:,} bytes")
     figures = found.figures
     click.echo(
         f"{figures['sessions']:,} sessions, {figures['ticks']:,} ticks to {found.archive}; "
-        f"{figures['freed_bytes']:,} bytes given back by the database, {figures['logs_bytes']:,} by logs"
+        f"{figures['freed_bytes']:,} bytes given back by the database, {figures['logs_bytes']:,} by logs and checks"
     )
     return 0
 

@@ -17,7 +17,7 @@ class RetentionSettings(Section):
     ticks_days: Days | None = None
     """Ticks of sessions that ended so long ago move to ``archive/ticks`` in the data directory; null: never."""
     logs_days: Days | None = None
-    """Logs of sessions that were last written so long ago are removed; null: never."""
+    """Logs, and evidence of checks that ran alone, last written so long ago are removed; null: never."""
     dagster_days: Annotated[Days, Field(ge=1)] | None = None
     """Runs of this platform that ended so long ago are removed from Dagster's own storage; null: never."""
     wait_seconds: Annotated[float, Field(ge=0, le=86_400)] = 3_900.0

@@ -98,20 +98,33 @@ def test_a_rehearsal_says_what_it_would_do_and_does_nothing(tmp_path):
     left = session(data)
     old = data / "logs" / "20200101T000000Z-00000000.jsonl"
     old.write_text("{}\n")
-    os.utime(old, ns=(1, 1))
+    checks = data / "evidence" / "checks"
+    checks.mkdir(mode=0o700)
+    check, fresh = (
+        checks / "20200101T000000Z-00000000-preflight.json",
+        checks / "29990101T000000Z-00000000-preflight.json",
+    )
+    for path in (check, fresh):
+        path.write_text("{}")
+    for path in (old, check):
+        os.utime(path, ns=(1, 1))
     command = ["retain", "--dry-run", "--data-dir", str(data)]
     command += ["--set", "retention.ticks_days=0", "--set", "retention.logs_days=30"]
     said = CliRunner().invoke(main, command)
     assert said.exit_code == 0, said.output
     assert f"would move {left.session_id}: 101 ticks" in said.output
     assert f"would remove logs/{old.name}: 3 bytes" in said.output
+    assert f"would remove evidence/checks/{check.name}: 2 bytes" in said.output
     assert left.count("ticks") == 101
     assert old.exists()
+    assert check.exists()
     assert not (data / "archive").exists()
     done = CliRunner().invoke(main, [word for word in command if word != "--dry-run"])
     assert done.exit_code == 0, done.output
     assert left.count("ticks") == 0
     assert not old.exists()
+    assert not check.exists()
+    assert fresh.exists(), "not old"
     assert (data / "logs" / f"{left.session_id}.jsonl").exists(), "not old"
 
 
