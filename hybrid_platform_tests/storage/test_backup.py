@@ -226,3 +226,11 @@ def test_archived_ticks_are_told_of_and_missing_files_named(database: Path, tmp_
     execute("UPDATE tick_archives SET count = count - 1 WHERE n = 1")(target)
     with pytest.raises(StorageError, match="as written in batches"):
         verify_backup(target)
+
+
+def test_a_backup_of_an_older_release_is_put_in_place_and_brought_up_to_date_by_the_next_start(path, tmp_path: Path):
+    report = back_up(a_database_of_release("0001", path), tmp_path / "old.db")
+    assert (report.revision, report.rows["ticks"]) == ("0001", 80)
+    restore(settings(path), tmp_path / "old.db", SystemClock())
+    assert migrate(open_engine(default_url(path.parent), role="write")) == ["0002"]
+    assert len(values(path, "ticks")) == 80
