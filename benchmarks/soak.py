@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 MIB = 2**20
 CHANNELS = {"tick": 4096, "signal": 4096, "persist": 16_384}
 """Larger than the defaults, which hold a quarter of a second at this rate: a stall of the machine is no leak."""
-START_PATIENCE_S = 120.0
-END_PATIENCE_S = 120.0
+PATIENCE_S = 240.0
+"""For the start, and for the end, when all is counted, audited and drawn; a long session gets half its time more."""
 
 Sample = dict[str, float | None]
 
@@ -183,7 +183,10 @@ def _committed(database: Path) -> tuple[float | None, float | None]:
 
 
 def run(command: Sequence[str], folder: Path, sample_seconds: float, patience_s: float) -> dict[str, Any]:
-    """Run a session to its end, sampling it; return the samples and what its evidence says."""
+    """Run a session to its end, sampling it; return the samples and what its evidence says.
+
+    Its exit code is None where it outlasted ``patience_s`` and was killed.
+    """
     data_dir, log = folder / "data", folder / "session.log"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HYBRID_PLATFORM_")}
     with log.open("wb") as out, (folder / "session.err").open("wb") as err:
@@ -199,7 +202,7 @@ def run(command: Sequence[str], folder: Path, sample_seconds: float, patience_s:
                 samples.append(seen)
             due = max(due + sample_seconds, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
-        code = process.wait(END_PATIENCE_S)
+        code = process.poll()
     finally:
         if process.poll() is None:
             process.kill()
@@ -309,13 +312,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        found = run(command, folder, options.sample_seconds, options.seconds + START_PATIENCE_S)
-        if found["session"]["exit_code"]:
+        found = run(command, folder, options.sample_seconds, 1.5 * options.seconds + PATIENCE_S)
+        if found["session"]["exit_code"] != 0:
             sys.stderr.write((folder / "session.err").read_text()[-2_000:])
     judged = judge(found["samples"], bounds(options.rss_growth_mib, options.wal_growth_mib, options.lag_growth_ms))
     session = found["session"]
     faults = [fault for name, each in judged.items() if (fault := fault_of(name, each))]
-    if session["exit_code"] or session["verdict"] != "PASS" or not session["ledger_balances"]:
+    if session["exit_code"] != 0 or session["verdict"] != "PASS" or not session["ledger_balances"]:
         faults.append(f"session: exit {session['exit_code']}, {session['verdict']}: {session['reasons']}")
     result = {
         "what": {
