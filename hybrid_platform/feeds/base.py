@@ -16,6 +16,8 @@ from hybrid_platform.domain.ticks import TickBatch
 
 Earlier = Mapping[tuple[str, str], tuple[int | str, int]]
 """The last trade that an earlier session saw, its id and event time (ns), by ``(venue, symbol)``."""
+BETWEEN_SESSIONS = "between_sessions"
+"""The cause of a gap to what an earlier session saw last."""
 
 
 class Rejection(NamedTuple):

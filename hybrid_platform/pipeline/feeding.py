@@ -13,7 +13,6 @@ from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.log import Log
 from hybrid_platform.feeds.base import Earlier, Feed
 from hybrid_platform.feeds.build import build_feed
-from hybrid_platform.feeds.replay.sources import find_sources
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.stored import stored_batches
@@ -47,6 +46,9 @@ def input_files(settings: SessionSettings) -> tuple[dict[str, Any], ...]:
     replay = settings.feed.replay
     if replay is None or not replay.paths:
         return ()
+    # Here: it loads pyarrow, which no other feed needs, and a short session starts sooner without.
+    from hybrid_platform.feeds.replay.sources import find_sources
+
     paths = dict.fromkeys(source.path for source in find_sources(replay.paths))
     return tuple(_identify(Path(path)) for path in paths)
 

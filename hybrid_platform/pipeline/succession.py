@@ -11,8 +11,7 @@ import sqlalchemy as sa
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.log import Log
 from hybrid_platform.evidence.records import InstrumentGap, SinceLast
-from hybrid_platform.feeds.base import Earlier
-from hybrid_platform.feeds.websocket.gaps import BETWEEN_SESSIONS
+from hybrid_platform.feeds.base import BETWEEN_SESSIONS, Earlier
 from hybrid_platform.storage.ends import TradeSeen, trades_at_end
 from hybrid_platform.storage.queries import find_session, find_sessions, gaps_of
 from hybrid_platform.storage.records import SessionInfo, SessionState

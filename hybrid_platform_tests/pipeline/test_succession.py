@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from hybrid_platform.feeds.websocket.gaps import BETWEEN_SESSIONS, GapNumbers, GapTracker
+from hybrid_platform.feeds.base import BETWEEN_SESSIONS
+from hybrid_platform.feeds.websocket.gaps import GapNumbers, GapTracker
 from hybrid_platform.feeds.websocket.wire import Print
 from hybrid_platform.report.session_report import session_report
 from hybrid_platform.report.write import read_session_files

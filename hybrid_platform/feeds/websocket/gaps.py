@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hybrid_platform.domain.orders import GapRecord
+from hybrid_platform.feeds.base import BETWEEN_SESSIONS
 from hybrid_platform.feeds.websocket.wire import Print
 
 SETTLE_NS = 1_000_000_000
 WHOLE_VENUE = "*"
 """The symbol of a gap in the venue's own message counter."""
-BETWEEN_SESSIONS = "between_sessions"
-"""The cause of a gap to what an earlier session saw last."""
 _LATE_IDS = 4_096
 """Late ids remembered per open jump; more than that in one second is no disorder but another stream."""
 
