@@ -43,6 +43,8 @@ GOALS: dict[tuple[str, str], tuple[str, float]] = {
             "p99 µs": 1000,
             "drops tick": 0,
             "drops signal": 0,
+            "sampled out": 0,
+            "exit code": 0,
             **({"drops persist": 0} if rate == "1k" else {"evicted %": 0.1}),
         }.items()
     },

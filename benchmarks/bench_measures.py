@@ -156,6 +156,8 @@ def live(subject: Subject, rate: int, isolation: str) -> Figures:
         **{f"{isolation} {name} µs": value for name, value in found["latency_us"].items()},
         **{f"{isolation} drops {name}": count for name, count in drops.items()},
         f"{isolation} evicted %": round(100 * drops["persist"] / max(1, counters["tick_count"]), 4),
+        f"{isolation} sampled out": counters["sampled_out"],
+        f"{isolation} exit code": found["exit_code"],
     }
 
 
