@@ -272,12 +272,13 @@ def sessions(config_file: Path | None, assignments: tuple[str, ...], last: int, 
 
     with reader_of(settings_of(config_file, assignments, **flags)) as engine:
         frame = list_sessions(engine, last)
+    frame = frame.astype(object).where(frame.notna(), None)  # what a session that runs does not know yet
     if as_json:
         for row in frame.to_dict("records"):
             click.echo(json.dumps(row, default=str))
         return
     for name in ("started_at", "ended_at"):
-        frame[name] = [None if ns is None or ns != ns else iso_utc(int(ns)) for ns in frame[name].astype(object)]  # noqa: PLR0124
+        frame[name] = [None if ns is None else iso_utc(int(ns)) for ns in frame[name]]
     shown = frame[
         ["session_id", "mode", "state", "exit_code", "exit_reason", "strategy", "feed", "started_at", "ended_at"]
     ]

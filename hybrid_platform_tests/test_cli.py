@@ -23,6 +23,11 @@ from click.testing import CliRunner, Result
 
 from hybrid_platform import __version__
 from hybrid_platform.cli import main
+from hybrid_platform.config import load_settings
+from hybrid_platform.storage.engine import open_engine, sqlite_url
+from hybrid_platform.storage.migrate import migrate
+from hybrid_platform.storage.records import SessionStart, this_process
+from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.views import READABLE
 from hybrid_platform_tests.support import (
     PATIENCE,
@@ -288,6 +293,19 @@ def test_sessions_lists_them_newest_first(ended: Here):
     (line,) = invoke("sessions", "--data-dir", ended.data_dir, "--json").stdout.splitlines()
     row = json.loads(line)
     assert (row["session_id"], row["exit_code"]) == (ended.session_id, 0)
+
+
+def test_sessions_lists_one_that_has_not_ended(tmp_path: Path):
+    """Running, or killed and not found yet: that is when somebody looks."""
+    engine = open_engine(sqlite_url(tmp_path / "bot.db"), role="write")
+    migrate(engine)
+    SessionStore(engine).start(SessionStart("runs", "run", load_settings({}, environ={}), "0", 1, this_process()))
+    engine.dispose()
+    shown = invoke("sessions", "--data-dir", tmp_path)
+    assert shown.exit_code == 0, shown.output
+    assert "RUNNING" in shown.stdout and "nan" not in shown.stdout.lower()
+    row = json.loads(invoke("sessions", "--data-dir", tmp_path, "--json").stdout)
+    assert (row["state"], row["exit_code"], row["exit_reason"], row["ended_at"]) == ("RUNNING", None, None, None)
 
 
 def test_a_report_is_written_anew_from_its_evidence(ended: Here):

@@ -68,7 +68,7 @@ def preflight_healthcheck(context: dg.AssetExecutionContext) -> Iterator[dg.Mate
     """Check settings and host before anything starts: healthcheck, CPU pressure (waits for it), LIVE gate (G1, G2)."""
     with dagster_run(context) as run:
         evidence = preflight(run)
-        tag_exit(context, evidence)
+        tag_exit(context, evidence, is_last=False)
         yield from _judged(evidence, "host_ready", metadata.of_preflight(run, evidence))
 
 
@@ -88,7 +88,7 @@ def pragma_verification(context: dg.AssetExecutionContext) -> Iterator[dg.Materi
     """Migrate the database, apply the PRAGMAs, read them back, and prove that WAL lets a reader read (S1, G3)."""
     with dagster_run(context) as run:
         evidence = verify_database(run)
-        tag_exit(context, evidence)
+        tag_exit(context, evidence, is_last=False)
         yield from _judged(evidence, "pragmas_applied", metadata.of_pragma(run, evidence))
 
 
@@ -102,7 +102,7 @@ def stream_pipeline(context: dg.OpExecutionContext) -> Iterator[Any]:
     with dagster_run(context) as run:
         evidence = _session(context, run)
         try:
-            tag_exit(context, evidence)
+            tag_exit(context, evidence, is_last=False)
         except DagsterStorageError:
             # Dagster cannot go on to the next step: the session is judged here, before its run fails.
             postflight(run)
@@ -188,5 +188,5 @@ def postflight_evidence(context: dg.AssetExecutionContext) -> Iterator[dg.Materi
         with capture_interrupts():  # a second interrupt must not cost the evidence of the first
             evidence = postflight(run)
             concluded = conclude(run)
-        tag_exit(context, evidence)
+        tag_exit(context, evidence, is_last=True)
         yield from _judged(evidence, "verdict", metadata.of_postflight(run, evidence, concluded))

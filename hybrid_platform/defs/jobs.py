@@ -31,7 +31,7 @@ PREFLIGHT_CHECK, POSTFLIGHT_CHECK = "preflight_check", "postflight_check"
 def _check(context: dg.AssetExecutionContext, kind: str) -> Iterator[dg.MaterializeResult[Any]]:
     with dagster_run(context) as run:
         evidence = run_check(run, kind)
-        tag_exit(context, evidence)
+        tag_exit(context, evidence, is_last=True)
     passed = not evidence.reasons
     yield dg.MaterializeResult(
         metadata={

@@ -95,16 +95,18 @@ def _say(message: str, exit_code: ExitCode) -> None:
             log.error(line, exit_code=int(exit_code))
 
 
-def tag_exit(context: StepContext, evidence: Evidence | CheckEvidence) -> None:
+def tag_exit(context: StepContext, evidence: Evidence | CheckEvidence, *, is_last: bool) -> None:
     """Say on the run how it stands: Dagster's own exit is 0 or 1, a supervisor reads these.
 
+    Only the last step says 0: a run that is killed before it must not bear the code of one that ended well.
     Raises DagsterStorageError where Dagster's storage does not take it.
     """
-    tags = {EXIT_CODE_TAG: str(evidence.exit_code)}
+    tags = {EXIT_CODE_TAG: str(evidence.exit_code)} if is_last or evidence.exit_code else {}
     reason = getattr(evidence, "exit_reason", None)
     if reason:
         tags[EXIT_REASON_TAG] = reason
-    _add_tags(context, tags)
+    if tags:
+        _add_tags(context, tags)
 
 
 def _add_tags(context: StepContext, tags: dict[str, str]) -> None:

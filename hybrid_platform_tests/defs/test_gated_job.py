@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import msgspec
 import pytest
 
 from hybrid_platform.definitions import defs
-from hybrid_platform.defs.runs import PROCESS_TAG, RunProcess
+from hybrid_platform.defs import assets
+from hybrid_platform.defs.runs import EXIT_CODE_TAG, PROCESS_TAG, SESSION_TAG, RunProcess
+from hybrid_platform.pipeline.shadow import ShadowRun
 from hybrid_platform.storage.engine import open_engine, sqlite_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.records import this_process
@@ -39,6 +42,24 @@ def test_all_gates_pass_and_the_run_succeeds(passed: tuple[Launcher, Job]):
     process = msgspec.json.decode(job.run.tags[PROCESS_TAG], type=RunProcess)
     assert process == RunProcess(job.run.run_id, this_process()), "in this test the run has no process of its own"
     assert job.left.count("ticks", job.session_id) == 11
+
+
+def test_a_run_says_exit_code_0_only_when_all_of_it_ended_well(launch: Launcher, monkeypatch: pytest.MonkeyPatch):
+    """Killed in the middle, it would say it for ever."""
+    during: list[dict[str, str]] = []
+
+    class Looks(ShadowRun):
+        """Looks at the run's tags as soon as the session is over."""
+
+        def finish(self) -> Any:
+            during.extend(dict(run.tags) for run in launch.instance.get_runs())
+            return super().finish()
+
+    monkeypatch.setattr(assets, "ShadowRun", Looks)
+    job = launch(SHORT)
+    (tags,) = during
+    assert SESSION_TAG in tags and EXIT_CODE_TAG not in tags
+    assert job.tags["exit_code"] == "0"
 
 
 @pytest.mark.scenario("G2")
