@@ -112,7 +112,7 @@ class ShadowRun:
         self._missing = missing_rows(context, self._engine, self._crashed)
         for fault in self._missing:
             context.log.error("rows that were reported as committed are missing (L4)", what=fault)
-        self._before = Predecessor(self._engine, settings.feed.kind) if settings.is_live_feed else None
+        self._before = Predecessor(self._engine, settings.feed.kind, context.log) if settings.is_live_feed else None
         table = table_of(settings)
         feed = feed_of(
             settings,

@@ -13,22 +13,39 @@ from hybrid_platform.domain.log import Log
 from hybrid_platform.evidence.records import InstrumentGap, SinceLast
 from hybrid_platform.feeds.base import BETWEEN_SESSIONS, Earlier
 from hybrid_platform.storage.ends import TradeSeen, trades_at_end
+from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.queries import find_session, find_sessions, gaps_of
 from hybrid_platform.storage.records import SessionInfo, SessionState
 
 
 class Predecessor:
-    """The session before this one on the same kind of live feed, as it was found at the start."""
+    """The last session before this one that saw a tick of the same kind of live feed, as it was found at the start."""
 
-    def __init__(self, engine: sa.Engine, feed: str) -> None:
+    def __init__(self, engine: sa.Engine, feed: str, log: Log) -> None:
         """Find it; ``feed`` is the kind of the session's feed."""
         self._engine = engine
-        ran = (each for each in find_sessions(engine, limit=100) if each.state is not SessionState.REFUSED)
-        self._session: SessionInfo | None = next((each for each in ran if each.feed == feed), None)
-        self.last: dict[tuple[str, str], TradeSeen] = (
-            {} if self._session is None else trades_at_end(engine, self._session.session_no, "last")
-        )
+        self._session: SessionInfo | None = None
+        self.last: dict[tuple[str, str], TradeSeen] = {}
         """By ``(venue, symbol)``."""
+        ran = (each for each in find_sessions(engine, limit=100) if each.state is not SessionState.REFUSED)
+        for session in (each for each in ran if each.feed == feed):
+            # One that saw nothing, for the venue was away, ends no gap: it goes on from the one before.
+            if (last := self._last_of(session, log)) is None or last:
+                self._session, self.last = session, last or {}
+                break
+            self._session = self._session or session
+
+    def _last_of(self, session: SessionInfo, log: Log) -> dict[tuple[str, str], TradeSeen] | None:
+        """Return its last ticks; None where they are in an archive that cannot be read, which keeps no session off."""
+        try:
+            return trades_at_end(self._engine, session.session_no, "last")
+        except DatabaseError as error:
+            if error.cause not in {Cause.MISSING, Cause.CORRUPT}:
+                raise
+            log.warning(
+                "the last ticks of the session before cannot be read", last_session=session.session_id, error=str(error)
+            )
+            return None
 
     @property
     def earlier(self) -> Earlier:

@@ -112,14 +112,16 @@ def _archived_arrivals(engine: sa.Engine, session_no: int) -> dict[str, Decimal]
           JOIN instruments i ON i.symbol = o.symbol AND i.venue = o.venue
         WHERE o.session_no = :no AND o.type = 'LIMIT'"""
     with transaction(engine, "finding arrival prices") as connection:
-        orders = {row[:2]: row[2:] for row in connection.execute(sa.text(query), {"no": session_no})}
+        # One tick may have caused many.
+        orders: dict[tuple[int, int], list[tuple[str, int]]] = {}
+        for seq, instrument, order_id, scale in connection.execute(sa.text(query), {"no": session_no}):
+            orders.setdefault((seq, instrument), []).append((order_id, scale))
     wanted = np.array(sorted({seq for seq, _ in orders}), dtype=np.int64)
     found: dict[str, Decimal] = {}
     for rows in archived_rows(engine, session_no, rows_at_once=ROWS_AT_ONCE) if orders else ():
         own = rows.where(np.isin(rows.seq, wanted))
         for key in zip(own.seq.tolist(), own.instrument_no.tolist(), own.price.tolist(), strict=True):
-            if key[:2] in orders:
-                order_id, scale = orders[key[:2]]
+            for order_id, scale in orders.get(key[:2], ()):
                 found[order_id] = from_units(key[2], scale)
     return found
 

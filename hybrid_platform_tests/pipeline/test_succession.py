@@ -68,6 +68,21 @@ def test_the_trades_that_neither_session_saw_are_a_gap_of_the_second(two: tuple[
     assert second.evidence("session")["ledger"]["balances"], "the row is counted like every other"
 
 
+def test_a_session_that_saw_nothing_ends_no_gap(tmp_path: Path):
+    """The venue was away for one of them: what was traded meanwhile is missing all the same."""
+    script = [[Send(50), Stall(60), Drop()], [Skip(LOST), Stall(60), Drop()], [Send(50), Stall(60)]]
+    with LocalVenue(islice(binance_trades(["BTCUSDT"]), 500), script) as venue:
+        source = {"venue": "binance", "symbols": ["BTCUSDT"], "url": venue.url}
+        feed = {"feed": {"websocket": {"sources": [source]}}}
+        first, silent, third = (run(tmp_path, feed) for _ in range(3))
+    assert silent.steps["session"].counters["tick_count"] == 0
+    since = third.steps["session"].since_last
+    assert since.session_id == first.steps["session"].session_id
+    assert [gap.missing for gap in since.instruments] == [LOST]
+    (gap,) = third.rows("SELECT missing FROM gaps WHERE session_id = ? AND to_id IS NOT NULL", third.session_id)
+    assert gap["missing"] == LOST
+
+
 def test_without_ids_time_is_measured_alone_and_a_replay_has_nothing_before_it(tmp_path: Path):
     run(tmp_path, synthetic(50))
     run(tmp_path, replay(write_csv(tmp_path / "x.csv", good_rows(5))))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow.dataset
@@ -18,6 +20,7 @@ from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage import audit, queries
 from hybrid_platform.storage.archive import TicksArchived
+from hybrid_platform.storage.ends import trades_at_end
 from hybrid_platform.storage.engine import open_engine, transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.export import export_session
@@ -28,12 +31,20 @@ from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.stored import stored_batches, stored_marks
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform_tests.storage.conftest import SESSION
-from hybrid_platform_tests.storage.samples import START_NS, a_table, order_story, session_start, some_ticks
+from hybrid_platform_tests.storage.samples import (
+    START_NS,
+    a_table,
+    order_record,
+    order_story,
+    session_start,
+    some_ticks,
+)
 
 HOSTILE = ("SOL/USDC", "A..B", "X%2FY", "C:D", ".", "..")
 """What instruments are called when nobody looked: no name may leave its folder, or meet another's."""
 DAY_NS = 86_400 * 10**9
 PART = 700
+ENDS: tuple[Literal["first", "last"], ...] = ("first", "last")
 LATER = 2**62
 
 
@@ -87,6 +98,7 @@ def seen(engine: sa.Engine, folder: Path) -> dict[str, object]:
         "total": queries.tick_total(engine, SESSION),
         "span": queries.clock_span(engine, SESSION),
         "arrivals": queries.limit_arrivals(engine, SESSION),
+        "ends": [trades_at_end(engine, queries.find_session(engine, SESSION).session_no, end) for end in ENDS],
         "audit": audit.audit_session(engine, SESSION),
     }
 
@@ -124,6 +136,16 @@ def test_every_reader_sees_the_same_ticks_before_and_after(finished, writing, da
     assert rows_left(path) == 0
     assert_same(before, seen(finished, tmp_path / "after"))
     assert in_files(data_dir) == before["batches"][0]
+
+
+def test_every_order_of_one_tick_keeps_the_price_it_arrived_at(writing, writer, reading, data_dir):
+    orders = [msgspec.structs.replace(order_record(6), order_id=f"O6-{place}") for place in range(3)]
+    writer.write([some_ticks(a_table(), 1, 20)], [*orders, order_record(9)])
+    SessionStore(writing).mark_crashed(lambda session: True)
+    before = queries.limit_arrivals(reading, SESSION)
+    assert len(before) == 4
+    move(writing, data_dir)
+    assert queries.limit_arrivals(reading, SESSION) == before
 
 
 def test_the_ledger_still_balances_and_says_what_was_archived(finished, writing, data_dir):
