@@ -89,7 +89,7 @@ class Pulse:
         self._said: set[str] = set()
         self._stop = threading.Event()
         self._looked: Callable[[], int] | None = None
-        self._on_lost: Callable[[BaseException], None] = lambda error: None
+        self._on_lost: Callable[[BaseException], None] | None = None
         self.phase = Phase.STARTING
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
@@ -128,8 +128,10 @@ class Pulse:
             self._lost = 0
         except LeaseLost as error:
             self._lost += 1
-            if self._lost == LOST_LOOKS:
-                self._on_lost(error)
+            # Not only at that look: a session that was still starting then is told once it is watched.
+            if self._lost >= LOST_LOOKS and (told := self._on_lost) is not None:
+                self._on_lost = None
+                told(error)
         except PlatformError as error:
             self._say("the lease could not beat", error)
 

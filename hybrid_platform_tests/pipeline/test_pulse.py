@@ -61,6 +61,22 @@ def test_a_pulse_without_a_supervisor_that_looks_grows_old(tmp_path: Path):
     assert last_sign(data_dir).phase is Phase.ENDED
 
 
+def test_a_lease_that_was_lost_while_the_session_started_is_told_once_it_runs(tmp_path: Path):
+    told: list[BaseException] = []
+    data_dir = DataDir(tmp_path)
+    with Lease(tmp_path / "bot.db.lease", "s") as lease:
+        pulse = Pulse(data_dir, lease, "s", "run", TestClock(), ListLog(), beat_seconds=0.01)
+        pulse.start()
+        (tmp_path / "bot.db.lease").unlink()
+        until(lambda: last_sign(data_dir).n > 6, "looks that find it gone")
+        pulse.watch(lambda: 0, told.append)
+        until(lambda: told, "the loss")
+        count = last_sign(data_dir).n
+        until(lambda: last_sign(data_dir).n > count + 3, "more signs")
+        pulse.stop()
+    assert len(told) == 1
+
+
 def test_a_lost_lease_is_told_once(tmp_path: Path):
     told: list[BaseException] = []
     data_dir = DataDir(tmp_path)
