@@ -56,7 +56,7 @@ class Decision(NamedTuple):
 
 def decide(before: Memory, seen: Seen, settings: SupervisionSettings) -> Decision:
     """Return what to do. Called again and again with what it returned, it keeps one session alive at most."""
-    memory = _check_judged(_wanted_anew(before, seen), seen, settings)
+    memory = _check_judged(_wanted_anew(_in_reach(before, seen, settings), seen), seen, settings)
     run = seen.run
     if run is not None and run.life is not None:
         return _watch(memory, seen, run, settings)
@@ -82,6 +82,18 @@ def backoff_seconds(failures: int, settings: SupervisionSettings) -> float:
     """Return how long to wait after so many failures in a row (at least 1)."""
     doublings = min(failures - 1, 64)  # beyond that every limit is passed, and a float would not hold it
     return float(min(settings.max_backoff_seconds, settings.backoff_seconds * 2.0**doublings))
+
+
+def _in_reach(memory: Memory, seen: Seen, settings: SupervisionSettings) -> Memory:
+    """Bring back what a clock that was set back has left ahead: else it would be waited for, for days or years."""
+    furthest_ns = seen.now_ns + _ns(max(settings.backoff_seconds, settings.max_backoff_seconds))
+    return replace(
+        memory,
+        not_before_ns=min(memory.not_before_ns, furthest_ns),
+        launched_ns=min(memory.launched_ns, seen.now_ns),
+        check_launched_ns=min(memory.check_launched_ns, seen.now_ns),
+        restarts_ns=tuple(min(at, seen.now_ns) for at in memory.restarts_ns),
+    )
 
 
 def _wanted_anew(memory: Memory, seen: Seen) -> Memory:

@@ -96,7 +96,9 @@ def life_of(
     if owner.is_of_this_boot:
         if owner.is_gone:
             return Life.GONE, f"{process} is gone"
-        if supervised and age_s is not None and age_s > settings.stale_seconds:
+        # After the session there are checks and a report, without signs of life: they have their time too.
+        limit_s = settings.stale_seconds if supervised else settings.start_timeout_seconds
+        if age_s is not None and age_s > limit_s:
             return Life.SILENT, f"{process} lives, last sign of life {age_s:.0f} s ago"
         return Life.ALIVE, process
     if age_s is None:

@@ -244,6 +244,30 @@ def test_the_backoff_grows_and_never_passes_its_limit(failures: int, first: floa
     assert 0 < waits[0] <= waits[1] <= most
 
 
+def test_a_clock_that_was_set_back_by_a_year_keeps_nothing_waiting():
+    limits = SupervisionSettings(restart_budget=2, budget_seconds=HOUR)
+    world = running(settings=limits)
+    for _ in range(2):
+        world.end(1)
+        world.look_until_launched()
+    world.end(1)
+    world.look()
+    world.look(60)
+    assert world.memory.phase is Phase.BACKOFF and "budget" in world.memory.why
+    world.now_s -= 365 * 24 * HOUR
+    world.run = world.run._replace(ended_ns=world.now_ns)
+    world.look_until_launched(HOUR + limits.max_backoff_seconds)
+
+
+def test_a_launch_that_never_appeared_is_given_up_in_time_by_a_clock_that_was_set_back():
+    world = World()
+    world.look()
+    world.look()
+    world.run = None
+    world.now_s -= 365 * 24 * HOUR
+    world.look_until_launched(2 * world.settings.start_timeout_seconds)
+
+
 EVENTS = st.one_of(
     st.tuples(st.just("end"), st.sampled_from([0, 1, 10, 11, 12, 13]),
               st.sampled_from(["TIME_LIMIT", "END_OF_FEED", "TERMINATED", "CRASH", HELD]), st.booleans()),

@@ -51,6 +51,12 @@ def test_elsewhere_a_session_that_is_supervised_must_beat_and_its_checks_and_rep
         assert life(ELSEWHERE, sign(ELSEWHERE, 301, phase)) is Life.GONE
 
 
+def test_a_process_that_hangs_after_its_session_is_silent_in_the_end():
+    own = this_process()
+    assert life(own, sign(own, 299, Phase.ENDED)) is Life.ALIVE
+    assert life(own, sign(own, 301, Phase.ENDED)) is Life.SILENT
+
+
 def test_another_processs_sign_says_nothing_of_this_one():
     fresh = sign(replace(ELSEWHERE, pid=8), 1)
     assert life(ELSEWHERE, fresh, 299) is Life.STARTING
