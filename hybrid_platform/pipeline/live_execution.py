@@ -128,6 +128,9 @@ class LiveExecution(Stage):
             if self._standing == END:
                 # Nothing resumes a session that ends.
                 return
+            if command.automatic and self._standing is not None and self._standing.kind is CommandKind.HALT:
+                # It comes out of the guarded process: nothing that is said there loosens what an operator halted.
+                return
             self._standing = None if command.kind is CommandKind.RESUME else command
             self._cancel_all = self._standing is not None
 

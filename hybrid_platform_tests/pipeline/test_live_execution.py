@@ -286,6 +286,21 @@ def test_while_reducing_only_what_makes_a_position_smaller_is_sent(way):
     assert way.stage.figures().refused == 2
 
 
+def test_nothing_that_the_guarded_process_says_loosens_an_operators_halt(way):
+    way.want(an_order(1))
+    until(lambda: len(way.adapter.submitted) == 1, "it")
+    way.adapter.told.append(
+        Report("O1", OrderStatus.FILLED, "VENUE", 0, Fill(1, Decimal(1), Decimal(PRICE), Decimal(0)))
+    )
+    until(way.heard, "the fill")
+    way.stage.tell(Command(CommandKind.HALT, "ops", "a test"))
+    way.stage.note([journalled(Command(CommandKind.REDUCE, "risk engine", "a lie", automatic=True))])
+    way.want(an_order(2, side=Side.SELL))
+    (refusal,) = until(way.heard, "the refusal")
+    assert (refusal.status, refusal.reason) == (OrderStatus.REJECTED, "NOT_SENT HALT by ops")
+    assert len(way.adapter.submitted) == 1
+
+
 def test_a_cancel_of_an_order_that_never_left_asks_nothing_of_the_venue(way):
     way.stage.want([Cancel("O9")])
     assert way.finish() is None
