@@ -166,7 +166,10 @@ class Session:
         self._persist = Persist(
             writer,
             channels.persist,
-            batch_rows=settings.storage.batch_rows,
+            # Live, what waits for a commit must fit behind it: a long one fills the channel while it lasts.
+            batch_rows=min(settings.storage.batch_rows, channels.persist.capacity)
+            if settings.is_live_feed
+            else settings.storage.batch_rows,
             flush_interval_ms=settings.storage.flush_interval_ms,
             counters=self.counters.persist,
             clock=clock,
