@@ -87,6 +87,9 @@ def _near(model: Any, keys: Sequence[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as an error message shows it: short, one line, never a secret's full length."""
+    """Return a value as an error message shows it: short, one line, never a secret's full length.
+
+    What is left out is in the middle: a path's last part says which file is meant.
+    """
     text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"
+    return text if len(text) <= 80 else f"{text[:39]}…{text[-40:]}"

@@ -87,6 +87,8 @@ class Supervisor:
 
     def _run(self) -> None:
         try:
+            # Before the first look: a session may have ended by then.
+            self._beat(self._clock.monotonic_ns())
             self._watch()
         except BaseException as error:
             self._on_failure("supervisor", error)

@@ -48,10 +48,12 @@ class Job:
 
     @property
     def failures(self) -> list[str]:
-        """Why steps failed, as the UI says it first."""
+        """Why steps and checks failed, as the UI says it first."""
         events = self.result.filter_events(lambda event: event.is_step_failure)
         told = [event.step_failure_data.user_failure_data for event in events]
-        return [str(data.description) for data in told if data is not None]
+        steps = [str(data.description) for data in told if data is not None]
+        checks = self.result.get_asset_check_evaluations()
+        return steps + [str(check.description) for check in checks if not check.passed]
 
 
 class Launcher:

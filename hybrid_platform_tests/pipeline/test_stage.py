@@ -102,7 +102,8 @@ class Line:
             started=SystemClock().monotonic_ns(),
         )
 
-    def supervised(self, **options: Any) -> Supervisor:
+    def supervised(self, *, starts_late: bool = False, **options: Any) -> Supervisor:
+        """``starts_late``: the supervisor's thread gets its first turn when the other stages have ended."""
         defaults: dict[str, Any] = {
             "heartbeats": Heartbeats(0.05, 30),
             "counters": dict,
@@ -122,6 +123,9 @@ class Line:
         supervisor = Supervisor(stages, self.sink, self.second, **{**defaults, **options})
         for stage in (self.sink, self.relay, self.source):
             stage.start()
+        if starts_late:
+            self.stop.set()
+            assert self.source.join(WAIT) and self.relay.join(WAIT)
         supervisor.start()
         return supervisor
 
@@ -141,6 +145,16 @@ def test_a_stop_drains_every_stage_and_loses_no_event():
     assert first.left == second.left == 0
     beats = len(line.log.of("HEARTBEAT (G4)"))
     assert line.sink.taken == first.sent + beats, "heartbeats go the same way"
+
+
+@pytest.mark.scenario("G4")
+def test_a_session_that_is_over_before_its_supervisor_looks_has_its_heartbeat():
+    line = Line()
+    supervisor = line.supervised(starts_late=True)
+    assert supervisor.ended.wait(WAIT)
+    assert line.failures == []
+    assert len(line.log.of("HEARTBEAT (G4)")) == 1
+    assert line.sink.taken == line.first.stats().sent + 1
 
 
 @pytest.mark.scenario("L3", "S13")
