@@ -176,5 +176,5 @@ class ProcessDecider:
         """Test and read the guard back a last time, end the process, and return all of it."""
         if self._venue is not None:
             # One that was given up may still be asking for cancels.
-            self._venue.join(timeout_s)
+            self._venue.await_end(timeout_s)
         return self._guarded.close_out(timeout_s)

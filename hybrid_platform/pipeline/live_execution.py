@@ -75,6 +75,9 @@ class LiveExecution(Stage):
         self._line = _Line(release.adapter, float(live.call_seconds))
         # A drain that makes no progress is given up; the wait for the venue must be over before.
         self._patience_ns = int(min(float(live.close_seconds), settings.drain_timeout_seconds / 2) * NS_PER_S)
+        # One call for each order that may rest, the wait for the venue, and its close.
+        calls = settings.risk.max_open_orders + 2
+        self._withdrawal_s = calls * float(live.call_seconds) + self._patience_ns / NS_PER_S
         self._account = ArmedAccount(
             release.max_notional_usd, settings.risk.max_open_orders, settings.risk.usd_rates, table
         )
@@ -137,6 +140,10 @@ class LiveExecution(Stage):
     def close(self) -> None:
         """No more comes from the guarded process."""
         self._wants.close()
+
+    def await_end(self, timeout_s: float) -> bool:
+        """Wait for the stage's end, as long as it may take to withdraw every order: the process ends it half-way."""
+        return self.join(max(timeout_s, self._withdrawal_s))
 
     def stats(self) -> ChannelStats:
         """Return the channel from the guarded process's receiver to here."""

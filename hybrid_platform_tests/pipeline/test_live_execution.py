@@ -398,6 +398,16 @@ def test_when_the_session_fails_elsewhere_what_rests_is_canceled(way):
         way.want(an_order(2))
 
 
+def test_the_end_waits_for_a_venue_that_takes_its_time_to_cancel(way):
+    way.want(an_order(1))
+    until(lambda: way.adapter.submitted, "it")
+    cancel = way.adapter.cancel
+    way.adapter.cancel = lambda order_id, now: (time.sleep(0.1), cancel(order_id, now))
+    way.stage.abort()
+    assert way.stage.await_end(0.0)
+    assert way.adapter.canceled == ["O1"] and way.adapter.is_closed
+
+
 def test_a_venue_that_does_not_answer_a_cancel_leaves_the_order_open_on_record(way):
     way.adapter.cancel = lambda order_id, now: None
     way.want(an_order(1))
