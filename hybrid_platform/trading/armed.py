@@ -65,6 +65,8 @@ class ArmedAccount:
         self._net: dict[int, Decimal] = {}
         self.sent: dict[str, Sent] = {}
         """Every order that was handed to the adapter, by id."""
+        self.pending: dict[str, Sent] = {}
+        """Those of them of which something may still be executed: orders are judged against no others."""
         self._recorded: dict[str, OrderRecord] = {}
 
     def see(self, index: int, price: Decimal) -> None:
@@ -92,12 +94,12 @@ class ArmedAccount:
 
     def hand_over(self, order: Order) -> Sent:
         """Count an order as at the venue, from before it is sent."""
-        sent = self.sent[order.order_id] = Sent(order)
+        sent = self.sent[order.order_id] = self.pending[order.order_id] = Sent(order)
         return sent
 
     def open_orders(self) -> list[Sent]:
         """Return what may still be filled at the venue, as far as we were told."""
-        return [sent for sent in self.sent.values() if sent.is_open]
+        return [sent for sent in list(self.pending.values()) if sent.is_open]
 
     def hear(self, report: object) -> str | None:
         """Take a venue's report; return what is wrong with it, or None. A repetition changes nothing."""
@@ -119,7 +121,7 @@ class ArmedAccount:
 
     def exposure_usd(self, candidate: Order | None = None) -> Decimal:
         """Return Σ |position|, the worse of both sides with all that is pending, at the last prices; one order more."""
-        indices = {sent.order.index for sent in self.sent.values()}
+        indices = {*self._net, *(sent.order.index for sent in list(self.pending.values()))}
         if candidate is not None:
             indices.add(candidate.index)
         return sum((self._worst_usd(index, candidate) for index in indices), ZERO)
@@ -164,7 +166,7 @@ class ArmedAccount:
         return None
 
     def _pending(self, index: int, side: Side) -> Decimal:
-        own = (sent for sent in self.sent.values() if sent.order.index == index and sent.order.side is side)
+        own = (sent for sent in list(self.pending.values()) if sent.order.index == index and sent.order.side is side)
         return sum((sent.most - sent.executed for sent in own), ZERO)
 
     def _worst_usd(self, index: int, candidate: Order | None) -> Decimal:
@@ -209,3 +211,5 @@ class ArmedAccount:
             sent.ended_at, sent.status = report.executed, report.status
         elif sent.is_open and not (report.status is OrderStatus.ACCEPTED and sent.executed):
             sent.status = report.status
+        if sent.executed == sent.most:
+            self.pending.pop(order.order_id, None)

@@ -416,6 +416,23 @@ def test_a_venue_that_does_not_answer_a_cancel_leaves_the_order_open_on_record(w
     assert way.stage.figures().open_orders == {"O1": "SUBMITTED"}
 
 
+def test_what_an_order_is_judged_against_does_not_grow_with_those_that_ended():
+    account = ArmedAccount(ARMED, 5, {"USD": Decimal(1)}, a_table())
+    account.see(0, Decimal(PRICE))
+    for number in range(1, 101):
+        order = an_order(number, side=Side.BUY if number % 2 else Side.SELL)
+        account.record(row_of(order))
+        assert account.why_not(order) is None
+        account.hand_over(order)
+        assert list(account.pending) == [order.order_id]
+        ended = (OrderStatus.REJECTED, None) if number % 10 in {1, 2} else (OrderStatus.FILLED, a_fill(number).fill)
+        assert account.hear(Report(order.order_id, ended[0], "VENUE", 0, ended[1])) is None
+        assert not account.pending
+    assert account.exposure_usd() == 0
+    account.record(row_of(order))
+    assert account.why_not(order) == "expected an order that was not sent before, was one"
+
+
 MOVES = st.lists(
     st.tuples(
         st.sampled_from(list(Side)), st.integers(1, 12), st.integers(0, 100), st.sampled_from(("fill", "cancel", ""))
