@@ -81,13 +81,25 @@ class CommandWatch:
         self._session_id = session_id
         self.automatic: list[Command] = []
         """Commands that the session's own limits gave; appended by the decision sink, moved to the file here."""
+        self._is_halted = False
 
     def standing(self) -> Command | None:
         """Return what a session has to begin with."""
-        return self._file.standing()
+        standing = self._file.standing()
+        self._is_halted = standing is not None and standing.kind is CommandKind.HALT
+        return standing
 
     def look(self) -> list[Command]:
-        """Write down what limits gave, and return what operators said since the last look."""
+        """Write down what limits gave, and return what operators said since the last look.
+
+        A halt stands in the file until a person ends it: strategy code could say anything in the limits' name.
+        """
+        said = [entry.command for entry in self._file.new() if entry.session_id != self._session_id]
+        if said:
+            self._is_halted = said[-1].kind is CommandKind.HALT
         while self.automatic:
-            self._file.give(self.automatic.pop(0), self._session_id)
-        return [entry.command for entry in self._file.new() if entry.session_id != self._session_id]
+            command = self.automatic.pop(0)
+            if command.kind is CommandKind.HALT or not self._is_halted:
+                self._file.give(command, self._session_id)
+                self._is_halted = command.kind is CommandKind.HALT
+        return said
