@@ -247,8 +247,10 @@ def test_a_process_that_lives_and_does_not_beat_is_shown_and_left_alone(daemon: 
     daemon.look(0)
     assert daemon.memory.phase is Phase.STUCK, "it beats, and nobody supervises"
     sign(daemon, this_process(), phase="CLOSING")
-    daemon.look(600)
+    daemon.look(250)
     assert daemon.memory.phase is Phase.RUNNING, "the report may take its time"
+    daemon.look(100)
+    assert daemon.memory.phase is Phase.STUCK, "but not for ever"
     assert daemon.status(run) is dg.DagsterRunStatus.STARTED
 
 

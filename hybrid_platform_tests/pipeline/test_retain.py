@@ -24,7 +24,7 @@ from hybrid_platform.report.write import write_report
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import default_url
 from hybrid_platform.testing.clock import TestClock
-from hybrid_platform_tests.support import Here, run_here, synthetic
+from hybrid_platform_tests.support import Here, run_here, synthetic, until
 
 DAY_NS = 86_400 * 10**9
 
@@ -172,10 +172,16 @@ def test_a_session_that_starts_meanwhile_waits_for_it_but_never_for_another_sess
     session(data)
     path = lease_path(DataDir(data), default_url(data))
     lease = maintenance_lease(path, "retention", 0, lambda holder: None, threading.Event())
-    threading.Timer(0.6, lease.release).start()
+    waits = "waiting for maintenance of the database to end"
+
+    def end_once_it_waits() -> None:
+        until(lambda: any(waits in path.read_text() for path in (data / "logs").glob("*.jsonl")), waits)
+        lease.release()
+
+    threading.Thread(target=end_once_it_waits).start()
     second = session(data)
     assert second.code == 0
-    assert second.said("waiting for maintenance of the database to end")
+    assert second.said(waits)
     monkeypatch.setattr(maintenance, "PATIENCE_SECONDS", 0.3)
     with maintenance_lease(path, "retention", 0, lambda holder: None, threading.Event()):
         refused = session(data)
