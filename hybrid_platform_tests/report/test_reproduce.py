@@ -13,7 +13,7 @@ import pytest
 from hybrid_platform.config import DEFAULT_ISOLATION
 from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
 from hybrid_platform.domain.commands import CommandKind
-from hybrid_platform.domain.errors import ConfigError
+from hybrid_platform.domain.errors import ConfigError, IsolationError
 from hybrid_platform.domain.orders import InputKind, InputRecord
 from hybrid_platform.evidence.reproduction import ReproductionEvidence, ReproductionVerdict, read_reproduction
 from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
@@ -316,6 +316,40 @@ def test_a_strategy_is_guarded_while_it_is_decided_again_as_it_is_in_a_session(r
             ("kernel", "strategy"),
             ("audit-hook", "strategy"),
         }
+
+
+LIMITLESS = """
+import os, time
+from hybrid_platform.strategies import Params, Strategy
+
+class Sleeper(Strategy[Params]):
+    def on_tick(self, tick):
+        if tick.seq == 3 and os.getpid() != %(pid)d:
+            time.sleep(60)
+
+class Leaker(Strategy[Params]):
+    def on_tick(self, tick):
+        if tick.seq == 3 and os.getpid() != %(pid)d:
+            self.kept = bytearray(512 << 20)
+"""
+
+
+@pytest.mark.scenario("I1", "S8")
+@pytest.mark.parametrize("kind", ["Sleeper", "Leaker"])
+def test_a_strategy_has_the_limits_of_a_session_while_it_is_decided_again(recorder, tmp_path, monkeypatch, kind):
+    (tmp_path / f"limitless_{kind}.py").write_text(LIMITLESS % {"pid": os.getpid()})
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = recorder.settings(
+        strategy={"name": f"limitless_{kind}:{kind}"}, isolation_memory_mb=256, watchdog={"stuck_seconds": 1}
+    )
+    recorded = recorder.record(settings, a_market(a_walk()))
+    if kind == "Sleeper":
+        with pytest.raises(IsolationError, match=r"within watchdog.stuck_seconds \(1 s\), was silent"):
+            reproduce_fresh(DataDir(recorder.folder), recorder.url, recorded.session_id)
+    else:
+        found = reproduce_fresh(DataDir(recorder.folder), recorder.url, recorded.session_id)
+        assert found.verdict is FAIL
+        assert "MemoryError" in found.reasons[0]
 
 
 def test_a_fresh_process_says_why_it_cannot(recorder):

@@ -45,15 +45,20 @@ class GuardedReplay:
         self._is_done = False
         self.shown = 0
         """Ticks that the strategy was shown, once all is decided."""
-        records = tuple(inputs)
-        for start in range(0, len(records), INPUTS_AT_ONCE):
-            self._write(Journalled(records[start : start + INPUTS_AT_ONCE]))
+        self._silence_s = settings.watchdog.stuck_seconds
+        try:
+            records = tuple(inputs)
+            for start in range(0, len(records), INPUTS_AT_ONCE):
+                self._write(Journalled(records[start : start + INPUTS_AT_ONCE]))
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, batches: Iterable[TickBatch]) -> Iterator[tuple[Record, ...]]:
         """Yield what is decided, in order.
 
         Raises StrategyError where the strategy does, UndecidableError for rows that make no session,
-        IsolationError where the process ends, or says what it should not.
+        IsolationError where the process ends, says what it should not, or nothing for ``watchdog.stuck_seconds``.
         """
         for batch in batches:
             if len(self._table) > self._known:
@@ -78,9 +83,14 @@ class GuardedReplay:
         """Yield what comes before the message that is waited for, or before it says that it is done."""
         while not self._is_done:
             try:
-                message = self._guarded.reader.read()
+                message = self._guarded.reader.read(self._silence_s)
             except EOFError:
                 raise IsolationError("the reproducing process ended in the middle") from None
+            if message is None:
+                raise IsolationError(
+                    f"the reproducing process: expected to move within watchdog.stuck_seconds ({self._silence_s:g} s), "
+                    "was silent"
+                )
             if isinstance(message, Decided):
                 yield message.records
             elif isinstance(message, Failed):

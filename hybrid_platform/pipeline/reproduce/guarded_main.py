@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,9 @@ def _work(guard: Guard) -> None:
     up, down = FrameWriter(guard.pipes["up"]), FrameReader(guard.pipes["down"], Down)
     plan: dict[str, Any] = json.loads(guard.arguments)
     settings = SessionSettings.model_validate(plan["settings"])
+    if settings.isolation_memory_mb is not None:
+        most = settings.isolation_memory_mb << 20
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     guard.stage("strategy")
     try:
         strategy = build_strategy(settings.strategy)
