@@ -92,6 +92,8 @@ class Channel(Generic[ParcelT]):
         self._parcels: deque[tuple[ParcelT, bool]] = deque()
         self._sent = self._received = self._dropped = self._high_water = self._blocked = 0
         self._aborted = False
+        self._at_least = 0
+        """Events that the consumer waits for: nobody wakes it for fewer."""
         lock = threading.Lock()
         self._readable = threading.Condition(lock)
         self._writable = threading.Condition(lock)
@@ -132,15 +134,17 @@ class Channel(Generic[ParcelT]):
             self._append(parcel, keep)
             return True
 
-    def take(self, limit: int | None = None, timeout: float | None = None) -> list[ParcelT]:
+    def take(self, limit: int | None = None, timeout: float | None = None, at_least: int = 0) -> list[ParcelT]:
         """Return whatever is ready, at most about ``limit`` events (parcels are split where they can be).
 
-        Waits up to ``timeout`` seconds (None: for ever) for something; an empty list means a
-        timeout. Raises EndOfStream when all producers closed and nothing is left.
+        Waits up to ``timeout`` seconds (None: for ever) for something, or for ``at_least`` events: what is there
+        by then is returned, and an empty list means that nothing came. Raises EndOfStream when all producers
+        closed and nothing is left.
         """
         with self._readable:
-            if not self._parcels and not self._ended():
-                self._readable.wait_for(lambda: self._parcels or self._ended(), timeout)
+            self._at_least = at_least
+            if not self._is_enough() and not self._ended():
+                self._readable.wait_for(lambda: self._is_enough() or self._ended(), timeout)
             if self._aborted:
                 raise ChannelAborted(self.name)
             if not self._parcels:
@@ -190,6 +194,9 @@ class Channel(Generic[ParcelT]):
 
     # What follows runs under the lock.
 
+    def _is_enough(self) -> bool:
+        return bool(self._parcels) and sum(self._waiting) >= self._at_least
+
     def _ended(self) -> bool:
         return self._aborted or self._producers == 0
 
@@ -225,7 +232,8 @@ class Channel(Generic[ParcelT]):
         self._parcels.append((parcel, keep))
         self._waiting[keep] += parcel.events
         self._high_water = max(self._high_water, sum(self._waiting))
-        self._readable.notify()
+        if self._is_enough():
+            self._readable.notify()
 
     def _evict(self) -> int:
         """Drop the oldest that need not be kept until the rest fits; return how many events went."""

@@ -210,3 +210,22 @@ def test_one_consumer_sees_each_producers_events_in_order_and_waiting_events_sta
         assert channel.stats().left <= capacity
         assert channel.stats().balances
     assert seen == sorted(seen)
+
+
+def test_a_consumer_that_waits_for_many_is_woken_by_enough_by_the_end_or_by_its_timeout():
+    channel = Channel("persist", 8, OnFull.BLOCK)
+    taken = []
+    consumer = threading.Thread(target=lambda: taken.extend(channel.take(timeout=30, at_least=4)), daemon=True)
+    consumer.start()
+    channel.put(numbers(0, 3))
+    consumer.join(0.1)
+    assert consumer.is_alive()
+    channel.put(numbers(3, 1))
+    consumer.join(10)
+    assert taken == [numbers(0, 3), numbers(3, 1)]
+    channel.put(numbers(4, 1))
+    assert channel.take(timeout=0.01, at_least=4) == [numbers(4, 1)]
+    channel.put(numbers(5, 1))
+    channel.close()
+    assert channel.take(at_least=4) == [numbers(5, 1)]
+    assert channel.stats().balances
