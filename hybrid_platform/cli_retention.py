@@ -31,7 +31,10 @@ def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...]
     settings = settings_of(config_file, assignments, **flags)
     rules = settings.retention
     if rules.ticks_days is None and rules.logs_days is None:
-        click.echo("nothing to do: neither retention.ticks_days nor retention.logs_days is set")
+        click.echo(
+            "nothing to do: neither retention.ticks_days nor retention.logs_days is set"
+            " (retention.dagster_days is for the job `retention`)"
+        )
         return 0
     found = run(settings, SystemClock(), is_rehearsal=dry_run, tell=lambda line: click.echo(line, err=True))
     would = "would " if dry_run else ""

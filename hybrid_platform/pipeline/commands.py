@@ -38,7 +38,15 @@ class CommandFile:
     def give(self, command: Command, session_id: str | None = None) -> None:
         """Append a command; it is on the disk when this returns."""
         entry = Entry(iso_utc(self._clock.wall_ns()), command, session_id)
-        self._data_dir.append(NAME, msgspec.json.encode(entry) + b"\n")
+        # Behind a line that broke off this one would be a part of it, and a RESUME would resume nothing.
+        own_line = b"\n" if self._is_torn() else b""
+        self._data_dir.append(NAME, own_line + msgspec.json.encode(entry) + b"\n")
+
+    def _is_torn(self) -> bool:
+        try:
+            return not self._data_dir.read_bytes(NAME, MAX_BYTES).endswith(b"\n")
+        except (FileNotFoundError, PlatformError):
+            return False
 
     def standing(self) -> Command | None:
         """Return the order that stands: the last command, unless it is RESUME; and count all as read.

@@ -41,3 +41,15 @@ def test_what_is_said_in_the_limits_name_ends_no_halt_in_the_file(tmp_path: Path
     assert watch.look() == []
     assert standing(tmp_path) == LIMIT, "a limit's halt outlasts the session"
     assert watch.look() == [], "its own commands are no news to it"
+
+
+@pytest.mark.parametrize("torn", [b'{"at":"2026-', b"\xff\x00"])
+def test_a_resume_behind_a_line_that_broke_off_resumes(tmp_path: Path, torn: bytes):
+    data_dir = DataDir(tmp_path)
+    operator, reader = CommandFile(data_dir, TestClock()), CommandFile(data_dir, TestClock())
+    operator.give(HALT)
+    data_dir.append("control/commands.jsonl", torn)
+    assert reader.standing() == HALT
+    operator.give(RESUME)
+    assert standing(tmp_path) is None
+    assert [entry.command.kind for entry in reader.new()] == [CommandKind.HALT, CommandKind.RESUME]
