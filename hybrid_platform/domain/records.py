@@ -154,6 +154,11 @@ class HealthcheckItem(msgspec.Struct, frozen=True):
     required: bool = True
     """Whether its FAIL fails the whole."""
 
+    @property
+    def judged(self) -> str:
+        """Its verdict as a page shows it: what is not required does not read as a failure."""
+        return self.verdict.value if self.required or self.verdict is not Verdict.FAIL else "NOTED"
+
 
 class HealthcheckRecord(msgspec.Struct, frozen=True):
     """A healthcheck (SPEC 10): its items in the order in which they are printed, and what follows from them."""

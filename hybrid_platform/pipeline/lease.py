@@ -19,7 +19,7 @@ from types import TracebackType
 import msgspec
 
 from hybrid_platform.domain.errors import ExitCode, GateRefused, PlatformError, StorageError
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.safety.paths import DataDir, UnsafePathError
 from hybrid_platform.storage.engine import path_of
 from hybrid_platform.storage.records import Owner, this_process
 
@@ -100,6 +100,8 @@ class Lease:
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
+            if path.is_symlink():
+                raise UnsafePathError(path, "a plain file to lock as lease", "a symbolic link") from None
             raise StorageError(f"{path}: expected a lease file to lock, was: {error.strerror}") from None
         try:
             self._lock()

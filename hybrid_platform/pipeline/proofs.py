@@ -119,7 +119,7 @@ def session_proofs(
     )
     proofs.add(
         "G2",
-        f"below {pressure.limit} %",
+        f"below {pressure.limit} %" if pressure.verdict is not Verdict.NOT_RUN else "nothing: the gate is switched off",
         f"{before.pressure.last.percent} % before, {pressure.last.percent} % after",
         not before.pressure.verdict.blocks and not pressure.verdict.blocks,
     )

@@ -210,7 +210,7 @@ def _host(files: SessionFiles) -> Rows:
 
     def item(name: str) -> Any:
         return lambda part: next(
-            (f"{each.verdict.value} {each.detail}" for each in part.healthcheck.items if each.name == name), None
+            (f"{each.judged} {each.detail}" for each in part.healthcheck.items if each.name == name), None
         )
 
     return [

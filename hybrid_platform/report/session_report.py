@@ -119,7 +119,7 @@ def _host(files: SessionFiles) -> str:
 
 
 def _health(record: HealthcheckRecord) -> str:
-    rows = [(item.name, item.verdict.value, item.detail) for item in record.items]
+    rows = [(item.name, item.judged, item.detail) for item in record.items]
     return table(("item", "verdict", "detail"), [*rows, ("all", record.verdict.value, record.why or "–")])
 
 

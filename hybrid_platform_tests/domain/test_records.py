@@ -76,3 +76,9 @@ def test_the_judged_percent_is_some_avg10_and_without_psi_the_load() -> None:
 
 def test_only_a_fail_blocks() -> None:
     assert [verdict for verdict in Verdict if verdict.blocks] == [Verdict.FAIL]
+
+
+def test_what_is_not_required_does_not_read_as_a_failure():
+    port = HealthcheckItem("port", Verdict.FAIL, "8501 closed", required=False)
+    assert (port.judged, HealthcheckItem("db", Verdict.FAIL, "gone").judged) == ("NOTED", "FAIL")
+    assert HealthcheckItem("port", Verdict.PASS, "8501 open", required=False).judged == "PASS"

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hybrid_platform.domain.errors import ConfigError, GateRefused, StorageError
+from hybrid_platform.domain.errors import ConfigError, GateRefused
 from hybrid_platform.pipeline.lease import Holder, Lease, LeaseHeld, LeaseLost, holder_of, lease_path
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import sqlite_url
@@ -105,7 +105,7 @@ def test_a_second_name_of_a_database_is_refused_so_it_cannot_have_a_second_lease
 
 def test_a_link_in_the_leases_place_is_not_followed(tmp_path: Path):
     (tmp_path / "bot.db.lease").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StorageError, match="expected a lease file to lock"):
+    with pytest.raises(ConfigError, match="expected a plain file to lock as lease, was a symbolic link"):
         Lease(tmp_path / "bot.db.lease", "first")
     assert not (tmp_path / "elsewhere").exists()
 
