@@ -106,6 +106,8 @@ def put_in_place(backup: Path, database: Path, kept: Path) -> None:
     """Put a copy of a backup where the database is, which is kept under another name with what belongs to it.
 
     Call it under the lease. A kill leaves the old database or the new one under the name, never half of one.
+    Raises StorageError where somebody holds the old one, or the copy does not hold what it should: nothing is
+    replaced then.
     """
     new = database.with_name(f".{database.name}.restoring")
     new.unlink(missing_ok=True)
@@ -115,6 +117,7 @@ def put_in_place(backup: Path, database: Path, kept: Path) -> None:
             shutil.copyfileobj(source, file, 2**20)
             file.flush()
             os.fsync(file.fileno())
+        verify_backup(new)
         if database.exists():
             _settle(database)
             os.link(database, kept)
@@ -188,12 +191,22 @@ def _verified(connection: sqlite3.Connection, path: Path, sha256: str) -> Backup
 
 
 def _settle(database: Path) -> None:
-    """Empty the log into the database that is to be replaced, where it still can be: it is kept as one file then."""
-    with (
-        contextlib.suppress(sqlite3.Error, StorageError),
-        closing(connect(database, "write", MIN_BUSY_TIMEOUT_MS)) as connection,
-    ):
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    """Empty the log into the database that is to be replaced: it is kept as one file then.
+
+    Raises DatabaseError where somebody holds it, for a kill could part it from its log. One that is damaged was
+    not whole before, and goes as it is.
+    """
+    is_held = False
+    try:
+        with (
+            named_errors(f"emptying the log of {database}"),
+            closing(connect(database, "write", MIN_BUSY_TIMEOUT_MS)) as connection,
+        ):
+            is_held = bool(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+    except DatabaseError as error:
+        is_held = error.cause is Cause.LOCKED
+    if is_held:
+        raise DatabaseError(Cause.LOCKED, f"{database}: expected nobody to hold it during a restore, was held")
 
 
 def _sync(path: Path) -> None:

@@ -182,6 +182,21 @@ def test_restoring_puts_the_backup_in_place_and_keeps_what_was_there(database: P
     assert migrate(open_engine(default_url(database.parent), role="write")) == []
 
 
+@pytest.mark.scenario("S12")
+def test_restoring_refuses_while_a_reader_keeps_the_log_from_being_emptied(database: Path, tmp_path: Path):
+    target = tmp_path / "copy.db"
+    back_up(database, target)
+    with closing(connect(database, "write", 5_000)) as reader, closing(connect(database, "write", 5_000)) as last:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sessions").fetchone()
+        last.execute("UPDATE sessions SET exit_reason = 'IN_THE_LOG'")
+        with pytest.raises(StorageError, match="expected nobody to hold it during a restore"):
+            restore(settings(database), target, SystemClock())
+        assert database.with_name("bot.db-wal").stat().st_size
+    assert {row[6] for row in values(database, "sessions")} == {"IN_THE_LOG"}
+    assert not list(database.parent.glob("*.replaced*"))
+
+
 def test_restoring_where_there_is_nothing_makes_the_database(database: Path, tmp_path: Path):
     target = tmp_path / "copy.db"
     back_up(database, target)
