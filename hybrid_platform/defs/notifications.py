@@ -157,6 +157,7 @@ def notify_halt(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Tell of the commands that came since the last tick; at the first look, of the one that stands."""
     seen: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
     told = 0
+    faults: list[str] = []
     for settings in _recent(context.instance):
         place = str(DataDir(settings.data_dir).root)
         entries = CommandFile(DataDir(settings.data_dir), SystemClock()).new()
@@ -165,12 +166,20 @@ def notify_halt(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         if fresh:
             origin = origin_of(settings.notify, SystemClock(), session_id=None, run_id=None, in_dagster=True)
             notices = [commanded(origin._replace(session_id=each.session_id), each.command) for each in fresh]
-            _tell(settings.notify, context.log, notices)
+            try:
+                _tell(settings.notify, context.log, notices)
+            except (NotDelivered, PlatformError) as error:
+                # Its place stays: it is tried again at the next tick, and keeps nobody else from being told.
+                faults.append(f"{place}: {error}")
+                continue
         told += len(fresh)
-        # Only now: what was not delivered is tried again at the next tick.
         seen[place] = len(entries)
         context.update_cursor(json.dumps(seen))
-    return dg.SkipReason(f"{told} commands told" if told else "no new command")
+    said = f"{told} commands told" if told else "no new command"
+    if faults:
+        said = f"{said}; tried again at the next tick: {'; '.join(faults)}"
+        context.log.error(said)
+    return dg.SkipReason(said)
 
 
 def _recent(instance: dg.DagsterInstance) -> Iterator[SessionSettings]:

@@ -116,7 +116,10 @@ class _Lane:
         while not self._closed.is_set() and (notice := self._waiting.get()) is not None:
             body = notice.as_slack() if self._receiver.name == "slack" else notice.as_json()
             timeout_s, attempts = self._settings.timeout_seconds, self._settings.attempts
-            why = post(self._receiver, body, timeout_s=timeout_s, attempts=attempts, pause=self._closed.wait)
+            try:
+                why = post(self._receiver, body, timeout_s=timeout_s, attempts=attempts, pause=self._closed.wait)
+            except Exception as error:  # its text may hold the address
+                why = type(error).__name__
             if self._closed.is_set():
                 return
             if why:

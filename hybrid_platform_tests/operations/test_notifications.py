@@ -22,6 +22,7 @@ from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.host import webhooks
 from hybrid_platform.host.webhooks import fault_of
+from hybrid_platform.pipeline import notifier
 from hybrid_platform.pipeline.notices import ADVICE, Event, Notice, Origin, commanded, ended_badly, recovered
 from hybrid_platform.pipeline.notifier import Notifier, receivers_of
 from hybrid_platform.testing.log import ListLog
@@ -41,9 +42,9 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 def deliver(notice: Notice, patience_s: float = 30, **settings: Any) -> tuple[list[str], ListLog]:
     log = ListLog()
-    notifier = Notifier(NotifySettings(**{"webhook_env": "HOOK", **settings}), log)
-    notifier.tell(notice)
-    return notifier.close(patience_s), log
+    made = Notifier(NotifySettings(**{"webhook_env": "HOOK", **settings}), log)
+    made.tell(notice)
+    return made.close(patience_s), log
 
 
 # What is said
@@ -144,6 +145,16 @@ def test_a_receiver_that_is_down_is_named_without_its_address(monkeypatch: pytes
     faults, log = deliver(ended_badly(ORIGIN, 1, []))
     assert faults == ["webhook: ConnectionError"]
     assert "SECRET" not in repr(log.entries) and str(port) not in repr(log.entries)
+
+
+def test_an_error_that_nobody_thought_of_is_a_fault_too(listening: Receiver, monkeypatch: pytest.MonkeyPatch):
+    def post(*_: Any, **__: Any) -> str:
+        raise LookupError(listening.address)
+
+    monkeypatch.setattr(notifier, "post", post)
+    faults, log = deliver(ended_badly(ORIGIN, 1, []))
+    assert faults == ["webhook: LookupError"]
+    assert listening.address not in repr(log.entries)
 
 
 def test_a_receiver_that_never_answers_costs_its_timeout_and_no_more(listening: Receiver):
