@@ -27,7 +27,7 @@ from typing import Any
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.host.healthcheck import run_healthcheck
 from hybrid_platform.host.pressure import read_pressure
-from hybrid_platform.pipeline.overload import STEPPED
+from hybrid_platform.pipeline.load.overload import STEPPED
 from hybrid_platform.storage.engine import sqlite_url
 from hybrid_platform.storage.probe import probe_database
 

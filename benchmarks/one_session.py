@@ -24,7 +24,7 @@ import psutil
 
 from hybrid_platform.config import load_settings
 from hybrid_platform.domain.clocks import SystemClock
-from hybrid_platform.pipeline.gates import preflight, verify_database
+from hybrid_platform.pipeline.gates.preflight import preflight, verify_database
 from hybrid_platform.pipeline.run import open_run
 from hybrid_platform.pipeline.shadow import ShadowRun
 

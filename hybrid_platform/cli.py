@@ -97,8 +97,8 @@ def _run(settings: SessionSettings) -> Iterator[RunContext]:
 def shadow_run(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
     """Run preflight, PRAGMA verification, the shadow run and postflight; exit with the session's code."""
     from hybrid_platform.cli_service import serving
-    from hybrid_platform.pipeline.gates import preflight, verify_database
-    from hybrid_platform.pipeline.postflight import postflight
+    from hybrid_platform.pipeline.gates.postflight import postflight
+    from hybrid_platform.pipeline.gates.preflight import preflight, verify_database
     from hybrid_platform.report.write import conclude
 
     settings = settings_of(config_file, assignments, **flags)
@@ -193,7 +193,7 @@ def _progress_line(progress: Any, seconds: float | None) -> str:
 @data_dir_option
 def preflight(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
     """Check the host and the settings, as before a session; start nothing."""
-    from hybrid_platform.pipeline.checks import run_check
+    from hybrid_platform.pipeline.gates.checks import run_check
 
     with _run(settings_of(config_file, assignments, **flags)) as run, _drain_on_signals() as stop:
         evidence = run_check(run, "preflight", stop.event)

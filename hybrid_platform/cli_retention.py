@@ -26,7 +26,7 @@ def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...]
     session's ticks move. Exits 12 where the session outlasts `retention.wait_seconds`.
     """
     from hybrid_platform.domain.clocks import SystemClock
-    from hybrid_platform.pipeline.retain import retain as run
+    from hybrid_platform.pipeline.upkeep.retain import retain as run
 
     settings = settings_of(config_file, assignments, **flags)
     rules = settings.retention
@@ -87,7 +87,7 @@ def restore(file: Path, config_file: Path | None, assignments: tuple[str, ...], 
     Refuses, with exit code 12, while a session runs.
     """
     from hybrid_platform.domain.clocks import SystemClock
-    from hybrid_platform.pipeline.restore import restore as run
+    from hybrid_platform.pipeline.upkeep.restore import restore as run
     from hybrid_platform.safety.paths import check_input_file
 
     settings = settings_of(config_file, assignments, **flags)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.host.systemd import ServiceManager
-from hybrid_platform.pipeline.notices import Origin, commanded, ended_badly, recovered
-from hybrid_platform.pipeline.notifier import Notifier, origin_of
+from hybrid_platform.pipeline.observability.notices import Origin, commanded, ended_badly, recovered
+from hybrid_platform.pipeline.observability.notifier import Notifier, origin_of
 from hybrid_platform.safety.logs import SessionLog
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.queries import find_sessions

@@ -108,7 +108,7 @@ def test_what_is_pure_reads_no_clock_and_no_chance(room: str):
 def test_the_command_line_and_the_pipeline_run_without_dagster(tmp_path: Path):
     script = (
         "import sys\n"
-        "import hybrid_platform.cli, hybrid_platform.pipeline.shadow, hybrid_platform.pipeline.postflight\n"
+        "import hybrid_platform.cli, hybrid_platform.pipeline.shadow, hybrid_platform.pipeline.gates.postflight\n"
         "import hybrid_platform.report.write\n"
         "sys.exit(any(name.partition('.')[0] == 'dagster' for name in sys.modules))\n"
     )

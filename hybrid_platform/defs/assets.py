@@ -17,8 +17,8 @@ from hybrid_platform.defs.runs import DagsterStorageError, dagster_run, tag_exit
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.records import Evidence, SessionEvidence
 from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.gates import preflight, verify_database
-from hybrid_platform.pipeline.postflight import postflight
+from hybrid_platform.pipeline.gates.postflight import postflight
+from hybrid_platform.pipeline.gates.preflight import preflight, verify_database
 from hybrid_platform.pipeline.session import StopReason
 from hybrid_platform.pipeline.shadow import ShadowRun
 from hybrid_platform.report.write import conclude

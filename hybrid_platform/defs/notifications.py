@@ -23,8 +23,8 @@ from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.domain.errors import ConfigError, PlatformError
 from hybrid_platform.evidence.records import POSTFLIGHT, PRAGMA, PREFLIGHT, REFUSAL, SESSION, Evidence, read_evidence
 from hybrid_platform.pipeline.commands import CommandFile, Entry
-from hybrid_platform.pipeline.notices import Notice, commanded, ended_badly, recovered
-from hybrid_platform.pipeline.notifier import Notifier, origin_of
+from hybrid_platform.pipeline.observability.notices import Notice, commanded, ended_badly, recovered
+from hybrid_platform.pipeline.observability.notifier import Notifier, origin_of
 from hybrid_platform.safety.paths import DataDir
 
 DELIVERY_SECONDS = 9.0

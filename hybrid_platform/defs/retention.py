@@ -32,7 +32,7 @@ def retention_of(jobs: Iterable[JobLike]) -> tuple[dg.JobDefinition, dg.Schedule
     def retain_now(context: dg.OpExecutionContext) -> None:
         """Move old ticks, compact the database, remove old logs and old runs; only what ``retention.*`` says."""
         # Here: it loads pyarrow, without which everything else starts sooner.
-        from hybrid_platform.pipeline.retain import retain
+        from hybrid_platform.pipeline.upkeep.retain import retain
 
         with failing_clearly(context):
             settings = load_settings(context.resources.session.stated)

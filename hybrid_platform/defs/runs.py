@@ -15,8 +15,8 @@ from hybrid_platform.defs.resources import SessionConfig
 from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
 from hybrid_platform.domain.errors import ExitCode, GateRefused, PlatformError
 from hybrid_platform.evidence.records import Evidence
-from hybrid_platform.pipeline.checks import CheckEvidence
 from hybrid_platform.pipeline.context import RunContext
+from hybrid_platform.pipeline.gates.checks import CheckEvidence
 from hybrid_platform.pipeline.run import open_run
 from hybrid_platform.report.write import report_refusal
 from hybrid_platform.safety.logs import SessionLog

@@ -18,7 +18,7 @@ from hybrid_platform.defs.jobs import PREFLIGHT_JOB, preflight_job, shadow_run_j
 from hybrid_platform.defs.runs import EXIT_CODE_TAG, EXIT_REASON_TAG, PROCESS_TAG, SESSION_TAG, RunProcess
 from hybrid_platform.domain.clocks import NS_PER_S, Clock, SystemClock, iso_utc
 from hybrid_platform.domain.errors import ConfigError, ExitCode
-from hybrid_platform.pipeline.pulse import LifeSign, last_sign
+from hybrid_platform.pipeline.observability.pulse import LifeSign, last_sign
 from hybrid_platform.pipeline.session import StopReason
 from hybrid_platform.pipeline.supervision.look import last_preflight, lease_holder, standing_halt
 from hybrid_platform.pipeline.supervision.policy import STOPPED_BY_SIGNAL, Check, Launch, Reap, decide

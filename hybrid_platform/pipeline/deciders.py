@@ -16,7 +16,7 @@ from hybrid_platform.domain.isolation import Denied, IsolationEvidence
 from hybrid_platform.pipeline.channel import ChannelStats
 from hybrid_platform.pipeline.decisions import DecisionSink
 from hybrid_platform.pipeline.execution import ExecutionStage
-from hybrid_platform.pipeline.isolated import (
+from hybrid_platform.pipeline.guarded.isolated import (
     LIVE_WINDOW,
     REPLAY_WINDOW,
     Credit,

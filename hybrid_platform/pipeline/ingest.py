@@ -15,8 +15,8 @@ from hybrid_platform.feeds.base import Feed, FeedBatch
 from hybrid_platform.pipeline.channel import Channel, ChannelAborted
 from hybrid_platform.pipeline.counters import FeedCounters
 from hybrid_platform.pipeline.dedupe import Deduplicator
+from hybrid_platform.pipeline.load.sampling import Sampler
 from hybrid_platform.pipeline.parcels import Records, Ticks, Told
-from hybrid_platform.pipeline.sampling import Sampler
 from hybrid_platform.pipeline.stage import OnFailure, Stage
 from hybrid_platform.safety.logs import SessionLog
 

@@ -23,7 +23,7 @@ from hybrid_platform.evidence.keys import check_signing_key
 from hybrid_platform.evidence.records import PREFLIGHT, evidence_name
 from hybrid_platform.host.system import package_root, read_git
 from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.gates import check_settings, refuse
+from hybrid_platform.pipeline.gates.preflight import check_settings, refuse
 from hybrid_platform.safety.logs import Render, SessionLog, as_json
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import url_of

@@ -29,17 +29,17 @@ from hybrid_platform.pipeline.commands import CommandWatch
 from hybrid_platform.pipeline.counters import Counters
 from hybrid_platform.pipeline.deciders import Decider, ProcessDecider, ThreadDecider
 from hybrid_platform.pipeline.decisions import DecisionSink, SignalsDigest
+from hybrid_platform.pipeline.guarded.isolated import GuardedDecider, GuardedStageError
 from hybrid_platform.pipeline.heartbeat import Heartbeats
 from hybrid_platform.pipeline.ingest import Ingest
-from hybrid_platform.pipeline.isolated import GuardedDecider, GuardedStageError
 from hybrid_platform.pipeline.live_execution import LiveExecution
-from hybrid_platform.pipeline.overload import OverloadWatch, has_ladder
+from hybrid_platform.pipeline.load.overload import OverloadWatch, has_ladder
+from hybrid_platform.pipeline.load.sampling import Sampler
+from hybrid_platform.pipeline.load.watchdog import Watchdog
 from hybrid_platform.pipeline.parcels import Told
 from hybrid_platform.pipeline.persist import Persist
-from hybrid_platform.pipeline.sampling import Sampler
 from hybrid_platform.pipeline.stage import SWITCH_SECONDS
 from hybrid_platform.pipeline.supervisor import Supervisor
-from hybrid_platform.pipeline.watchdog import Watchdog
 from hybrid_platform.pipeline.wiring import build_channels
 from hybrid_platform.safety.logs import SessionLog
 from hybrid_platform.storage.writer import SessionWriter

@@ -34,22 +34,22 @@ from hybrid_platform.evidence.records import (
     SinceLast,
 )
 from hybrid_platform.feeds.base import Sourced
-from hybrid_platform.pipeline.acknowledged import missing_rows
 from hybrid_platform.pipeline.commands import CommandFile, CommandWatch
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.false_start import channel_figures, false_start, stated_feed
 from hybrid_platform.pipeline.feeding import feed_of, table_of
-from hybrid_platform.pipeline.gates import open_gate
-from hybrid_platform.pipeline.isolated import GuardedDecider, private_paths
-from hybrid_platform.pipeline.lease import LeaseHeld, lease_path
+from hybrid_platform.pipeline.gates.acknowledged import missing_rows
+from hybrid_platform.pipeline.gates.preflight import open_gate
+from hybrid_platform.pipeline.gates.succession import Predecessor
+from hybrid_platform.pipeline.guarded.isolated import GuardedDecider, private_paths
 from hybrid_platform.pipeline.ledger import Ledger, LedgerRow, build_ledger
-from hybrid_platform.pipeline.maintenance import session_lease
-from hybrid_platform.pipeline.metrics_server import Watching
-from hybrid_platform.pipeline.pulse import Pulse
-from hybrid_platform.pipeline.recorder import IntervalRecorder
-from hybrid_platform.pipeline.reserve import hold_reserve
+from hybrid_platform.pipeline.observability.metrics_server import Watching
+from hybrid_platform.pipeline.observability.pulse import Pulse
+from hybrid_platform.pipeline.observability.recorder import IntervalRecorder
 from hybrid_platform.pipeline.session import Progress, Session
-from hybrid_platform.pipeline.succession import Predecessor
+from hybrid_platform.pipeline.upkeep.lease import LeaseHeld, lease_path
+from hybrid_platform.pipeline.upkeep.maintenance import session_lease
+from hybrid_platform.pipeline.upkeep.reserve import hold_reserve
 from hybrid_platform.storage.engine import open_engine, require_file
 from hybrid_platform.storage.queries import count_rows
 from hybrid_platform.storage.records import CrashedSession, SessionEnd, SessionInfo, SessionState

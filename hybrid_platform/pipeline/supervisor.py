@@ -17,9 +17,9 @@ from hybrid_platform.domain.log import Log
 from hybrid_platform.domain.orders import HeartbeatRecord
 from hybrid_platform.pipeline.channel import Channel, ChannelAborted, ChannelClosed
 from hybrid_platform.pipeline.heartbeat import Heartbeats
+from hybrid_platform.pipeline.load.watchdog import Finding, StageStuck, Watchdog
 from hybrid_platform.pipeline.parcels import Records
 from hybrid_platform.pipeline.stage import OnFailure, Stage
-from hybrid_platform.pipeline.watchdog import Finding, StageStuck, Watchdog
 
 LOOK_SECONDS = 0.1
 ABORT_SECONDS = 1.0

@@ -25,7 +25,7 @@ from hybrid_platform.domain.records import CodeIdentity, Verdict
 from hybrid_platform.evidence.keys import signing_key
 from hybrid_platform.evidence.matrix import IDS, Matrix, MatrixRow, write_matrix
 from hybrid_platform.host.system import package_root
-from hybrid_platform.pipeline.proofs import CLAIMS
+from hybrid_platform.pipeline.gates.proofs import CLAIMS
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.safety.redaction import safe
 

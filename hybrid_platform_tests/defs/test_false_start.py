@@ -10,8 +10,8 @@ import pytest
 
 from hybrid_platform.defs import assets
 from hybrid_platform.pipeline.false_start import COUNTERS
-from hybrid_platform.pipeline.lease import Lease
 from hybrid_platform.pipeline.shadow import ShadowRun
+from hybrid_platform.pipeline.upkeep.lease import Lease
 from hybrid_platform.storage.files import COMPANIONS
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 from hybrid_platform_tests.defs.test_gated_job import SHORT, STEPS

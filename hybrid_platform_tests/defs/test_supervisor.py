@@ -25,8 +25,8 @@ from hybrid_platform.defs.supervisor import NAME, SERVER_TAG, shadow_run_supervi
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.pipeline.commands import CommandFile
-from hybrid_platform.pipeline.lease import Lease
 from hybrid_platform.pipeline.supervision.state import Phase, read_memory
+from hybrid_platform.pipeline.upkeep.lease import Lease
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.records import Owner, this_process
 from hybrid_platform.testing import TestClock

@@ -21,8 +21,8 @@ from hybrid_platform.evidence.reproduction import ReproductionVerdict
 from hybrid_platform.host.pressure import read_pressure
 from hybrid_platform.pipeline.commands import CommandFile
 from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.gates import preflight, verify_database
-from hybrid_platform.pipeline.postflight import postflight
+from hybrid_platform.pipeline.gates.postflight import postflight
+from hybrid_platform.pipeline.gates.preflight import preflight, verify_database
 from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
 from hybrid_platform.pipeline.shadow import ShadowRun
 from hybrid_platform.report.write import conclude

@@ -12,8 +12,8 @@ from pathlib import Path
 from hybrid_platform.config import load_settings
 from hybrid_platform.domain.clocks import Clock, SystemClock
 from hybrid_platform.evidence.records import Evidence
-from hybrid_platform.pipeline.gates import preflight, verify_database
-from hybrid_platform.pipeline.postflight import postflight
+from hybrid_platform.pipeline.gates.postflight import postflight
+from hybrid_platform.pipeline.gates.preflight import preflight, verify_database
 from hybrid_platform.pipeline.run import open_run
 from hybrid_platform.pipeline.shadow import ShadowRun
 from hybrid_platform.storage.engine import open_engine, sqlite_url

@@ -21,8 +21,8 @@ from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.histogram import Histogram
 from hybrid_platform.evidence.records import MetricsFigures
 from hybrid_platform.pipeline.commands import CommandFile
-from hybrid_platform.pipeline.metrics import FAMILIES, MAX_VALUES, OTHER, Buckets
-from hybrid_platform.pipeline.metrics_server import HOST, MAX_CONNECTIONS
+from hybrid_platform.pipeline.observability.metrics import FAMILIES, MAX_VALUES, OTHER, Buckets
+from hybrid_platform.pipeline.observability.metrics_server import HOST, MAX_CONNECTIONS
 from hybrid_platform_tests.operations.watched import Watched, samples, scrape, started, value
 from hybrid_platform_tests.support import REPOSITORY, run_here, synthetic, until
 

@@ -22,9 +22,17 @@ from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.host import webhooks
 from hybrid_platform.host.webhooks import fault_of
-from hybrid_platform.pipeline import notifier
-from hybrid_platform.pipeline.notices import ADVICE, Event, Notice, Origin, commanded, ended_badly, recovered
-from hybrid_platform.pipeline.notifier import Notifier, receivers_of
+from hybrid_platform.pipeline.observability import notifier
+from hybrid_platform.pipeline.observability.notices import (
+    ADVICE,
+    Event,
+    Notice,
+    Origin,
+    commanded,
+    ended_badly,
+    recovered,
+)
+from hybrid_platform.pipeline.observability.notifier import Notifier, receivers_of
 from hybrid_platform.testing.log import ListLog
 from hybrid_platform_tests.operations.receiver import PATH, Receiver, receiver
 from hybrid_platform_tests.support import Left, synthetic

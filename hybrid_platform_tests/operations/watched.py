@@ -16,7 +16,7 @@ from hybrid_platform.config import load_settings
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.evidence.records import SessionEvidence
 from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.gates import preflight, verify_database
+from hybrid_platform.pipeline.gates.preflight import preflight, verify_database
 from hybrid_platform.pipeline.run import open_run
 from hybrid_platform.pipeline.shadow import ShadowRun
 from hybrid_platform_tests.support import PATIENCE, Settings, layered, log_lines, until

@@ -16,12 +16,12 @@ from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
 from hybrid_platform.feeds.base import FeedBatch
-from hybrid_platform.pipeline.backlog import Backlog
 from hybrid_platform.pipeline.channel import Channel
 from hybrid_platform.pipeline.counters import FeedCounters
 from hybrid_platform.pipeline.ingest import Ingest
-from hybrid_platform.pipeline.ladder import RUNGS, Ladder, Limits, Load, Step
-from hybrid_platform.pipeline.sampling import Sampler
+from hybrid_platform.pipeline.load.backlog import Backlog
+from hybrid_platform.pipeline.load.ladder import RUNGS, Ladder, Limits, Load, Step
+from hybrid_platform.pipeline.load.sampling import Sampler
 from hybrid_platform.testing import ListLog, TestClock
 
 pytestmark = pytest.mark.scenario("S15")

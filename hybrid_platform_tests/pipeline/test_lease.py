@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from hybrid_platform.domain.errors import ConfigError, GateRefused
-from hybrid_platform.pipeline.lease import Holder, Lease, LeaseHeld, LeaseLost, holder_of, lease_path
+from hybrid_platform.pipeline.upkeep.lease import Holder, Lease, LeaseHeld, LeaseLost, holder_of, lease_path
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import sqlite_url
 from hybrid_platform.storage.records import Owner, this_process
@@ -21,7 +21,7 @@ from hybrid_platform_tests.support import environment
 HOLDER = """
 import sys, time
 from pathlib import Path
-from hybrid_platform.pipeline.lease import Lease
+from hybrid_platform.pipeline.upkeep.lease import Lease
 with Lease(Path(sys.argv[1]), "first"):
     print("held", flush=True)
     time.sleep(600)

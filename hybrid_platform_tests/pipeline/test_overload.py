@@ -22,9 +22,9 @@ from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.records import OverloadFigures, ProofVerdict
 from hybrid_platform.pipeline.channel import ChannelStats
 from hybrid_platform.pipeline.counters import FeedCounters
-from hybrid_platform.pipeline.overload import STEPPED, OverloadWatch, has_ladder, limits_of
-from hybrid_platform.pipeline.overload_proof import overload_proof
-from hybrid_platform.pipeline.sampling import Sampler
+from hybrid_platform.pipeline.gates.overload_proof import overload_proof
+from hybrid_platform.pipeline.load.overload import STEPPED, OverloadWatch, has_ladder, limits_of
+from hybrid_platform.pipeline.load.sampling import Sampler
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.testing import Drop, ListLog, LocalVenue, Repeat, Send, Skip, TestClock
 from hybrid_platform.testing.frames import binance_trades

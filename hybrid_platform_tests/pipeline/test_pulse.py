@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hybrid_platform.domain.clocks import NS_PER_S
-from hybrid_platform.pipeline.lease import Lease, holder_of
-from hybrid_platform.pipeline.pulse import NAME, Phase, Pulse, last_sign
+from hybrid_platform.pipeline.observability.pulse import NAME, Phase, Pulse, last_sign
+from hybrid_platform.pipeline.upkeep.lease import Lease, holder_of
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.records import this_process
 from hybrid_platform.testing import ListLog, TestClock

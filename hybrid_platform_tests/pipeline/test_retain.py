@@ -15,11 +15,11 @@ from hybrid_platform.config import SessionSettings, load_settings
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
-from hybrid_platform.pipeline import maintenance
-from hybrid_platform.pipeline.lease import Lease, LeaseHeld, lease_path
-from hybrid_platform.pipeline.maintenance import maintenance_lease
 from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
-from hybrid_platform.pipeline.retain import RetentionEvidence, retain
+from hybrid_platform.pipeline.upkeep import maintenance
+from hybrid_platform.pipeline.upkeep.lease import Lease, LeaseHeld, lease_path
+from hybrid_platform.pipeline.upkeep.maintenance import maintenance_lease
+from hybrid_platform.pipeline.upkeep.retain import RetentionEvidence, retain
 from hybrid_platform.report.write import write_report
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import default_url

@@ -11,9 +11,9 @@ from hybrid_platform.config import OnFull, load_settings
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.pipeline.channel import Channel, EndOfStream
 from hybrid_platform.pipeline.heartbeat import Heartbeats
+from hybrid_platform.pipeline.load.watchdog import StageStuck, Watchdog
 from hybrid_platform.pipeline.stage import Stage
 from hybrid_platform.pipeline.supervisor import Supervisor
-from hybrid_platform.pipeline.watchdog import StageStuck, Watchdog
 from hybrid_platform.testing import ListLog
 
 WAIT = 30.0

@@ -16,9 +16,9 @@ from hybrid_platform.config import DEFAULT_ISOLATION, load_settings
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.errors import ExitCode
 from hybrid_platform.feeds.synthetic import SyntheticTicks
-from hybrid_platform.pipeline import shadow, watchdog
-from hybrid_platform.pipeline.stage import Sign, Stage
-from hybrid_platform.pipeline.watchdog import (
+from hybrid_platform.pipeline import shadow
+from hybrid_platform.pipeline.load import watchdog
+from hybrid_platform.pipeline.load.watchdog import (
     FeedSilent,
     Finding,
     StageDead,
@@ -27,6 +27,7 @@ from hybrid_platform.pipeline.watchdog import (
     WriterStuck,
     feed_patience_s,
 )
+from hybrid_platform.pipeline.stage import Sign, Stage
 from hybrid_platform.storage.connection import LOCK_WAIT_SECONDS
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.writer import SessionWriter

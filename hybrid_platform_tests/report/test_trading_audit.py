@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hybrid_platform.pipeline.trading_audit import TradingAudit, audit_trading
+from hybrid_platform.pipeline.gates.trading_audit import TradingAudit, audit_trading
 from hybrid_platform_tests.report.recording import Act, Recorder, a_market, acts
 from hybrid_platform_tests.report.test_reproduce import a_walk
 

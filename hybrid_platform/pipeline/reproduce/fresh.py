@@ -29,7 +29,7 @@ from hybrid_platform.evidence.reproduction import (
     reproduction_name,
 )
 from hybrid_platform.host.system import package_root, read_git
-from hybrid_platform.pipeline.isolated import private_paths
+from hybrid_platform.pipeline.guarded.isolated import private_paths
 from hybrid_platform.pipeline.reproduce.guarded import GuardedReplay
 from hybrid_platform.pipeline.reproduce.session import Replaying, reproduce
 from hybrid_platform.safety.paths import DataDir

@@ -14,10 +14,20 @@ from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.domain.orders import InputRecord, Record
 from hybrid_platform.domain.ticks import TickBatch
-from hybrid_platform.pipeline.isolated import GuardedDecider, GuardedStageError
+from hybrid_platform.pipeline.guarded.isolated import GuardedDecider, GuardedStageError
+from hybrid_platform.pipeline.guarded.wire import (
+    Decided,
+    Done,
+    Down,
+    End,
+    Failed,
+    Instruments,
+    Journalled,
+    Taken,
+    frame_of,
+)
 from hybrid_platform.pipeline.reproduce.guarded_main import ROWS
 from hybrid_platform.pipeline.reproduce.replay import UndecidableError
-from hybrid_platform.pipeline.wire import Decided, Done, Down, End, Failed, Instruments, Journalled, Taken, frame_of
 
 MODULE = "hybrid_platform.pipeline.reproduce.guarded_main"
 INPUTS_AT_ONCE = 4_096

@@ -38,7 +38,7 @@ def main() -> None:
 def _work(guard: Guard) -> None:
     from hybrid_platform.config import SessionSettings
     from hybrid_platform.domain.errors import ConfigError, PlatformError, StrategyError
-    from hybrid_platform.pipeline.wire import Down, Failed, FrameReader, FrameWriter, Ready, Refused
+    from hybrid_platform.pipeline.guarded.wire import Down, Failed, FrameReader, FrameWriter, Ready, Refused
     from hybrid_platform.strategies.loader import build_strategy
 
     up, down = FrameWriter(guard.pipes["up"]), FrameReader(guard.pipes["down"], Down)
@@ -65,9 +65,9 @@ def _work(guard: Guard) -> None:
 
 def _decide(settings: Any, strategy: Any, until: int | None, down: Any, up: Any) -> None:
     from hybrid_platform.domain.instruments import InstrumentTable
+    from hybrid_platform.pipeline.guarded.wire import Decided, Done, Instruments, Journalled, Taken, TickFrame, batch_of
     from hybrid_platform.pipeline.reproduce.journal import read_journal
     from hybrid_platform.pipeline.reproduce.replay import replay_of
-    from hybrid_platform.pipeline.wire import Decided, Done, Instruments, Journalled, Taken, TickFrame, batch_of
 
     table = InstrumentTable()
     inputs: list[InputRecord] = []

@@ -14,10 +14,10 @@ from hybrid_platform.domain.clocks import NS_PER_S, Clock
 from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.domain.records import Verdict
-from hybrid_platform.pipeline.checks import CHECKS
 from hybrid_platform.pipeline.commands import CommandFile
-from hybrid_platform.pipeline.lease import Holder, holder_of, lease_path
+from hybrid_platform.pipeline.gates.checks import CHECKS
 from hybrid_platform.pipeline.supervision.seen import CheckSeen
+from hybrid_platform.pipeline.upkeep.lease import Holder, holder_of, lease_path
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import url_of
 
@@ -25,7 +25,7 @@ _MAX_BYTES = 1 << 20
 
 
 class _Written(msgspec.Struct, frozen=True):
-    """What is needed of a `pipeline.checks.CheckEvidence`."""
+    """What is needed of a `pipeline.gates.checks.CheckEvidence`."""
 
     verdict: Verdict
     reasons: tuple[str, ...]

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from hybrid_platform.config_supervision import SupervisionSettings
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.errors import ExitCode
-from hybrid_platform.pipeline.lease import HELD
 from hybrid_platform.pipeline.session import StopReason
 from hybrid_platform.pipeline.supervision.seen import Life, RunSeen, Seen
 from hybrid_platform.pipeline.supervision.state import Block, Memory, Phase
+from hybrid_platform.pipeline.upkeep.lease import HELD
 
 AGAIN = "switch the sensor off and on to start it again"
 STOPPED_BY_SIGNAL = frozenset({StopReason.TERMINATED, StopReason.SIGTERM, StopReason.SIGINT})

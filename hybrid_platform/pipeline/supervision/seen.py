@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hybrid_platform.config_supervision import SupervisionSettings
 from hybrid_platform.domain.clocks import NS_PER_S
-from hybrid_platform.pipeline.pulse import LifeSign, Phase
+from hybrid_platform.pipeline.observability.pulse import LifeSign, Phase
 from hybrid_platform.storage.records import Owner
 
 

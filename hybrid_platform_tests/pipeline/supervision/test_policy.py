@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_platform.config_supervision import SupervisionSettings
-from hybrid_platform.pipeline.lease import HELD
 from hybrid_platform.pipeline.supervision.policy import Check, Launch, Reap, Wait, backoff_seconds
 from hybrid_platform.pipeline.supervision.seen import Life
 from hybrid_platform.pipeline.supervision.state import Memory, Phase, cursor_of, read_memory
+from hybrid_platform.pipeline.upkeep.lease import HELD
 from hybrid_platform_tests.pipeline.supervision.world import World
 
 HOUR = 3600.0

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from hybrid_platform.config_supervision import SupervisionSettings
 from hybrid_platform.domain.clocks import NS_PER_S
-from hybrid_platform.pipeline.pulse import LifeSign, Phase
+from hybrid_platform.pipeline.observability.pulse import LifeSign, Phase
 from hybrid_platform.pipeline.supervision.seen import Life, life_of
 from hybrid_platform.storage.records import Owner, this_process
 

@@ -70,7 +70,7 @@ def _registry(context: RunContext, session: Session) -> CollectorRegistry:
     from prometheus_client import CollectorRegistry
     from prometheus_client.process_collector import ProcessCollector
 
-    from hybrid_platform.pipeline.metrics import SessionCollector
+    from hybrid_platform.pipeline.observability.metrics import SessionCollector
 
     settings, code = context.settings, context.code
     about = {

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import Clock, iso_utc
-from hybrid_platform.pipeline.lease import lease_path
-from hybrid_platform.pipeline.maintenance import maintenance_lease
+from hybrid_platform.pipeline.upkeep.lease import lease_path
+from hybrid_platform.pipeline.upkeep.maintenance import maintenance_lease
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.archive import archived_files
 from hybrid_platform.storage.backup import BackupReport, put_in_place, verify_backup

@@ -19,9 +19,9 @@ from hybrid_platform.domain.clocks import NS_PER_S, Clock, iso_utc
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.ids import session_id_of
 from hybrid_platform.evidence.files import write_json
-from hybrid_platform.pipeline.checks import CHECKS
-from hybrid_platform.pipeline.lease import lease_path
-from hybrid_platform.pipeline.maintenance import Beating, maintenance_lease
+from hybrid_platform.pipeline.gates.checks import CHECKS
+from hybrid_platform.pipeline.upkeep.lease import lease_path
+from hybrid_platform.pipeline.upkeep.maintenance import Beating, maintenance_lease
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import open_engine, path_of, url_of
 from hybrid_platform.storage.migrate import migrate

@@ -24,11 +24,7 @@ from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.pipeline.channel import Channel, ChannelAborted, ChannelStats, EndOfStream
 from hybrid_platform.pipeline.decisions import DecisionSink
-from hybrid_platform.pipeline.lease import LEASE_SUFFIX
-from hybrid_platform.pipeline.live_execution import LiveExecution
-from hybrid_platform.pipeline.parcels import Records, Ticks, Told
-from hybrid_platform.pipeline.stage import OnFailure, Sign, Stage
-from hybrid_platform.pipeline.wire import (
+from hybrid_platform.pipeline.guarded.wire import (
     Alive,
     Decided,
     Done,
@@ -46,6 +42,10 @@ from hybrid_platform.pipeline.wire import (
     Wanted,
     frame_of,
 )
+from hybrid_platform.pipeline.live_execution import LiveExecution
+from hybrid_platform.pipeline.parcels import Records, Ticks, Told
+from hybrid_platform.pipeline.stage import OnFailure, Sign, Stage
+from hybrid_platform.pipeline.upkeep.lease import LEASE_SUFFIX
 from hybrid_platform.safety.guard.grants import grants_for
 from hybrid_platform.safety.guard.guarded import GuardedChild
 from hybrid_platform.safety.guard.spawn import spawn
@@ -56,7 +56,7 @@ from hybrid_platform.storage.urls import is_sqlite, path_of
 from hybrid_platform.strategies.loader import is_built_in, path_of_strategy
 from hybrid_platform.trading.order import Report
 
-MODULE = "hybrid_platform.pipeline.guarded_main"
+MODULE = "hybrid_platform.pipeline.guarded.main"
 LIVE_WINDOW, LIVE_FRAME = 64, 64
 REPLAY_WINDOW, REPLAY_FRAME = 16_384, 1_024
 """A frame is acknowledged whole: small ones show that a slow strategy moves."""

@@ -16,7 +16,7 @@ import msgspec
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock, iso_utc
 from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.domain.log import Log
-from hybrid_platform.pipeline.lease import BEAT_SECONDS, Lease, LeaseLost
+from hybrid_platform.pipeline.upkeep.lease import BEAT_SECONDS, Lease, LeaseLost
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.records import Owner, this_process
 

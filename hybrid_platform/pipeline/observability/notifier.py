@@ -18,7 +18,7 @@ from hybrid_platform.domain.clocks import Clock, iso_utc
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.log import Log
 from hybrid_platform.host.webhooks import Receiver, fault_of, post
-from hybrid_platform.pipeline.notices import Notice, Origin
+from hybrid_platform.pipeline.observability.notices import Notice, Origin
 from hybrid_platform.safety.paths import check_input_file
 
 MAX_BYTES = 4_096

@@ -13,7 +13,7 @@ from hybrid_platform.domain.records import HealthcheckRecord, PressureGate, Syst
 from hybrid_platform.evidence.files import write_json
 from hybrid_platform.host.system import read_system_state
 from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.gates import host_checks, host_reasons
+from hybrid_platform.pipeline.gates.preflight import host_checks, host_reasons
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.queries import find_sessions
 from hybrid_platform.storage.records import SessionInfo, SessionState

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hybrid_platform.pipeline.lease import BEAT_SECONDS, Holder, Lease, LeaseHeld, holder_of
+from hybrid_platform.pipeline.upkeep.lease import BEAT_SECONDS, Holder, Lease, LeaseHeld, holder_of
 
 MAINTENANCE = "maintenance:"
 """What a holder that is no session calls itself begins so."""

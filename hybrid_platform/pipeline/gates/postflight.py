@@ -22,11 +22,11 @@ from hybrid_platform.evidence.records import (
 )
 from hybrid_platform.host.system import read_system_state
 from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.gates import host_checks, host_reasons
-from hybrid_platform.pipeline.proofs import session_proofs
-from hybrid_platform.pipeline.reserve import release_to_judge
-from hybrid_platform.pipeline.session_log import key_lines
-from hybrid_platform.pipeline.trading_audit import TradingAudit, audit_trading
+from hybrid_platform.pipeline.gates.preflight import host_checks, host_reasons
+from hybrid_platform.pipeline.gates.proofs import session_proofs
+from hybrid_platform.pipeline.gates.session_log import key_lines
+from hybrid_platform.pipeline.gates.trading_audit import TradingAudit, audit_trading
+from hybrid_platform.pipeline.upkeep.reserve import release_to_judge
 from hybrid_platform.storage.audit import Audit, audit_session
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.probe import probe_database

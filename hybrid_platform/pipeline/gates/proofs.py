@@ -13,8 +13,8 @@ from hybrid_platform.domain.exact import canonical
 from hybrid_platform.domain.isolation import Enforced
 from hybrid_platform.domain.records import HealthcheckRecord, PragmaEvidence, PressureGate, Verdict
 from hybrid_platform.evidence.records import PragmaGateEvidence, PreflightEvidence, Proof, ProofVerdict, SessionEvidence
-from hybrid_platform.pipeline.overload_proof import overload_proof
-from hybrid_platform.pipeline.trading_audit import TradingAudit
+from hybrid_platform.pipeline.gates.overload_proof import overload_proof
+from hybrid_platform.pipeline.gates.trading_audit import TradingAudit
 from hybrid_platform.storage.audit import Audit
 from hybrid_platform.trading.accounts import AccountSnapshot
 

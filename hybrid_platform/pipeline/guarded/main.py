@@ -40,7 +40,7 @@ def _work(guard: Guard) -> None:
     from hybrid_platform.config import SessionSettings
     from hybrid_platform.domain.errors import ConfigError
     from hybrid_platform.domain.instruments import InstrumentTable
-    from hybrid_platform.pipeline.wire import FrameWriter, Ready, Refused
+    from hybrid_platform.pipeline.guarded.wire import FrameWriter, Ready, Refused
     from hybrid_platform.strategies.loader import build_strategy
 
     up = FrameWriter(guard.pipes["up"])
@@ -65,10 +65,10 @@ def _run(guard: Guard, settings: Any, table: Any, strategy: Any, up: Any) -> Non
     from hybrid_platform.domain.clocks import SystemClock
     from hybrid_platform.domain.errors import ExitCode, PlatformError
     from hybrid_platform.pipeline.execution import ExecutionStage
-    from hybrid_platform.pipeline.guarded_pipes import PipeSink, PipeSource
+    from hybrid_platform.pipeline.guarded.pipes import PipeSink, PipeSource
+    from hybrid_platform.pipeline.guarded.wire import ALIVE_SECONDS, Alive, Done, Failed
     from hybrid_platform.pipeline.stage import SWITCH_SECONDS
     from hybrid_platform.pipeline.strategy import StrategyStage
-    from hybrid_platform.pipeline.wire import ALIVE_SECONDS, Alive, Done, Failed
     from hybrid_platform.pipeline.wiring import build_channels, build_decider
 
     def on_failure(stage: str, error: BaseException) -> None:

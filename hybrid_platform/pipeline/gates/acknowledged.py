@@ -18,7 +18,7 @@ from hybrid_platform.domain.ids import SESSION_ID_PATTERN
 from hybrid_platform.evidence.files import read_json
 from hybrid_platform.evidence.records import PREFLIGHT, SESSION, evidence_name
 from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.session_log import log_name
+from hybrid_platform.pipeline.gates.session_log import log_name
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.queries import find_session
 from hybrid_platform.storage.records import CrashedSession

@@ -7,8 +7,7 @@ from typing import cast
 from hybrid_platform.domain.errors import IsolationError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.pipeline.channel import ChannelAborted, EndOfStream
-from hybrid_platform.pipeline.parcels import Records, Ticks, Told
-from hybrid_platform.pipeline.wire import (
+from hybrid_platform.pipeline.guarded.wire import (
     Decided,
     Down,
     End,
@@ -22,6 +21,7 @@ from hybrid_platform.pipeline.wire import (
     Wanted,
     batch_of,
 )
+from hybrid_platform.pipeline.parcels import Records, Ticks, Told
 from hybrid_platform.trading.live import Want
 
 

@@ -33,8 +33,8 @@ from hybrid_platform.host.system import read_system_state
 from hybrid_platform.pipeline.commands import CommandFile
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.feeding import feed_of, input_files, table_of
-from hybrid_platform.pipeline.isolated import check_reach, check_strategy, private_paths
-from hybrid_platform.pipeline.notifier import receivers_of
+from hybrid_platform.pipeline.guarded.isolated import check_reach, check_strategy, private_paths
+from hybrid_platform.pipeline.observability.notifier import receivers_of
 from hybrid_platform.safety.logs import SessionLog
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import open_engine, shown_url

@@ -17,11 +17,11 @@ from hybrid_platform.domain.log import Log
 from hybrid_platform.domain.records import CpuPressure
 from hybrid_platform.evidence.records import LadderStep, OverloadFigures
 from hybrid_platform.host.pressure import OFF_LIMIT
-from hybrid_platform.pipeline.backlog import Backlog
 from hybrid_platform.pipeline.channel import ChannelStats
 from hybrid_platform.pipeline.counters import FeedCounters
-from hybrid_platform.pipeline.ladder import Ladder, Limits, Load, Step
-from hybrid_platform.pipeline.sampling import Sampler
+from hybrid_platform.pipeline.load.backlog import Backlog
+from hybrid_platform.pipeline.load.ladder import Ladder, Limits, Load, Step
+from hybrid_platform.pipeline.load.sampling import Sampler
 from hybrid_platform.pipeline.stage import OnFailure
 
 STEPPED = "sampling ladder stepped (S15)"
