@@ -105,6 +105,15 @@ def test_what_is_pure_reads_no_clock_and_no_chance(room: str):
         }, path
 
 
+@pytest.mark.scenario("I1")
+def test_every_guarded_process_of_the_pipeline_begins_in_one_place():
+    entering = [
+        str(path.relative_to(PACKAGE)) for path in sorted((PACKAGE / "pipeline").rglob("*.py"))
+        if "hybrid_platform.safety.guard.child.enter" in imports_of(path)
+    ]  # fmt: skip
+    assert entering == ["pipeline/guarded/beginning.py"]
+
+
 def test_the_command_line_and_the_pipeline_run_without_dagster(tmp_path: Path):
     script = (
         "import sys\n"

@@ -6,70 +6,31 @@ socket, no database, no key; what it says is decoded strictly and only counted b
 
 from __future__ import annotations
 
-import json
-import os
-import resource
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hybrid_platform.safety.guard.child import enter
+from hybrid_platform.pipeline.guarded.beginning import Begun, run_guarded
 
 if TYPE_CHECKING:
     from hybrid_platform.safety.guard.child import Guard
 
 
-def main() -> None:
-    """Guard this process, then run the two stages until the ticks end."""
-    # The parent drains; a signal meant for it must not end the strategy in the middle.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # What a strategy prints goes to the log as it comes; the end of this process flushes nothing.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    guard = enter()
-    _work(guard)
-    guard.leave()
-    # User threads must not keep the process: what counts was sent and read back.
-    os._exit(0)
-
-
-def _work(guard: Guard) -> None:
-    from hybrid_platform.config import SessionSettings
-    from hybrid_platform.domain.errors import ConfigError
-    from hybrid_platform.domain.instruments import InstrumentTable
-    from hybrid_platform.pipeline.guarded.wire import FrameWriter, Ready, Refused
-    from hybrid_platform.strategies.loader import build_strategy
-
-    up = FrameWriter(guard.pipes["up"])
-    plan: dict[str, Any] = json.loads(guard.arguments)
-    settings = SessionSettings.model_validate(plan["settings"])
-    table = InstrumentTable()
-    if settings.isolation_memory_mb is not None:
-        most = settings.isolation_memory_mb << 20
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    guard.stage("strategy")
-    try:
-        strategy = build_strategy(settings.strategy)
-    except ConfigError as error:
-        up.write(Refused(str(error), int(error.exit_code)))
+def _run(guard: Guard, begun: Begun) -> None:
+    if begun.plan["check_only"]:
         return
-    up.write(Ready())
-    if not plan["check_only"]:
-        _run(guard, settings, table, strategy, up)
-
-
-def _run(guard: Guard, settings: Any, table: Any, strategy: Any, up: Any) -> None:
     from hybrid_platform.domain.clocks import SystemClock
     from hybrid_platform.domain.errors import ExitCode, PlatformError
+    from hybrid_platform.domain.instruments import InstrumentTable
     from hybrid_platform.pipeline.execution import ExecutionStage
     from hybrid_platform.pipeline.guarded.pipes import PipeSink, PipeSource
     from hybrid_platform.pipeline.guarded.wire import ALIVE_SECONDS, Alive, Done, Failed
     from hybrid_platform.pipeline.stage import SWITCH_SECONDS
     from hybrid_platform.pipeline.strategy import StrategyStage
     from hybrid_platform.pipeline.wiring import build_channels, build_decider
+
+    settings, up, table = begun.settings, begun.up, InstrumentTable()
 
     def on_failure(stage: str, error: BaseException) -> None:
         code = error.exit_code if isinstance(error, PlatformError) else ExitCode.CRASH
@@ -86,7 +47,7 @@ def _run(guard: Guard, settings: Any, table: Any, strategy: Any, up: Any) -> Non
     signals = build_channels(settings).signal
     source = PipeSource(guard.pipes["down"], up, table)
     sink = PipeSink(up)
-    runner, engine = build_decider(settings, strategy, table)
+    runner, engine = build_decider(settings, begun.strategy, table)
     live = settings.is_live_feed
     stages = (
         ExecutionStage(
@@ -121,4 +82,4 @@ def _run(guard: Guard, settings: Any, table: Any, strategy: Any, up: Any) -> Non
 
 
 if __name__ == "__main__":
-    main()
+    run_guarded(_run)
