@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hybrid_platform.config import DEFAULT_ISOLATION
+from hybrid_platform.pipeline.guarded.isolated import MODULE
 from hybrid_platform_tests.pipeline.rogues import ACTS, FILES, FORGER, HEAD, SILENT
 from hybrid_platform_tests.support import Left, cli, layered, start_cli, synthetic, until
 
@@ -179,7 +180,7 @@ def children_of(pid: int) -> list[int]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(fields[1]) == pid and b"guarded_main" in command:
+            if int(fields[1]) == pid and MODULE.encode() in command:
                 found.append(int(entry.name))
     return found
 

@@ -17,6 +17,7 @@ from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.errors import ExitCode
 from hybrid_platform.feeds.synthetic import SyntheticTicks
 from hybrid_platform.pipeline import shadow
+from hybrid_platform.pipeline.guarded.isolated import MODULE
 from hybrid_platform.pipeline.load import watchdog
 from hybrid_platform.pipeline.load.watchdog import (
     FeedSilent,
@@ -244,7 +245,7 @@ def test_a_guarded_process_that_is_stopped_is_named(tmp_path: Path):
 
 def child_of(pid: int) -> int:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    found = [int(each) for each in children if b"guarded_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    found = [int(each) for each in children if MODULE.encode() in Path(f"/proc/{each}/cmdline").read_bytes()]
     return found[0]
 
 
