@@ -193,6 +193,30 @@ class TickBatch:
         )
 
 
+def joined(batches: Sequence[TickBatch]) -> TickBatch:
+    """Return batches of one session as one; ids of different kinds stay as they are."""
+    if len(batches) == 1:
+        return batches[0]
+    first = batches[0]
+
+    def column(name: str) -> Any:
+        return np.concatenate([getattr(batch, name) for batch in batches])
+
+    return TickBatch(
+        first.table, column("seq"), column("instrument"), column("price"), column("size"), column("side"),
+        _joined_refs(batches), column("ts_event"), column("ts_recv"),
+    )  # fmt: skip
+
+
+def _joined_refs(batches: Sequence[TickBatch]) -> npt.NDArray[Any] | None:
+    if all(batch.trade_ref is None for batch in batches):
+        return None
+    # None where a batch has no ids; numpy makes objects of integers and texts together, never floats.
+    return np.concatenate(
+        [np.full(len(batch), None) if batch.trade_ref is None else batch.trade_ref for batch in batches]
+    )
+
+
 def batch_from_rows(
     table: InstrumentTable,
     rows: Sequence[tuple[int, int, int, int, int | str | None, int, int]],

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.orders import Record
 from hybrid_platform.domain.steps import Step
-from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.domain.ticks import TickBatch, joined
 from hybrid_platform.trading.live import Want
 from hybrid_platform.trading.order import Report
+
+TOGETHER = 8
+"""Ticks that came one by one and wait are worked on together, as many at most: a signal waits for these few only."""
 
 
 class Ticks(NamedTuple):
@@ -82,3 +86,27 @@ class Records(NamedTuple):
     def split(self, first: int) -> tuple[Records, Records]:
         """Cut after ``first`` records."""
         return Records(self.records[:first]), Records(self.records[first:])
+
+
+def together(parcels: Iterable[Ticks | Told]) -> Iterator[Ticks | Told]:
+    """Yield the same in order, neighbouring ticks joined while they are few: a batch costs more than its ticks."""
+    waiting: list[TickBatch] = []
+    count = 0
+    for parcel in parcels:
+        batch = parcel.batch if isinstance(parcel, Ticks) else None
+        if waiting and (batch is None or count + len(batch) > TOGETHER or not _are_alike(waiting[0], batch)):
+            yield Ticks(joined(waiting))
+            waiting, count = [], 0
+        if batch is None:
+            yield parcel
+        else:
+            waiting.append(batch)
+            count += len(batch)
+    if waiting:
+        yield Ticks(joined(waiting))
+
+
+def _are_alike(batch: TickBatch, other: TickBatch) -> bool:
+    """Whether their ids are of one kind: each keeps its own."""
+    one, another = batch.trade_ref, other.trade_ref
+    return one is another if one is None or another is None else one.dtype == another.dtype

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
 from hybrid_platform.domain.orders import InputRecord, Record
-from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.domain.ticks import TickBatch, joined
 from hybrid_platform.pipeline.channel import Channel, EndOfStream
 from hybrid_platform.pipeline.counters import PersistCounters
 from hybrid_platform.pipeline.parcels import Records, Ticks
 from hybrid_platform.pipeline.row_digests import InputDigest, TickDigest
 from hybrid_platform.pipeline.stage import OnFailure, Stage
-from hybrid_platform.storage.rows import LAYOUTS, merged, record_rows
+from hybrid_platform.storage.rows import LAYOUTS, record_rows
 from hybrid_platform.storage.writer import SessionWriter
 
 IDLE_SECONDS = 0.25
@@ -84,7 +84,7 @@ class Persist(Stage):
         if not self._rows:
             return
         started = self._clock.monotonic_ns()
-        ticks = [merged(self._ticks)] if self._ticks else []
+        ticks = [joined(self._ticks)] if self._ticks else []
         committed = self._writer.write(ticks, self._records)
         for batch in ticks:
             self.ticks.add(batch)

@@ -7,7 +7,6 @@ calls `request_stop`, and `wait` until it has drained (S6, S13).
 
 from __future__ import annotations
 
-import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -32,13 +31,13 @@ from hybrid_platform.pipeline.decisions import DecisionSink, SignalsDigest
 from hybrid_platform.pipeline.guarded.isolated import GuardedDecider, GuardedStageError
 from hybrid_platform.pipeline.heartbeat import Heartbeats
 from hybrid_platform.pipeline.ingest import Ingest
+from hybrid_platform.pipeline.interpreter import set_for_stages
 from hybrid_platform.pipeline.live_execution import LiveExecution
 from hybrid_platform.pipeline.load.overload import OverloadWatch, has_ladder
 from hybrid_platform.pipeline.load.sampling import Sampler
 from hybrid_platform.pipeline.load.watchdog import Watchdog
 from hybrid_platform.pipeline.parcels import Told
 from hybrid_platform.pipeline.persist import Persist
-from hybrid_platform.pipeline.stage import SWITCH_SECONDS
 from hybrid_platform.pipeline.supervisor import Supervisor
 from hybrid_platform.pipeline.wiring import build_channels
 from hybrid_platform.safety.logs import SessionLog
@@ -275,8 +274,7 @@ class Session:
 
     def start(self) -> None:
         """Start the threads, from the end of the pipeline to its beginning."""
-        self._switch_interval = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_SECONDS)
+        self._set_back = set_for_stages()
         self._started = self._clock.monotonic_ns()
         self._log.info(
             "channels created (S6: bounded)",
@@ -330,7 +328,7 @@ class Session:
 
     def finish(self) -> None:
         """Stop the clock of the drained session and log its final metrics, which follow the last commit."""
-        sys.setswitchinterval(self._switch_interval)
+        self._set_back()
         self._ended = self._clock.monotonic_ns()
         if not self.counters.feed.accepted and self._failure is None:
             self._log.warning("the feed gave no tick at all", feed=self._feed.name)

@@ -14,13 +14,6 @@ from typing import NamedTuple, Protocol
 
 from hybrid_platform.pipeline.channel import ChannelAborted
 
-SWITCH_SECONDS = 0.001
-"""How long the interpreter's lock may be kept from a thread that asks for it (`sys.setswitchinterval`).
-
-One that gave it up, at each statement of SQLite, each pipe and each large numpy call, gets it back one interval after
-it asks, if another computes: a shorter one than Python's 5 ms loses less time there.
-"""
-
 OnFailure = Callable[[str, BaseException], None]
 """Told the stage's name and its error; the first one told decides how the session ends."""
 

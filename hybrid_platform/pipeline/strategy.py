@@ -13,7 +13,7 @@ from typing import Protocol
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.pipeline.channel import Channel, EndOfStream
-from hybrid_platform.pipeline.parcels import Steps, Ticks, Told
+from hybrid_platform.pipeline.parcels import Steps, Ticks, Told, together
 from hybrid_platform.pipeline.stage import Guard, OnFailure, Stage
 from hybrid_platform.strategies.runner import StrategyRunner
 
@@ -73,7 +73,7 @@ class StrategyStage(Stage):
                 self._hand_on(self._runner.on_end(self._last_seq()))
                 return
             self.activity.work()
-            for parcel in parcels:
+            for parcel in together(parcels):
                 if isinstance(parcel, Told):
                     self._signals.put(parcel, keep=True)
                 else:

@@ -148,27 +148,3 @@ def tick_values(ticks: TickBatch, numbers: npt.NDArray[np.int64], most: int) -> 
         if part.trade_ref is not None:
             values[7::width] = part.trade_ref.tolist()
         yield width, values
-
-
-def merged(batches: Sequence[TickBatch]) -> TickBatch:
-    """Return batches of one session as one; single ticks of a slow feed cost a statement each otherwise."""
-    if len(batches) == 1:
-        return batches[0]
-    first = batches[0]
-
-    def column(name: str) -> Any:
-        return np.concatenate([getattr(batch, name) for batch in batches])
-
-    return TickBatch(
-        first.table, column("seq"), column("instrument"), column("price"), column("size"), column("side"),
-        _merged_refs(batches), column("ts_event"), column("ts_recv"),
-    )  # fmt: skip
-
-
-def _merged_refs(batches: Sequence[TickBatch]) -> npt.NDArray[Any] | None:
-    if all(batch.trade_ref is None for batch in batches):
-        return None
-    # None where a batch has no ids; numpy makes objects of integers and texts together, never floats.
-    return np.concatenate(
-        [np.full(len(batch), None) if batch.trade_ref is None else batch.trade_ref for batch in batches]
-    )

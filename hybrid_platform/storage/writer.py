@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import OrderRecord, Record
-from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.domain.ticks import TickBatch, joined
 from hybrid_platform.storage import schema
 from hybrid_platform.storage.bulk import MAX_PARAMETERS, ManyRows
 from hybrid_platform.storage.connection import LOCK_WAIT_SECONDS, begin_immediate, read_pragmas
@@ -32,7 +32,6 @@ from hybrid_platform.storage.rows import (
     TICK_COLUMNS,
     by_type,
     latest_orders,
-    merged,
     record_values,
     tick_values,
 )
@@ -158,7 +157,7 @@ class SessionWriter:
         if not batches and not records:
             return 0
         try:
-            return self._write(merged(batches) if batches else None, records)
+            return self._write(joined(batches) if batches else None, records)
         except StorageError:
             self._errors += 1
             raise

@@ -43,7 +43,7 @@ from hybrid_platform.pipeline.guarded.wire import (
     frame_of,
 )
 from hybrid_platform.pipeline.live_execution import LiveExecution
-from hybrid_platform.pipeline.parcels import Records, Ticks, Told
+from hybrid_platform.pipeline.parcels import Records, Ticks, Told, together
 from hybrid_platform.pipeline.stage import OnFailure, Sign, Stage
 from hybrid_platform.pipeline.upkeep.lease import LEASE_SUFFIX
 from hybrid_platform.safety.guard.grants import grants_for
@@ -229,7 +229,7 @@ class Pump(Stage):
                     self._writer.write(End(self._last_seq()))
                     return
                 self.activity.work()
-                for parcel in parcels:
+                for parcel in together(parcels):
                     self._send(parcel)
                 self._credit.give(room - sum(parcel.events for parcel in parcels))
         except BrokenPipeError:

@@ -6,7 +6,6 @@ socket, no database, no key; what it says is decoded strictly and only counted b
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ def _run(guard: Guard, begun: Begun) -> None:
     from hybrid_platform.pipeline.execution import ExecutionStage
     from hybrid_platform.pipeline.guarded.pipes import PipeSink, PipeSource
     from hybrid_platform.pipeline.guarded.wire import ALIVE_SECONDS, Alive, Done, Failed
-    from hybrid_platform.pipeline.stage import SWITCH_SECONDS
+    from hybrid_platform.pipeline.interpreter import set_for_stages
     from hybrid_platform.pipeline.strategy import StrategyStage
     from hybrid_platform.pipeline.wiring import build_channels, build_decider
 
@@ -42,7 +41,7 @@ def _run(guard: Guard, begun: Begun) -> None:
         guard.stage(stage)
         yield
 
-    sys.setswitchinterval(SWITCH_SECONDS)
+    set_for_stages()
     clock = SystemClock()
     signals = build_channels(settings).signal
     source = PipeSource(guard.pipes["down"], up, table)

@@ -24,9 +24,12 @@ from hybrid_platform.pipeline.guarded.wire import (
 from hybrid_platform.pipeline.parcels import Records, Ticks, Told
 from hybrid_platform.trading.live import Want
 
+ACKNOWLEDGED_AT = 32
+"""Half of a live window: ticks are acknowledged together as long as more of them have come."""
+
 
 class PipeSource:
-    """Ticks and commands from the parent, one frame at a time; each is acknowledged once it was worked on."""
+    """Ticks and commands from the parent, one frame at a time; they are acknowledged once they were worked on."""
 
     def __init__(self, descriptor: int, up: FrameWriter, table: InstrumentTable) -> None:
         self._reader = FrameReader(descriptor, Down)
@@ -39,9 +42,8 @@ class PipeSource:
 
     def take(self, limit: int | None = None, timeout: float | None = None) -> list[Ticks | Told]:
         """Return the next frame's ticks or command; the parent bounds how many. Raises as `Channel.take`."""
-        if self._unacknowledged:
-            self._up.write(Taken(self._unacknowledged))
-            self._unacknowledged = 0
+        if self._unacknowledged >= ACKNOWLEDGED_AT or not self._reader.has_more:
+            self._acknowledge()
         while True:
             if self._aborted:
                 raise ChannelAborted("pipe")
@@ -53,7 +55,7 @@ class PipeSource:
             if message is None:
                 return []
             if isinstance(message, TickFrame):
-                self._unacknowledged = message.count
+                self._unacknowledged += message.count
                 self.received += message.count
                 return [Ticks(batch_of(message, self._table))]
             if isinstance(message, Order):
@@ -61,12 +63,18 @@ class PipeSource:
             if isinstance(message, Heard):
                 return [Told(message.report)]
             if isinstance(message, End):
+                self._acknowledge()
                 self.last_seq = message.last_seq
                 raise EndOfStream("pipe")
             if isinstance(message, Journalled):
                 raise IsolationError("pipe: expected ticks, was a journal")
             for instrument in message.entries:
                 self._table.add(instrument)
+
+    def _acknowledge(self) -> None:
+        if self._unacknowledged:
+            self._up.write(Taken(self._unacknowledged))
+            self._unacknowledged = 0
 
     def abort(self) -> None:
         """Take no more; the parent stops once it was told that a stage failed."""

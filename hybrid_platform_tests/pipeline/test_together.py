@@ -1,0 +1,117 @@
+"""Ticks that wait are worked on together, and acknowledged together; what they are, and their order, stays."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hybrid_platform.domain.commands import Command, CommandKind
+from hybrid_platform.domain.instruments import InstrumentTable, instrument_of
+from hybrid_platform.domain.ticks import batch_from_rows
+from hybrid_platform.pipeline.channel import EndOfStream
+from hybrid_platform.pipeline.guarded.pipes import ACKNOWLEDGED_AT, PipeSource
+from hybrid_platform.pipeline.guarded.wire import End, FrameReader, FrameWriter, Instruments, Taken, Up, frame_of
+from hybrid_platform.pipeline.interpreter import SWITCH_SECONDS, set_for_stages
+from hybrid_platform.pipeline.parcels import TOGETHER, Ticks, Told, together
+
+REFS = st.one_of(st.none(), st.integers(1, 99), st.text("abc", min_size=1, max_size=3))
+STOP = Told(Command(CommandKind.HALT, "somebody", "a reason", 1))
+
+
+def a_table() -> InstrumentTable:
+    table = InstrumentTable()
+    table.add(instrument_of("V", "A-USD"))
+    return table
+
+
+def ticks_of(table: InstrumentTable, first: int, refs: list[int | str | None]) -> Ticks:
+    rows = [(0, 100 + first + n, 1, 0, ref, first + n, first + n) for n, ref in enumerate(refs)]
+    return Ticks(batch_from_rows(table, rows).numbered(first))
+
+
+def said(parcels) -> list[object]:
+    """Every tick, as it stands, and every word, in order."""
+    return [
+        entry for parcel in parcels for entry in ([parcel] if isinstance(parcel, Told) else list(parcel.batch.rows()))
+    ]
+
+
+@pytest.mark.scenario("S8", "S6")
+@given(st.lists(st.one_of(st.none(), st.lists(REFS, min_size=1, max_size=TOGETHER + 2)), max_size=12))
+def test_joined_ticks_are_the_same_ticks_and_a_word_keeps_its_place(parts):
+    table, parcels, first = a_table(), [], 1
+    for part in parts:
+        if part is None:
+            parcels.append(STOP)
+        else:
+            parcels.append(ticks_of(table, first, part))
+            first += len(part)
+    joined = list(together(parcels))
+    assert said(joined) == said(parcels)
+    assert sum(parcel.events for parcel in joined) == first - 1
+    longest = max((len(part) for part in parts if part), default=0)
+    assert all(parcel.events <= max(TOGETHER, longest) for parcel in joined), "a signal waits for a few ticks only"
+
+
+@pytest.mark.scenario("S6")
+def test_ticks_that_came_one_by_one_are_worked_on_by_eights():
+    table = a_table()
+    parcels = [ticks_of(table, number, [None]) for number in range(1, 21)]
+    assert [parcel.events for parcel in together(parcels)] == [TOGETHER, TOGETHER, 20 - 2 * TOGETHER]
+
+
+@pytest.fixture
+def pipes():
+    down, up = os.pipe(), os.pipe()
+    yield down, up
+    for descriptor in (*down, *up):
+        os.close(descriptor)
+
+
+@pytest.mark.scenario("S6", "S13")
+def test_ticks_are_acknowledged_when_none_wait_or_when_half_a_window_was_worked_on(pipes):
+    (down_reading, down_writing), (up_reading, up_writing) = pipes
+    table, parent, replies = a_table(), FrameWriter(down_writing), FrameReader(up_reading, Up)
+    source = PipeSource(down_reading, FrameWriter(up_writing), InstrumentTable())
+
+    def acknowledged() -> list[int]:
+        found = []
+        while (message := replies.read(0)) is not None:
+            assert isinstance(message, Taken)
+            found.append(message.events)
+        return found
+
+    parent.write(Instruments(tuple(table)))
+    many = 2 * ACKNOWLEDGED_AT + 3
+    for number in range(1, many + 1):
+        parent.write(frame_of(ticks_of(table, number, [None]).batch))
+    seen = [int(source.take(timeout=1)[0].batch.seq[0]) for _ in range(many)]
+    assert seen == list(range(1, many + 1))
+    assert acknowledged() == [ACKNOWLEDGED_AT, ACKNOWLEDGED_AT], "the rest is still worked on"
+    assert source.take(timeout=0.01) == []
+    assert acknowledged() == [3], "nothing waits: what was worked on is said at once"
+    parent.write(frame_of(ticks_of(table, many + 1, [None]).batch))
+    parent.write(End(many + 1))
+    source.take(timeout=1)
+    with pytest.raises(EndOfStream):
+        source.take(timeout=1)
+    assert acknowledged() == [1], "all of it, before the end"
+    assert source.last_seq == many + 1
+
+
+def test_what_is_loaded_is_not_looked_through_while_stages_run():
+    interval = sys.getswitchinterval()
+    frozen = gc.get_freeze_count()
+    set_back = set_for_stages()
+    try:
+        assert gc.get_freeze_count() > frozen
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
+    finally:
+        set_back()
+    assert gc.get_freeze_count() == 0
+    assert sys.getswitchinterval() == pytest.approx(interval)
