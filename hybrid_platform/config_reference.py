@@ -10,10 +10,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hybrid_platform.config import DEFAULT_ISOLATION, SessionSettings
+from hybrid_platform.config_base import Section
+from hybrid_platform.config_docs import meanings_of
 
 HEAD = """# Settings
 
@@ -36,25 +37,25 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _section(path: str, model: type[BaseModel], title: str) -> list[str]:
-    rows, deeper = [], []
+def _section(path: str, model: type[Section], title: str) -> list[str]:
+    rows, deeper, meanings = [], [], meanings_of(model)
     for name, info in model.model_fields.items():
         key = f"{path}.{name}" if path else name
         inner = _model_of(info.annotation)
         if inner is not None:
             deeper += _section(key, inner, f"`{key}`")
         if inner is None or _is_choice(info):
-            rows.append(f"| `{key}` | {_shown(info)} | {_text(info.description or '')} |")
+            rows.append(f"| `{key}` | {_shown(info)} | {_text(meanings.get(name, ''))} |")
     doc = _text((model.__doc__ or "").strip().partition("\n\n")[0])
     table = ["| key | default | meaning |", "| --- | --- | --- |", *rows, ""] if rows else []
     return [f"## {title}", "", doc, "", *table, *deeper]
 
 
-def _model_of(annotation: Any) -> type[BaseModel] | None:
+def _model_of(annotation: Any) -> type[Section] | None:
     """Return the settings class behind an annotation, where there is just one (lists of them included)."""
     candidates = [annotation, *get_args(annotation)]
     candidates += [inner for each in get_args(annotation) for inner in get_args(each)]
-    models = [each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)]
+    models = [each for each in candidates if isinstance(each, type) and issubclass(each, Section)]
     return models[0] if models else None
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from pydantic import ValidationError
 
-from hybrid_platform.config import Mode, load_settings, parse_assignment, read_yaml
+from hybrid_platform.config import Mode, SessionSettings, load_settings, parse_assignment, read_yaml
+from hybrid_platform.config_docs import meanings_of
+from hybrid_platform.config_websocket import FeedSource, FrameFormat
 from hybrid_platform.domain.errors import ConfigError, ExitCode
+from hybrid_platform.strategies.base import Params
 
 
 @pytest.mark.scenario("G0")
@@ -147,3 +153,22 @@ def test_the_page_of_settings_is_up_to_date():
 
     written = (REPOSITORY / "docs" / "settings.md").read_text()
     assert written == page(), "run: python -m hybrid_platform.config_reference docs/settings.md"
+
+
+def test_a_setting_means_what_stands_below_it_in_its_class_or_in_the_one_that_it_extends():
+    meanings = meanings_of(FeedSource)
+    assert meanings.items() > meanings_of(FrameFormat).items()
+    assert set(meanings) < set(FeedSource.model_fields)
+    assert meanings_of(Params) == {}
+    assert meanings_of(SessionSettings)["mode"] == "SHADOW, PAPER or LIVE."
+
+
+def test_importing_the_settings_builds_no_validator_and_reads_no_source():
+    """Each would be paid for by every process, the guarded one too, before it can begin."""
+    look = (
+        "import linecache, sys, hybrid_platform.config as c; "
+        "print(c.SessionSettings.__pydantic_complete__, 'hybrid_platform.config_docs' in sys.modules, "
+        "any('hybrid_platform' in name for name in linecache.cache))"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"] * 3

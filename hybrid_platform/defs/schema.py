@@ -11,21 +11,23 @@ from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import dagster as dg
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hybrid_platform.config import Feed
+from hybrid_platform.config_base import Section
+from hybrid_platform.config_docs import meanings_of
 
 
-def shape_of(model: type[BaseModel]) -> dict[str, dg.Field]:
+def shape_of(model: type[Section]) -> dict[str, dg.Field]:
     """Return Dagster fields, none required, for every setting of a class."""
-    return {name: _field(name, info) for name, info in model.model_fields.items()}
+    meanings = meanings_of(model)
+    return {name: _field(meanings.get(name, name), info) for name, info in model.model_fields.items()}
 
 
-def _field(name: str, info: FieldInfo) -> dg.Field:
+def _field(meaning: str, info: FieldInfo) -> dg.Field:
     default = info.get_default(call_default_factory=True, validated_data={})
-    stated = "" if isinstance(default, BaseModel) else f" (default: {_shown(default)})"
-    description = " ".join((info.description or name).replace("``", "`").split()) + stated
+    stated = "" if isinstance(default, Section) else f" (default: {_shown(default)})"
+    description = " ".join(meaning.replace("``", "`").split()) + stated
     return dg.Field(_config_type(info.annotation), is_required=False, description=description)
 
 
@@ -51,7 +53,7 @@ def _config_type(annotation: Any) -> Any:
         return dg.Selector(  # type: ignore[no-untyped-call]
             {name: dg.Field(_option(info), is_required=False) for name, info in Feed.model_fields.items()}
         )
-    if issubclass(annotation, BaseModel):
+    if issubclass(annotation, Section):
         return dg.Shape(shape_of(annotation))  # type: ignore[no-untyped-call]
     if issubclass(annotation, Enum):
         return _choice(annotation.__name__, [member.value for member in annotation])
@@ -60,7 +62,7 @@ def _config_type(annotation: Any) -> Any:
 
 def _option(info: FieldInfo) -> Any:
     """A feed's class without its None: naming a feed is choosing it."""
-    model = next(a for a in get_args(info.annotation) if isinstance(a, type) and issubclass(a, BaseModel))
+    model = next(a for a in get_args(info.annotation) if isinstance(a, type) and issubclass(a, Section))
     return dg.Shape(shape_of(model))  # type: ignore[no-untyped-call]
 
 

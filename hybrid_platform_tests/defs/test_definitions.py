@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -175,3 +176,8 @@ def test_the_instances_settings_keep_everything_below_the_working_directory():
     assert settings["storage"]["sqlite"]["base_dir"].startswith(".dagster")
     assert settings["compute_logs"]["config"]["base_dir"].startswith(".dagster")
     assert settings["telemetry"] == {"enabled": False}
+
+
+def test_what_dagster_made_is_not_walked_through_while_the_rest_is_imported():
+    assert defs is not None
+    assert gc.get_freeze_count() > 50_000

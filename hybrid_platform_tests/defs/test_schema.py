@@ -112,6 +112,7 @@ def test_every_setting_is_in_the_launchpad_with_its_meaning_and_none_is_required
     shape = dg.Shape(shape_of(SessionSettings))
     shown = set(shown_keys(shape.fields))
     assert shown == set(keys_of(SessionSettings))
+    assert shape.fields["mode"].description == "SHADOW, PAPER or LIVE. (default: SHADOW)"
     assert {"feed.replay.columns.ts", "risk.max_exposure_usd", "gates.cpu_pressure_limit"} <= shown
     for name, field in shape.fields.items():
         assert field.description, name
