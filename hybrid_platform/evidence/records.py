@@ -322,6 +322,8 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """None where no port was set."""
     live: LiveFigures | None = None
     """None in SHADOW and PAPER."""
+    left_out: tuple[str, ...] = ()
+    """What earlier sessions had reported as committed and a restore left out, on purpose."""
 
     @property
     def orders(self) -> int:

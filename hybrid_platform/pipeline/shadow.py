@@ -109,9 +109,11 @@ class ShadowRun:
         self._crashed = tuple(self._store.mark_crashed(partial(_require_over, path)))
         for crashed in self._crashed:
             context.log.warning("an earlier session had crashed", crashed=crashed.session_id, kept=crashed.kept)
-        self._missing = missing_rows(context, self._engine, self._crashed)
-        for fault in self._missing:
-            context.log.error("rows that were reported as committed are missing (L4)", what=fault)
+        self._lost = missing_rows(context, self._engine, self._crashed)
+        for loss in self._lost.explained:
+            context.log.warning("rows that were reported as committed were left out by a restore", what=loss)
+        for loss in self._lost.unexplained:
+            context.log.error("rows that were reported as committed are missing (L4)", what=loss)
         self._before = Predecessor(self._engine, settings.feed.kind, context.log) if settings.is_live_feed else None
         table = table_of(settings)
         feed = feed_of(
@@ -268,7 +270,7 @@ class ShadowRun:
         reasons = [str(failure)] if failure else []
         reasons += [f"ledger: {fault}" for fault in ledger.faults]
         reasons += self._isolation.violations
-        reasons += [f"lost before this session: {fault}" for fault in self._missing]
+        reasons += [f"lost before this session: {fault}" for fault in self._lost.unexplained]
         if session.venue is not None and (still := session.venue.figures().open_orders):
             reasons.append(f"LIVE: expected no order open at the venue at the end, was {', '.join(still)}")
         if heartbeats.late or missing:
@@ -313,6 +315,7 @@ class ShadowRun:
                 session.digest.sha256,
             ),
             crashed=tuple(session.session_id for session in self._crashed),
+            left_out=self._lost.explained,
             vetoes=dict(counters.decisions.veto_reasons),
             rejected=dict(feed.causes),
             pragmas=dict(self._writer.pragmas),

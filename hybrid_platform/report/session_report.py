@@ -225,6 +225,7 @@ def _results(files: SessionFiles) -> str:
         ("first event", session.first_event),
         ("last event", session.last_event),
         *_since_last(session.since_last),
+        *(("left out by a restore", loss) for loss in session.left_out),
         ("pipeline, s", f"{session.pipeline_s:.3f}"),
         ("ticks a second", f"{session.ticks_per_second:,.0f}"),
         ("rows a second", f"{session.rows_per_second:,.0f}"),

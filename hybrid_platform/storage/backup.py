@@ -43,6 +43,8 @@ class BackupReport(NamedTuple):
     rows: dict[str, int]
     """By table, all sessions together; archived ticks are not among them."""
     archived_ticks: int
+    by_session: dict[str, int]
+    """Rows of each session, archived ticks among them."""
 
 
 def back_up(
@@ -162,6 +164,7 @@ def _verified(connection: sqlite3.Connection, path: Path, sha256: str) -> Backup
         raise ConfigError([Fault("backup", "a schema that this release knows", f"{path}: revision {revision}")])
     faults: list[str] = []
     total = dict.fromkeys(schema.COUNTED, 0)
+    by_session: dict[str, int] = {}
     archived_total = running = 0
     sessions = rows("SELECT session_no, session_id, state FROM sessions ORDER BY session_no")
     for number, session_id, state in sessions:
@@ -182,12 +185,15 @@ def _verified(connection: sqlite3.Connection, path: Path, sha256: str) -> Backup
                 written = int(str(rows(query.format("tick_batches"), number)[0][0]))
                 if there != written:
                     faults.append(f"{session_id} ticks: expected {written:,} as written in batches, was {there:,}")
+            by_session[str(session_id)] = by_session.get(str(session_id), 0) + there
             if state != "RUNNING" and name in ledger and ledger[name] != there:
                 faults.append(f"{session_id} {name}: expected {ledger[name]} as in its ledger, was {there:,}")
     if faults:
         more = f" and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
         raise StorageError(f"{path}: {'; '.join(faults[:MAX_FAULTS])}{more}")
-    return BackupReport(path, path.stat().st_size, sha256, revision, len(sessions), running, total, archived_total)
+    return BackupReport(
+        path, path.stat().st_size, sha256, revision, len(sessions), running, total, archived_total, by_session
+    )
 
 
 def _settle(database: Path) -> None:

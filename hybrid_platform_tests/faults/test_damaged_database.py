@@ -5,15 +5,22 @@ SQLite itself opens a database without its log, or with a damaged one, and says 
 
 from __future__ import annotations
 
+import json
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from hybrid_platform.config import load_settings
+from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
 from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
+from hybrid_platform.pipeline.upkeep.restore import restore
 from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage.backup import back_up
 from hybrid_platform.storage.engine import sqlite_url
 from hybrid_platform_tests.faults import damage
 from hybrid_platform_tests.faults.damage import BUSY, Deed, run_with
@@ -159,6 +166,86 @@ def test_a_database_exchanged_between_sessions_fails_the_next_one_by_name(ended:
     (reason,) = after.steps["session"].reasons
     assert f"session {ended.last.session_id}, which used this database: expected its row there, was none" in reason
     assert after.code == 1
+
+
+def put_back(data_dir: Path, backup: Path, **more: str) -> None:
+    """Restore a backup on purpose."""
+    restore(load_settings({"data_dir": str(data_dir), **more}, environ={}), backup, SystemClock())
+
+
+def deleted(table: str, where: str) -> Deed:
+    def deed(database: Path) -> None:
+        with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+            connection.execute(f"DELETE FROM {table} WHERE {where}")
+
+    return deed
+
+
+def test_a_session_that_a_restore_left_out_on_purpose_is_told_of_and_fails_nobody(ended: Here, tmp_path: Path):
+    shutil.copytree(ended.data_dir, tmp_path / "data")
+    back_up(tmp_path / "data" / "bot.db", tmp_path / "backup.db")
+    gone = next_start(tmp_path / "data").last.session_id
+    put_back(tmp_path / "data", tmp_path / "backup.db")
+    after = next_start(tmp_path / "data")
+    session = after.steps["session"]
+    assert (session.verdict, session.reasons, after.code) == ("PASS", (), 0)
+    (told,) = session.left_out
+    assert told.startswith(f"session {gone}, which used this database: expected its row there, was none: the backup ")
+    assert f"{tmp_path / 'backup.db'} (SHA-256 " in told and "which was restored at 20" in told
+    said = "rows that were reported as committed were left out by a restore"
+    (line,) = [line for line in after.log_of(session.session_id) if line["message"] == said]
+    assert (line["level"], line["what"]) == ("warning", told)
+    # The same file put there by hand: what ran since the restore is in no record.
+    shutil.copy(tmp_path / "backup.db", tmp_path / "data" / "bot.db")
+    (reason,) = next_start(tmp_path / "data").steps["session"].reasons
+    assert session.session_id in reason and "expected its row there, was none" in reason
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["by default", "by its URL"])
+@pytest.mark.parametrize(
+    ("deed", "words"),
+    [
+        (damage.replace_by_new, "in the backup that was restored: expected its row there, was none"),
+        (deleted("tick_rows", "seq > 5990"), "in the backup that was restored: expected the "),
+    ],
+    ids=["all", "some rows"],
+)
+def test_a_restore_explains_no_loss_of_what_it_put_in_place(
+    ended: Here, tmp_path: Path, deed: Deed, words: str, named: bool
+):
+    shutil.copytree(ended.data_dir, tmp_path / "data")
+    database = tmp_path / "data" / "bot.db"
+    back_up(database, tmp_path / "backup.db")
+    next_start(tmp_path / "data")
+    put_back(tmp_path / "data", tmp_path / "backup.db", **({"database_url": sqlite_url(database)} if named else {}))
+    deed(database)
+    session = next_start(tmp_path / "data").steps["session"]
+    (reason,) = session.reasons
+    assert reason.startswith(f"lost before this session: session {ended.last.session_id}, {words}")
+    assert (session.verdict, len(session.left_out)) == ("FAIL", 1)
+
+
+@pytest.mark.parametrize("deed", [damage.nothing, deleted("tick_rows", "seq > 10")], ids=["whole", "fewer"])
+def test_what_a_backup_of_a_running_session_did_not_hold_yet_fails_nobody_once_it_is_restored(
+    crashed: Path, tmp_path: Path, deed: Deed
+):
+    shutil.copytree(crashed, tmp_path / "data")
+    left = Left(tmp_path / "data")
+    lost, log = left.session_id, tmp_path / "data" / "logs" / f"{left.session_id}.jsonl"
+    back_up(left.database, tmp_path / "backup.db")
+    # It went on after the backup.
+    beat = json.dumps({"message": "HEARTBEAT (G4)", "persist_count": 10**6}, separators=(",", ":"))
+    log.write_text(f"{log.read_text()}{beat}\n")
+    put_back(tmp_path / "data", tmp_path / "backup.db")
+    deed(left.database)
+    session = next_start(tmp_path / "data").steps["session"]
+    if deed is damage.nothing:
+        (told,) = session.left_out
+        assert told.startswith(f"session {lost}, which crashed: expected the {10**6} rows")
+        assert session.verdict == "PASS"
+    else:
+        assert session.verdict == "FAIL"
+        assert all(lost in reason for reason in session.reasons) and len(session.reasons) == 2
 
 
 def test_a_damaged_header_between_sessions_stops_the_next_one_at_preflight(ended: Here, tmp_path: Path):

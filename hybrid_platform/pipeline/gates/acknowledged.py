@@ -1,7 +1,8 @@
 """What earlier sessions had reported as committed, held against the database: rows lost since then are named (L4).
 
-in: the log and evidence that they left outside the database · out: what is missing, in words. SQLite opens a
-database whose write-ahead log was deleted or damaged without a word, and makes a new one where there is none.
+in: the log and evidence that they left outside the database, and the record of a restore · out: what is missing, in
+words, and what of it a restore explains. SQLite opens a database whose write-ahead log was deleted or damaged without
+a word, and makes a new one where there is none.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -19,9 +21,11 @@ from hybrid_platform.evidence.files import read_json
 from hybrid_platform.evidence.records import PREFLIGHT, SESSION, evidence_name
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.gates.session_log import log_name
+from hybrid_platform.pipeline.upkeep.restored import last_restore, lost_since, place_of
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.queries import find_session
 from hybrid_platform.storage.records import CrashedSession
+from hybrid_platform.storage.urls import default_url
 
 TAIL_BYTES = 1 << 20
 """So much of the end of a log is looked through for its last heartbeat."""
@@ -36,10 +40,24 @@ class _Began(msgspec.Struct):
 
 class _Place(msgspec.Struct):
     database_url: str | None
+    data_dir: str
+
+    @property
+    def place(self) -> str | None:
+        return None if self.database_url == default_url(self.data_dir) else self.database_url
 
 
 class _Asked(msgspec.Struct):
+    started_at: str
     settings: _Place
+
+
+class Losses(NamedTuple):
+    """Rows that earlier sessions had reported as committed and that are gone, in words."""
+
+    unexplained: tuple[str, ...]
+    explained: tuple[str, ...]
+    """By a restore, which each of them names."""
 
 
 def acknowledged_rows(data_dir: DataDir, session_id: str) -> int | None:
@@ -60,40 +78,74 @@ def acknowledged_rows(data_dir: DataDir, session_id: str) -> int | None:
     return None
 
 
-def missing_rows(context: RunContext, engine: sa.Engine, crashed: Sequence[CrashedSession]) -> tuple[str, ...]:
+def missing_rows(context: RunContext, engine: sa.Engine, crashed: Sequence[CrashedSession]) -> Losses:
     """Return what the database lost of earlier sessions: of those just found crashed, and of the last before this one.
 
-    Each is told once, by the next session, which then fails: whoever reads it restores a backup, or knows why.
+    Each is told once, by the next session, which then fails: whoever reads it restores a backup, or knows why. What
+    a restore left out on purpose fails nobody, as long as all that it put in place is there.
     """
-    missing = []
+    place = place_of(context.settings)
+    gone = _absent(context, place, engine)
+    fewer = []
     for session in crashed:
         reported, kept = acknowledged_rows(context.data_dir, session.session_id), sum(session.kept.values())
         if reported is not None and kept < reported:
-            missing.append(
-                f"session {session.session_id}, which crashed: expected the {reported} rows that it had reported as "
-                f"committed, was {kept}"
-            )
-    last = next(_earlier(context), None)
+            fewer.append((session.session_id, reported, kept))
+    restore = last_restore(context.data_dir, place) if gone or fewer else None
+    unexplained = [] if restore is None else lost_since(restore, engine)
+    explained: list[str] = []
+    for session_id, reported, kept in fewer:
+        loss = (
+            f"session {session_id}, which crashed: expected the {reported} rows that it had reported as committed, "
+            f"was {kept}"
+        )
+        why = None if restore is None else restore.why_fewer(session_id, kept)
+        (unexplained if why is None else explained).append(loss if why is None else f"{loss}: {why}")
+    if gone is not None:
+        loss = f"session {gone}, which used this database: expected its row there, was none"
+        why = None if restore is None else restore.why_gone(gone)
+        (unexplained if why is None else explained).append(loss if why is None else f"{loss}: {why}")
+    return Losses(tuple(unexplained), tuple(explained))
+
+
+def _absent(context: RunContext, place: str | None, engine: sa.Engine) -> str | None:
+    """Return the last session that used this database before, if its row is not there."""
+    last = next(sessions_before(context.data_dir, place, context.session_id), None)
     if last is not None:
         try:
             find_session(engine, last)
         except ConfigError:
-            missing.append(f"session {last}, which used this database: expected its row there, was none")
-    return tuple(missing)
+            return last
+    return None
 
 
-def _earlier(context: RunContext) -> Iterator[str]:
-    """Yield the sessions of this data directory that had a row in this database, the last first."""
-    folder = context.data_dir.resolve("evidence")
+def sessions_before(data_dir: DataDir, place: str | None, but: str = "", most: int | None = LOOK_BACK) -> Iterator[str]:
+    """Yield the sessions of a data directory that had a row in a database, the last first.
+
+    ``most``: so many directories are looked at; ``but``: a session that is not meant.
+    """
+    folder = data_dir.resolve("evidence")
+    if not folder.is_dir():
+        return
     names = sorted((path.name for path in folder.iterdir() if SESSION_ID_PATTERN.fullmatch(path.name)), reverse=True)
-    here = _Place(context.settings.database_url)  # not the path: a data directory may have moved with its database
-    for name in [name for name in names if name != context.session_id][:LOOK_BACK]:
+    used: list[tuple[str, str, str]] = []
+    for name in [name for name in names if name != but][:most]:
+        second = name.partition("-")[0]
+        if used and used[0][0] != second:
+            yield from _latest_first(used)
+            used = []
         try:
-            asked = read_json(context.data_dir, evidence_name(name, PREFLIGHT), _Asked)
-            if asked.settings == here and _had_row(context.data_dir, name):
-                yield name
+            asked = read_json(data_dir, evidence_name(name, PREFLIGHT), _Asked)
+            if asked.settings.place == place and _had_row(data_dir, name):
+                used.append((second, asked.started_at, name))
         except (EvidenceError, FileNotFoundError):
             continue  # it did not get so far, or its evidence is damaged: `verify` is who tells of that
+    yield from _latest_first(used)
+
+
+def _latest_first(used: list[tuple[str, str, str]]) -> Iterator[str]:
+    """Yield sessions of one second, whose ids do not say which came first, by when they started."""
+    return (name for _, _, name in sorted(used, reverse=True))
 
 
 def _had_row(data_dir: DataDir, session_id: str) -> bool:
