@@ -111,6 +111,8 @@ class ChannelFigures(msgspec.Struct, frozen=True):
     left: int
     high_water: int
     blocked: int
+    refused: int = 0
+    """Of what was dropped, what was to be kept."""
 
 
 class LedgerLine(msgspec.Struct, frozen=True):

@@ -46,6 +46,8 @@ class ChannelStats(NamedTuple):
     """Most that ever waited."""
     blocked: int
     """How often a producer had to wait."""
+    refused: int = 0
+    """Of what was dropped, what was to be kept: no eviction, but a loss."""
 
     @property
     def balances(self) -> bool:
@@ -90,7 +92,7 @@ class Channel(Generic[ParcelT]):
         self._max_parcels = max(MAX_PARCELS, sum(self._room_for))
         self._producers = producers
         self._parcels: deque[tuple[ParcelT, bool]] = deque()
-        self._sent = self._received = self._dropped = self._high_water = self._blocked = 0
+        self._sent = self._received = self._dropped = self._high_water = self._blocked = self._refused = 0
         self._aborted = False
         self._at_least = 0
         """Events that the consumer waits for: nobody wakes it for fewer."""
@@ -110,12 +112,12 @@ class Channel(Generic[ParcelT]):
             if self.policy is OnFull.BLOCK:
                 self._block(parcel, keep)
                 return 0
-            self._check_open(parcel)
+            self._check_open(parcel, keep)
             if self.policy is OnFull.DROP_OLDEST and not keep:
                 self._append(parcel, keep)
                 return self._evict()
             if not self._fits(parcel, keep):
-                self._dropped += parcel.events
+                self._lose(parcel, keep)
                 raise OverloadError(
                     f"channel {self.name}: expected room for {parcel.events} more events in its "
                     f"{'reserve' if keep else 'capacity'} of {self._room_for[keep]}, was {self._waiting[keep]} waiting"
@@ -190,6 +192,7 @@ class Channel(Generic[ParcelT]):
                 sum(self._waiting),
                 self._high_water,
                 self._blocked,
+                self._refused,
             )
 
     # What follows runs under the lock.
@@ -200,9 +203,14 @@ class Channel(Generic[ParcelT]):
     def _ended(self) -> bool:
         return self._aborted or self._producers == 0
 
-    def _check_open(self, parcel: ParcelT) -> None:
+    def _lose(self, parcel: ParcelT, keep: bool) -> None:
+        self._dropped += parcel.events
+        if keep:
+            self._refused += parcel.events
+
+    def _check_open(self, parcel: ParcelT, keep: bool) -> None:
         if self._ended():
-            self._dropped += parcel.events
+            self._lose(parcel, keep)
             raise ChannelAborted(self.name) if self._aborted else ChannelClosed(self.name)
 
     def _room(self, keep: bool) -> int:
@@ -216,7 +224,7 @@ class Channel(Generic[ParcelT]):
     def _block(self, parcel: ParcelT, keep: bool) -> None:
         rest = parcel
         while True:
-            self._check_open(rest)
+            self._check_open(rest, keep)
             room = self._room(keep)
             if rest.events > room > 0 and (parts := rest.split(room)) is not None:
                 self._append(parts[0], keep)

@@ -12,6 +12,9 @@ from typing import NamedTuple
 from hybrid_platform.pipeline.channel import ChannelStats
 from hybrid_platform.pipeline.counters import FeedCounters
 
+REFUSED = "refused"
+"""The reason in ``ledger`` for what a channel dropped and was to keep; it is counted in ``dropped`` too."""
+
 
 class LedgerRow(NamedTuple):
     """One row of ``ledger``."""
@@ -57,22 +60,27 @@ def build_ledger(
     rows.extend(LedgerRow("ladder", f"every {rung}", "sampled_out", count) for rung, count in sorted(rungs.items()))
     if feed.sampled_out != sum(rungs.values()):
         faults.append(f"feed {feed_name}: {feed.sampled_out} sampled out, {sum(rungs.values())} by the ladder's rungs")
-    persist_dropped = 0
+    evicted = 0
     for stats in channels:
         for reason in ("sent", "received", "dropped", "left"):
             rows.append(LedgerRow("channel", stats.name, reason, getattr(stats, reason)))
+        if stats.refused:
+            rows.append(LedgerRow("channel", stats.name, REFUSED, stats.refused))
         if not stats.balances or stats.left:
             faults.append(
                 f"channel {stats.name}: sent {stats.sent} = received {stats.received} + dropped {stats.dropped} "
                 f"+ left {stats.left} (expected 0 left)"
             )
         if stats.name == "persist":
-            persist_dropped = stats.dropped
+            # Ticks alone: what has a reserve is never evicted, and one that was refused is no tick.
+            evicted = stats.dropped - stats.refused
+            if stats.refused:
+                faults.append(f"channel persist: expected every decision's records taken, was {stats.refused} refused")
     for table in sorted(set(written) | set(counted)):
         wrote, found = written.get(table, 0), counted.get(table, 0)
         rows += [LedgerRow("table", table, "written", wrote), LedgerRow("table", table, "counted", found)]
         if wrote != found:
             faults.append(f"table {table}: {wrote} rows written, {found} counted")
-    if feed.accepted != written.get("ticks", 0) + persist_dropped:
-        faults.append(f"ticks: {feed.accepted} accepted, {written.get('ticks', 0)} written + {persist_dropped} evicted")
+    if feed.accepted != written.get("ticks", 0) + evicted:
+        faults.append(f"ticks: {feed.accepted} accepted, {written.get('ticks', 0)} written + {evicted} evicted")
     return Ledger(tuple(rows), tuple(faults))

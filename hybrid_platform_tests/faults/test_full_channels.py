@@ -42,7 +42,7 @@ def test_a_full_persist_channel_evicts_ticks_and_counts_them_and_keeps_every_dec
 @pytest.mark.scenario("S6", "L4")
 def test_a_full_reserve_ends_the_session_with_overload_before_a_decision_goes_unrecorded(tmp_path: Path):
     left = Left(tmp_path / "data")
-    settings = layered(LIVE, synthetic(500), {"channels": {"persist": 16}, "strategy": {"params": {"every": 1}}})
+    settings = layered(LIVE, synthetic(500), {"channels": {"persist": 256}, "strategy": {"params": {"every": 1}}})
     with start_cli(tmp_path, "shadow-run", settings=settings) as running:
         running.wait_for("signal generated")
         until(lambda: left.rows("SELECT 1 FROM ticks LIMIT 1"), "the first commit")
@@ -62,6 +62,11 @@ def test_a_full_reserve_ends_the_session_with_overload_before_a_decision_goes_un
         ledger["channel", "persist", reason] for reason in ("received", "dropped", "left")
     )
     assert left.count("signals") == left.count("orders") + left.count("vetoes")
+    # The decision that was refused is told of as what it is, and not as a tick.
+    evicted = ledger["channel", "persist", "dropped"] - ledger["channel", "persist", "refused"]
+    assert left.count("ticks") + evicted == ledger["feed", "synthetic", "accepted"]
+    faults = left.evidence("session")["ledger"]["faults"]
+    assert [fault for fault in faults if "refused" in fault] and not [fault for fault in faults if "evicted" in fault]
 
 
 @pytest.mark.scenario("S6")

@@ -6,10 +6,14 @@ import pytest
 
 from hybrid_platform.config import OnFull
 from hybrid_platform.domain.clocks import NS_PER_S
-from hybrid_platform.pipeline.channel import ChannelStats
+from hybrid_platform.domain.errors import OverloadError
+from hybrid_platform.domain.instruments import InstrumentTable, instrument_of
+from hybrid_platform.domain.ticks import batch_from_rows
+from hybrid_platform.pipeline.channel import Channel, ChannelStats
 from hybrid_platform.pipeline.counters import FeedCounters
 from hybrid_platform.pipeline.heartbeat import Heartbeats
 from hybrid_platform.pipeline.ledger import build_ledger
+from hybrid_platform.pipeline.parcels import Records, Ticks
 
 
 def seconds(value: float) -> int:
@@ -88,6 +92,26 @@ def test_a_ledger_that_does_not_balance_says_where(channel, written, counted, wo
     ledger = build_ledger("replay", feed(100), [channel], written, counted)
     assert not ledger.balances
     assert words in "; ".join(ledger.faults)
+
+
+@pytest.mark.scenario("S6", "L4")
+def test_a_record_that_the_reserve_refused_is_no_evicted_tick():
+    channel: Channel[Ticks | Records] = Channel("persist", 2, OnFull.DROP_OLDEST)
+    record = Records((None,))  # type: ignore[arg-type]  # what it holds does not matter here
+    table = InstrumentTable()
+    table.add(instrument_of("V", "A-USD"))
+    channel.put(Ticks(batch_from_rows(table, [(0, 100, 1, 0, n, n, n) for n in range(3)])))
+    for _ in range(2):
+        channel.put(record, keep=True)
+    with pytest.raises(OverloadError):
+        channel.put(record, keep=True)
+    channel.take()
+    assert channel.stats()[3:7] == (6, 4, 2, 0)
+    written = {"ticks": 2, "signals": 2}
+    ledger = build_ledger("synthetic", feed(3), [channel.stats()], written, written)
+    assert ledger.faults == ("channel persist: expected every decision's records taken, was 1 refused",)
+    rows = {(row.kind, row.name, row.reason): row.count for row in ledger.rows}
+    assert (rows["channel", "persist", "dropped"], rows["channel", "persist", "refused"]) == (2, 1)
 
 
 @pytest.mark.scenario("S6")

@@ -181,6 +181,21 @@ def test_evicted_ticks_make_it_incomplete_with_the_holes_named(recorder):
     assert 0 < found.tables[0].compared < found.tables[0].recorded
 
 
+@pytest.mark.scenario("S8", "L4")
+def test_records_that_were_refused_do_not_pass_for_evicted_ticks(recorder):
+    recorded = recorder.record(recorder.settings(), a_market(a_walk()), [SHOW(20), EVICT(2)])
+    ledger = "session_id = :id AND kind = 'channel' AND name = 'persist'"
+    refused = (
+        "INSERT INTO ledger (session_id, kind, name, reason, count) VALUES (:id, 'channel', 'persist', 'refused', 3)"
+    )
+    recorder.tamper(f"UPDATE ledger SET count = 5 WHERE {ledger}", id=recorded.session_id)
+    recorder.tamper(refused, id=recorded.session_id)
+    assert check(recorder, recorded.session_id).verdict is INCOMPLETE, "two evicted, three refused, two missing"
+    recorder.tamper(f"UPDATE ledger SET count = 4 WHERE {ledger} AND reason = 'refused'", id=recorded.session_id)
+    found = check(recorder, recorded.session_id)
+    assert found.verdict is FAIL and "expected 1 evicted by the ledger, was 2 missing" in found.reasons[0]
+
+
 def test_evicted_ticks_that_the_strategy_never_saw_still_make_it_incomplete(recorder):
     recorded = recorder.record(recorder.settings(), a_market(a_walk()), [SHOW(20), Act("lose", 5), SHOW(10)])
     found = check(recorder, recorded.session_id)

@@ -41,6 +41,7 @@ from hybrid_platform.evidence.reproduction import (
     Written,
 )
 from hybrid_platform.pipeline.decisions import SignalsDigest
+from hybrid_platform.pipeline.ledger import REFUSED
 from hybrid_platform.pipeline.reproduce.compare import Found, TableCheck
 from hybrid_platform.pipeline.reproduce.journal import Journal, read_journal
 from hybrid_platform.pipeline.reproduce.replay import UndecidableError, replay_of
@@ -278,7 +279,8 @@ def _missing(engine: sa.Engine, session_id: str, journal: Journal) -> _Missing:
     needed = [journal.first_seen(first, last) for first, last in found]
     holes = tuple(Hole(*hole, seq is not None) for hole, seq in zip(found, needed, strict=True))
     until = next((seq for seq in needed if seq is not None), None)
-    return _Missing(holes, until, accepted, ledger.get(("channel", "persist", "dropped"), 0))
+    evicted = ledger.get(("channel", "persist", "dropped"), 0) - ledger.get(("channel", "persist", REFUSED), 0)
+    return _Missing(holes, until, accepted, evicted)
 
 
 def _last_instant(engine: sa.Engine, session_id: str) -> int:
