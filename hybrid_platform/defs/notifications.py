@@ -31,6 +31,8 @@ DELIVERY_SECONDS = 9.0
 """A sensor's tick may take 60 s, and may have five runs to tell of."""
 LOOK_SECONDS = 30
 RECENT_RUNS = 25
+UNREADABLE = "unreadable:"
+"""Before the place of a command file, in the cursor: it was told that nobody can read it."""
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 
 
@@ -160,9 +162,14 @@ def notify_halt(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     faults: list[str] = []
     for settings in _recent(context.instance):
         place = str(DataDir(settings.data_dir).root)
-        entries = CommandFile(DataDir(settings.data_dir), SystemClock()).new()
-        known = seen.get(place)
-        fresh = _standing(entries) if known is None or len(entries) < known else entries[known:]
+        file = CommandFile(DataDir(settings.data_dir), SystemClock())
+        entries = file.new()
+        known, unreadable = seen.get(place), f"{UNREADABLE} {place}"
+        if not file.is_readable:
+            # Told once, and its place stays: what was told before is not told again once it can be read.
+            fresh = [] if unreadable in seen else entries
+        else:
+            fresh = _standing(entries) if known is None or len(entries) < known else entries[known:]
         if fresh:
             origin = origin_of(settings.notify, SystemClock(), session_id=None, run_id=None, in_dagster=True)
             notices = [commanded(origin._replace(session_id=each.session_id), each.command) for each in fresh]
@@ -173,7 +180,11 @@ def notify_halt(context: dg.SensorEvaluationContext) -> dg.SkipReason:
                 faults.append(f"{place}: {error}")
                 continue
         told += len(fresh)
-        seen[place] = len(entries)
+        if file.is_readable:
+            seen[place] = len(entries)
+            seen.pop(unreadable, None)
+        else:
+            seen[unreadable] = 1
         context.update_cursor(json.dumps(seen))
     said = f"{told} commands told" if told else "no new command"
     if faults:

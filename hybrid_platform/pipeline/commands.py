@@ -34,6 +34,8 @@ class CommandFile:
         self._data_dir = data_dir
         self._clock = clock
         self._read = 0
+        self.is_readable = True
+        """Whether the last look could read the file; what it returned then is no line of it."""
 
     def give(self, command: Command, session_id: str | None = None) -> None:
         """Append a command; it is on the disk when this returns."""
@@ -62,9 +64,12 @@ class CommandFile:
         try:
             content = self._data_dir.read_bytes(NAME, MAX_BYTES)
         except FileNotFoundError:
+            self.is_readable = True
             return []
         except PlatformError as error:
+            self.is_readable = False
             return [self._unreadable(str(error))]
+        self.is_readable = True
         fresh = content[self._read :]
         whole = fresh[: fresh.rfind(b"\n") + 1]
         self._read += len(whole)

@@ -13,7 +13,7 @@ from hybrid_platform.defs.notifications import NotDelivered, notify_failure, not
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.host import webhooks
-from hybrid_platform.pipeline.commands import CommandFile
+from hybrid_platform.pipeline.commands import NAME, CommandFile
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 from hybrid_platform_tests.operations.receiver import Receiver, receiver
@@ -128,6 +128,37 @@ def test_halts_are_told_once_as_they_are_given_and_again_until_they_are_delivere
     assert [body["event"] for body in listening.bodies] == ["RECOVERY", "HALT"]
     assert listening.bodies[1]["session_id"] == "session-1"
     assert look(cursor)[1] == "no new command"
+
+
+def test_a_command_file_that_cannot_be_read_is_told_once_and_keeps_its_place(
+    refused: tuple[Launcher, Job], listening: Receiver
+):
+    launch, _ = refused
+    file = CommandFile(DataDir(launch.data_dir), SystemClock())
+    for why in ("first", "second", "third"):
+        file.give(Command(CommandKind.HALT, "ann", why))
+
+    def look(cursor: str | None) -> str | None:
+        context = dg.build_sensor_context(instance=launch.instance, cursor=cursor)
+        notify_halt(context)
+        return context.cursor
+
+    cursor = look(None)
+    path, aside = launch.data_dir / NAME, launch.data_dir / "aside"
+    path.rename(aside)
+    path.mkdir()
+    listening.bodies.clear()
+    cursor = look(look(cursor))
+    (told,) = listening.bodies
+    assert "could not be read" in told["reasons"][0]
+    path.rmdir()
+    aside.rename(path)
+    listening.bodies.clear()
+    cursor = look(cursor)
+    assert listening.bodies == [], "what was told is not told again"
+    file.give(Command(CommandKind.HALT, "ann", "fourth"))
+    look(cursor)
+    assert [body["reasons"][0] for body in listening.bodies] == ["fourth"]
 
 
 def test_dagster_itself_calls_the_sensor_for_a_failed_run(refused: tuple[Launcher, Job], listening: Receiver):
