@@ -39,7 +39,7 @@ class LiveSettings(Section):
     adapter: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Entry point of the live adapter; null: the only one installed."""
     call_seconds: Annotated[Exact, Field(gt=0, le=60)] = Decimal(5)
-    """How long one call of the adapter may take before the session is failed."""
+    """How long one call of the adapter may take before the session is failed, and its making before it is refused."""
     close_seconds: Annotated[Exact, Field(gt=0, le=600)] = Decimal(10)
     """How long a session that ends waits for the venue to end what it was asked to cancel."""
     max_age_hours: Annotated[Exact, Field(gt=0, le=24 * 365)] = Decimal(24)

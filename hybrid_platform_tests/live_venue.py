@@ -51,6 +51,8 @@ class OrderVenue:
 
     def __init__(self, behaviour: Behaviour, *, obeys_cancels: bool = True) -> None:
         self.received: list[Message] = []
+        self.ended = 0
+        """Connections that the other side ended."""
         self._behaviour = behaviour
         self._obeys_cancels = obeys_cancels
         self._resting: dict[str, Message] = {}
@@ -81,6 +83,7 @@ class OrderVenue:
                 for line in lines:
                     answers = "".join(json.dumps(answer) + "\n" for answer in self._take(json.loads(line)))
                     connection.sendall(answers.encode())
+                self.ended += 1
 
     def _take(self, message: Message) -> Iterator[Message]:
         self.received.append(message)

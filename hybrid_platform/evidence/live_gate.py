@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import NamedTuple
 
 from hybrid_platform.config import Mode
@@ -49,10 +52,35 @@ def release(request: LiveRequest) -> Release:
     arming = case.armed.arming
     try:
         spend(request.data_dir, arming)
-        adapter = case.adapter_class(arming.account, arming.max_notional_usd)
+        made = partial(case.adapter_class, arming.account, arming.max_notional_usd)
+        adapter = _in_time(made, float(case.live.call_seconds))
     except Exception as error:  # an adapter may raise anything
         raise GateRefused(f"LIVE refused: {type(error).__name__}: {error}", ExitCode.CONFIG) from None
     return Release(adapter, arming.account, arming.max_notional_usd, arming.bundles)
+
+
+def _in_time(make: Callable[[], LiveAdapter], seconds: float) -> LiveAdapter:
+    """Return the adapter; raise what its constructor raises, and TimeoutError where it takes longer than that."""
+    made: SimpleQueue[LiveAdapter | BaseException] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            made.put(make())
+        except BaseException as error:
+            made.put(error)
+
+    # A daemon, for a constructor that hangs must not keep the process either.
+    Thread(target=run, name="live adapter made", daemon=True).start()
+    try:
+        adapter = made.get(timeout=seconds)
+    except Empty:
+        expected = f"expected to be made within gates.live.call_seconds ({seconds:g} s)"
+        raise TimeoutError(f"adapter: {expected}, was not; nothing was sent") from None
+    if isinstance(adapter, Exception):
+        raise adapter
+    if isinstance(adapter, BaseException):  # one that exits is no reason for this process to
+        raise RuntimeError(f"adapter raised {type(adapter).__name__}: {adapter}")
+    return adapter
 
 
 def _judged(case: Case) -> tuple[LiveCondition, ...]:

@@ -105,6 +105,17 @@ class LiveExecution(Stage):
             bundles=self._release.bundles,
         )
 
+    def abandon(self) -> None:
+        """End the connection of a session that did not start after all: nothing was sent."""
+        if self.is_alive:  # its thread ends the connection
+            self._wants.abort()
+            self.join(self._withdrawal_s)
+            return
+        try:
+            self._line.call("close", self._clock.wall_ns())
+        except LiveAdapterError as error:
+            self._log.error("the live venue's connection could not be ended", error=str(error))
+
     def want(self, wants: Sequence[Want]) -> None:
         """Take what the engine asks for, from the receiver; raise OverloadError where that is too much at once."""
         self._wants.put(Wants(tuple(wants)))

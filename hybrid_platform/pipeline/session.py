@@ -294,6 +294,8 @@ class Session:
             self._supervisor.start()
         except BaseException:  # a host that gives no more threads: those that were started end
             self.channels.abort()
+            if self.venue is not None:
+                self.venue.abandon()
             raise
 
     def _look(self) -> None:

@@ -40,6 +40,7 @@ KEYS = ("ours", "operator", "stranger")
 NOW = time.time_ns()
 MODES = ("SHADOW", "PAPER", "SHADOW")
 ADAPTER = """
+import time
 class TestAdapter:
     def __init__(self, account, max_notional_usd):
         self.made_for = (account, max_notional_usd)
@@ -54,6 +55,13 @@ class Raises:
     open = submit = cancel = reports = close = lambda self: None
     def __init__(self, account, max_notional_usd):
         raise RuntimeError("no line to the venue")
+class Hangs(Half):
+    open = cancel = reports = close = lambda self: None
+    def __init__(self, account, max_notional_usd):
+        time.sleep(60)
+class Exits(Hangs):
+    def __init__(self, account, max_notional_usd):
+        raise SystemExit(3)
 """
 Change = Callable[[Any], Any]
 

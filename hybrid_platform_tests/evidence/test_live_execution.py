@@ -23,6 +23,8 @@ from hybrid_platform.pipeline.commands import CommandFile
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.gates.postflight import postflight
 from hybrid_platform.pipeline.gates.preflight import preflight, verify_database
+from hybrid_platform.pipeline.ingest import Ingest
+from hybrid_platform.pipeline.live_execution import LiveExecution
 from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
 from hybrid_platform.pipeline.shadow import ShadowRun
 from hybrid_platform.report.write import conclude
@@ -231,6 +233,27 @@ def test_what_changed_between_preflight_and_the_start_is_judged_again_and_no_ada
     assert "LIVE refused: kill_switch: expected clear, was HALT by ops" in reason
     assert left.session["state"] == "REFUSED"
     assert not (world.data.root / "control/spent").exists()
+
+
+@pytest.mark.scenario("L4")
+@pytest.mark.parametrize("stage", [Ingest, LiveExecution], ids=["the last", "its own"])
+def test_the_connection_is_ended_where_a_thread_cannot_start_after_it_was_opened(world, monkeypatch, stage):
+    def refuse(_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(stage, "start", refuse)
+    with OrderVenue(fills_in_two) as venue, LocalVenue(binance_trades()) as feed:
+        source = {"venue": "binance", "symbols": ["BTCUSDT"], "url": feed.url}
+        world.settings.update(feed={"websocket": {"sources": [source]}})
+        world.adapters = ADAPTER
+        with context_of(world, SystemClock()) as (run, _):
+            assert not preflight(run).exit_code + verify_database(run).exit_code
+            shadow = ShadowRun(run)
+            assert shadow.wait(PATIENCE)
+            until(lambda: venue.ended, "the adapter's connection to end", 10)
+            evidence = shadow.finish()
+        assert [message["kind"] for message in venue.received] == ["open"]
+    assert (evidence.began, evidence.verdict) == (False, "FAIL")
 
 
 def started_anyway(world: World, happen: Callable[[RunContext], None]) -> tuple[Left, str]:

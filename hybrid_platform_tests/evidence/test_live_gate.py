@@ -314,6 +314,23 @@ def test_an_adapter_that_cannot_be_made_refuses_and_the_token_is_gone(world):
         release(request)
 
 
+def test_an_adapter_whose_making_hangs_is_refused_in_its_time(world):
+    world.adapters = {"x": "hp_test_adapter:Hangs"}
+    world.live["call_seconds"] = "0.2"
+    request = world.build()
+    began = time.monotonic()
+    with pytest.raises(GateRefused, match=r"expected to be made within gates.live.call_seconds \(0.2 s\)") as caught:
+        release(request)
+    assert caught.value.exit_code is ExitCode.CONFIG
+    assert time.monotonic() - began < 30, "it was not waited for"
+
+
+def test_an_adapter_that_exits_while_it_is_made_is_refused(world):
+    world.adapters = {"x": "hp_test_adapter:Exits"}
+    with pytest.raises(GateRefused, match="adapter raised SystemExit: 3"):
+        release(world.build())
+
+
 @pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.PAPER])
 def test_nothing_is_released_for_another_mode(world, mode):
     world.settings.update(mode=mode.value)
