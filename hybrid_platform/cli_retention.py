@@ -23,7 +23,8 @@ def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...]
     """Move the ticks of old sessions to Parquet files, compact the database, remove old logs.
 
     What is old the settings `retention.*` say. Waits for a running session to end, and lets none begin while a
-    session's ticks move. Exits 12 where the session outlasts `retention.wait_seconds`.
+    session's ticks move. Exits 12 where the session outlasts `retention.wait_seconds`, 1 where a session could not be
+    moved: the others are all the same.
     """
     from hybrid_platform.domain.clocks import SystemClock
     from hybrid_platform.pipeline.upkeep.retain import retain as run
@@ -48,6 +49,7 @@ def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...]
         f"{figures['sessions']:,} sessions, {figures['ticks']:,} ticks to {found.archive}; "
         f"{figures['freed_bytes']:,} bytes given back by the database, {figures['logs_bytes']:,} by logs and checks"
     )
+    found.require_whole()
     return 0
 
 

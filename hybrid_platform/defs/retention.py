@@ -38,11 +38,15 @@ def retention_of(jobs: Iterable[JobLike]) -> tuple[dg.JobDefinition, dg.Schedule
             settings = load_settings(context.resources.session.stated)
             rules = settings.retention
             figures: dict[str, int] = {}
+            found = None
             if rules.ticks_days is not None or rules.logs_days is not None:
-                figures = dict(retain(settings, SystemClock(), tell=context.log.info).figures)
+                found = retain(settings, SystemClock(), tell=context.log.info)
+                figures = dict(found.figures)
             if rules.dagster_days is not None:
                 before = datetime.now(UTC) - timedelta(days=rules.dagster_days)
                 figures["runs"] = prune_runs(context.instance, names, before)
+            if found is not None:
+                found.require_whole()  # last: one session that cannot be moved keeps nothing else
         context.add_output_metadata(figures)
 
     @dg.job(

@@ -65,16 +65,19 @@ class Compacted(msgspec.Struct, frozen=True):
     """Still free inside the file."""
 
 
-def old_sessions(engine: sa.Engine, before_ns: int) -> list[OldSession]:
-    """Return the sessions that ended before a time (wall clock, ns) and still have ticks here, the oldest first."""
+def old_sessions(engine: sa.Engine, before_ns: int, *, after: int = 0, most: int | None = None) -> list[OldSession]:
+    """Return the sessions that ended before a time (wall clock, ns) and still have ticks here, the oldest first.
+
+    ``after``: only those with a higher number; ``most``: so many at most. Each that is returned has its ticks counted.
+    """
     sessions, ticks = schema.SESSIONS.c, schema.TICKS
     ended = sa.func.coalesce(sessions.ended_at, sessions.started_at)
     has_ticks = sa.exists().where(ticks.c.session_no == sessions.session_no)
     query = sa.select(sessions.session_no, sessions.session_id, ended).where(
-        sessions.state != SessionState.RUNNING.value, ended < before_ns, has_ticks
+        sessions.state != SessionState.RUNNING.value, ended < before_ns, has_ticks, sessions.session_no > after
     )
     with transaction(engine, "looking for old sessions") as connection:
-        found = list(connection.execute(query.order_by(sessions.session_no)))
+        found = list(connection.execute(query.order_by(sessions.session_no).limit(most)))
         return [OldSession(*row, _count(connection, row[0])) for row in found]
 
 

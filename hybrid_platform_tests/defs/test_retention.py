@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -77,6 +79,19 @@ def test_the_job_moves_ticks_and_says_what_it_did(instance: dg.DagsterInstance, 
     (output,) = done.filter_events(lambda event: event.event_type is dg.DagsterEventType.STEP_OUTPUT)
     said = {name: value.value for name, value in output.event_specific_data.metadata.items()}
     assert (said["ticks"], said["sessions"], said["runs"]) == (20, 1, 0)
+
+
+def test_a_session_that_cannot_be_moved_fails_the_job_by_name(instance: dg.DagsterInstance, tmp_path: Path):
+    data = tmp_path / "data"
+    session = run_here(data, {"isolation": "thread"}, synthetic("max", ticks=20), with_report=False)
+    with closing(sqlite3.connect(data / "bot.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE tick_rows SET instrument_no = 99 WHERE seq = 7")
+    settings = layered({"data_dir": str(data), "retention": {"ticks_days": 0, "wait_seconds": 0}})
+    job = defs.resolve_job_def("retention")
+    done = job.execute_in_process(run_config(settings), instance=instance, raise_on_error=False)
+    assert not done.success
+    (failure,) = [event.step_failure_data.user_failure_data for event in done.get_step_failure_events()]
+    assert failure.description.startswith(f"{session.last.session_id} was not moved: archiving ticks: expected instru")
 
 
 def test_with_nothing_set_the_job_does_nothing(instance: dg.DagsterInstance, tmp_path: Path):

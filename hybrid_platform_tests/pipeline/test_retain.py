@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,14 +20,16 @@ from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
 from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
 from hybrid_platform.pipeline.upkeep import maintenance
+from hybrid_platform.pipeline.upkeep import retain as module
 from hybrid_platform.pipeline.upkeep.lease import Lease, LeaseHeld, lease_path
 from hybrid_platform.pipeline.upkeep.maintenance import maintenance_lease
 from hybrid_platform.pipeline.upkeep.retain import RetentionEvidence, retain
 from hybrid_platform.report.write import write_report
 from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.storage import retention as storage
 from hybrid_platform.storage.engine import default_url
 from hybrid_platform.testing.clock import TestClock
-from hybrid_platform_tests.support import Here, run_here, synthetic, until
+from hybrid_platform_tests.support import Here, Left, run_here, synthetic, until
 
 DAY_NS = 86_400 * 10**9
 
@@ -135,6 +140,38 @@ def test_only_what_is_older_than_the_stated_days_goes(tmp_path):
     assert retain(settings(data, ticks_days=2), TestClock(wall_ns=now + DAY_NS)).moved == ()
     assert len(retain(settings(data, ticks_days=2), TestClock(wall_ns=now + 3 * DAY_NS)).moved) == 1
     assert left.count("ticks") == 0
+
+
+def test_a_session_that_cannot_be_moved_keeps_none_of_the_others_and_fails_it_in_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "TURN_SECONDS", 0.0)
+    data = tmp_path / "data"
+    ids = [session(data).last.session_id for _ in range(3)]
+    stuck = ids[:2]
+    for session_id in stuck:
+        # An instrument that is not there: its ticks have no file to go to.
+        with closing(sqlite3.connect(data / "bot.db", isolation_level=None)) as connection:
+            number = f"(SELECT session_no FROM sessions WHERE session_id = '{session_id}')"
+            connection.execute(f"UPDATE tick_rows SET instrument_no = 99 WHERE session_no = {number} AND seq = 7")
+    command = ["retain", "--data-dir", str(data), "--set", "retention.ticks_days=0"]
+    said = CliRunner().invoke(main, command)
+    assert said.exit_code == 1, said.output
+    assert [Left(data).count("ticks", each) > 0 for each in ids] == [True, True, False]
+    for session_id in stuck:
+        assert f"error: {session_id} was not moved: archiving ticks: expected instrument 99" in said.output
+    (path,) = (data / "evidence" / "checks").glob("*-retention.json")
+    assert [each["session_id"] for each in json.loads(path.read_text())["not_moved"]] == stuck
+
+
+def test_each_session_is_counted_so_often_however_many_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "TURN_SECONDS", 0.0)
+    data = tmp_path / "data"
+    for _ in range(4):
+        session(data)
+    counted: list[int] = []
+    count = storage._count
+    monkeypatch.setattr(storage, "_count", lambda *given: counted.append(given[1]) or count(*given))
+    assert len(retain(settings(data), SystemClock()).moved) == 4
+    assert max(counted.count(number) for number in counted) <= 3, "as the next, as the first, and before it is deleted"
 
 
 @pytest.mark.parametrize("days", [None])

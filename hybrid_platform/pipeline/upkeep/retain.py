@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import NS_PER_S, Clock, iso_utc
-from hybrid_platform.domain.errors import ConfigError, Fault
+from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
 from hybrid_platform.domain.ids import session_id_of
 from hybrid_platform.evidence.files import write_json
 from hybrid_platform.pipeline.gates.checks import CHECKS
@@ -43,6 +43,13 @@ class RemovedLog(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class NotMoved(msgspec.Struct, frozen=True):
+    """A session whose ticks stay in the database, because of an error."""
+
+    session_id: str
+    why: str
+
+
 class RetentionEvidence(msgspec.Struct, frozen=True):
     """What one retention moved and removed; in a rehearsal, what it would have."""
 
@@ -55,6 +62,7 @@ class RetentionEvidence(msgspec.Struct, frozen=True):
     compacted: Compacted | None
     """None where no tick was moved."""
     logs: tuple[RemovedLog, ...]
+    not_moved: tuple[NotMoved, ...] = ()
 
     @property
     def figures(self) -> dict[str, int]:
@@ -67,7 +75,14 @@ class RetentionEvidence(msgspec.Struct, frozen=True):
             "freed_bytes": 0 if self.compacted is None else self.compacted.bytes,
             "logs": len(self.logs),
             "logs_bytes": sum(log.bytes for log in self.logs),
+            "not_moved": len(self.not_moved),
         }
+
+    def require_whole(self) -> None:
+        """Raise StorageError naming every session that could not be moved."""
+        if self.not_moved:
+            told = "\n".join(f"{each.session_id} was not moved: {each.why}" for each in self.not_moved)
+            raise StorageError(told)
 
 
 def retain(
@@ -80,8 +95,9 @@ def retain(
 ) -> RetentionEvidence:
     """Clear away what is older than ``settings.retention`` allows; a rehearsal only says what it would be.
 
-    Raises LeaseHeld where a session runs longer than ``wait_seconds``, ConfigError where there is no database
-    of this platform, StorageError where a file does not hold what it should: then nothing was deleted.
+    A session that cannot be moved stays where it is and keeps none of the others: see ``require_whole`` of what is
+    returned. Raises LeaseHeld where a session runs longer than ``wait_seconds``, ConfigError where there is no database
+    of this platform.
     """
     data_dir, url = DataDir(settings.data_dir), url_of(settings)
     database = path_of(url)
@@ -90,6 +106,7 @@ def retain(
         raise ConfigError([Fault("database", f"a database of this platform at {database}", report.detail)])
     started = clock.wall_ns()
     moved: tuple[Moved, ...] = ()
+    not_moved: tuple[NotMoved, ...] = ()
     compacted: Compacted | None = None
     if settings.retention.ticks_days is not None:
         before = started - settings.retention.ticks_days * DAY_NS
@@ -97,7 +114,7 @@ def retain(
             with _engine(settings, "read") as engine:
                 moved = tuple(Moved(each.session_id, each.ticks, 0, 0) for each in old_sessions(engine, before))
         else:
-            moved, compacted = _move(settings, data_dir, before, clock, tell, stop or threading.Event())
+            moved, not_moved, compacted = _move(settings, data_dir, before, clock, tell, stop or threading.Event())
     logs = tuple(_old_logs(settings, data_dir, started, remove=not is_rehearsal))
     evidence = RetentionEvidence(
         "retention",
@@ -108,6 +125,7 @@ def retain(
         moved,
         compacted,
         logs,
+        not_moved,
     )
     if not is_rehearsal:
         name = session_id_of(started, "retention")
@@ -122,12 +140,14 @@ def _move(
     clock: Clock,
     tell: Callable[[str], None],
     stop: threading.Event,
-) -> tuple[tuple[Moved, ...], Compacted | None]:
+) -> tuple[tuple[Moved, ...], tuple[NotMoved, ...], Compacted | None]:
     path, url = lease_path(data_dir, url_of(settings)), url_of(settings)
     # Beside the database the archive may move with it; elsewhere it stays where it is.
     stored = ARCHIVE if path_of(url).parent == data_dir.root else str(data_dir.root / ARCHIVE)
     moved: list[Moved] = []
+    not_moved: list[NotMoved] = []
     compacted: Compacted | None = None
+    last = 0
 
     def waiting(holder: str) -> None:
         tell(f"waiting up to {settings.retention.wait_seconds:g} s for {holder} to end")
@@ -137,21 +157,28 @@ def _move(
             beat = Beating(lease)
             with _engine(settings, "write") as engine:
                 migrate(engine)
-                found = old_sessions(engine, before)
-                if found:
-                    last = move_ticks(
-                        engine, found[0], data_dir, ARCHIVE, folder_as_stored=stored, at_ns=clock.wall_ns(),
-                        on_step=beat,
-                    )  # fmt: skip
-                    moved.append(last)
-                    tell(f"{last.session_id}: {last.ticks:,} ticks in {last.files:,} files, {last.bytes:,} bytes")
+                # One, and whether there is another: whatever became of those before it, they are behind.
+                found = old_sessions(engine, before, after=last, most=2)
+                for session in found[:1]:
+                    last = session.session_no
+                    try:
+                        done = move_ticks(
+                            engine, session, data_dir, ARCHIVE, folder_as_stored=stored, at_ns=clock.wall_ns(),
+                            on_step=beat,
+                        )  # fmt: skip
+                    except StorageError as error:
+                        not_moved.append(NotMoved(session.session_id, str(error)))
+                        tell(f"{session.session_id} was not moved: {error}")
+                    else:
+                        moved.append(done)
+                        tell(f"{done.session_id}: {done.ticks:,} ticks in {done.files:,} files, {done.bytes:,} bytes")
                 # Also where a kill came between moving and this.
                 freed = compact(engine, beat)
                 compacted = freed if compacted is None else _added(compacted, freed)
         if len(found) <= 1:
             break
         stop.wait(TURN_SECONDS)
-    return tuple(moved), compacted
+    return tuple(moved), tuple(not_moved), compacted
 
 
 def _added(first: Compacted, second: Compacted) -> Compacted:
