@@ -34,6 +34,7 @@ from hybrid_platform.evidence.records import (
     SinceLast,
 )
 from hybrid_platform.feeds.base import Sourced
+from hybrid_platform.host.memory import give_back
 from hybrid_platform.pipeline.commands import CommandFile, CommandWatch
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.false_start import channel_figures, false_start, stated_feed
@@ -230,6 +231,7 @@ class ShadowRun:
                 self._context.log.error("the session's end could not be written to the database", error=str(error))
                 evidence = _failed(evidence, f"the session's end could not be written: {error}")
             self._context.write(evidence)
+            give_back()
             self._context.log.info(
                 "session ended",
                 state=evidence.state,

@@ -14,7 +14,7 @@ from hybrid_platform.trading.engine import ExecutionEngine
 
 LIVE_CAPACITIES = {"tick": 256, "signal": 64, "persist": 512}
 LIVE_POLICIES = {"tick": OnFull.DROP_OLDEST, "signal": OnFull.FAIL, "persist": OnFull.DROP_OLDEST}
-REPLAY_CAPACITIES = {"tick": 16_384, "signal": 8_192, "persist": 65_536}
+REPLAY_CAPACITIES = {"tick": 16_384, "signal": 8_192, "persist": 32_768}
 """Room for chunks: a replay blocks rather than drops, so these bound memory, not freshness."""
 
 PERSIST_PRODUCERS = 3

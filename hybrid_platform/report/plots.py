@@ -15,11 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hybrid_platform.domain.clocks import NS_PER_MS
 from hybrid_platform.report.measures.curve import Curve
-from hybrid_platform.report.measures.execution import quantiles_of
 from hybrid_platform.report.measures.session import Measured
-from hybrid_platform.report.measures.tape import NEVER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,8 +26,6 @@ Floats = npt.NDArray[np.float64]
 INK, GRID, LINE, FILL, BUY, SELL = "#7a7f87", "#9aa0a6", "#2f7ed8", "#2f7ed833", "#159a5b", "#d9534f"
 MIN_FILLS = 2
 MAX_PANELS = 4
-MAX_MARKS = 250
-"""Marks of either side in one panel: beyond it, one mark stands for all fills of a stretch, at their mean price."""
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "hybrid-platform",
     "svg.fonttype": "none",
@@ -148,8 +143,7 @@ def _exposure(measured: Measured) -> Figure | None:
 
 def _price(measured: Measured) -> Figure:
     curve, tape = _curve(measured), measured.tape
-    of = np.array(tape.fill["instrument"], dtype=np.int64)
-    counts = np.bincount(of, minlength=len(tape.instruments))
+    counts = np.array([curve.marks.count(place) for place in range(len(tape.instruments))])
     shown = np.argsort(-counts, kind="stable")[:MAX_PANELS].tolist()
     figure, panels = axes_of("Last price with fills (▲ BUY, ▼ SELL)", "price", len(shown), height=2.8)
     for axes, instrument in zip(panels, shown, strict=True):
@@ -157,41 +151,24 @@ def _price(measured: Measured) -> Figure:
         there = ~np.isnan(curve.price[:, instrument])
         axes.plot(times[there], curve.price[there, instrument], color=GRID, linewidth=0.9, zorder=1)
         for side, mark, colour in ((1, "^", BUY), (-1, "v", SELL)):
-            ts, price = _marks(measured, instrument, side)
+            ts, price = curve.marks.of(instrument, side)
             axes.scatter(_times(axes, ts), price, marker=mark, s=16, color=colour, linewidths=0, zorder=2)
         item = tape.instruments[instrument]
         axes.set_ylabel(f"{item.symbol}, {item.quote}")
     return figure
 
 
-def _marks(measured: Measured, instrument: int, side: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return when and at which price a side's fills are marked: each, or the mean of each stretch."""
-    fill = {name: np.array(measured.tape.fill[name]) for name in ("instrument", "side", "ts", "price", "qty")}
-    own = (fill["instrument"] == instrument) & (fill["side"] == side)
-    ts, price, qty = fill["ts"][own], fill["price"][own], fill["qty"][own]
-    if len(ts) <= MAX_MARKS:
-        return ts, price
-    curve = _curve(measured)
-    start, end = int(curve.ts[0]), int(curve.ts[-1])
-    stretch = np.clip((ts - start) * MAX_MARKS // max(1, end - start), 0, MAX_MARKS - 1)
-    weight = np.bincount(stretch, qty, MAX_MARKS)
-    used = weight > 0
-    middle = np.bincount(stretch, (ts - start) * qty, MAX_MARKS)[used] / weight[used]
-    return start + middle.astype(np.int64), np.bincount(stretch, price * qty, MAX_MARKS)[used] / weight[used]
-
-
 def _latency(measured: Measured) -> Figure | None:
-    first = np.array(measured.tape.order["first_fill"], dtype=np.int64)
-    made = np.array(measured.tape.order["ts"], dtype=np.int64)
-    waited = (first - made)[first != NEVER] / NS_PER_MS
+    sample = measured.tape.first_fill_ms
+    waited = sample.values
     if not len(waited) or not waited.min() > 0:
         return None
     figure, (axes,) = axes_of("Order to first fill, ms of the session clock", "orders", height=2.2)
     low, high = float(waited.min()), float(waited.max())
     edges = np.geomspace(low, high * 1.001, 41) if high > low * 1.01 else np.linspace(low * 0.9, low * 1.1, 11)
-    axes.hist(waited, bins=edges.tolist(), color=LINE, alpha=0.7)
+    axes.hist(waited, bins=edges.tolist(), weights=np.full(len(waited), sample.every), color=LINE, alpha=0.7)
     axes.set_xscale("log")
-    of = quantiles_of(waited)
+    of = sample.quantiles()
     for share, value in ((50, of.p50), (99, of.p99)) if of else ():
         axes.axvline(value, color=INK, linewidth=0.8, linestyle="--")
         text = f"p{share} {value:,.3g} ms" if value < 1000 else f"p{share} {value:,.0f} ms"

@@ -14,7 +14,7 @@ from hybrid_platform.domain.clocks import NS_PER_MS
 from hybrid_platform.domain.exact import from_units
 from hybrid_platform.storage.archive import require_in_database
 from hybrid_platform.storage.engine import transaction
-from hybrid_platform.storage.queries import count_rows, find_session
+from hybrid_platform.storage.queries import ROWS_AT_ONCE, count_rows, find_session
 
 _LINKS = {
     "trades whose order is missing, or of another symbol, side or venue": """
@@ -66,15 +66,22 @@ def audit_session(engine: sa.Engine, session_id: str) -> Audit:
 
 def highest_prices(engine: sa.Engine, session_id: str) -> dict[tuple[str, str], Decimal]:
     """Return each instrument's highest price in a session, by ``(venue, symbol)``."""
+    # Page by page: SQLite groups by sorting, and a whole session's ticks would be sorted in memory.
     query = """
         SELECT i.venue, i.symbol, i.price_scale, MAX(t.price) FROM tick_rows t
           JOIN instruments i ON i.instrument_no = t.instrument_no
-        WHERE t.session_no = :no GROUP BY i.instrument_no"""
+        WHERE t.session_no = :no AND t.seq > :after AND t.seq <= :after + :rows GROUP BY i.instrument_no"""
     number = find_session(engine, session_id).session_no
+    highest: dict[tuple[str, str], Decimal] = {}
     with transaction(engine, "finding the highest prices") as connection:
         require_in_database(connection, number, "finding the highest prices")
-        rows = connection.execute(sa.text(query), {"no": number})
-        return {(venue, symbol): from_units(price, scale) for venue, symbol, scale, price in rows}
+        last = connection.scalar(sa.text("SELECT MAX(seq) FROM tick_rows WHERE session_no = :no"), {"no": number})
+        for after in range(0, last or 0, ROWS_AT_ONCE):
+            page = connection.execute(sa.text(query), {"no": number, "after": after, "rows": ROWS_AT_ONCE})
+            for venue, symbol, scale, price in page:
+                found = from_units(price, scale)
+                highest[venue, symbol] = max(found, highest.get((venue, symbol), found))
+    return highest
 
 
 def orders_on_stale_ticks(engine: sa.Engine, session_id: str, max_staleness_ms: int) -> int:

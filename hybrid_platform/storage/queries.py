@@ -7,14 +7,12 @@ the log from being emptied (DESIGN 3).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
 import sqlalchemy as sa
 
 from hybrid_platform.domain.errors import ConfigError, Fault
-from hybrid_platform.domain.exact import from_units
 from hybrid_platform.storage import schema
 from hybrid_platform.storage.archive import archived_rows, archived_total, archived_view
 from hybrid_platform.storage.engine import transaction
@@ -91,39 +89,13 @@ def clock_span(engine: sa.Engine, session_id: str) -> tuple[int, int, int] | Non
     return None if first is None else (first, last, int(count))
 
 
-def limit_arrivals(engine: sa.Engine, session_id: str) -> dict[str, Decimal]:
-    """Return, for each limit order, the price of the tick that caused it, where that is of its instrument."""
-    query = """
-        SELECT o.order_id, t.price, i.price_scale FROM order_rows o
-          JOIN tick_rows t ON t.session_no = o.session_no AND t.seq = o.seq
-          JOIN instruments i ON i.instrument_no = t.instrument_no AND i.symbol = o.symbol AND i.venue = o.venue
-        WHERE o.session_no = :no AND o.type = 'LIMIT'"""
-    number = find_session(engine, session_id).session_no
-    with transaction(engine, "finding arrival prices") as connection:
-        rows = connection.execute(sa.text(query), {"no": number})
-        arrivals = {order_id: from_units(price, scale) for order_id, price, scale in rows}
-        archived = archived_total(connection, number)
-    return arrivals | _archived_arrivals(engine, number) if archived else arrivals
-
-
-def _archived_arrivals(engine: sa.Engine, session_no: int) -> dict[str, Decimal]:
-    query = """
-        SELECT o.seq, i.instrument_no, o.order_id, i.price_scale FROM order_rows o
-          JOIN instruments i ON i.symbol = o.symbol AND i.venue = o.venue
-        WHERE o.session_no = :no AND o.type = 'LIMIT'"""
-    with transaction(engine, "finding arrival prices") as connection:
-        # One tick may have caused many.
-        orders: dict[tuple[int, int], list[tuple[str, int]]] = {}
-        for seq, instrument, order_id, scale in connection.execute(sa.text(query), {"no": session_no}):
-            orders.setdefault((seq, instrument), []).append((order_id, scale))
-    wanted = np.array(sorted({seq for seq, _ in orders}), dtype=np.int64)
-    found: dict[str, Decimal] = {}
-    for rows in archived_rows(engine, session_no, rows_at_once=ROWS_AT_ONCE) if orders else ():
-        own = rows.where(np.isin(rows.seq, wanted))
-        for key in zip(own.seq.tolist(), own.instrument_no.tolist(), own.price.tolist(), strict=True):
-            for order_id, scale in orders.get(key[:2], ()):
-                found[order_id] = from_units(key[2], scale)
-    return found
+def last_trading(engine: sa.Engine, session_id: str) -> int | None:
+    """Return the session-clock instant (ns) of a session's last order event or trade; None where it has none."""
+    session_no = find_session(engine, session_id).session_no
+    tables = (schema.ORDER_EVENTS, schema.TRADES)
+    with transaction(engine, "looking for the last trade") as connection:
+        found = [connection.scalar(sa.select(sa.func.max(t.c.ts)).where(t.c.session_no == session_no)) for t in tables]
+    return max((ts for ts in found if ts is not None), default=None)
 
 
 def missing_ticks(engine: sa.Engine, session_id: str, last: int | None) -> list[tuple[int, int]]:

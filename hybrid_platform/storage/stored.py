@@ -30,7 +30,7 @@ from hybrid_platform.storage.tick_rows import TickRows, stored_tick_rows
 from hybrid_platform.storage.views import VIEWS
 
 TICKS_AT_ONCE = 16_384
-MARKS_AT_ONCE = 65_536
+MARKS_AT_ONCE = 16_384
 RECORDS_AT_ONCE = 4_096
 
 R = TypeVar("R", bound=AuditRecord)

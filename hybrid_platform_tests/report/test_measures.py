@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import (
     OrderEventRecord,
@@ -19,15 +19,18 @@ from hybrid_platform.domain.orders import (
     Record,
     Side,
     Signal,
+    TimeInForce,
     TradeRecord,
     buy,
     sell,
 )
 from hybrid_platform.domain.ticks import TickBatch
-from hybrid_platform.report.measures.curve import MAX_STEPS, STEPS_NS, step_of
-from hybrid_platform.report.measures.execution import quantiles_of
-from hybrid_platform.report.measures.round_trips import RoundTripBook, trips_of
+from hybrid_platform.report.measures import tape
+from hybrid_platform.report.measures.curve import MAX_STEPS, STEPS_NS, CurveBuilder, step_of
+from hybrid_platform.report.measures.round_trips import RoundTripBook, TripTally
+from hybrid_platform.report.measures.sample import Sample, quantiles_of
 from hybrid_platform.report.measures.session import Measured, measure_session
+from hybrid_platform.storage import stored
 from hybrid_platform.strategies import Params, Strategy, Tick
 from hybrid_platform_tests.report.recording import Recorder, a_market, acts
 
@@ -246,7 +249,10 @@ def test_round_trips_conserve_cash_and_end_where_the_position_does(fills):
 
 
 def test_round_trip_figures_by_hand():
-    trips = trips_of([3.0, -1.0, -1.0, 0.0], [NS_PER_S, 3 * NS_PER_S, 2 * NS_PER_S, 9 * NS_PER_S], 1)
+    tally = TripTally()
+    for pnl_usd, seconds in ((3.0, 1), (-1.0, 3), (-1.0, 2), (0.0, 9)):
+        tally.add(pnl_usd, seconds * NS_PER_S)
+    trips = tally.trips(still_open=1)
     assert (trips.count, trips.wins, trips.losses, trips.open) == (4, 1, 2, 1)
     assert (trips.win_rate, trips.profit_factor, trips.expectancy) == (0.25, 1.5, 0.25)
     assert (trips.mean_win, trips.mean_loss, trips.median_s) == (3.0, -1.0, 2.5)
@@ -258,6 +264,58 @@ def test_quantiles_are_values_that_were_there(values):
     assert {found.p50, found.p95, found.p99, found.most} <= set(values)
     assert found.p50 <= found.p95 <= found.p99 <= found.most == max(values)
     assert sum(value <= found.p50 for value in values) >= len(values) / 2
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.integers(2, 40))
+def test_a_sample_is_exact_up_to_its_limit_and_holds_no_more_than_that(values, limit):
+    sample = Sample(limit)
+    for value in values:
+        sample.add(value)
+    found, exact = sample.quantiles(), quantiles_of(np.array(values))
+    assert (found.count, found.most) == (len(values), max(values))
+    assert found.mean == pytest.approx(exact.mean, abs=1e-6)
+    assert len(sample.values) <= limit
+    assert sample.values.tolist() == values[:: sample.every]
+    assert len(values) > limit or (found.p50, found.p95, found.p99) == (exact.p50, exact.p95, exact.p99)
+
+
+class Resting(Strategy[Params]):
+    """A limit order far away at every tick: each ends with a rest."""
+
+    def on_tick(self, tick: Tick) -> Signal:
+        until = {"time_in_force": TimeInForce.GTD, "expires_at": tick.ts_recv + 1_500 * NS_PER_MS}
+        return buy(tick, 1, "FAR", type=OrderType.LIMIT, limit_price=tick.price - 50, **until)
+
+
+def test_a_session_of_ten_times_the_orders_is_measured_holding_no_more_of_them(recorder, monkeypatch):
+    """What is remembered of orders, fills and prices is bounded, and the sums are those of a whole reading."""
+    held: dict[str, list[int]] = {}
+    look = CurveBuilder.look
+
+    def looked(builder: CurveBuilder, block: np.ndarray) -> None:
+        look(builder, block)
+        tape = builder._tape
+        held[session].append(len(tape._working) + len(tape._late) + len(builder._wanted) + len(builder._fills["ts"]))
+
+    monkeypatch.setattr(CurveBuilder, "look", looked)
+    for length in (40, 400):
+        strategy = {"strategy": {"name": f"{__name__}:Resting"}, "mode": "PAPER"}
+        ticks = a_market([(0, 100 + k % 7, 700) for k in range(length)], ("AAA",))
+        session = recorder.record(recorder.settings(**strategy), ticks).session_id
+        held[session] = []
+        whole = measure_session(recorder.reading, session).measures
+        with monkeypatch.context() as short:
+            short.setattr(tape, "LATE", 4)
+            short.setattr(stored, "MARKS_AT_ONCE", 8)
+            held[session] = []
+            paged = measure_session(recorder.reading, session).measures
+        assert whole.counts.ends["EXPIRED"] > length - 10
+        assert whole.cost.missed_usd != 0
+        assert paged.cost.missed_usd == pytest.approx(whole.cost.missed_usd)
+        assert (paged.counts, paged.latency, paged.result) == (whole.counts, whole.latency, whole.result)
+    few, many = held.values()
+    assert len(many) >= 10 * len(few) - 10
+    assert max(many) <= max(few) + 1
 
 
 @given(st.integers(1, 10**19))

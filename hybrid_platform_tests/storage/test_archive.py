@@ -25,6 +25,7 @@ from hybrid_platform.storage.engine import open_engine, transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.export import export_session
 from hybrid_platform.storage.frames import frames, ticks_between
+from hybrid_platform.storage.origins import order_origins
 from hybrid_platform.storage.records import SessionEnd, SessionState
 from hybrid_platform.storage.retention import Keeper, Moved, compact, move_ticks, old_sessions
 from hybrid_platform.storage.sessions import SessionStore
@@ -97,7 +98,7 @@ def seen(engine: sa.Engine, folder: Path) -> dict[str, object]:
         "counts": queries.count_rows(engine, SESSION),
         "total": queries.tick_total(engine, SESSION),
         "span": queries.clock_span(engine, SESSION),
-        "arrivals": queries.limit_arrivals(engine, SESSION),
+        "arrivals": list(order_origins(engine, SESSION)),
         "ends": [trades_at_end(engine, queries.find_session(engine, SESSION).session_no, end) for end in ENDS],
         "audit": audit.audit_session(engine, SESSION),
     }
@@ -142,10 +143,11 @@ def test_every_order_of_one_tick_keeps_the_price_it_arrived_at(writing, writer, 
     orders = [msgspec.structs.replace(order_record(6), order_id=f"O6-{place}") for place in range(3)]
     writer.write([some_ticks(a_table(), 1, 20)], [*orders, order_record(9)])
     SessionStore(writing).mark_crashed(lambda session: True)
-    before = queries.limit_arrivals(reading, SESSION)
-    assert len(before) == 4
+    before = list(order_origins(reading, SESSION))
+    assert len([each for each in before if each.limit_arrival is not None]) == 4
+    assert list(order_origins(reading, SESSION, orders_at_once=3)) == before
     move(writing, data_dir)
-    assert queries.limit_arrivals(reading, SESSION) == before
+    assert list(order_origins(reading, SESSION)) == before
 
 
 def test_the_ledger_still_balances_and_says_what_was_archived(finished, writing, data_dir):

@@ -16,7 +16,7 @@ from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import Side, SignalRecord, TradeRecord, VetoRecord
 from hybrid_platform.domain.reasons import VetoReason
-from hybrid_platform.storage import export, queries
+from hybrid_platform.storage import audit, export, queries
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.export import export_session
@@ -234,3 +234,11 @@ def test_signals_are_read_in_the_order_in_which_they_were_made(writing, writer, 
     writer.write([], made[:5])
     writer.write([], made[5:])
     assert list(stored_records(reading, SESSION, SignalRecord)) == made
+
+
+@pytest.mark.parametrize("at_once", [7, 1_000, 65_536])
+def test_the_highest_price_is_that_of_all_pages(finished, monkeypatch, at_once):
+    monkeypatch.setattr(audit, "ROWS_AT_ONCE", at_once)
+    ticks = frames(finished, SESSION)["ticks"]
+    highest = {key: Decimal(str(price)) for key, price in ticks.groupby(["venue", "symbol"])["price"].max().items()}
+    assert audit.highest_prices(finished, SESSION) == highest

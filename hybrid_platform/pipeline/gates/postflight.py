@@ -20,6 +20,7 @@ from hybrid_platform.evidence.records import (
     ProofVerdict,
     SessionEvidence,
 )
+from hybrid_platform.host.memory import give_back
 from hybrid_platform.host.system import read_system_state
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.gates.preflight import host_checks, host_reasons
@@ -55,6 +56,7 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
                 trading = audit_trading(engine, context.session_id, context.settings)
         finally:
             engine.dispose()
+        give_back()
     except PlatformError as error:
         failed.append((f"database: {error}", ExitCode.CRASH))
     proofs = session_proofs(

@@ -23,7 +23,7 @@ from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import OrderEventRecord, OrderRecord, OrderStatus, OrderType, Side, TradeRecord
 from hybrid_platform.storage.audit import highest_prices, orders_on_stale_ticks
 from hybrid_platform.storage.errors import Cause, DatabaseError
-from hybrid_platform.storage.queries import limit_arrivals
+from hybrid_platform.storage.origins import Origin, order_origins
 from hybrid_platform.storage.stored import stored_instruments, stored_records, stored_rows
 from hybrid_platform.trading.accounts import Account, AccountSnapshot
 from hybrid_platform.trading.paper.model import paper_model
@@ -91,8 +91,8 @@ class _Auditor:
     def __init__(self, engine: sa.Engine, session_id: str, settings: SessionSettings) -> None:
         self._engine, self._session_id = engine, session_id
         self._max_staleness_ms = settings.risk.max_staleness_ms
-        self._arrivals = limit_arrivals(engine, session_id)
         self._orders: Iterator[OrderRecord] = stored_records(engine, session_id, OrderRecord)
+        self._origins: Iterator[Origin] = order_origins(engine, session_id)
         self._trades: Iterator[TradeRecord] = stored_records(engine, session_id, TradeRecord)
         instruments = {item.key: item for item in stored_instruments(engine, session_id)}
         highest = highest_prices(engine, session_id)
@@ -146,7 +146,7 @@ class _Auditor:
         )
 
     def _approve(self, n: int, order_id: str) -> None:
-        row = next(self._orders, None)
+        row, origin = next(self._orders, None), next(self._origins, None)
         if row is None or row.order_id != order_id:
             self._faults.append(f"order_events n={n}: expected the row of order {order_id}, was {row and row.order_id}")
             return
@@ -156,7 +156,7 @@ class _Auditor:
         self._most_open = max(self._most_open, self._open)
         book = self._books[row.venue, row.symbol]
         book.pending[row.side] = _add(book.pending[row.side], row.qty)
-        price = row.price if row.type is OrderType.MARKET else self._arrivals.get(order_id)
+        price = row.price if row.type is OrderType.MARKET else origin and origin.limit_arrival
         if price is None or book.is_reducing(row.side):
             return
         symbol = book.worst(price)

@@ -1,6 +1,6 @@
 """Equity and exposure at the prices that came: every valued tick counts, some hundred equal steps are kept.
 
-in: blocks of prices in order, and the fills of a `Tape` · out: a `Curve`, the drawdown over every value,
+in: blocks of prices in order, and a `Tape` that goes with them · out: a `Curve`, the drawdown over every value,
 means over time, and the prices at which unfilled orders ended. Memory does not grow with the session.
 
 A fill counts from the first tick at which the session clock has reached it, and never before its order's tick.
@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
 from hybrid_platform.domain.ticks import Int64s
+from hybrid_platform.report.measures.marks import FillMarks
 from hybrid_platform.report.measures.returns import DrawdownWatch, Floats
-from hybrid_platform.report.measures.tape import NEVER, Tape
+from hybrid_platform.report.measures.tape import Columns, Tape, Working
 
 MAX_STEPS = 600
 _SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
@@ -46,6 +47,8 @@ class Curve(NamedTuple):
     """Highest within the step; where no tick came, what was held."""
     price: Floats
     """Last price of each instrument, shape (steps, instruments); NaN before its first."""
+    marks: FillMarks
+    """Where fills are marked."""
 
 
 class CurveBuilder:
@@ -59,65 +62,65 @@ class CurveBuilder:
         self._equity, self._exposure, self._at_end = (np.full(steps, np.nan) for _ in range(3))
         self._low, self._high = np.full(steps, np.nan), np.full(steps, np.nan)
         self._price = np.full((steps, len(tape.instruments)), np.nan)
-        self._fills = {name: np.array(column) for name, column in tape.fill.items()}
+        self._tape = tape
+        self._fills = tape.take_fills()
+        self._marks = FillMarks(start + self._step, start + self._step * steps)
         self._units = np.array([float(tape.rate(item) * item.multiplier) for item in tape.instruments])
         self._quanta = np.array([10.0**-item.price_scale for item in tape.instruments])
-        self._filled = 0
+        self._paid = 0.0
         self._net, self._last = np.zeros(len(tape.instruments)), np.full(len(tape.instruments), np.nan)
         self._clock = start
         self._held = 0.0
         self._area = self._in_market = 0.0
         self.most = 0.0
         self.drawdown = DrawdownWatch(start, starting_cash)
-        left = np.array(tape.order["left"]) > 0
-        ends = np.where(np.array(tape.order["end"]) == NEVER, end, np.array(tape.order["end"]))
-        self._order_instrument = np.array(tape.order["instrument"], dtype=np.int64)
-        self._wanted = np.flatnonzero(left)[np.argsort(ends[left], kind="stable")]
-        self._wanted_at = ends[self._wanted]
-        self._looked = 0
-        self.price_at_end = np.full(len(left), np.nan)
-        """For each order with an unfilled rest: its instrument's price when it ended."""
+        self._wanted: list[Working] = []
+        """Orders that ended with a rest, and wait for the price at that instant."""
 
     def look(self, block: Int64s) -> None:
         """Take a block of ``(seq, instrument, price units, receive time)``."""
         seq, instrument, ts = block[:, 0], block[:, 1], block[:, 3]
         clock = np.maximum(np.maximum.accumulate(ts), self._clock)
         price = block[:, 2] * self._quanta[instrument]
+        self._advance(int(clock[-1]))
         fills, places = self._fills_of(clock, seq)
-        cash = _stepped(places, self._fills["cash_usd"][fills], self._last_cash, len(block))
+        cash = _stepped(places, fills["cash_usd"], self._paid, len(block))
         equity, exposure = self._cash + cash, np.zeros(len(block))
         self._look_up(clock, instrument, price)
         traded = np.flatnonzero(self._net != 0).tolist()
-        for item in sorted({*traded, *self._fills["instrument"][fills].tolist()}):
-            own = self._fills["instrument"][fills] == item
-            net = _stepped(places[own], self._fills["net"][fills][own], self._net[item], len(block))
+        for item in sorted({*traded, *fills["instrument"].tolist()}):
+            own = fills["instrument"] == item
+            net = _stepped(places[own], fills["net"][own], self._net[item], len(block))
             last = _carried(instrument == item, price, self._last[item])
             worth = np.where(net == 0, 0.0, net * last) * self._units[item]
             equity += worth
             exposure += np.abs(worth)
             self._net[item] = net[-1]
         self._keep(clock, equity, exposure, instrument, price)
-        self._filled = fills.stop
+        self._paid = float(cash[-1])
         self._clock = int(clock[-1])
 
     def finish(self) -> Curve:
         """Value what came after the last tick, and return the curve."""
-        rest = slice(self._filled, len(self._fills["ts"]))
-        for item, net in zip(self._fills["instrument"][rest].tolist(), self._fills["net"][rest], strict=True):
+        self._tape.finish()
+        self._take(self._tape.take_fills())
+        rest = self._fills
+        for item, net in zip(rest["instrument"].tolist(), rest["net"], strict=True):
             self._net[item] = net
-        self._filled = rest.stop
+        self._paid = float(rest["cash_usd"][-1]) if len(rest["ts"]) else self._paid
         worth = np.where(self._net == 0, 0.0, self._net * self._last) * self._units
-        at = np.array([max(self._clock, int(self._fills["ts"].max(initial=self._clock)))])
-        self._keep(at, np.array([self._cash + self._last_cash + worth.sum()]), np.array([np.abs(worth).sum()]))
+        at = np.array([max(self._clock, int(rest["ts"].max(initial=self._clock)))])
+        self._keep(at, np.array([self._cash + self._paid + worth.sum()]), np.array([np.abs(worth).sum()]))
         self._clock = int(at[0])
-        unfilled = self._wanted[self._looked :]
-        self.price_at_end[unfilled] = self._last[self._order_instrument[unfilled]]
+        for working in (*self._wanted, *self._tape.take_ended()):
+            working.price_at_end = float(self._last[working.instrument])
+        self._tape.settle(dict(enumerate(self._last.tolist())))
         equity = _filled_forward(self._equity, self._cash)
         ends = self._start + self._step * np.arange(1, len(equity) + 1)
         low = np.where(np.isnan(self._low), equity, self._low)
         high = np.where(np.isnan(self._high), equity, self._high)
         exposure = np.where(np.isnan(self._exposure), _filled_forward(self._at_end, 0.0), self._exposure)
-        return Curve(ends, equity, low, high, exposure, self._price)
+        return Curve(ends, equity, low, high, exposure, self._price, self._marks)
 
     @property
     def step_ns(self) -> int:
@@ -139,30 +142,36 @@ class CurveBuilder:
         """The share of the time with a position."""
         return self._in_market / self.elapsed_ns if self.elapsed_ns else float(self._held > 0)
 
-    @property
-    def _last_cash(self) -> float:
-        return float(self._fills["cash_usd"][self._filled - 1]) if self._filled else 0.0
+    def _advance(self, until: int) -> None:
+        """Let the tape go on to an instant; what it tells is what happened until then."""
+        self._tape.advance(until)
+        self._take(self._tape.take_fills())
+        self._wanted += self._tape.take_ended()
 
-    def _fills_of(self, clock: Int64s, seq: Int64s) -> tuple[slice, Int64s]:
-        """Return which fills count within a block, and from which of its ticks."""
-        rest = slice(self._filled, None)
-        by_clock = np.searchsorted(clock, self._fills["ts"][rest], side="left")
-        by_seq = np.searchsorted(seq, self._fills["seq"][rest], side="left")
+    def _take(self, new: Columns) -> None:
+        self._marks.note(*(new[name] for name in ("instrument", "side", "ts", "price", "qty")))
+        self._fills = {name: np.concatenate((waiting, new[name])) for name, waiting in self._fills.items()}
+
+    def _fills_of(self, clock: Int64s, seq: Int64s) -> tuple[Columns, Int64s]:
+        """Take the fills that count within a block, and from which of its ticks; the others wait."""
+        by_clock = np.searchsorted(clock, self._fills["ts"], side="left")
+        by_seq = np.searchsorted(seq, self._fills["seq"], side="left")
         places = np.maximum.accumulate(np.maximum(by_clock, by_seq))
         count = int(np.searchsorted(places, len(clock), side="left"))
-        return slice(self._filled, self._filled + count), places[:count]
+        taken = {name: column[:count] for name, column in self._fills.items()}
+        self._fills = {name: column[count:] for name, column in self._fills.items()}
+        return taken, places[:count]
 
     def _look_up(self, clock: Int64s, instrument: Int64s, price: Floats) -> None:
         """Find the prices at which unfilled orders ended: the last tick at or before that instant."""
-        stop = int(np.searchsorted(self._wanted_at, clock[-1], side="left"))
-        orders = self._wanted[self._looked : stop]
-        of = self._order_instrument[orders]
-        at = np.searchsorted(clock, self._wanted_at[self._looked : stop], side="right") - 1
-        for item in np.unique(of).tolist():
+        ended = [working for working in self._wanted if working.end is not None and working.end < clock[-1]]
+        self._wanted = [working for working in self._wanted if working.end is None or working.end >= clock[-1]]
+        at = np.searchsorted(clock, np.array([working.end for working in ended], dtype=np.int64), side="right")
+        for item in {working.instrument for working in ended}:
             last = np.concatenate(([self._last[item]], _carried(instrument == item, price, self._last[item])))
-            own = of == item
-            self.price_at_end[orders[own]] = last[at[own] + 1]
-        self._looked = max(self._looked, stop)
+            for working, place in zip(ended, at.tolist(), strict=True):
+                if working.instrument == item:
+                    working.price_at_end = float(last[place])
 
     def _keep(
         self,

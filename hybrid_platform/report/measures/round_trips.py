@@ -15,6 +15,7 @@ from hybrid_platform.domain.exact import MONEY
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import Side, TradeRecord
 from hybrid_platform.report.measures.records import Trips
+from hybrid_platform.report.measures.sample import Sample
 from hybrid_platform.trading.accounts import divided
 
 ZERO = Decimal(0)
@@ -74,22 +75,38 @@ class RoundTripBook:
         return len(self._open)
 
 
-def trips_of(pnl_usd: list[float], lengths_ns: list[int], still_open: int) -> Trips:
-    """Return the figures of trips that are over: PnL after fees in USD, and how long each took."""
-    pnl = np.array(pnl_usd, dtype=np.float64)
-    won, lost = pnl[pnl > 0], pnl[pnl < 0]
-    losses = float(-lost.sum())
-    return Trips(
-        count=len(pnl),
-        wins=len(won),
-        losses=len(lost),
-        win_rate=len(won) / len(pnl) if len(pnl) else None,
-        profit_factor=float(won.sum()) / losses if losses else None,
-        expectancy=float(pnl.mean()) if len(pnl) else None,
-        mean_win=float(won.mean()) if len(won) else None,
-        mean_loss=float(lost.mean()) if len(lost) else None,
-        best=float(pnl.max()) if len(pnl) else None,
-        worst=float(pnl.min()) if len(pnl) else None,
-        median_s=float(np.median(np.array(lengths_ns, dtype=np.int64))) / 1e9 if lengths_ns else None,
-        open=still_open,
-    )
+class TripTally:
+    """Takes trips that are over, one by one: PnL after fees in USD, and how long each took."""
+
+    def __init__(self) -> None:
+        self._lengths = Sample()
+        self._won = self._lost = 0
+        self._gains = self._losses = 0.0
+        self._best, self._worst = float("-inf"), float("inf")
+
+    def add(self, pnl_usd: float, length_ns: int) -> None:
+        """Take one more."""
+        self._lengths.add(length_ns)
+        if pnl_usd > 0:
+            self._won, self._gains = self._won + 1, self._gains + pnl_usd
+        elif pnl_usd < 0:
+            self._lost, self._losses = self._lost + 1, self._losses - pnl_usd
+        self._best, self._worst = max(self._best, pnl_usd), min(self._worst, pnl_usd)
+
+    def trips(self, still_open: int) -> Trips:
+        """Return the figures of all; the median duration is of those that the sample holds."""
+        count = self._lengths.count
+        return Trips(
+            count=count,
+            wins=self._won,
+            losses=self._lost,
+            win_rate=self._won / count if count else None,
+            profit_factor=self._gains / self._losses if self._losses else None,
+            expectancy=(self._gains - self._losses) / count if count else None,
+            mean_win=self._gains / self._won if self._won else None,
+            mean_loss=-self._losses / self._lost if self._lost else None,
+            best=self._best if count else None,
+            worst=self._worst if count else None,
+            median_s=float(np.median(self._lengths.values)) / 1e9 if count else None,
+            open=still_open,
+        )

@@ -14,26 +14,23 @@ import numpy as np
 import sqlalchemy as sa
 
 from hybrid_platform.config import SessionSettings, load_settings
-from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
+from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.exact import MONEY, from_units
 from hybrid_platform.domain.ticks import Int64s
 from hybrid_platform.report.measures.curve import Curve, CurveBuilder
-from hybrid_platform.report.measures.execution import Fills, Orders, cost_of, quantiles_of
 from hybrid_platform.report.measures.records import (
     Counts,
     Drawdown,
     Exposure,
     InstrumentLine,
-    Latency,
     Measures,
-    Quantiles,
     Result,
     Risk,
 )
 from hybrid_platform.report.measures.returns import YEAR_S, calmar, returns_of, sharpe, sortino, volatility
-from hybrid_platform.report.measures.round_trips import trips_of
-from hybrid_platform.report.measures.tape import NEVER, ZERO, Tape
-from hybrid_platform.storage.queries import clock_span, find_session
+from hybrid_platform.report.measures.sample import MOST_HELD
+from hybrid_platform.report.measures.tape import ZERO, Tape
+from hybrid_platform.storage.queries import clock_span, find_session, last_trading
 from hybrid_platform.storage.stored import stored_marks
 from hybrid_platform.trading.rules import inferred_price_increment
 
@@ -77,7 +74,7 @@ def measure_session(engine: sa.Engine, session_id: str, *, max_valued: int = MAX
         first, last, ticks = span
         every = -(-ticks // max_valued)
         sampling = f"all {ticks:,} ticks" if every == 1 else f"every {every}. of {ticks:,} ticks, and the last"
-        end = max(last, max(tape.fill["ts"], default=0), max(tape.order["end"], default=0))
+        end = max(last, last_trading(engine, session_id) or 0)
         builder = CurveBuilder(tape, first, end, float(settings.execution.starting_cash_usd))
         for block in stored_marks(engine, session_id, every=every):
             prices.look(block)
@@ -85,6 +82,11 @@ def measure_session(engine: sa.Engine, session_id: str, *, max_valued: int = MAX
         curve = builder.finish()
         step_s = builder.step_ns / NS_PER_S
         sampling += f" were valued; plots over steps of {step_s:g} s, returns over {max(1, step_s):g} s"
+    else:
+        tape.finish()
+        tape.settle({})
+    if tape.fills > MOST_HELD or tape.orders > MOST_HELD:
+        sampling += f"; quantiles of more than {MOST_HELD:,} values are of every second, fourth … one"
     lines = tuple(_lines(tape, prices))
     result = _result(tape, lines, settings)
     measures = Measures(
@@ -94,13 +96,13 @@ def measure_session(engine: sa.Engine, session_id: str, *, max_valued: int = MAX
         result=result,
         risk=_risk(builder, curve, result),
         exposure=_exposure(builder, tape, lines),
-        trips=trips_of(tape.trip_pnl, tape.trip_ns, tape.open_trips),
-        cost=cost_of(*_traded(tape, builder), float(tape.fees), float(tape.volume), _without_arrival(tape)),
-        latency=_latency(tape),
+        trips=tape.trips.trips(tape.open_trips),
+        cost=tape.cost.cost(float(tape.fees), float(tape.volume)),
+        latency=tape.latency(),
         counts=Counts(
             signals=tape.signals,
-            orders=len(tape.order["ts"]),
-            fills=len(tape.fill["ts"]),
+            orders=tape.orders,
+            fills=tape.fills,
             vetoes=dict(sorted(tape.vetoes.items())),
             rejects=dict(sorted(tape.rejects.items())),
             ends=dict(sorted(tape.ends.items())),
@@ -209,52 +211,4 @@ def _exposure(builder: CurveBuilder | None, tape: Tape, lines: tuple[InstrumentL
         most=builder.most,
         final=_total(worth, [tape.rate(item) for item in tape.instruments]),
         in_market_percent=builder.in_market * 100,
-    )
-
-
-def _traded(tape: Tape, builder: CurveBuilder | None) -> tuple[Fills, Orders]:
-    """Return fills and orders for the costs: those whose arrival price is known."""
-    order = {name: np.array(column) for name, column in tape.order.items()}
-    fill = {name: np.array(column) for name, column in tape.fill.items()}
-    known = order["arrival"] > 0
-    # A rest whose end has no price (nothing came before it) missed nothing.
-    at_end = (
-        order["arrival"]
-        if builder is None
-        else np.where(np.isnan(builder.price_at_end), order["arrival"], builder.price_at_end)
-    )
-    orders = Orders(
-        order["side"][known],
-        (order["qty"] * order["arrival"] * order["unit"])[known],
-        (order["left"] * order["arrival"] * order["unit"])[known],
-        (order["left"] * at_end * order["unit"])[known],
-    )
-    of = fill["order"].astype(np.int64)
-    usable = (of != NEVER) & (known[of] if len(known) else False)
-    of = of[usable]
-    arrival = fill["qty"][usable] * order["arrival"][of] * order["unit"][of]
-    return Fills(of, fill["side"][usable], fill["value"][usable], arrival), orders
-
-
-def _without_arrival(tape: Tape) -> int:
-    arrival = tape.order["arrival"]
-    return sum(place == NEVER or not arrival[place] for place in tape.fill["order"])
-
-
-def _latency(tape: Tape) -> Latency:
-    order = {
-        name: np.array(tape.order[name], dtype=np.int64)
-        for name in ("ts", "signal_ts", "accepted", "first_fill", "last_fill")
-    }
-    filled = np.array(tape.order["is_filled"], dtype=np.bool_)
-
-    def between(start: str, end: str, only: object = True) -> Quantiles | None:
-        there = (order[end] != NEVER) & np.asarray(only)
-        return quantiles_of((order[end] - order[start])[there] / NS_PER_MS)
-
-    return Latency(
-        signal_to_order=between("signal_ts", "ts"),
-        order_to_accepted=between("ts", "accepted"),
-        order_to_first_fill=between("ts", "first_fill"),
-        order_to_last_fill=between("ts", "last_fill", filled),
     )
