@@ -41,13 +41,11 @@ class Subject(NamedTuple):
     """Of each live session."""
 
 
-def session(folder: Path, settings: Settings, drain_after: float | None = None) -> dict[str, Any]:
+def session(folder: Path, settings: Settings, *options: str) -> dict[str, Any]:
     """Run one session in a process of its own; return its figures."""
     given = {"data_dir": str(folder), "gates": {"cpu_pressure_limit": 100}, **settings}
-    arguments = [json.dumps(given), *([] if drain_after is None else [str(drain_after)])]
-    done = subprocess.run(
-        [sys.executable, HERE / "one_session.py", *arguments], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, HERE / "one_session.py", json.dumps(given), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"a session failed: {done.stderr[-2000:]}")
     return json.loads(done.stdout)
@@ -138,15 +136,15 @@ def against_peer(subject: Subject, figures: Figures, *options: str) -> Figures:
     }
 
 
-def live(subject: Subject, rate: int, isolation: str) -> Figures:
-    """Receive -> order put on the channel, with the default channels."""
+def live(subject: Subject, rate: int, isolation: str, every: int) -> Figures:
+    """Receive -> order put on the channel, with the default channels; an order every so many ticks."""
     with tempfile.TemporaryDirectory() as made:
         found = session(
             Path(made),
             {
                 "isolation": isolation,
                 "seconds": subject.seconds,
-                "strategy": {"name": "periodic", "params": {"every": 10}},
+                "strategy": {"name": "periodic", "params": {"every": every}},
                 "feed": {"synthetic": {"ticks_per_second": rate}},
             },
         )
@@ -161,14 +159,13 @@ def live(subject: Subject, rate: int, isolation: str) -> Figures:
     }
 
 
-def latency_1k(subject: Subject) -> Figures:
-    """A thousand ticks a second."""
-    return live(subject, 1_000, "thread") | live(subject, 1_000, "process")
+def latency(rate: int, every: int) -> Callable[[Subject], Figures]:
+    """Return the measure of one rate of ticks and one density of orders."""
 
+    def measure(subject: Subject) -> Figures:
+        return live(subject, rate, "thread", every) | live(subject, rate, "process", every)
 
-def latency_10k(subject: Subject) -> Figures:
-    """Ten thousand ticks a second."""
-    return live(subject, 10_000, "thread") | live(subject, 10_000, "process")
+    return measure
 
 
 def burning(subject: Subject) -> Figures:
@@ -187,7 +184,7 @@ def burning(subject: Subject) -> Figures:
                     "strategy": {"name": "bench_strategies:Burning", "params": {"every": 10}},
                     "feed": {"synthetic": {"ticks_per_second": 1_000, "symbols": symbols}},
                 },
-                drain_after=subject.seconds,
+                f"--drain-after={subject.seconds}",
             )
         figures[f"{isolation} balanced"] = float(found["verdict"] == "PASS")
         figures[f"{isolation} heartbeats late or missing"] = (
@@ -299,8 +296,9 @@ def growth(subject: Subject) -> Figures:
                     strategy = {"name": "periodic", **SPARSE}
                     channels = {"tick": 65_536, "signal": 4_096, "persist": 131_072, "on_full": "BLOCK"}
                     asked = {"seconds": None, "feed": feed, "strategy": strategy, "risk": CAPS, "channels": channels}
-                    found = session(Path(made), asked)
+                    found = session(Path(made), asked, "--judged")
             held = millions
+            figures[f"{millions} M: postflight s"] = found["postflight_s"]
             figures[f"{millions} M: rows/s"] = found["rows_per_second"]
             figures[f"{millions} M: memory MB, op"] = found["most_memory_mb"]["op"]
             check = whole([command, "healthcheck", "--data-dir", made], Path(made))
@@ -315,8 +313,10 @@ MEASURES: dict[str, Callable[[Subject], Figures]] = {
     "dense": dense,
     "dense-ticks": dense_ticks,
     "paper": paper,
-    "latency-1k": latency_1k,
-    "latency-10k": latency_10k,
+    "latency-1k": latency(1_000, every=1_000 // 20),
+    "latency-10k": latency(10_000, every=10_000 // 20),
+    "latency-1k-dense": latency(1_000, every=10),
+    "latency-10k-dense": latency(10_000, every=10),
     "burning": burning,
     "memory": memory,
     "start": start,

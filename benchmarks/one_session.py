@@ -1,17 +1,17 @@
-"""One session, measured from inside: ``python benchmarks/one_session.py '{"feed": …}' [DRAIN_AFTER]`` prints JSON.
+"""One session, measured from inside: ``python benchmarks/one_session.py '{"feed": …}'`` prints JSON.
 
-Gates, PRAGMA check, ledger and evidence as in every run; without postflight and report, which come after
-`FINAL METRICS`. Beside the session's own figures: CPU seconds of each thread and of the guarded process
+Gates, PRAGMA check, ledger and evidence as in every run; postflight, which comes after `FINAL METRICS`, where it is
+asked for, and no report. Beside the session's own figures: CPU seconds of each thread and of the guarded process
 while the pipeline ran, and the most memory that each held.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import math
 import os
-import sys
 import threading
 import time
 import uuid
@@ -24,6 +24,7 @@ import psutil
 
 from hybrid_platform.config import load_settings
 from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.pipeline.gates.postflight import postflight
 from hybrid_platform.pipeline.gates.preflight import preflight, verify_database
 from hybrid_platform.pipeline.run import open_run
 from hybrid_platform.pipeline.shadow import ShadowRun
@@ -99,8 +100,11 @@ class Watch:
         }
 
 
-def run(settings: dict[str, Any], drain_after: float | None = None) -> dict[str, Any]:
-    """Run one session and return its figures; ``drain_after``: seconds until it is asked to stop."""
+def run(settings: dict[str, Any], drain_after: float | None = None, *, judged: bool = False) -> dict[str, Any]:
+    """Run one session and return its figures.
+
+    ``drain_after``: seconds until it is asked to stop; ``judged``: postflight too, in seconds.
+    """
     clock = SystemClock()
     made = load_settings(settings, environ={})
     with open_run(made, run_id=str(uuid.uuid4()), created_ns=clock.wall_ns(), clock=clock, stream=io.StringIO()) as run:
@@ -120,8 +124,19 @@ def run(settings: dict[str, Any], drain_after: float | None = None) -> dict[str,
         drain = None if asked is None else round(time.monotonic() - asked, 3)
         watch.look()
         evidence = msgspec.to_builtins(shadow.finish())
-    return {**{name: evidence[name] for name in SHOWN}, "drain_s": drain, **watch.result()}
+        found = {**{name: evidence[name] for name in SHOWN}, "drain_s": drain, **watch.result()}
+        if judged:
+            began = time.monotonic()
+            if (after := postflight(run)).exit_code:
+                raise SystemExit(f"postflight: {after.reasons}")
+            found["postflight_s"] = round(time.monotonic() - began, 3)
+    return found
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(json.loads(sys.argv[1]), *map(float, sys.argv[2:]))))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("settings", type=json.loads)
+    parser.add_argument("--drain-after", type=float, help="Seconds until it is asked to stop.")
+    parser.add_argument("--judged", action="store_true", help="Postflight too.")
+    asked = parser.parse_args()
+    print(json.dumps(run(asked.settings, asked.drain_after, judged=asked.judged)))

@@ -157,6 +157,12 @@ class Channel(Generic[ParcelT]):
             self._writable.notify_all()
             return taken
 
+    def give_way(self, timeout: float) -> None:
+        """Wait up to ``timeout`` seconds while more than half of the capacity waits: let the consumer have its turn."""
+        with self._readable:
+            if self._is_half_full():
+                self._writable.wait_for(lambda: not self._is_half_full() or self._ended(), timeout)
+
     def close(self) -> None:
         """Say that one producer has put its last parcel."""
         with self._readable:
@@ -199,6 +205,9 @@ class Channel(Generic[ParcelT]):
 
     def _is_enough(self) -> bool:
         return bool(self._parcels) and sum(self._waiting) >= self._at_least
+
+    def _is_half_full(self) -> bool:
+        return 2 * self._waiting[False] > self.capacity
 
     def _ended(self) -> bool:
         return self._aborted or self._producers == 0

@@ -21,6 +21,9 @@ IDLE_SECONDS = 0.25
 LIVE_TAKE, REPLAY_TAKE = 64, 4_096
 """Live, a slow strategy works on few ticks at a time, so that what waits behind it stays fresh."""
 
+GIVE_WAY_SECONDS = 0.05
+"""Live, execution may have its turn before more ticks are looked at: what waits then, waits where ticks are dropped."""
+
 
 class TickSource(Protocol):
     """Where ticks come from: the tick channel, or the pipe that continues it in the guarded process."""
@@ -66,6 +69,8 @@ class StrategyStage(Stage):
         limit = LIVE_TAKE if self._live else REPLAY_TAKE
         while True:
             self.activity.rest()
+            if self._live:
+                self._signals.give_way(GIVE_WAY_SECONDS)
             try:
                 parcels = self._ticks.take(limit, IDLE_SECONDS)
             except EndOfStream:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybrid_platform.config import OnFull
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.instruments import InstrumentTable, instrument_of
 from hybrid_platform.domain.ticks import batch_from_rows
-from hybrid_platform.pipeline.channel import EndOfStream
-from hybrid_platform.pipeline.guarded.pipes import ACKNOWLEDGED_AT, PipeSource
+from hybrid_platform.pipeline.channel import Channel, EndOfStream
+from hybrid_platform.pipeline.guarded.pipes import ACKNOWLEDGED_AT, ACKNOWLEDGED_S, PipeSource
 from hybrid_platform.pipeline.guarded.wire import End, FrameReader, FrameWriter, Instruments, Taken, Up, frame_of
 from hybrid_platform.pipeline.interpreter import SWITCH_SECONDS, set_for_stages
 from hybrid_platform.pipeline.parcels import TOGETHER, Ticks, Told, together
+from hybrid_platform.testing import TestClock
+from hybrid_platform_tests.support import PATIENCE
 
 REFS = st.one_of(st.none(), st.integers(1, 99), st.text("abc", min_size=1, max_size=3))
 STOP = Told(Command(CommandKind.HALT, "somebody", "a reason", 1))
@@ -65,6 +70,24 @@ def test_ticks_that_came_one_by_one_are_worked_on_by_eights():
     assert [parcel.events for parcel in together(parcels)] == [TOGETHER, TOGETHER, 20 - 2 * TOGETHER]
 
 
+@pytest.mark.scenario("S6")
+def test_a_strategy_lets_execution_have_its_turn_once_half_of_the_signal_channel_waits():
+    channel = Channel("signal", 4, OnFull.FAIL)
+    for number in range(1, 3):
+        channel.put(ticks_of(a_table(), number, [None]))
+    started = time.monotonic()
+    channel.give_way(PATIENCE)
+    assert time.monotonic() - started < PATIENCE / 2, "half of it is not more than half"
+    channel.put(ticks_of(a_table(), 3, [None]))
+    waiting = threading.Thread(target=channel.give_way, args=(PATIENCE,))
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive(), "three of four wait"
+    channel.take()
+    waiting.join(PATIENCE / 2)
+    assert not waiting.is_alive()
+
+
 @pytest.fixture
 def pipes():
     down, up = os.pipe(), os.pipe()
@@ -74,10 +97,14 @@ def pipes():
 
 
 @pytest.mark.scenario("S6", "S13")
-def test_ticks_are_acknowledged_when_none_wait_or_when_half_a_window_was_worked_on(pipes):
+def test_ticks_are_acknowledged_by_half_a_window_or_when_they_are_few_and_it_takes_long(pipes):
     (down_reading, down_writing), (up_reading, up_writing) = pipes
     table, parent, replies = a_table(), FrameWriter(down_writing), FrameReader(up_reading, Up)
-    source = PipeSource(down_reading, FrameWriter(up_writing), InstrumentTable())
+    clock = TestClock()
+    source = PipeSource(down_reading, FrameWriter(up_writing), InstrumentTable(), clock)
+
+    def send(number: int) -> None:
+        parent.write(frame_of(ticks_of(table, number, [None]).batch))
 
     def acknowledged() -> list[int]:
         found = []
@@ -89,19 +116,24 @@ def test_ticks_are_acknowledged_when_none_wait_or_when_half_a_window_was_worked_
     parent.write(Instruments(tuple(table)))
     many = 2 * ACKNOWLEDGED_AT + 3
     for number in range(1, many + 1):
-        parent.write(frame_of(ticks_of(table, number, [None]).batch))
+        send(number)
     seen = [int(source.take(timeout=1)[0].batch.seq[0]) for _ in range(many)]
     assert seen == list(range(1, many + 1))
     assert acknowledged() == [ACKNOWLEDGED_AT, ACKNOWLEDGED_AT], "the rest is still worked on"
     assert source.take(timeout=0.01) == []
     assert acknowledged() == [3], "nothing waits: what was worked on is said at once"
-    parent.write(frame_of(ticks_of(table, many + 1, [None]).batch))
-    parent.write(End(many + 1))
+    for number in (many + 1, many + 2):
+        send(number)
+        source.take(timeout=1)
+        assert acknowledged() == [1] * (number - many - 1), "a slow strategy is seen to move"
+        clock.advance(ACKNOWLEDGED_S)
+    send(many + 3)
+    parent.write(End(many + 3))
     source.take(timeout=1)
     with pytest.raises(EndOfStream):
         source.take(timeout=1)
-    assert acknowledged() == [1], "all of it, before the end"
-    assert source.last_seq == many + 1
+    assert acknowledged() == [1, 1], "all of it, before the end"
+    assert source.last_seq == many + 3
 
 
 def test_what_is_loaded_is_not_looked_through_while_stages_run():

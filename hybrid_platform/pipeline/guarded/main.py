@@ -44,7 +44,7 @@ def _run(guard: Guard, begun: Begun) -> None:
     set_for_stages()
     clock = SystemClock()
     signals = build_channels(settings).signal
-    source = PipeSource(guard.pipes["down"], up, table)
+    source = PipeSource(guard.pipes["down"], up, table, clock)
     sink = PipeSink(up)
     runner, engine = build_decider(settings, begun.strategy, table)
     live = settings.is_live_feed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from hybrid_platform.domain.clocks import NS_PER_S, Clock
 from hybrid_platform.domain.errors import IsolationError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.pipeline.channel import ChannelAborted, EndOfStream
@@ -25,36 +26,44 @@ from hybrid_platform.pipeline.parcels import Records, Ticks, Told
 from hybrid_platform.trading.live import Want
 
 ACKNOWLEDGED_AT = 32
-"""Half of a live window: ticks are acknowledged together as long as more of them have come."""
+"""Half of a live window: so many ticks are acknowledged together, where they come fast; each wakes a thread there."""
+ACKNOWLEDGED_S = 0.05
+"""None waits longer for it, so that a slow strategy is seen to move."""
 
 
 class PipeSource:
     """Ticks and commands from the parent, one frame at a time; they are acknowledged once they were worked on."""
 
-    def __init__(self, descriptor: int, up: FrameWriter, table: InstrumentTable) -> None:
+    def __init__(self, descriptor: int, up: FrameWriter, table: InstrumentTable, clock: Clock) -> None:
+        self._clock = clock
         self._reader = FrameReader(descriptor, Down)
         self._up = up
         self._table = table
         self._unacknowledged = 0
+        self._since = 0
+        """When the first of them came, ns."""
         self._aborted = False
         self.received = 0
         self.last_seq = 0
 
     def take(self, limit: int | None = None, timeout: float | None = None) -> list[Ticks | Told]:
         """Return the next frame's ticks or command; the parent bounds how many. Raises as `Channel.take`."""
-        if self._unacknowledged >= ACKNOWLEDGED_AT or not self._reader.has_more:
+        late_ns = self._clock.monotonic_ns() - self._since
+        if self._unacknowledged >= ACKNOWLEDGED_AT or late_ns >= ACKNOWLEDGED_S * NS_PER_S:
             self._acknowledge()
         while True:
             if self._aborted:
                 raise ChannelAborted("pipe")
             try:
-                message = cast("Down | None", self._reader.read(timeout))
+                message = self._read(timeout)
             except EOFError:
                 # The parent gave the session up: what was decided is sent, and no more is taken.
                 raise ChannelAborted("pipe") from None
             if message is None:
                 return []
             if isinstance(message, TickFrame):
+                if not self._unacknowledged:
+                    self._since = self._clock.monotonic_ns()
                 self._unacknowledged += message.count
                 self.received += message.count
                 return [Ticks(batch_of(message, self._table))]
@@ -70,6 +79,15 @@ class PipeSource:
                 raise IsolationError("pipe: expected ticks, was a journal")
             for instrument in message.entries:
                 self._table.add(instrument)
+
+    def _read(self, timeout: float | None) -> Down | None:
+        """Return the next message; where none comes soon, what was worked on is acknowledged meanwhile."""
+        if self._unacknowledged:
+            message = self._reader.read(ACKNOWLEDGED_S)
+            if message is not None:
+                return cast(Down, message)
+            self._acknowledge()
+        return cast("Down | None", self._reader.read(timeout))
 
     def _acknowledge(self) -> None:
         if self._unacknowledged:

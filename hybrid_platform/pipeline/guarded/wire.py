@@ -183,11 +183,6 @@ class FrameReader:
             self._buffer += piece
         return message
 
-    @property
-    def has_more(self) -> bool:
-        """Whether something of a further message is here already."""
-        return bool(self._buffer)
-
     def _buffered(self) -> Any:
         if len(self._buffer) < _LENGTH.size:
             return None
