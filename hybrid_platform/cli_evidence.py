@@ -66,16 +66,18 @@ def verify(
     """
     import msgspec
 
-    from hybrid_platform.config import load_settings, read_yaml
+    from hybrid_platform.config import NOT_TRADING, load_settings, read_yaml
     from hybrid_platform.evidence.code import package_in, tree_sha256
     from hybrid_platform.evidence.keys import trusted_keys
     from hybrid_platform.evidence.verify import Expected, verify_bundle
 
+    settings = None if config_file is None else load_settings(read_yaml(config_file))
     expected = Expected(
         time.time_ns(),
         max_age,
-        None if config_file is None else load_settings(read_yaml(config_file)).trading_sha256,
+        None if settings is None else settings.trading_sha256,
         None if code is None else tree_sha256(package_in(code)),
+        None if settings is None else settings.model_dump(mode="json", exclude=set(NOT_TRADING)),
     )
     result = verify_bundle(bundle, trusted_keys(trusted), expected)
     if as_json:

@@ -6,7 +6,8 @@ exit code. The signature is checked before anything that was signed is parsed; w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
@@ -25,6 +26,7 @@ from hybrid_platform.evidence.records import session_files
 from hybrid_platform.evidence.statement import PAYLOAD_TYPE, Statement, parse_statement
 from hybrid_platform.safety.paths import DataDir
 
+NOT_STATED = "not stated"
 CLOCK_TOLERANCE_S = 300
 """How far in the future a bundle may be sealed: clocks of two machines differ."""
 
@@ -74,6 +76,8 @@ class Expected(NamedTuple):
     max_age_s: float | None = None
     trading_sha256: str | None = None
     code_sha256: str | None = None
+    settings: Mapping[str, Any] | None = None
+    """What ``trading_sha256`` is of; where it differs, the keys that do are named."""
 
 
 class _CheckError(Exception):
@@ -218,8 +222,18 @@ class _Verifier:
     def _config(self) -> str:
         was = self._said.predicate["config"]["trading_sha256"]
         if was != self._expected.trading_sha256:
-            raise _CheckError(f"expected trading_sha256 {self._expected.trading_sha256}, was {was}")
+            differing = "; ".join(self._differing()) or "the bundle does not say where"
+            raise _CheckError(f"{differing}: expected trading_sha256 {self._expected.trading_sha256}, was {was}")
         return f"trading_sha256 {was}"
+
+    def _differing(self) -> Iterator[str]:
+        """Yield the keys of the settings that are not those of the bundle's preflight."""
+        files = session_files(lambda name: read_if_there(self._folder, name))
+        if self._expected.settings is not None and files.preflight is not None:
+            found = files.preflight.settings
+            yield from _differences(
+                "", self._expected.settings, {key: found.get(key) for key in self._expected.settings}
+            )
 
     def _code(self) -> str:
         code = self._said.predicate["code"]
@@ -230,6 +244,19 @@ class _Verifier:
     @property
     def _session_id(self) -> str:
         return str(self._said.predicate["session"]["session_id"])
+
+
+def _differences(path: str, expected: Any, was: Any) -> Iterator[str]:
+    if isinstance(expected, Mapping) and isinstance(was, Mapping):
+        for key in sorted({*expected, *was}):
+            below = f"{path}.{key}" if path else str(key)
+            yield from _differences(below, expected.get(key, NOT_STATED), was.get(key, NOT_STATED))
+    elif expected != was:
+        yield f"{path}: expected {_short(expected)}, was {_short(was)}"
+
+
+def _short(value: Any) -> str:
+    return NOT_STATED if value is NOT_STATED else json.dumps(value, default=str)[:80]
 
 
 def sealed_ns(predicate: dict[str, Any]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hybrid_platform.config import load_settings
+from hybrid_platform.config import load_settings, read_yaml
 from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST
 from hybrid_platform.evidence.chain import EVENTS
 from hybrid_platform.evidence.code import package_in, tree_sha256
@@ -388,6 +388,22 @@ def test_age_config_and_code_are_held_against_what_was_asked(bundle):
     assert bundle.verify(max_age_s=0.0, code_sha256="0").code is VerifyCode.STALE
 
 
+def test_settings_that_differ_are_named_by_their_keys(bundle):
+    found = json.loads((bundle.path / "preflight.json").read_text())["settings"]
+    asked = {"strategy": found["strategy"] | {"params": {"every": 10}}, "default": 1}
+    (check,) = bundle.verify(trading_sha256="0" * 64, settings=asked).failed
+    assert check.detail.startswith(
+        "default: expected 1, was null; strategy.params.every: expected 10, was not stated: "
+    )
+    assert "trading_sha256 0000" in check.detail
+
+
+def test_the_reference_run_spelled_out_is_the_run_with_nothing_configured():
+    spelled = load_settings(read_yaml(REPOSITORY / "run_configs/reference.yaml"), environ={})
+    nothing = load_settings({}, environ={})
+    assert (spelled.config_sha256, spelled.trading_sha256) == (nothing.config_sha256, nothing.trading_sha256)
+
+
 def test_a_bundle_from_the_future_is_stale(bundle):
     bundle.change_statement(
         lambda statement: statement["predicate"]["sealed"].update(wall="2999-01-01T00:00:00.000000Z")
@@ -413,6 +429,7 @@ def test_the_command_says_a_line_for_each_check_and_exits_by_the_verdict(bundle,
     assert matching.code == 0, matching.text
     other = cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys, settings=layered(synthetic(51)))
     assert other.code == 4
+    assert "config     feed.synthetic.ticks_per_second: expected 51" in other.out
     stale = cli(tmp_path, "verify", str(bundle.path / ENVELOPE), "--trusted-keys", keys, "--max-age", "0s", "--json")
     assert (stale.code, json.loads(stale.out)["verdict"]) == (3, "STALE")
     (bundle.path / "report.md").write_text("all is well")
