@@ -20,13 +20,15 @@ it asks, if another computes: a shorter one than Python's 5 ms loses less time t
 
 def set_for_stages() -> Callable[[], None]:
     """Set the interpreter, of the whole process; return what sets it back."""
-    before = sys.getswitchinterval()
+    before, was_frozen = sys.getswitchinterval(), gc.get_freeze_count() > 0
     sys.setswitchinterval(SWITCH_SECONDS)
     # What lives now lives until the end: only what the session makes is looked through.
     gc.freeze()
 
     def set_back() -> None:
         sys.setswitchinterval(before)
-        gc.unfreeze()
+        # Where somebody had frozen what he loaded, for his process to start and end sooner, it stays so.
+        if not was_frozen:
+            gc.unfreeze()
 
     return set_back

@@ -145,5 +145,5 @@ def test_what_is_loaded_is_not_looked_through_while_stages_run():
         assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
     finally:
         set_back()
-    assert gc.get_freeze_count() == 0
+    assert (gc.get_freeze_count() == 0) is (frozen == 0)  # what somebody else had frozen stays so
     assert sys.getswitchinterval() == pytest.approx(interval)
