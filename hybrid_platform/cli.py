@@ -96,13 +96,22 @@ def _run(settings: SessionSettings) -> Iterator[RunContext]:
 @data_dir_option
 def shadow_run(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
     """Run preflight, PRAGMA verification, the shadow run and postflight; exit with the session's code."""
+    # First: what the run imports takes a second or two, and whoever ends it meanwhile gets the same answer.
+    with _drain_on_signals() as stop:
+        return _whole_run(stop, config_file, assignments, **flags)
+
+
+def _whole_run(stop: _Stop, config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
     from hybrid_platform.cli_service import serving
     from hybrid_platform.pipeline.gates.postflight import postflight
     from hybrid_platform.pipeline.gates.preflight import preflight, verify_database
     from hybrid_platform.report.write import conclude
 
     settings = settings_of(config_file, assignments, **flags)
-    with serving(settings) as service, _run(settings) as run, _drain_on_signals() as stop:
+    if stop.reason is not None:
+        click.echo(f"stopped by {stop.reason} before the session began: nothing was written", err=True)
+        return int(ExitCode.COMPLETE)
+    with serving(settings) as service, _run(settings) as run:
         service.opened(run)
         steps: list[Evidence] = [preflight(run, stop.event)]
         if not steps[-1].exit_code:

@@ -15,6 +15,8 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.host.pressure import read_pressure
 from hybrid_platform_tests.support import (
     Left,
+    Running,
+    environment,
     good_rows,
     layered,
     replay,
@@ -101,6 +103,25 @@ def test_a_signal_while_preflight_waits_starts_nothing_and_says_so(tmp_path: Pat
     assert left.session["state"] == "REFUSED"
     assert left.count("ticks") == 0
     assert not ended.said(RUNNING)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_while_the_cli_still_imports_ends_it_well_and_says_so(tmp_path: Path, number: signal.Signals):
+    script = (
+        "import os\n"
+        "from hybrid_platform import cli\n"
+        "read = cli.settings_of\n"
+        "def signalled(*given, **more):\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "    return read(*given, **more)\n"
+        "cli.settings_of = signalled\n"
+        "cli.main(['shadow-run'])\n"
+    )
+    with Running(tmp_path, [sys.executable, "-c", script], environment(tmp_path)) as running:
+        ended = running.end()
+    said = f"stopped by {number.name} before the session began: nothing was written\n"
+    assert (ended.code, ended.out, ended.err) == (0, "", said)
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_sigterm_to_a_dagster_run_drains_it_and_a_second_one_does_not_cost_its_judgement(tmp_path: Path):
