@@ -19,6 +19,7 @@ import click
 from hybrid_platform import __version__, cli_analysis, cli_evidence, cli_retention
 from hybrid_platform.cli_options import config_option, data_dir_option, db_option, reader_of, set_option, settings_of
 from hybrid_platform.domain.errors import ExitCode, PlatformError
+from hybrid_platform.domain.words import counted
 
 if TYPE_CHECKING:
     from hybrid_platform.cli_service import Service
@@ -340,7 +341,7 @@ def export(
 
     with reader_of(settings_of(config_file, assignments, **flags)) as engine:
         for path, rows in export_session(engine, session_id, folder, kind=kind, tables=tables or None):
-            click.echo(f"{path}: {rows:,} rows")
+            click.echo(f"{path}: {counted(rows, 'row')}")
 
 
 for command in (*cli_evidence.COMMANDS, *cli_analysis.COMMANDS, *cli_retention.COMMANDS):

@@ -59,7 +59,9 @@ def reproduction_lines(found: ReproductionEvidence) -> list[str]:
     return [
         *lines,
         f"{seen}; inputs: {journal}",
-        f"guard {found.enforced.value}, {sum(each.count for each in found.denied)} denied",
+        "the strategy's code was not run"
+        if found.enforced is None
+        else f"guard {found.enforced.value}, {sum(each.count for each in found.denied)} denied",
         f"{found.verdict.value}: session {found.session_id}",
         *(f"  {printable(reason, 500)}" for reason in found.reasons),
     ]

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from hybrid_platform.cli_options import config_option, data_dir_option, db_option, set_option, settings_of
+from hybrid_platform.domain.words import counted
 
 
 @click.command()
@@ -40,14 +41,15 @@ def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...]
     found = run(settings, SystemClock(), is_rehearsal=dry_run, tell=lambda line: click.echo(line, err=True))
     would = "would " if dry_run else ""
     for session in found.moved:
-        into = "" if dry_run else f" in {session.files:,} files"
-        click.echo(f"{would}move {session.session_id}: {session.ticks:,} ticks{into}")
+        into = "" if dry_run else f" in {counted(session.files, 'file')}"
+        click.echo(f"{would}move {session.session_id}: {counted(session.ticks, 'tick')}{into}")
     for log in found.logs:
-        click.echo(f"{would}remove {log.name}: {log.bytes:,} bytes")
+        click.echo(f"{would}remove {log.name}: {counted(log.bytes, 'byte')}")
     figures = found.figures
     click.echo(
-        f"{figures['sessions']:,} sessions, {figures['ticks']:,} ticks to {found.archive}; "
-        f"{figures['freed_bytes']:,} bytes given back by the database, {figures['logs_bytes']:,} by logs and checks"
+        f"{counted(figures['sessions'], 'session')}, {counted(figures['ticks'], 'tick')} to {found.archive}; "
+        f"{counted(figures['freed_bytes'], 'byte')} given back by the database, "
+        f"{figures['logs_bytes']:,} by logs and checks"
     )
     found.require_whole()
     return 0
@@ -106,10 +108,10 @@ def restore(file: Path, config_file: Path | None, assignments: tuple[str, ...], 
 def _shown(report: Any) -> str:
     rows = ", ".join(f"{count:,} {name}" for name, count in report.rows.items() if count) or "no rows"
     running = f", {report.running} running" if report.running else ""
-    archived = f"; {report.archived_ticks:,} more ticks in the archive" if report.archived_ticks else ""
+    archived = f"; {counted(report.archived_ticks, 'more tick')} in the archive" if report.archived_ticks else ""
     return (
         f"{report.path}: {report.bytes:,} bytes, sha256 {report.sha256}\n"
-        f"  schema {report.revision}, {report.sessions:,} sessions{running}: {rows}{archived}"
+        f"  schema {report.revision}, {counted(report.sessions, 'session')}{running}: {rows}{archived}"
     )
 
 

@@ -93,7 +93,8 @@ class Service:
             try:
                 notifier = Notifier(self._settings, log)
             except PlatformError as unreachable:
-                log.warning("nobody can be notified", error=str(unreachable))
+                if str(unreachable) != str(error):  # else it is said already, as what ended the run
+                    log.warning("nobody can be notified", error=str(unreachable))
                 return
             if isinstance(error, PlatformError):
                 code, reasons = error.exit_code, str(error).splitlines()

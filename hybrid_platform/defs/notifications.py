@@ -21,6 +21,7 @@ from hybrid_platform.defs.runs import EXIT_CODE_TAG, SESSION_TAG
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.domain.errors import ConfigError, PlatformError
+from hybrid_platform.domain.words import counted
 from hybrid_platform.evidence.records import POSTFLIGHT, PRAGMA, PREFLIGHT, REFUSAL, SESSION, Evidence, read_evidence
 from hybrid_platform.pipeline.commands import CommandFile, Entry
 from hybrid_platform.pipeline.observability.notices import Notice, commanded, ended_badly, recovered
@@ -186,7 +187,7 @@ def notify_halt(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         else:
             seen[unreadable] = 1
         context.update_cursor(json.dumps(seen))
-    said = f"{told} commands told" if told else "no new command"
+    said = f"{counted(told, 'command')} told" if told else "no new command"
     if faults:
         said = f"{said}; tried again at the next tick: {'; '.join(faults)}"
         context.log.error(said)

@@ -125,8 +125,8 @@ class ReproductionEvidence(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[TableComparison, ...]
     signals_sha256: str
     """Of the reproduced signals, over the lines ``seq,SIDE``, as session.json has it of the recorded ones."""
-    enforced: Enforced = Enforced.NONE
-    """The guard that the strategy's code ran behind, as it was read back."""
+    enforced: Enforced | None = None
+    """The guard that the strategy's code ran behind, as it was read back; None where none of it was run behind one."""
     denied: tuple[Denied, ...] = ()
     """What that code tried and was denied (I1)."""
 

@@ -341,9 +341,12 @@ def test_a_receiver_that_is_down_does_not_change_how_the_command_ends(
     assert [line["why"] for line in left.said("notification not delivered")] == ["not in time"]
 
 
-def test_a_variable_that_is_not_set_is_a_wrong_setting_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_variable_that_is_not_set_is_a_wrong_setting_of_the_run_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.delenv("HOOK", raising=False)
     assert shadow_run(tmp_path / "data", feed(20)) == 12
+    assert "".join(capsys.readouterr()).count("the variable HOOK to hold an address") == 1
     assert not (tmp_path / "data").exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -92,6 +93,17 @@ def test_what_it_did_is_written_down(archived):
     assert '"ticks": 101' in path.read_text()
 
 
+def test_a_reproduction_that_finds_its_archive_damaged_says_that_nothing_was_run(archived, tmp_path):
+    left, found = archived
+    shutil.copytree(left.data_dir, tmp_path / "data")
+    for file in (tmp_path / "data" / "archive").rglob("*.parquet"):
+        file.write_bytes(b"junk")
+    said = CliRunner().invoke(main, ["reproduce", archived_id(found), "--data-dir", str(tmp_path / "data")])
+    assert said.exit_code == 1
+    assert "the strategy's code was not run" in said.output and "guard" not in said.output
+    assert f"FAIL: session {archived_id(found)}" in said.output
+
+
 def test_a_second_time_it_finds_nothing_to_do(archived):
     left, _ = archived
     again = retain(settings(left.data_dir, ticks_days=1), SystemClock())
@@ -126,6 +138,7 @@ def test_a_rehearsal_says_what_it_would_do_and_does_nothing(tmp_path):
     assert not (data / "archive").exists()
     done = CliRunner().invoke(main, [word for word in command if word != "--dry-run"])
     assert done.exit_code == 0, done.output
+    assert "101 ticks in 1 file\n" in done.output and "\n1 session, 101 ticks to " in done.output
     assert left.count("ticks") == 0
     assert not old.exists()
     assert not check.exists()

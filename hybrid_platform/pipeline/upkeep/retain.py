@@ -18,6 +18,7 @@ from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import NS_PER_S, Clock, iso_utc
 from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
 from hybrid_platform.domain.ids import session_id_of
+from hybrid_platform.domain.words import counted
 from hybrid_platform.evidence.files import write_json
 from hybrid_platform.pipeline.gates.checks import CHECKS
 from hybrid_platform.pipeline.upkeep.lease import lease_path
@@ -171,7 +172,8 @@ def _move(
                         tell(f"{session.session_id} was not moved: {error}")
                     else:
                         moved.append(done)
-                        tell(f"{done.session_id}: {done.ticks:,} ticks in {done.files:,} files, {done.bytes:,} bytes")
+                        into = f"{counted(done.files, 'file')}, {counted(done.bytes, 'byte')}"
+                        tell(f"{done.session_id}: {counted(done.ticks, 'tick')} in {into}")
                 # Also where a kill came between moving and this.
                 freed = compact(engine, beat)
                 compacted = freed if compacted is None else _added(compacted, freed)
