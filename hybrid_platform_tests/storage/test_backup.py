@@ -164,6 +164,27 @@ def test_a_backup_that_does_not_hold_what_it_should_is_not_put_in_place(database
     assert not list(database.parent.glob("*.replaced*"))
 
 
+@pytest.mark.scenario("S12", "L4")
+def test_a_backup_that_does_not_arrive_as_it_was_is_not_put_in_place(database: Path, tmp_path: Path, monkeypatch):
+    """The backup itself is whole: it is the copy beside the database that is damaged."""
+    target = tmp_path / "copy.db"
+    back_up(database, target)
+    copy = module.shutil.copyfileobj
+
+    def damaging(source, file, length: int) -> None:
+        copy(source, file, length)
+        file.seek(-8192, os.SEEK_END)
+        file.write(os.urandom(192))
+
+    monkeypatch.setattr(module.shutil, "copyfileobj", damaging)
+    before = values(database, "ledger")
+    with pytest.raises(StorageError, match=r"integrity_check|malformed"):
+        restore(settings(database), target, SystemClock())
+    assert values(database, "ledger") == before
+    assert [path.name for path in database.parent.iterdir() if "restor" in path.name or "replaced" in path.name] == []
+    assert not list((database.parent / "evidence").rglob("*-restore.json")), "no record of what was not done"
+
+
 @pytest.mark.scenario("S12")
 def test_restoring_puts_the_backup_in_place_and_keeps_what_was_there(database: Path, tmp_path: Path):
     target = tmp_path / "copy.db"
