@@ -64,7 +64,9 @@ def dagster_run(context: StepContext) -> Iterator[RunContext]:
         created_ns = int((created or 0) * NS_PER_S)
         with open_run(settings, run_id=run_id, created_ns=created_ns, after_refusal=report_refusal) as run:
             process = msgspec.json.encode(RunProcess(run_id, this_process())).decode()
-            _add_tags(context, {SESSION_TAG: run.session_id, PROCESS_TAG: process})
+            tags = {SESSION_TAG: run.session_id, PROCESS_TAG: process}
+            if record is None or not tags.items() <= record.dagster_run.tags.items():  # the first step in this process
+                _add_tags(context, tags)
             yield run
 
 

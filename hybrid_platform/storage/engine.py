@@ -14,7 +14,7 @@ from typing import cast
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.storage.connection import (
@@ -48,13 +48,15 @@ def open_engine(
     role: Role,
     busy_timeout_ms: int = MIN_BUSY_TIMEOUT_MS,
     lock_wait_seconds: float = LOCK_WAIT_SECONDS,
+    keep: bool = False,
 ) -> sa.Engine:
     """Return an engine; nothing is opened, and no file made, before the first connection.
 
     Every checkout is a new connection: it sees the file that has the name now, and holds nothing open
-    afterwards. Transactions of a writer begin IMMEDIATE and wait for a lock up to ``lock_wait_seconds``
-    (in steps of the busy timeout). Connecting raises PragmaError for a PRAGMA that does not take and
-    DatabaseError for a file that cannot be opened.
+    afterwards. With ``keep`` it is one connection until the engine is disposed of, for one thread that asks
+    much of a finished session: opening it takes longer than most answers. Transactions of a writer begin
+    IMMEDIATE and wait for a lock up to ``lock_wait_seconds`` (in steps of the busy timeout). Connecting
+    raises PragmaError for a PRAGMA that does not take and DatabaseError for a file that cannot be opened.
 
     Raises ConfigError for a URL that cannot be meant; its password is never shown.
     """
@@ -65,7 +67,10 @@ def open_engine(
         return _server_engine(url, role)
     path = path_of(url)
     engine = sa.create_engine(
-        "sqlite://", poolclass=NullPool, creator=lambda: connect(path, role, busy_timeout_ms), hide_parameters=True
+        "sqlite://",
+        poolclass=StaticPool if keep else NullPool,
+        creator=lambda: connect(path, role, busy_timeout_ms),
+        hide_parameters=True,
     )
 
     @sa.event.listens_for(engine, "connect")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import threading
 from pathlib import Path
@@ -231,3 +232,20 @@ def test_threads_may_share_an_engine(reading):
     for thread in threads:
         thread.join()
     assert seen == [1] * 80
+
+
+def test_a_kept_connection_is_one_reads_what_others_write_meanwhile_and_ends_with_its_engine(writing, url):
+    kept, made = open_engine(url, role="read", keep=True), []
+    sa.event.listen(kept, "connect", lambda connection, record: made.append(connection))
+    seen = []
+    for _ in range(3):
+        with transaction(kept, "looking") as connection:
+            seen.append(connection.exec_driver_sql("SELECT COUNT(*) FROM ledger").scalar())
+        with transaction(writing, "writing") as connection:
+            connection.exec_driver_sql(f"INSERT INTO ledger VALUES ('s', 'feed', 'f', 'reason {len(seen)}', 1)")
+    assert (len(made), seen) == (1, [0, 1, 2])
+    with pytest.raises(DatabaseError), transaction(kept, "writing") as connection:
+        connection.exec_driver_sql("DELETE FROM ledger")
+    kept.dispose()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        made[0].execute("SELECT 1")
