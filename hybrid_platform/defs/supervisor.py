@@ -133,7 +133,7 @@ def _look(
         rolls=wanted.rolls,
         run=newest(SHADOW),
         check_run=newest(PREFLIGHT_JOB),
-        check=last_preflight(data_dir),
+        check=last_preflight(data_dir, now_ns),
         halted=standing_halt(data_dir, clock),
         holder=lease_holder(wanted.settings, data_dir, clock),
     )

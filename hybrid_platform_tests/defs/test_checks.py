@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from hybrid_platform.config import load_settings
+from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
+from hybrid_platform.domain.ids import session_id_of
+from hybrid_platform.pipeline.gates.checks import CHECKS
 from hybrid_platform.pipeline.supervision.look import last_preflight
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import open_engine, sqlite_url
@@ -27,12 +31,12 @@ def evidence_of(job: Job, kind: str) -> dict[str, object]:
 
 @pytest.mark.scenario("G1", "G2")
 def test_a_preflight_alone_is_an_asset_and_what_the_supervisor_looks_for(launch: Launcher):
-    assert last_preflight(DataDir(launch.data_dir)) is None
+    assert last_preflight(DataDir(launch.data_dir), time.time_ns()) is None
     job = launch(job="preflight")
     assert job.result.success
     assert (job.materialised, job.checks) == (["preflight_check"], {"passed": True})
     assert evidence_of(job, "preflight")["verdict"] == "PASS"
-    seen = last_preflight(DataDir(launch.data_dir))
+    seen = last_preflight(DataDir(launch.data_dir), time.time_ns())
     assert seen is not None and seen.passed and seen.reasons == ""
 
 
@@ -42,7 +46,7 @@ def test_a_preflight_that_fails_says_why_and_fails_its_run(launch: Launcher):
     assert not job.result.success
     assert (job.materialised, job.checks) == (["preflight_check"], {"passed": False}), "it was made, and is fresh"
     assert job.tags["exit_code"] == "13"
-    seen = last_preflight(DataDir(launch.data_dir))
+    seen = last_preflight(DataDir(launch.data_dir), time.time_ns())
     assert seen is not None and not seen.passed and seen.reasons.startswith("CPU pressure")
 
 
@@ -66,4 +70,25 @@ def test_a_postflight_alone_names_a_session_whose_process_is_gone(launch: Launch
 def test_evidence_of_a_check_that_cannot_be_read_is_none(tmp_path: Path, content: str):
     data_dir = DataDir(tmp_path)
     data_dir.write_atomic("evidence/checks/1-preflight.json", content.encode())
-    assert last_preflight(data_dir) is None
+    assert last_preflight(data_dir, time.time_ns()) is None
+
+
+def test_a_preflight_that_is_dated_in_the_future_hides_none_that_is_not(tmp_path: Path):
+    data_dir, now = DataDir(tmp_path), 1_800_000_000 * NS_PER_S
+
+    def leave(at: int) -> None:
+        content = {"verdict": "PASS", "reasons": [], "at": iso_utc(at)}
+        name = f"{CHECKS}/{session_id_of(at, 'run')}-preflight.json"
+        data_dir.write_atomic(name, json.dumps(content).encode())
+
+    def seen_at() -> int:
+        seen = last_preflight(data_dir, now)
+        assert seen is not None
+        return seen.at_ns - now
+
+    leave(now + 3600 * NS_PER_S)
+    assert seen_at() == 3600 * NS_PER_S, "there is no other"
+    leave(now - 60 * NS_PER_S)
+    assert seen_at() == -60 * NS_PER_S
+    leave(now + NS_PER_S)
+    assert seen_at() == NS_PER_S, "as much as two readings of a clock may differ"

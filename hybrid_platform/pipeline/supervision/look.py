@@ -13,10 +13,11 @@ from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.clocks import NS_PER_S, Clock
 from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.domain.errors import PlatformError
+from hybrid_platform.domain.ids import session_id_of
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.pipeline.commands import CommandFile
 from hybrid_platform.pipeline.gates.checks import CHECKS
-from hybrid_platform.pipeline.supervision.seen import CheckSeen
+from hybrid_platform.pipeline.supervision.seen import TOLERANCE_NS, CheckSeen
 from hybrid_platform.pipeline.upkeep.lease import Holder, holder_of, lease_path
 from hybrid_platform.safety.paths import DataDir
 from hybrid_platform.storage.engine import url_of
@@ -32,14 +33,20 @@ class _Written(msgspec.Struct, frozen=True):
     at: str
 
 
-def last_preflight(data_dir: DataDir) -> CheckSeen | None:
-    """Return the newest preflight that ran alone and left evidence; None where none did, or it cannot be read."""
+def last_preflight(data_dir: DataDir, now_ns: int) -> CheckSeen | None:
+    """Return the newest preflight that ran alone and left evidence; None where none did, or it cannot be read.
+
+    One that is dated in the future (the clock was set back) counts only where there is no other: it must not hide
+    those that are made until the clock has caught up with it.
+    """
     folder = data_dir.resolve(CHECKS)
     names = sorted(path.name for path in folder.glob("*-preflight.json")) if folder.is_dir() else []
     if not names:
         return None
     try:
-        found = msgspec.json.decode(data_dir.read_bytes(f"{CHECKS}/{names[-1]}", _MAX_BYTES), type=_Written)
+        now = session_id_of(now_ns + TOLERANCE_NS, "").partition("-")[0]
+        name = next((name for name in reversed(names) if name.partition("-")[0] <= now), names[-1])
+        found = msgspec.json.decode(data_dir.read_bytes(f"{CHECKS}/{name}", _MAX_BYTES), type=_Written)
         at = datetime.fromisoformat(found.at)
     except (OSError, PlatformError, msgspec.DecodeError, ValueError):
         return None

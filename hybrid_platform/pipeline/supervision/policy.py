@@ -192,7 +192,19 @@ def _begin(memory: Memory, seen: Seen, settings: SupervisionSettings) -> Decisio
 def _is_checked(seen: Seen, settings: SupervisionSettings, at_ns: int) -> bool:
     """Return whether a preflight that passed is fresh at an instant."""
     check = seen.check
-    return check is not None and check.passed and at_ns - check.at_ns <= _ns(settings.preflight_max_age_seconds)
+    if check is None or not check.passed or check.ahead_ns(seen.now_ns):
+        return False
+    return at_ns - check.at_ns <= _ns(settings.preflight_max_age_seconds)
+
+
+def _why_unchecked(seen: Seen) -> str:
+    check = seen.check
+    if check is None or not (ahead_ns := check.ahead_ns(seen.now_ns)):
+        return "no fresh preflight passed"
+    ahead = f"{ahead_ns / NS_PER_S:,.0f} s after now"
+    return (
+        f"the last preflight is dated {iso_utc(check.at_ns)[:19]}Z, {ahead} (was the clock set back?), and is not fresh"
+    )
 
 
 def _check(memory: Memory, seen: Seen, settings: SupervisionSettings) -> Decision:
@@ -209,7 +221,7 @@ def _check(memory: Memory, seen: Seen, settings: SupervisionSettings) -> Decisio
         memory = replace(memory, check_judged=memory.check)
     number = max(memory.check, run.generation if run else 0) + 1
     asked = replace(memory, check=number, check_launched_ns=seen.now_ns, phase=Phase.CHECKING, next_at=None)
-    return Decision(Check(number), replace(asked, why="no fresh preflight passed: the job preflight was launched"))
+    return Decision(Check(number), replace(asked, why=f"{_why_unchecked(seen)}: the job preflight was launched"))
 
 
 def _check_judged(memory: Memory, seen: Seen, settings: SupervisionSettings) -> Memory:
@@ -229,6 +241,8 @@ def _check_judged(memory: Memory, seen: Seen, settings: SupervisionSettings) -> 
 def _reasons(seen: Seen) -> str:
     if seen.check is None:
         return "and left no evidence"
+    if seen.check.ahead_ns(seen.now_ns):
+        return _why_unchecked(seen)
     return seen.check.reasons or "passed"
 
 

@@ -10,6 +10,9 @@ from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.pipeline.observability.pulse import LifeSign, Phase
 from hybrid_platform.storage.records import Owner
 
+TOLERANCE_NS = NS_PER_S
+"""Two readings of a clock may differ by so much: evidence that is dated later is dated in the future."""
+
 
 class Life(Enum):
     """What is known of a run that Dagster believes to go on."""
@@ -47,6 +50,11 @@ class CheckSeen(NamedTuple):
     at_ns: int
     passed: bool
     reasons: str
+
+    def ahead_ns(self, now_ns: int) -> int:
+        """Return how far in the future it is dated; 0 within what two readings of a clock may differ."""
+        ahead = self.at_ns - now_ns
+        return ahead if ahead > TOLERANCE_NS else 0
 
 
 class Seen(NamedTuple):

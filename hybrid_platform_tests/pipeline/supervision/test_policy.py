@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_platform.config_supervision import SupervisionSettings
+from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.pipeline.supervision.policy import Check, Launch, Reap, Wait, backoff_seconds
-from hybrid_platform.pipeline.supervision.seen import Life
+from hybrid_platform.pipeline.supervision.seen import CheckSeen, Life
 from hybrid_platform.pipeline.supervision.state import Memory, Phase, cursor_of, read_memory
 from hybrid_platform.pipeline.upkeep.lease import HELD
-from hybrid_platform_tests.pipeline.supervision.world import World
+from hybrid_platform_tests.pipeline.supervision.world import START_NS, World
 
 HOUR = 3600.0
 
@@ -43,6 +44,25 @@ def test_a_preflight_of_the_schedule_serves_too():
     world.cursor = ""
     assert world.look() == Launch(1)
     assert world.checks == 1
+
+
+def test_a_preflight_that_is_dated_in_the_future_is_not_fresh_and_another_is_made():
+    """The clock was set back: it would be fresh until the clock has caught up with it, and longer."""
+    world = World(check=CheckSeen(START_NS + 3_615 * NS_PER_S, True, ""))
+    assert world.look() == Check(1)
+    assert "the last preflight is dated 2023-11-14T23:13:35Z, 3,600 s after now (was the clock set" in world.memory.why
+    assert world.look() == Launch(1)
+    # Within what two readings of a clock may differ.
+    world = World(check=CheckSeen(START_NS + 16 * NS_PER_S, True, ""))
+    assert world.look() == Launch(1)
+
+
+def test_a_preflight_whose_own_date_is_in_the_future_is_a_failure_by_name():
+    world = World()
+    world.look()
+    world.check = CheckSeen(world.now_ns + 3_600 * NS_PER_S, True, "")
+    assert not isinstance(world.look(), Launch)
+    assert world.memory.phase is Phase.BACKOFF and "was the clock set back?" in world.memory.why
 
 
 def test_no_session_begins_on_a_host_that_is_not_fit_and_the_check_is_repeated_with_backoff():
