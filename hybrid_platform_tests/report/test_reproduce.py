@@ -367,6 +367,36 @@ def test_a_strategy_has_the_limits_of_a_session_while_it_is_decided_again(record
         assert "MemoryError" in found.reasons[0]
 
 
+SLOW = """
+import os, time
+from hybrid_platform.strategies import Params, Strategy
+
+class ByTicks(Strategy[Params]):
+    def on_tick(self, tick):
+        if os.getpid() != %(pid)d:
+            time.sleep(0.03)
+
+class ByBatches(Strategy[Params]):
+    def on_batch(self, batch):
+        if os.getpid() != %(pid)d:
+            time.sleep(len(batch) * 0.0008)
+        return ()
+"""
+
+
+@pytest.mark.scenario("S8")
+@pytest.mark.parametrize(("kind", "ticks"), [("ByTicks", 100), ("ByBatches", 3_000)])
+def test_a_strategy_that_takes_longer_for_what_is_stored_than_silence_is_borne_is_waited_for_while_it_moves(
+    recorder, tmp_path, monkeypatch, kind, ticks
+):
+    (tmp_path / f"slow_{kind}.py").write_text(SLOW % {"pid": os.getpid()})
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = recorder.settings(strategy={"name": f"slow_{kind}:{kind}"}, watchdog={"stuck_seconds": 2})
+    recorded = recorder.record(settings, a_market([(0, 100, 1)] * ticks))
+    found = reproduce_fresh(DataDir(recorder.folder), recorder.url, recorded.session_id)
+    assert (found.verdict, found.shown) == (PASS, ticks)
+
+
 def test_a_fresh_process_says_why_it_cannot(recorder):
     with pytest.raises(ConfigError, match="expected the id of a session"):
         reproduce_fresh(DataDir(recorder.folder), recorder.url, "20260102T030405Z-ffffffff")

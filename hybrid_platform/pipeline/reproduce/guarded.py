@@ -5,6 +5,7 @@ In step: a batch goes down when the one before was taken, so neither side ever w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.domain.orders import InputRecord, Record
 from hybrid_platform.domain.ticks import TickBatch
-from hybrid_platform.pipeline.guarded.isolated import GuardedDecider, GuardedStageError
+from hybrid_platform.pipeline.guarded.isolated import REPLAY_FRAME, GuardedDecider, GuardedStageError
 from hybrid_platform.pipeline.guarded.wire import (
+    Alive,
     Decided,
     Done,
     Down,
@@ -28,6 +30,7 @@ from hybrid_platform.pipeline.guarded.wire import (
 )
 from hybrid_platform.pipeline.reproduce.guarded_main import ROWS
 from hybrid_platform.pipeline.reproduce.replay import UndecidableError
+from hybrid_platform.pipeline.stage import Sign
 
 MODULE = "hybrid_platform.pipeline.reproduce.guarded_main"
 INPUTS_AT_ONCE = 4_096
@@ -68,9 +71,9 @@ class GuardedReplay:
         """Yield what is decided, in order.
 
         Raises StrategyError where the strategy does, UndecidableError for rows that make no session,
-        IsolationError where the process ends, says what it should not, or nothing for ``watchdog.stuck_seconds``.
+        IsolationError where the process ends, says what it should not, or does not move for ``watchdog.stuck_seconds``.
         """
-        for batch in batches:
+        for batch in self._frames(batches):
             if len(self._table) > self._known:
                 self._write(Instruments(tuple(self._table)[self._known :]))
                 self._known = len(self._table)
@@ -80,6 +83,13 @@ class GuardedReplay:
                 return
         self._write(End(0))
         yield from self._take(Done)
+
+    @staticmethod
+    def _frames(batches: Iterable[TickBatch]) -> Iterator[TickBatch]:
+        """Cut batches as a session's are: a strategy that takes them whole shows that it moves by each."""
+        for batch in batches:
+            for start in range(0, len(batch), REPLAY_FRAME):
+                yield batch[start : start + REPLAY_FRAME]
 
     def close_out(self) -> IsolationEvidence:
         """Read the guard back a last time and return all that was read back; then the process is gone."""
@@ -91,12 +101,20 @@ class GuardedReplay:
 
     def _take(self, until: type[Taken | Done]) -> Iterator[tuple[Record, ...]]:
         """Yield what comes before the message that is waited for, or before it says that it is done."""
+        moved = time.monotonic()
+        signs: tuple[Sign, ...] = ()
         while not self._is_done:
+            left_s = None if self._silence_s is None else max(0.0, moved + self._silence_s - time.monotonic())
             try:
-                message = self._guarded.reader.read(self._silence_s)
+                message = self._guarded.reader.read(left_s)
             except EOFError:
                 raise IsolationError("the reproducing process ended in the middle") from None
-            if message is None:
+            # A process that lives is not yet one that moves: what it says of its strategy has to change.
+            if isinstance(message, Alive) and (message.stages != signs or left_s is None or left_s > 0):
+                if message.stages != signs:
+                    moved, signs = time.monotonic(), message.stages
+                continue
+            if message is None or isinstance(message, Alive):
                 raise IsolationError(
                     f"the reproducing process: expected to move within watchdog.stuck_seconds ({self._silence_s:g} s), "
                     "was silent"
@@ -111,6 +129,7 @@ class GuardedReplay:
                 return
             else:
                 raise IsolationError(f"pipe: expected decisions, was {type(message).__name__}")
+            moved = time.monotonic()
 
     def _write(self, message: Down) -> None:
         try:

@@ -1,12 +1,15 @@
 """The guarded process of a reproduction: the strategy's code decides again behind the guard that a session has (I1).
 
 in: over the pipe ``down`` the journal, then instruments, ticks and the end · out: over ``up`` the audit
-records that follow, and after each batch that it was taken. It reads no database and holds no key.
+records that follow, each second how far it is, and after each batch that it was taken. It reads no database and
+holds no key.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hybrid_platform.pipeline.guarded.beginning import Begun, run_guarded
@@ -14,6 +17,8 @@ from hybrid_platform.pipeline.guarded.beginning import Begun, run_guarded
 if TYPE_CHECKING:
     from hybrid_platform.domain.orders import InputRecord
     from hybrid_platform.domain.ticks import TickBatch
+    from hybrid_platform.pipeline.guarded.wire import FrameWriter
+    from hybrid_platform.pipeline.reproduce.replay import Replay
     from hybrid_platform.safety.guard.child import Guard
 
 ROWS = "rows"
@@ -56,12 +61,23 @@ def _decide(begun: Begun, down: Any) -> None:
                 up.write(Taken(message.count))
             message = down.read()
 
+    threading.Thread(target=_show_signs, args=(replay, up), name="signs", daemon=True).start()
     sent = 0
     for records in replay.run(batches(message)):
         if records:
             up.write(Decided(tuple(records)))
             sent += len(records)
     up.write(Done(replay.shown, sent, (0, 0, 0, 0, 0, 0), engine.account.snapshot()))
+
+
+def _show_signs(replay: Replay, up: FrameWriter) -> None:
+    """Say each second how far it is: a batch may take longer than silence is borne, as long as it moves."""
+    from hybrid_platform.pipeline.guarded.wire import ALIVE_SECONDS, Alive
+
+    never = threading.Event()
+    with suppress(OSError):  # a parent that is gone is noticed by whoever decides
+        while not never.wait(ALIVE_SECONDS):
+            up.write(Alive((replay.sign,)))
 
 
 if __name__ == "__main__":

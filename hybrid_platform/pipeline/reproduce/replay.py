@@ -18,6 +18,7 @@ from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import Record
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.pipeline.reproduce.journal import Entry, Journal
+from hybrid_platform.pipeline.stage import Sign
 from hybrid_platform.strategies.base import Strategy
 from hybrid_platform.strategies.runner import StrategyRunner
 from hybrid_platform.trading.engine import ExecutionEngine
@@ -44,6 +45,11 @@ class Replay:
         self._entries = deque(journal.entries)
         self.shown = 0
         """Ticks that the strategy was shown."""
+
+    @property
+    def sign(self) -> Sign:
+        """How far it is, also in the middle of a batch; any thread may ask."""
+        return Sign("strategy", True, self.shown, self._runner.ahead)
 
     def run(self, batches: Iterable[TickBatch]) -> Iterator[list[Record]]:
         """Yield what is decided at each step; raise StrategyError where the strategy does."""
