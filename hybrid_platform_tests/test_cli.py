@@ -322,7 +322,7 @@ def test_an_export_holds_every_row_of_the_session(ended: Here, tmp_path: Path, k
         "export", ended.session_id, "--to", tmp_path / "out", "--format", kind, "--data-dir", ended.data_dir
     )
     assert result.exit_code == 0, result.output
-    told = dict(re.findall(r"(\w+)\.\w+: ([\d,]+) rows", result.stdout))
+    told = dict(re.findall(r"(\w+)\.\w+: ([\d,]+) rows?\b", result.stdout))
     assert set(told) == set(READABLE) == {path.stem for path in (tmp_path / "out").iterdir()}
     for name in READABLE:
         path = tmp_path / "out" / f"{name}.{kind}"
