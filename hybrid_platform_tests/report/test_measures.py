@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from hybrid_platform.domain.orders import (
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.report.measures import tape
 from hybrid_platform.report.measures.curve import MAX_STEPS, STEPS_NS, CurveBuilder, step_of
+from hybrid_platform.report.measures.marks import MAX_MARKS, FillMarks
 from hybrid_platform.report.measures.round_trips import RoundTripBook, TripTally
 from hybrid_platform.report.measures.sample import Sample, quantiles_of
 from hybrid_platform.report.measures.session import Measured, measure_session
@@ -277,6 +279,25 @@ def test_a_sample_is_exact_up_to_its_limit_and_holds_no_more_than_that(values, l
     assert len(sample.values) <= limit
     assert sample.values.tolist() == values[:: sample.every]
     assert len(values) > limit or (found.p50, found.p95, found.p99) == (exact.p50, exact.p95, exact.p99)
+
+
+@given(st.integers(1, 2 * MAX_MARKS), st.lists(st.integers(1, 80), min_size=1, max_size=9))
+def test_fills_are_marked_alike_however_they_come_each_while_they_are_few(count, cuts):
+    rng = np.random.default_rng(count)
+    ts, price, qty = np.sort(rng.integers(0, 1_000, count)), rng.uniform(1, 2, count), rng.uniform(1, 9, count)
+    whole, pieces = FillMarks(0, 1_000), FillMarks(0, 1_000)
+    item, side = np.zeros(count, dtype=np.int64), np.ones(count, dtype=np.int64)
+    whole.note(item, side, ts, price, qty)
+    starts = [0, *(at for at in np.cumsum(cuts).tolist() if at < count), count]
+    for a, b in pairwise(starts):
+        pieces.note(item[a:b], side[a:b], ts[a:b], price[a:b], qty[a:b])
+    found = whole.of(0, 1)
+    for one, other in zip(found, pieces.of(0, 1), strict=True):
+        np.testing.assert_allclose(one, other, atol=1)
+    assert (whole.count(0), len(whole.of(0, -1)[0]), whole.count(1)) == (count, 0, 0)
+    assert len(found[0]) == count if count <= MAX_MARKS else 0 < len(found[0]) <= MAX_MARKS
+    assert count > MAX_MARKS or found[1].tolist() == price.tolist()
+    assert price.min() - 1e-9 <= found[1].min() and found[1].max() <= price.max() + 1e-9
 
 
 class Resting(Strategy[Params]):
