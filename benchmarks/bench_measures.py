@@ -317,11 +317,11 @@ def held_by(file: Path) -> int:
 
 
 def copies(file: Path, folder: Path, count: int) -> list[str]:
-    """Return the file under ``count`` names."""
+    """Return so many copies of the file; a replay reads each file once."""
     names = [folder / f"{number:03}-{file.name}" for number in range(count)]
     for name in names:
         if not name.exists():
-            name.symlink_to(file)
+            shutil.copyfile(file, name)
     return list(map(str, names))
 
 
