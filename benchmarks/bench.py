@@ -29,6 +29,7 @@ GOALS: dict[tuple[str, str], tuple[str, float]] = {
     ("sparse", "process ÷ ceiling"): ("≥", 0.60),
     ("columnar", "thread ÷ ceiling"): ("≥", 0.80),
     ("columnar", "process ÷ ceiling"): ("≥", 0.80),
+    ("sparse", "best ÷ peer"): ("≥", 3),
     ("columnar", "best ÷ peer"): ("≥", 3),
     ("dense", "thread ÷ ceiling"): ("≥", 0.30),
     ("dense", "process ÷ ceiling"): ("≥", 0.45),

@@ -100,7 +100,8 @@ def output(command: list[str]) -> dict[str, Any]:
 
 def sparse(subject: Subject) -> Figures:
     """`periodic` every 1,000 ticks, shown tick by tick."""
-    return replay(subject, name="bench_strategies:PeriodicTicks", **SPARSE)
+    figures = replay(subject, name="bench_strategies:PeriodicTicks", **SPARSE)
+    return figures | against_peer(subject, figures, "--no-orders")
 
 
 def columnar(subject: Subject) -> Figures:

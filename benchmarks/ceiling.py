@@ -1,8 +1,8 @@
 """The ceiling of one session's rows: ``python benchmarks/ceiling.py BOT.DB`` prints JSON.
 
 All rows of all tables that the session wrote, built beforehand as the driver wants them, are written by the bare
-driver alone into the same schema with the same PRAGMAs, in commits of as many rows. How many rows a statement and a
-commit are fastest depends on the machine: each number is tried, and the fastest counts.
+driver alone into the same schema with the same PRAGMAs, in as many commits. How many rows a statement are fastest
+depends on the machine: each number is tried, and the fastest counts.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench_writer import fresh_writer
+from bench_writer import ROWS_A_COMMIT, fresh_writer
 
 from hybrid_platform.storage.bulk import MAX_PARAMETERS
 from hybrid_platform.storage.schema import COUNTED, TICK_BATCHES
 
 ROWS_A_STATEMENT = (32, 256, 1_024, MAX_PARAMETERS)
-ROWS_A_COMMIT = (16_384, 65_536)
 PRAGMAS = ("synchronous = 1", "temp_store = 2", "wal_autocheckpoint = 4096")
 Statements = list[tuple[str, list[list[Any]]]]
 
@@ -42,11 +41,9 @@ def rows_of(database: Path) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]
     return found
 
 
-def planned(
-    tables: dict[str, tuple[list[str], list[tuple[Any, ...]]]], rows_a_statement: int, rows_a_commit: int
-) -> list[Statements]:
+def planned(tables: dict[str, tuple[list[str], list[tuple[Any, ...]]]], rows_a_statement: int) -> list[Statements]:
     """Return the statements of each commit with their values; every table's rows are spread over all commits."""
-    commits = max(1, sum(len(rows) for _, rows in tables.values()) // rows_a_commit)
+    commits = max(1, sum(len(rows) for _, rows in tables.values()) // ROWS_A_COMMIT)
     plan: list[Statements] = []
     for commit in range(commits):
         statements: Statements = []
@@ -87,16 +84,12 @@ def ceiling(database: Path) -> dict[str, Any]:
     """Return the fastest rate with these rows, by the wall clock and by CPU time."""
     tables = rows_of(database)
     rows = sum(len(rows) for _, rows in tables.values())
-    took = {
-        (size, commit): written(planned(tables, size, commit)) for size in ROWS_A_STATEMENT for commit in ROWS_A_COMMIT
-    }
+    took = {size: written(planned(tables, size)) for size in ROWS_A_STATEMENT}
     return {
         "rows": rows,
         "rows_per_second": round(rows / min(wall for wall, _ in took.values())),
         "rows_per_cpu_second": round(rows / min(cpu for _, cpu in took.values())),
-        "by_rows_a_statement_and_commit": [
-            (size, commit, round(rows / wall)) for (size, commit), (wall, _) in took.items()
-        ],
+        "by_rows_a_statement": {size: round(rows / wall) for size, (wall, _) in took.items()},
     }
 
 
