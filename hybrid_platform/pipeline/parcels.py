@@ -13,7 +13,7 @@ from hybrid_platform.trading.live import Want
 from hybrid_platform.trading.order import Report
 
 TOGETHER = 8
-"""Ticks that came one by one and wait are worked on together, as many at most: a signal waits for these few only."""
+"""Ticks that came one by one and wait are worked on together, as many at most; a signal waits for all of them."""
 
 
 class Ticks(NamedTuple):
@@ -104,6 +104,17 @@ def together(parcels: Iterable[Ticks | Told]) -> Iterator[Ticks | Told]:
             count += len(batch)
     if waiting:
         yield Ticks(joined(waiting))
+
+
+def one_by_one(parcels: Iterable[Ticks | Told]) -> Iterator[Ticks | Told]:
+    """Yield the same in order, every tick by itself: no signal waits for the ticks behind its own."""
+    for parcel in parcels:
+        rest: Ticks | Told | None = parcel
+        while isinstance(rest, Ticks) and rest.events > 1:
+            first, rest = rest.split(1)
+            yield first
+        if rest is not None:
+            yield rest
 
 
 def _are_alike(batch: TickBatch, other: TickBatch) -> bool:

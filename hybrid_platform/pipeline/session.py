@@ -275,6 +275,13 @@ class Session:
     def start(self) -> None:
         """Start the threads, from the end of the pipeline to its beginning."""
         self._set_back = set_for_stages()
+        try:
+            self._start()
+        except BaseException:
+            self._set_back()
+            raise
+
+    def _start(self) -> None:
         self._started = self._clock.monotonic_ns()
         self._log.info(
             "channels created (S6: bounded)",

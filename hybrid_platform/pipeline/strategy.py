@@ -13,7 +13,7 @@ from typing import Protocol
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.pipeline.channel import Channel, EndOfStream
-from hybrid_platform.pipeline.parcels import Steps, Ticks, Told, together
+from hybrid_platform.pipeline.parcels import Steps, Ticks, Told, one_by_one, together
 from hybrid_platform.pipeline.stage import Guard, OnFailure, Stage
 from hybrid_platform.strategies.runner import StrategyRunner
 
@@ -23,6 +23,9 @@ LIVE_TAKE, REPLAY_TAKE = 64, 4_096
 
 GIVE_WAY_SECONDS = 0.05
 """Live, execution may have its turn before more ticks are looked at: what waits then, waits where ticks are dropped."""
+
+SLOW_NS = 1_000_000
+"""A tick. Live, a strategy that takes so long is shown one at a time; a faster one, together those that wait."""
 
 
 class TickSource(Protocol):
@@ -58,6 +61,7 @@ class StrategyStage(Stage):
         self._last_seq = last_seq
         self._live = live
         self._clock = clock
+        self._is_slow = False
 
     @property
     def ahead(self) -> int:
@@ -69,8 +73,6 @@ class StrategyStage(Stage):
         limit = LIVE_TAKE if self._live else REPLAY_TAKE
         while True:
             self.activity.rest()
-            if self._live:
-                self._signals.give_way(GIVE_WAY_SECONDS)
             try:
                 parcels = self._ticks.take(limit, IDLE_SECONDS)
             except EndOfStream:
@@ -78,13 +80,20 @@ class StrategyStage(Stage):
                 self._hand_on(self._runner.on_end(self._last_seq()))
                 return
             self.activity.work()
-            for parcel in together(parcels):
+            for parcel in one_by_one(parcels) if self._live and self._is_slow else together(parcels):
                 if isinstance(parcel, Told):
                     self._signals.put(parcel, keep=True)
                 else:
-                    self._hand_on(self._runner.on_batch(parcel.batch))
+                    self._show(parcel)
             if not parcels and self._live:
                 self._hand_on(self._runner.on_idle(self._clock.wall_ns()))
+
+    def _show(self, ticks: Ticks) -> None:
+        if self._live:
+            self._signals.give_way(GIVE_WAY_SECONDS)
+        started = self._clock.monotonic_ns()
+        self._hand_on(self._runner.on_batch(ticks.batch))
+        self._is_slow = self._clock.monotonic_ns() - started >= SLOW_NS * ticks.events
 
     def _hand_on(self, steps: Iterable[Step]) -> None:
         for step in steps:

@@ -148,7 +148,7 @@ class StrategyRunner:
         except (Exception, SystemExit) as error:
             failure = self._raised(error, f"ticks {first} to {last}")
         if failure is not None:
-            ticks = ticks[: at - first + 1]
+            ticks = ticks[: max(at - first + 1, self._seen_before_failure(len(ticks)))]
         if len(ticks):
             self._seq = self._accounted = int(ticks.seq[-1])
             self._clock = max(self._clock, int(ticks.ts_recv.max()))
@@ -156,6 +156,11 @@ class StrategyRunner:
             yield Step(ticks, tuple(stamped), inputs)
         if failure is not None:
             raise failure
+
+    def _seen_before_failure(self, shown: int) -> int:
+        """Return how many ticks passed before the one that failed; 0 where the strategy looks at many at once."""
+        one_by_one = type(self._strategy).on_batch is Strategy.on_batch
+        return shown - self._strategy.ahead - 1 if one_by_one else 0
 
     def _fire(self, now: int, inputs: tuple[InputRecord, ...] = ()) -> Step:
         stamped = []

@@ -7,20 +7,28 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_platform.config import OnFull
+from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.commands import Command, CommandKind
+from hybrid_platform.domain.errors import StrategyError
 from hybrid_platform.domain.instruments import InstrumentTable, instrument_of
+from hybrid_platform.domain.orders import buy
 from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.pipeline.channel import Channel, EndOfStream
 from hybrid_platform.pipeline.guarded.pipes import ACKNOWLEDGED_AT, ACKNOWLEDGED_S, PipeSource
 from hybrid_platform.pipeline.guarded.wire import End, FrameReader, FrameWriter, Instruments, Taken, Up, frame_of
 from hybrid_platform.pipeline.interpreter import SWITCH_SECONDS, set_for_stages
 from hybrid_platform.pipeline.parcels import TOGETHER, Ticks, Told, together
+from hybrid_platform.pipeline.strategy import LIVE_TAKE, SLOW_NS, StrategyStage
+from hybrid_platform.strategies.base import Params, Strategy
+from hybrid_platform.strategies.runner import StrategyRunner
 from hybrid_platform.testing import TestClock
 from hybrid_platform_tests.support import PATIENCE
 
@@ -86,6 +94,92 @@ def test_a_strategy_lets_execution_have_its_turn_once_half_of_the_signal_channel
     channel.take()
     waiting.join(PATIENCE / 2)
     assert not waiting.is_alive()
+
+
+class Failing(Strategy[Params]):
+    """A signal at each third tick, and a failure at one of them."""
+
+    Params = Params
+    fails_at = 7
+
+    def on_tick(self, tick):
+        if tick.seq == self.fails_at:
+            raise RuntimeError("here")
+        return buy(tick, Decimal("0.1"), "WHY") if tick.seq % 3 == 0 else None
+
+
+@pytest.mark.scenario("S8")
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.integers(1, 20))
+def test_a_strategy_that_fails_leaves_the_same_behind_however_its_ticks_came(cuts, fails_at):
+    table, first, steps = a_table(), 1, []
+    strategy = Failing(Params())
+    strategy.fails_at = fails_at
+    runner = StrategyRunner(strategy, table)
+    with suppress(StrategyError):
+        for cut in cuts:
+            for step in runner.on_batch(ticks_of(table, first, [None] * cut).batch):
+                steps.append(step)
+            first += cut
+    seen = [seq for step in steps for seq in step.ticks.seq.tolist()]
+    last = min(fails_at, sum(cuts) + 1) - 1
+    assert seen == list(range(1, last + 1))
+    assert [signal.seq for step in steps for signal in step.signals] == [seq for seq in seen if seq % 3 == 0]
+
+
+class Busy(Strategy[Params]):
+    """A signal at every tick, after so much work."""
+
+    Params = Params
+    seconds = 0.0
+
+    def on_tick(self, tick):
+        time.sleep(self.seconds)
+        return buy(tick, Decimal("0.1"), "WHY")
+
+
+def a_stage(strategy: Strategy[Params], signals: Channel, ticks: int) -> tuple[StrategyStage, list[BaseException]]:
+    table, source, errors = a_table(), Channel("tick", 256, OnFull.DROP_OLDEST), []
+    for number in range(1, ticks + 1):
+        source.put(ticks_of(table, number, [None]))
+    source.close()
+    stage = StrategyStage(
+        StrategyRunner(strategy, table),
+        source,
+        signals,
+        last_seq=lambda: ticks,
+        live=True,
+        clock=SystemClock(),
+        on_failure=lambda name, error: errors.append(error),
+    )
+    return stage, errors
+
+
+@pytest.mark.scenario("S6")
+def test_ticks_that_wait_end_no_session_because_execution_takes_its_time():
+    signals = Channel("signal", 64, OnFull.FAIL)
+    stage, errors = a_stage(Busy(Params()), signals, 200)
+    stage.start()
+    taken = 0
+    with suppress(EndOfStream):
+        while True:
+            for parcel in signals.take(4, PATIENCE):
+                taken += parcel.events
+            time.sleep(0.002)
+    assert (errors, taken) == ([], 200)
+    assert signals.stats().high_water <= 32 + TOGETHER
+
+
+@pytest.mark.scenario("S7")
+def test_a_signal_of_a_slow_strategy_waits_for_no_tick_behind_its_own():
+    slow = Busy(Params())
+    slow.seconds = 2 * SLOW_NS / 1e9
+    signals = Channel("signal", 200, OnFull.FAIL)
+    stage, errors = a_stage(slow, signals, 2 * LIVE_TAKE)
+    stage.start()
+    assert stage.join(PATIENCE)
+    sizes = [len(parcel.step.ticks) for parcel in signals.take()]
+    assert errors == []
+    assert sizes == [TOGETHER] * (LIVE_TAKE // TOGETHER) + [1] * LIVE_TAKE, "once it is known to be slow"
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from hybrid_platform.trading.live import Want
 ACKNOWLEDGED_AT = 32
 """Half of a live window: so many ticks are acknowledged together, where they come fast; each wakes a thread there."""
 ACKNOWLEDGED_S = 0.05
-"""None waits longer for it, so that a slow strategy is seen to move."""
+"""After so long the few that were worked on are, between two frames: a slow strategy is seen to move."""
 
 
 class PipeSource:
