@@ -27,13 +27,13 @@ from hybrid_platform.evidence.records import (
     PreflightEvidence,
 )
 from hybrid_platform.host.flight_recorder import take_snapshot
-from hybrid_platform.host.healthcheck import run_healthcheck
 from hybrid_platform.host.pressure import read_pressure, wait_for_pressure
 from hybrid_platform.host.system import read_system_state
 from hybrid_platform.pipeline.commands import CommandFile
 from hybrid_platform.pipeline.context import RunContext
 from hybrid_platform.pipeline.feeding import feed_of, input_files, table_of
 from hybrid_platform.pipeline.guarded.isolated import check_reach, check_strategy, private_paths
+from hybrid_platform.pipeline.health import health_of
 from hybrid_platform.pipeline.observability.notifier import receivers_of
 from hybrid_platform.safety.logs import SessionLog
 from hybrid_platform.safety.paths import DataDir
@@ -75,15 +75,7 @@ def host_checks(
         stop,
         _say_waiting(context, gates.cpu_pressure_limit),
     )
-    health = run_healthcheck(
-        lambda: probe_database(context.database_url),
-        context.data_dir.root,
-        context.clock,
-        dashboard_port=gates.dashboard_port,
-        min_free_disk_mb=gates.min_free_disk_mb,
-        require_clock_sync=gates.require_clock_sync,
-        new_is_fine=new_is_fine,
-    )
+    health = health_of(context, new_is_fine=new_is_fine)
     take_snapshot(context.data_dir, context.clock, pressure.last, health)
     context.log.info(
         "host checked",

@@ -6,10 +6,9 @@ import threading
 
 from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.host.flight_recorder import take_snapshot
-from hybrid_platform.host.healthcheck import run_healthcheck
 from hybrid_platform.host.pressure import read_pressure
 from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.storage.probe import probe_database
+from hybrid_platform.pipeline.health import health_of
 
 
 class IntervalRecorder:
@@ -31,15 +30,8 @@ class IntervalRecorder:
             self._thread.join()
 
     def _take(self) -> None:
-        context, gates = self._context, self._context.settings.gates
-        health = run_healthcheck(
-            lambda: probe_database(context.database_url),
-            context.data_dir.root,
-            context.clock,
-            dashboard_port=gates.dashboard_port,
-            min_free_disk_mb=gates.min_free_disk_mb,
-            require_clock_sync=gates.require_clock_sync,
-        )
+        context = self._context
+        health = health_of(context)
         pressure = read_pressure(context.clock)
         try:
             take_snapshot(context.data_dir, context.clock, pressure, health)
