@@ -44,7 +44,7 @@ test: $(VENV)/.ready-dev  ## set up, then the tests (WORKERS=0: one after the ot
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 fuzz: $(VENV)/.ready-dev  ## give every venue's decoder 100,000 inputs (about five minutes)
-	FUZZ_INPUTS=100000 $(BIN)/python -m pytest hybrid_platform_tests/feeds_websocket/test_fuzz.py --timeout 3600
+	FUZZ_INPUTS=100000 $(BIN)/python -m pytest hybrid_platform_tests/feeds/websocket/test_fuzz.py --timeout 3600
 
 faults: $(VENV)/.ready-dev  ## kill -9 a hundred times, lock for 30 s, fill a disk, … (an hour; KILLS=n)
 	HYBRID_PLATFORM_TEST_KILLS=$(or $(KILLS),100) HYBRID_PLATFORM_TEST_LONG=1 $(BIN)/python -m pytest hybrid_platform_tests/faults --timeout 7200
@@ -59,10 +59,10 @@ hog: $(VENV)/.ready  ## three minutes beside processes that eat the CPU: the sam
 	$(BIN)/python benchmarks/hog.py --json data/hog.json --plot data/hog.png
 
 attacks: $(VENV)/.ready-dev  ## every rogue strategy, here and now: what gets out, by isolation
-	$(BIN)/python -m hybrid_platform.safety.guard --attacks
+	$(BIN)/python -m hybrid_platform.sandbox --attacks
 
 truth-table: $(VENV)/.ready-dev  ## the LIVE gate, here and now: each condition broken alone, and what keeps it shut
-	$(BIN)/python -m hybrid_platform_tests.evidence.truth_table
+	$(BIN)/python -m hybrid_platform_tests.live.truth_table
 
 lock:            ## compile the lock files from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra build --generate-hashes --universal --no-strip-extras --python-version 3.11 --no-emit-index-url --no-header -q -o requirements.lock

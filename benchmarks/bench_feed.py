@@ -21,12 +21,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hybrid_platform.config import load_settings
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds.base import Feed
-from hybrid_platform.feeds.replay import FileReplay
+from hybrid_platform.feeds.files import FileReplay
 from hybrid_platform.feeds.synthetic import SyntheticTicks
+from hybrid_platform.settings.session import load_settings
 
 COLUMNS = {"ts": "ts_ms", "price": "price", "size": "size", "symbol": "symbol"}
 

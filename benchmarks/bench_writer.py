@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import (
     OrderEventRecord,
@@ -44,6 +43,7 @@ from hybrid_platform.domain.orders import (
     TradeRecord,
 )
 from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.bulk import MAX_PARAMETERS
 from hybrid_platform.storage.engine import default_url, open_engine
 from hybrid_platform.storage.migrate import migrate

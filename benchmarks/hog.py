@@ -27,7 +27,7 @@ from typing import Any
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.host.healthcheck import run_healthcheck
 from hybrid_platform.host.pressure import read_pressure
-from hybrid_platform.pipeline.load.overload import STEPPED
+from hybrid_platform.session.overload.monitor import STEPPED
 from hybrid_platform.storage.engine import sqlite_url
 from hybrid_platform.storage.probe import probe_database
 
@@ -76,7 +76,16 @@ def start(folder: Path, options: argparse.Namespace) -> subprocess.Popen[bytes]:
         "overload.step_down_seconds": options.down,
         "overload.stop_seconds": "null",
     }
-    command = [sys.executable, "-m", "hybrid_platform.cli", "shadow-run", "--mode", "shadow", "--seconds", str(seconds)]
+    command = [
+        sys.executable,
+        "-m",
+        "hybrid_platform.cli.main",
+        "shadow-run",
+        "--mode",
+        "shadow",
+        "--seconds",
+        str(seconds),
+    ]
     for assignment in (*(f"{key}={value}" for key, value in settings.items()), *options.assignments):
         command += ["--set", assignment]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HYBRID_PLATFORM_")}

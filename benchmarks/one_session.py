@@ -22,12 +22,12 @@ from typing import Any
 import msgspec
 import psutil
 
-from hybrid_platform.config import load_settings
 from hybrid_platform.domain.clocks import SystemClock
-from hybrid_platform.pipeline.gates.postflight import postflight
-from hybrid_platform.pipeline.gates.preflight import preflight, verify_database
-from hybrid_platform.pipeline.run import open_run
-from hybrid_platform.pipeline.shadow import ShadowRun
+from hybrid_platform.gates.postflight import postflight
+from hybrid_platform.gates.preflight import preflight, verify_database
+from hybrid_platform.run.open import open_run
+from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.settings.session import load_settings
 
 LOOK_SECONDS = 0.1
 _TICK = os.sysconf("SC_CLK_TCK")

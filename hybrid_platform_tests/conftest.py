@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from hybrid_platform.config import ENV_PREFIX, NOT_SETTINGS
+from hybrid_platform.settings.session import ENV_PREFIX, NOT_SETTINGS
 from hybrid_platform_tests.code_server import Ui, dagster_dev
 
 # How long an example takes says how busy the machine is, not whether the code is right.

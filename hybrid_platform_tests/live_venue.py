@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from hybrid_platform.domain.orders import OrderStatus
 from hybrid_platform.trading.order import Fill, Order, Report
-from hybrid_platform.trading.risk import Approved
+from hybrid_platform.trading.risk.engine import Approved
 
 Message = dict[str, Any]
 Behaviour = Callable[[int, Message], list[Message]]

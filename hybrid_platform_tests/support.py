@@ -24,14 +24,14 @@ from typing import Any
 
 import yaml
 
-from hybrid_platform.config import load_settings, merge
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.evidence.records import Evidence
-from hybrid_platform.pipeline.gates.postflight import postflight
-from hybrid_platform.pipeline.gates.preflight import preflight, verify_database
-from hybrid_platform.pipeline.run import open_run
-from hybrid_platform.pipeline.shadow import ShadowRun
-from hybrid_platform.report.write import conclude
+from hybrid_platform.gates.postflight import postflight
+from hybrid_platform.gates.preflight import preflight, verify_database
+from hybrid_platform.report.writer import conclude
+from hybrid_platform.run.open import open_run
+from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.settings.session import load_settings, merge
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PATIENCE = 120.0
@@ -170,7 +170,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) ->
 
 def cli_command(folder: Path, *arguments: str, settings: Settings | None = None) -> list[str]:
     """Return the command line; ``settings`` become a file that ``--config`` names."""
-    command = [sys.executable, "-m", "hybrid_platform.cli", *arguments]
+    command = [sys.executable, "-m", "hybrid_platform.cli.main", *arguments]
     if settings is None:
         return command
     path = folder / f"settings-{uuid.uuid4().hex[:8]}.yaml"

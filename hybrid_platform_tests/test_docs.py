@@ -14,10 +14,10 @@ import click
 import pytest
 import yaml
 
-from hybrid_platform.cli import main
-from hybrid_platform.config import NOT_SETTINGS, load_settings, parse_assignment
+from hybrid_platform.cli.main import main
 from hybrid_platform.definitions import defs
 from hybrid_platform.domain.errors import ConfigError
+from hybrid_platform.settings.session import NOT_SETTINGS, load_settings, parse_assignment
 from hybrid_platform_tests.support import PATIENCE, REPOSITORY, Left, environment
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -154,7 +154,7 @@ def test_the_example_strategy_is_ten_lines_and_runs_as_the_page_says(tmp_path: P
     program, *arguments = shlex.split(line.removeprefix("$ ").removeprefix("PYTHONPATH=. "))
     assert Path(program).name == "hybrid-platform"
     done = subprocess.run(
-        [sys.executable, "-m", "hybrid_platform.cli", *arguments],
+        [sys.executable, "-m", "hybrid_platform.cli.main", *arguments],
         cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

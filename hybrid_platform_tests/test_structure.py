@@ -15,10 +15,10 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import hybrid_platform
-from hybrid_platform.config import OnFull, load_settings
 from hybrid_platform.domain.errors import OverloadError
-from hybrid_platform.pipeline.parcels import Records
-from hybrid_platform.pipeline.wiring import build_channels
+from hybrid_platform.session.factories import build_channels
+from hybrid_platform.session.messages import Records
+from hybrid_platform.settings.session import OnFull, load_settings
 from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
 
 PACKAGE = Path(hybrid_platform.__file__).parent
@@ -81,9 +81,9 @@ def test_no_channel_of_a_live_feed_blocks_unless_it_is_told_to(feed: str):
 
 
 @pytest.mark.scenario("I6")
-@pytest.mark.parametrize("name", ["strategy", "execution", "decisions"])
+@pytest.mark.parametrize("name", ["strategy", "execution", "decision_sink"])
 def test_the_stages_that_decide_know_no_storage_and_open_no_file(name: str):
-    path = PACKAGE / "pipeline" / f"{name}.py"
+    path = PACKAGE / "session" / "stages" / f"{name}.py"
     assert not [module for module in imports_of(path) if "storage" in module or module in {"sqlite3", "sqlalchemy"}]
     called = {node.func.id for node in ast.walk(ast.parse(path.read_text()))
               if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
@@ -108,17 +108,17 @@ def test_what_is_pure_reads_no_clock_and_no_chance(room: str):
 @pytest.mark.scenario("I1")
 def test_every_guarded_process_of_the_pipeline_begins_in_one_place():
     entering = [
-        str(path.relative_to(PACKAGE)) for path in sorted((PACKAGE / "pipeline").rglob("*.py"))
-        if "hybrid_platform.safety.guard.child.enter" in imports_of(path)
+        str(path.relative_to(PACKAGE)) for path in MODULES
+        if "hybrid_platform.sandbox.child.enter" in imports_of(path)
     ]  # fmt: skip
-    assert entering == ["pipeline/guarded/beginning.py"]
+    assert entering == ["session/strategy_host/bootstrap.py"]
 
 
 def test_the_command_line_and_the_pipeline_run_without_dagster(tmp_path: Path):
     script = (
         "import sys\n"
-        "import hybrid_platform.cli, hybrid_platform.pipeline.shadow, hybrid_platform.pipeline.gates.postflight\n"
-        "import hybrid_platform.report.write\n"
+        "import hybrid_platform.cli.main, hybrid_platform.session.runner, hybrid_platform.gates.postflight\n"
+        "import hybrid_platform.report.writer\n"
         "sys.exit(any(name.partition('.')[0] == 'dagster' for name in sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment(tmp_path), check=False)
@@ -184,7 +184,7 @@ def test_every_dependency_is_bounded_and_locked_within_its_bounds():
 def test_the_project_says_what_scripts_and_dagster_look_for():
     project = PYPROJECT["project"]
     assert project["requires-python"] == ">=3.11"
-    assert project["scripts"] == {"hybrid-platform": "hybrid_platform.cli:main"}
+    assert project["scripts"] == {"hybrid-platform": "hybrid_platform.cli.main:main"}
     strategies = project["entry-points"]["hybrid_platform.strategies"]
     assert set(strategies) >= {"periodic", "sma_crossover"}
     for path in (*strategies.values(), *project["scripts"].values()):

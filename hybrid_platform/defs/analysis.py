@@ -8,16 +8,16 @@ from typing import Any
 
 import dagster as dg
 
-from hybrid_platform.config import SessionSettings, load_settings
+from hybrid_platform.analysis.sources import read_sides
+from hybrid_platform.analysis.sweep import plan_sweep, read_plan, run_point, write_plan, write_sweep_report
 from hybrid_platform.defs.runs import failing_clearly
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
-from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
 from hybrid_platform.report.comparison import folder_of, write_comparison
 from hybrid_platform.report.markdown import table
-from hybrid_platform.report.sources import read_sides
-from hybrid_platform.report.sweep import plan_sweep, read_plan, run_point, write_plan, write_sweep_report
-from hybrid_platform.report.write import last_session
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.report.writer import last_session
+from hybrid_platform.reproduce.fresh import reproduce_fresh
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.settings.session import SessionSettings, load_settings
 from hybrid_platform.storage.urls import url_of
 
 GROUP = "analysis"

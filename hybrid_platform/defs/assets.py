@@ -16,12 +16,12 @@ from hybrid_platform.defs.progress import ProgressReporter
 from hybrid_platform.defs.runs import DagsterStorageError, dagster_run, tag_exit
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.records import Evidence, SessionEvidence
-from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.gates.postflight import postflight
-from hybrid_platform.pipeline.gates.preflight import preflight, verify_database
-from hybrid_platform.pipeline.session import StopReason
-from hybrid_platform.pipeline.shadow import ShadowRun
-from hybrid_platform.report.write import conclude
+from hybrid_platform.evidence.run_context import RunContext
+from hybrid_platform.gates.postflight import postflight
+from hybrid_platform.gates.preflight import preflight, verify_database
+from hybrid_platform.report.writer import conclude
+from hybrid_platform.session.pipeline import StopReason
+from hybrid_platform.session.runner import ShadowRun
 
 GROUP = "shadow_run"
 WAIT_SECONDS = 0.25

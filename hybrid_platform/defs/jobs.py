@@ -11,7 +11,7 @@ import dagster as dg
 
 from hybrid_platform.defs.assets import POSTFLIGHT, PRAGMA, PREFLIGHT, SHADOW
 from hybrid_platform.defs.runs import dagster_run, tag_exit
-from hybrid_platform.pipeline.gates.checks import check_name, run_check
+from hybrid_platform.gates.host_checks import check_name, run_check
 
 shadow_run_job = dg.define_asset_job(
     SHADOW,

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from hybrid_platform.config import load_settings
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import PlatformError
-from hybrid_platform.pipeline.commands import CommandFile
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.session.commands import CommandFile
+from hybrid_platform.settings.session import load_settings
 
 _SAID = {
     "who": dg.Field(str, description="Who says so."),

@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
+from hybrid_platform.analysis.matrix import run_matrix, store_matrix
 from hybrid_platform.defs.runs import dagster_run
 from hybrid_platform.report.markdown import table
-from hybrid_platform.report.matrix import run_matrix, store_matrix
 
 MATRIX = "verification_matrix"
 _HEADS = ("id", "verdict", "claim", "expected", "actual", "seconds", "proof")

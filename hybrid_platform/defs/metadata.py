@@ -16,11 +16,11 @@ from hybrid_platform.evidence.records import (
     SessionEvidence,
     evidence_name,
 )
-from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.report.extras import PAGE, REPORT
+from hybrid_platform.evidence.run_context import RunContext
+from hybrid_platform.report.assets import PAGE, REPORT
 from hybrid_platform.report.markdown import table
 from hybrid_platform.report.measures.records import Measures
-from hybrid_platform.report.write import Concluded
+from hybrid_platform.report.writer import Concluded
 
 Metadata = dict[str, Any]
 

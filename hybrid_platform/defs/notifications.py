@@ -13,8 +13,6 @@ from typing import Any
 
 import dagster as dg
 
-from hybrid_platform.config import SessionSettings, load_settings
-from hybrid_platform.config_operations import NotifySettings
 from hybrid_platform.defs.assets import SHADOW
 from hybrid_platform.defs.jobs import shadow_run_job
 from hybrid_platform.defs.runs import EXIT_CODE_TAG, SESSION_TAG
@@ -23,10 +21,12 @@ from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.domain.errors import ConfigError, PlatformError
 from hybrid_platform.domain.words import counted
 from hybrid_platform.evidence.records import POSTFLIGHT, PRAGMA, PREFLIGHT, REFUSAL, SESSION, Evidence, read_evidence
-from hybrid_platform.pipeline.commands import CommandFile, Entry
-from hybrid_platform.pipeline.observability.notices import Notice, commanded, ended_badly, recovered
-from hybrid_platform.pipeline.observability.notifier import Notifier, origin_of
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.observability.notifications.messages import Notice, commanded, ended_badly, recovered
+from hybrid_platform.observability.notifications.notifier import Notifier, origin_of
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.session.commands import CommandFile, Entry
+from hybrid_platform.settings.operations import NotifySettings
+from hybrid_platform.settings.session import SessionSettings, load_settings
 
 DELIVERY_SECONDS = 9.0
 """A sensor's tick may take 60 s, and may have five runs to tell of."""

@@ -10,7 +10,7 @@ import time
 import dagster as dg
 
 from hybrid_platform.domain.log import Log
-from hybrid_platform.pipeline.shadow import ShadowRun
+from hybrid_platform.session.runner import ShadowRun
 
 OBSERVE_SECONDS = 30.0
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from hybrid_platform.config import SessionSettings
 from hybrid_platform.defs.schema import shape_of
+from hybrid_platform.settings.session import SessionSettings
 
 
 class SessionConfig(NamedTuple):

@@ -13,9 +13,9 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
-from hybrid_platform.config import load_settings
 from hybrid_platform.defs.runs import SESSION_TAG, failing_clearly
 from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.settings.session import load_settings
 from hybrid_platform.storage.files import COMPANIONS
 
 JobLike = dg.JobDefinition | UnresolvedAssetJobDefinition
@@ -32,7 +32,7 @@ def retention_of(jobs: Iterable[JobLike]) -> tuple[dg.JobDefinition, dg.Schedule
     def retain_now(context: dg.OpExecutionContext) -> None:
         """Move old ticks, compact the database, remove old logs and old runs; only what ``retention.*`` says."""
         # Here: it loads pyarrow, without which everything else starts sooner.
-        from hybrid_platform.pipeline.upkeep.retain import retain
+        from hybrid_platform.maintenance.retain import retain
 
         with failing_clearly(context):
             settings = load_settings(context.resources.session.stated)

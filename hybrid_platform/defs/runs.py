@@ -10,16 +10,16 @@ from contextlib import contextmanager, suppress
 import dagster as dg
 import msgspec
 
-from hybrid_platform.config import load_settings
 from hybrid_platform.defs.resources import SessionConfig
 from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
 from hybrid_platform.domain.errors import ExitCode, GateRefused, PlatformError
 from hybrid_platform.evidence.records import Evidence
-from hybrid_platform.pipeline.context import RunContext
-from hybrid_platform.pipeline.gates.checks import CheckEvidence
-from hybrid_platform.pipeline.run import open_run
-from hybrid_platform.report.write import report_refusal
-from hybrid_platform.safety.logs import SessionLog
+from hybrid_platform.evidence.run_context import RunContext
+from hybrid_platform.gates.host_checks import CheckEvidence
+from hybrid_platform.log.session_log import SessionLog
+from hybrid_platform.report.writer import report_refusal
+from hybrid_platform.run.open import open_run
+from hybrid_platform.settings.session import load_settings
 from hybrid_platform.storage.records import Owner, this_process
 
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import dagster as dg
 from pydantic.fields import FieldInfo
 
-from hybrid_platform.config import Feed
-from hybrid_platform.config_base import Section
-from hybrid_platform.config_docs import meanings_of
+from hybrid_platform.settings.base import Section
+from hybrid_platform.settings.descriptions import meanings_of
+from hybrid_platform.settings.session import Feed
 
 
 def shape_of(model: type[Section]) -> dict[str, dg.Field]:

@@ -18,15 +18,15 @@ from hybrid_platform.defs.jobs import PREFLIGHT_JOB, preflight_job, shadow_run_j
 from hybrid_platform.defs.runs import EXIT_CODE_TAG, EXIT_REASON_TAG, PROCESS_TAG, SESSION_TAG, RunProcess
 from hybrid_platform.domain.clocks import NS_PER_S, Clock, SystemClock, iso_utc
 from hybrid_platform.domain.errors import ConfigError, ExitCode
-from hybrid_platform.pipeline.observability.pulse import LifeSign, last_sign
-from hybrid_platform.pipeline.session import StopReason
-from hybrid_platform.pipeline.supervision.look import last_preflight, lease_holder, standing_halt
-from hybrid_platform.pipeline.supervision.policy import STOPPED_BY_SIGNAL, Check, Launch, Reap, decide
-from hybrid_platform.pipeline.supervision.seen import RunSeen, Seen, life_of
-from hybrid_platform.pipeline.supervision.state import Memory, Phase, cursor_of, read_memory
-from hybrid_platform.pipeline.supervision.wanted import Wanted, read_wanted
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.observability.liveness import LifeSign, last_sign
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.session.pipeline import StopReason
 from hybrid_platform.storage.records import Owner, this_process
+from hybrid_platform.supervision.desired import Wanted, read_wanted
+from hybrid_platform.supervision.observe import last_preflight, lease_holder, standing_halt
+from hybrid_platform.supervision.observed import RunSeen, Seen, life_of
+from hybrid_platform.supervision.reconcile import STOPPED_BY_SIGNAL, Check, Launch, Reap, decide
+from hybrid_platform.supervision.state import Memory, Phase, cursor_of, read_memory
 
 NAME = "shadow_run_supervisor"
 ASSET = "supervisor"

@@ -20,7 +20,7 @@ from hybrid_platform.evidence.keys import Signer
 from hybrid_platform.evidence.predicate import PREDICATE_TYPE, predicate_of
 from hybrid_platform.evidence.records import session_files
 from hybrid_platform.evidence.statement import PAYLOAD_TYPE, statement_of
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
 
 MANIFEST, ENVELOPE = "manifest.json", "bundle.dsse.json"
 MAX_FILES = 1_000

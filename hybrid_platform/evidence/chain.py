@@ -21,7 +21,7 @@ import msgspec
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.errors import EvidenceError
 from hybrid_platform.evidence.files import parse_json
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
 
 EVENTS = "events.jsonl"
 SIGNS = frozenset(

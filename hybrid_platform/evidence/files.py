@@ -21,8 +21,8 @@ import msgspec
 
 from hybrid_platform.domain.errors import EvidenceError
 from hybrid_platform.domain.exact import canonical
-from hybrid_platform.safety.paths import DataDir
-from hybrid_platform.safety.redaction import MASK, is_secret_name, redact
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.security.redaction import MASK, is_secret_name, redact
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64

@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
-from hybrid_platform.config_evidence import KeySettings
 from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
-from hybrid_platform.safety.paths import DataDir, check_input_file, check_output_file
+from hybrid_platform.security.paths import DataDir, check_input_file, check_output_file
+from hybrid_platform.settings.evidence import KeySettings
 
 OWN_KEY = "keys/signing.pem"
 OPERATORS = "keys/operators"

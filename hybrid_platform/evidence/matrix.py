@@ -11,7 +11,7 @@ from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.dsse import open_envelope, sign, trusted_payload
 from hybrid_platform.evidence.files import canonical_json, parse_json
 from hybrid_platform.evidence.keys import Signer, TrustedKeys
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
 
 MATRIX_TYPE = "application/vnd.hybrid-platform.matrix+json"
 IDS = (

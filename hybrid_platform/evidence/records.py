@@ -23,7 +23,7 @@ from hybrid_platform.domain.records import (
     Verdict,
 )
 from hybrid_platform.evidence.files import parse_json, read_json
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
 from hybrid_platform.trading.accounts import AccountSnapshot
 
 PREFLIGHT, PRAGMA, SESSION, POSTFLIGHT = "preflight", "pragma", "session", "postflight"

@@ -13,7 +13,7 @@ from hybrid_platform.domain.isolation import Denied, Enforced
 from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.evidence.files import read_json
 from hybrid_platform.evidence.records import RowFigures
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
 
 REPRODUCE = "reproduce"
 SHOWN_HOLES = 20

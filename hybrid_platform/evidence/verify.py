@@ -24,7 +24,7 @@ from hybrid_platform.evidence.keys import TrustedKeys
 from hybrid_platform.evidence.predicate import GATES, PREDICATE_TYPE, STEPS, predicate_of
 from hybrid_platform.evidence.records import session_files
 from hybrid_platform.evidence.statement import PAYLOAD_TYPE, Statement, parse_statement
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
 
 NOT_STATED = "not stated"
 CLOCK_TOLERANCE_S = 300

@@ -11,7 +11,6 @@ from fractions import Fraction
 
 import numpy as np
 
-from hybrid_platform.config import SyntheticFeed
 from hybrid_platform.domain.clocks import NS_PER_S, Clock
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.exact import to_units
@@ -19,6 +18,7 @@ from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.ticks import Int64s, TickBatch
 from hybrid_platform.feeds.base import FeedBatch, Stopper
 from hybrid_platform.feeds.pacing import PORTION
+from hybrid_platform.settings.session import SyntheticFeed
 
 VENUE = "SYNTHETIC"
 _LONGEST_WAIT = 1.0

@@ -21,7 +21,7 @@ from hybrid_platform.report.markdown import table
 from hybrid_platform.report.measures.records import Measures
 from hybrid_platform.report.measures.session import measure_session
 from hybrid_platform.report.trading import number
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.queries import find_session
 from hybrid_platform.storage.records import SessionInfo
 from hybrid_platform.storage.stored import stored_rows

@@ -16,12 +16,12 @@ from hybrid_platform.domain.isolation import SelfTest
 from hybrid_platform.domain.records import HealthcheckRecord, PressureGate, SystemState
 from hybrid_platform.evidence.matrix import IDS, Matrix
 from hybrid_platform.evidence.records import Proof, SessionEvidence, SessionFiles
+from hybrid_platform.report.diagrams import flow_of, host_plots
 from hybrid_platform.report.live import live_facts
 from hybrid_platform.report.load import STEP_HEADS, load_facts, step_rows
-from hybrid_platform.report.picture import flow_of, host_plots
 from hybrid_platform.report.timeline import Timeline
 from hybrid_platform.report.trading import Trading, trading_tables
-from hybrid_platform.safety.redaction import printable
+from hybrid_platform.security.redaction import printable
 
 CELL, LINE = 400, 600
 IMAGES = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}

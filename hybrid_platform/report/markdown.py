@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hybrid_platform.safety.redaction import printable
+from hybrid_platform.security.redaction import printable
 
 CELL_LIMIT = 400
 _ESCAPES = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]()#+!|~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from markupsafe import Markup, escape
 
-from hybrid_platform.safety.redaction import printable
+from hybrid_platform.security.redaction import printable
 
 WIDTH, HEIGHT = 520, 190
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 28

@@ -19,7 +19,7 @@ from hybrid_platform.report.markdown import table
 from hybrid_platform.report.measures.records import MEASURES, Latency, Measures, Quantiles
 from hybrid_platform.report.measures.session import measure_session
 from hybrid_platform.report.plots import PLOTS, session_plots
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
 
 FILE = f"{MEASURES}.json"
 FOLDER = "plots"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.errors import ExitCode
+from hybrid_platform.settings.session import SessionSettings
 
 
 class SessionState(StrEnum):

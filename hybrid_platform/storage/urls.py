@@ -15,7 +15,7 @@ from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.storage.files import SETTING, checked_path
 
 if TYPE_CHECKING:
-    from hybrid_platform.config import SessionSettings
+    from hybrid_platform.settings.session import SessionSettings
 
 
 def url_of(settings: SessionSettings) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from operator import length_hint
 from typing import ClassVar, Generic, TypeVar
 
-from hybrid_platform.config_base import Section
 from hybrid_platform.domain.orders import Signal
 from hybrid_platform.domain.ticks import Tick, TickBatch
+from hybrid_platform.settings.base import Section
 
 
 class Params(Section):

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hybrid_platform.config import StrategySettings, faults_of
 from hybrid_platform.domain.errors import ConfigError, Fault
+from hybrid_platform.settings.session import StrategySettings, faults_of
 from hybrid_platform.strategies.base import Strategy
 
 GROUP = "hybrid_platform.strategies"

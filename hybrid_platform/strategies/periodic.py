@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hybrid_platform.config_base import Exact
 from hybrid_platform.domain.orders import Signal, buy, sell
 from hybrid_platform.domain.ticks import Tick, TickBatch
+from hybrid_platform.settings.base import Exact
 from hybrid_platform.strategies.base import Params, Strategy
 
 REASON = "PERIODIC_TRIGGER"

@@ -13,10 +13,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, model_validator
 
-from hybrid_platform.config_base import Exact
 from hybrid_platform.domain.exact import INT64_MAX
 from hybrid_platform.domain.orders import Signal, buy, sell
 from hybrid_platform.domain.ticks import Tick, TickBatch
+from hybrid_platform.settings.base import Exact
 from hybrid_platform.strategies.base import Params, Strategy
 
 REASON = "SMA_CROSSOVER"

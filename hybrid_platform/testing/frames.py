@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 from hybrid_platform.domain.clocks import NS_PER_MS, Clock, SystemClock
-from hybrid_platform.feeds.replay.sources import find_sources
+from hybrid_platform.feeds.files.sources import find_sources
 from hybrid_platform.feeds.websocket.playback import read_frames
 
 

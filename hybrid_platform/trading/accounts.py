@@ -18,7 +18,7 @@ from hybrid_platform.domain.exact import MONEY
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import Side, TradeRecord
 from hybrid_platform.trading.order import ZERO
-from hybrid_platform.trading.remembered import Remembered
+from hybrid_platform.trading.recent_ids import Remembered
 
 PNL_QUANTUM = Decimal("1e-18")
 _ROUNDED = Context(prec=100, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, Overflow, DivisionByZero])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hybrid_platform.config import Mode, SessionSettings
 from hybrid_platform.domain.exact import canonical, from_units
-from hybrid_platform.trading.paper.model import paper_model
+from hybrid_platform.settings.session import Mode, SessionSettings
+from hybrid_platform.trading.adapters.paper.model import paper_model
 
 
 class Assumption(NamedTuple):

@@ -16,7 +16,6 @@ from decimal import Decimal
 import msgspec
 import numpy as np
 
-from hybrid_platform.config import Mode, SessionSettings
 from hybrid_platform.domain.clocks import NS_PER_MS
 from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.ids import order_id_of
@@ -24,24 +23,25 @@ from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import InputKind, Record, Signal
 from hybrid_platform.domain.reasons import VetoReason
 from hybrid_platform.domain.steps import Step
+from hybrid_platform.settings.session import Mode, SessionSettings
 from hybrid_platform.trading.accounts import Account
-from hybrid_platform.trading.checks import checks_of
-from hybrid_platform.trading.control import Control
+from hybrid_platform.trading.adapters.live import Outbox, Want, detail_of
+from hybrid_platform.trading.adapters.paper.model import paper_model
+from hybrid_platform.trading.adapters.paper.venue import PaperVenue
+from hybrid_platform.trading.adapters.shadow import ShadowAdapter
+from hybrid_platform.trading.audit_journal import Journal
 from hybrid_platform.trading.counters import TradingCounters
-from hybrid_platform.trading.desk import OrderDesk
-from hybrid_platform.trading.exposure import Exposure
-from hybrid_platform.trading.journal import Journal
-from hybrid_platform.trading.live import Outbox, Want, detail_of
-from hybrid_platform.trading.marks import Marks
+from hybrid_platform.trading.market_state import Marks
 from hybrid_platform.trading.order import ZERO, Order, Report
-from hybrid_platform.trading.paper.model import paper_model
-from hybrid_platform.trading.paper.venue import PaperVenue
+from hybrid_platform.trading.order_manager import OrderDesk
 from hybrid_platform.trading.print_sizes import PrintSizes
-from hybrid_platform.trading.remembered import Remembered
-from hybrid_platform.trading.risk import Refused, RiskContext, RiskEngine
-from hybrid_platform.trading.shadow import ShadowAdapter
-from hybrid_platform.trading.walk import Walk
-from hybrid_platform.trading.watch import EquityWatch
+from hybrid_platform.trading.recent_ids import Remembered
+from hybrid_platform.trading.risk.checks import checks_of
+from hybrid_platform.trading.risk.engine import Refused, RiskContext, RiskEngine
+from hybrid_platform.trading.risk.exposure import Exposure
+from hybrid_platform.trading.risk.kill_switch import Control
+from hybrid_platform.trading.risk.loss import EquityWatch
+from hybrid_platform.trading.session_time import Walk
 
 
 class ExecutionEngine:

@@ -14,14 +14,14 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from hybrid_platform.config import RiskSettings, load_settings
 from hybrid_platform.domain import reasons
 from hybrid_platform.domain.exact import canonical, from_units
+from hybrid_platform.settings.session import RiskSettings, load_settings
+from hybrid_platform.trading.adapters.paper.latency import PRESETS
 from hybrid_platform.trading.assumptions import assumptions_of
-from hybrid_platform.trading.checks import checks_of
-from hybrid_platform.trading.paper.latency import PRESETS
+from hybrid_platform.trading.risk.checks import checks_of
+from hybrid_platform.trading.risk.loss import EquityWatch
 from hybrid_platform.trading.states import ALLOWED, CLOSED
-from hybrid_platform.trading.watch import EquityWatch
 
 _MARKED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

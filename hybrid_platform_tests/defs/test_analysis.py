@@ -9,7 +9,7 @@ import pytest
 
 from hybrid_platform.definitions import defs
 from hybrid_platform_tests.report.recording import Recorder, a_market
-from hybrid_platform_tests.report.test_reproduce import a_walk
+from hybrid_platform_tests.reproduce.test_reproduce import a_walk
 
 SETTINGS = {"feed": {"synthetic": {"ticks_per_second": "max", "ticks": 60}}, "gates": {"cpu_pressure_limit": 100}}
 

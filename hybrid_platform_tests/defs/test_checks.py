@@ -11,16 +11,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hybrid_platform.config import load_settings
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.ids import session_id_of
-from hybrid_platform.pipeline.gates.checks import CHECKS
-from hybrid_platform.pipeline.supervision.look import last_preflight
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.gates.host_checks import CHECKS
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.settings.session import load_settings
 from hybrid_platform.storage.engine import open_engine, sqlite_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.records import SessionStart, this_process
 from hybrid_platform.storage.sessions import SessionStore
+from hybrid_platform.supervision.observe import last_preflight
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 
 

@@ -14,7 +14,7 @@ import pytest
 from hybrid_platform.definitions import defs
 from hybrid_platform.defs import assets
 from hybrid_platform.defs.runs import EXIT_CODE_TAG, PROCESS_TAG, SESSION_TAG, RunProcess
-from hybrid_platform.pipeline.shadow import ShadowRun
+from hybrid_platform.session.runner import ShadowRun
 from hybrid_platform.storage.engine import open_engine, sqlite_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.records import this_process

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from hybrid_platform.analysis.matrix import run_matrix
 from hybrid_platform.defs import matrix as matrix_defs
 from hybrid_platform.evidence.matrix import IDS
-from hybrid_platform.report.matrix import run_matrix
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 
 pytestmark = pytest.mark.scenario("G5")

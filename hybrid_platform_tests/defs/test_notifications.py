@@ -12,11 +12,11 @@ from hybrid_platform.definitions import defs
 from hybrid_platform.defs.notifications import NotDelivered, notify_failure, notify_halt, notify_recovery
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.commands import Command, CommandKind
-from hybrid_platform.host import webhooks
-from hybrid_platform.pipeline.commands import NAME, CommandFile
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.observability.notifications import webhooks
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.session.commands import NAME, CommandFile
 from hybrid_platform_tests.defs.conftest import Job, Launcher
-from hybrid_platform_tests.operations.receiver import Receiver, receiver
+from hybrid_platform_tests.observability.receiver import Receiver, receiver
 from hybrid_platform_tests.support import synthetic
 
 NOTIFY = {"notify": {"webhook_env": "HOOK", "ui_url": "http://127.0.0.1:3000/", "attempts": 1}}

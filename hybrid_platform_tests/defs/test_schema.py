@@ -12,9 +12,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from hybrid_platform.config import SessionSettings, load_settings, read_yaml
 from hybrid_platform.definitions import defs
 from hybrid_platform.defs.schema import shape_of
+from hybrid_platform.settings.session import SessionSettings, load_settings, read_yaml
 from hybrid_platform_tests.support import REPOSITORY, run_config
 
 DESIGN = """

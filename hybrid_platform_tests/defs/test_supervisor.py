@@ -17,18 +17,18 @@ import yaml
 from dagster._core.events import DagsterEvent
 from dagster._core.test_utils import create_run_for_test
 
-from hybrid_platform.config import SUPERVISED_RUN
 from hybrid_platform.definitions import defs
 from hybrid_platform.defs.on_failure import postflight_on_failure
 from hybrid_platform.defs.runs import EXIT_CODE_TAG, EXIT_REASON_TAG, PROCESS_TAG, SESSION_TAG, RunProcess
 from hybrid_platform.defs.supervisor import NAME, SERVER_TAG, shadow_run_supervisor, supervise
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.commands import Command, CommandKind
-from hybrid_platform.pipeline.commands import CommandFile
-from hybrid_platform.pipeline.supervision.state import Phase, read_memory
-from hybrid_platform.pipeline.upkeep.lease import Lease
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.maintenance.lease import Lease
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.session.commands import CommandFile
+from hybrid_platform.settings.session import SUPERVISED_RUN
 from hybrid_platform.storage.records import Owner, this_process
+from hybrid_platform.supervision.state import Phase, read_memory
 from hybrid_platform.testing import TestClock
 from hybrid_platform_tests.support import run_config
 

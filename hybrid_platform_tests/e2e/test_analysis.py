@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
-from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
 from hybrid_platform.report.trading import money
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.reproduce.fresh import reproduce_fresh
+from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.engine import default_url
 from hybrid_platform.strategies import Params, Signal, Strategy, Tick, buy, sell
 from hybrid_platform_tests.support import Here, run_here, synthetic

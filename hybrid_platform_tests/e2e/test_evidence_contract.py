@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from hybrid_platform.config import DEFAULT_ISOLATION
+from hybrid_platform.settings.session import DEFAULT_ISOLATION
 from hybrid_platform_tests.e2e.conftest import Whole
 
 KINDS = ("preflight", "pragma", "session", "postflight")

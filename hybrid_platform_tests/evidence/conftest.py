@@ -18,8 +18,8 @@ from hybrid_platform.evidence.keys import Signer, load_signer, trusted_keys
 from hybrid_platform.evidence.records import session_files
 from hybrid_platform.evidence.statement import PAYLOAD_TYPE
 from hybrid_platform.evidence.verify import Expected, Verification, verify_bundle
-from hybrid_platform.safety.paths import DataDir
-from hybrid_platform_tests.evidence.live_world import Stock, World
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform_tests.live.world import Stock, World
 from hybrid_platform_tests.support import run_here, synthetic
 
 

@@ -9,11 +9,11 @@ import pytest
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError, EvidenceError
 from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST, seal
-from hybrid_platform.evidence.code import strategy_sha256
+from hybrid_platform.evidence.code_digest import strategy_sha256
 from hybrid_platform.evidence.keys import make_key, trusted_keys
 from hybrid_platform.evidence.verify import Expected, VerifyCode, verify_bundle
-from hybrid_platform.report.write import write_report
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.report.writer import write_report
+from hybrid_platform.security.paths import DataDir
 from hybrid_platform_tests.support import run_here, synthetic
 
 
@@ -84,7 +84,7 @@ def test_a_sealed_report_is_not_written_again_and_another_one_goes_elsewhere(ses
     sealed = write_report(data, session_id)
     before = sealed.read_bytes()
     assert sealed.parent.parent.name == "evidence"
-    monkeypatch.setattr("hybrid_platform.report.write.session_report", lambda *_: "another wording")
+    monkeypatch.setattr("hybrid_platform.report.writer.session_report", lambda *_: "another wording")
     other = write_report(data, session_id)
     assert other.parent.parent.name == "reports"
     assert sealed.read_bytes() == before

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hybrid_platform.domain.errors import EvidenceError
 from hybrid_platform.evidence.chain import EACH, EventChain, Link, events_name, walk_chain
-from hybrid_platform.safety.logs import SessionLog
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.log.session_log import SessionLog
+from hybrid_platform.security.paths import DataDir
 from hybrid_platform.testing import TestClock
 
 SESSION = "20260102T030405Z-1a2b3c4d"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hybrid_platform.domain.errors import EvidenceError, StorageError
 from hybrid_platform.domain.records import CpuPressure, HealthcheckItem, HealthcheckRecord, PressureSource, Verdict
 from hybrid_platform.evidence.files import canonical_json, parse_json, read_json, sha256_file, write_json
-from hybrid_platform.safety.paths import DataDir, UnsafePathError
+from hybrid_platform.security.paths import DataDir, UnsafePathError
 
 RECORD = HealthcheckRecord(1, (HealthcheckItem("db", Verdict.PASS, "é new"),), Verdict.PASS, "", 0.25)
 

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from hybrid_platform.config_evidence import KeySettings
 from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.evidence.dsse import open_envelope, pae, sign, trusted_payload
 from hybrid_platform.evidence.keys import check_signing_key, load_signer, make_key, signing_key, trusted_keys
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.settings.evidence import KeySettings
 from hybrid_platform_tests.support import REPOSITORY, environment
 
 OWN = KeySettings()
@@ -45,7 +45,7 @@ def test_a_new_own_key_leaves_the_public_part_of_the_old_one_pinned(tmp_path):
 
 def test_processes_that_start_together_agree_on_one_key(tmp_path):
     code = (
-        "import sys; from hybrid_platform.evidence.keys import *; from hybrid_platform.safety.paths import DataDir\n"
+        "import sys; from hybrid_platform.evidence.keys import *; from hybrid_platform.security.paths import DataDir\n"
         "sys.stdin.readline(); print(signing_key(DataDir(sys.argv[1]), KeySettings()).keyid)"
     )
     started = [

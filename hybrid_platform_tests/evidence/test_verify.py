@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from hybrid_platform.config import load_settings, read_yaml
 from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST
 from hybrid_platform.evidence.chain import EVENTS
-from hybrid_platform.evidence.code import package_in, tree_sha256
+from hybrid_platform.evidence.code_digest import package_in, tree_sha256
 from hybrid_platform.evidence.files import canonical_json, sha256_of
 from hybrid_platform.evidence.keys import make_key
 from hybrid_platform.evidence.predicate import GATES
 from hybrid_platform.evidence.verify import VerifyCode
+from hybrid_platform.settings.session import load_settings, read_yaml
 from hybrid_platform_tests.evidence.conftest import Bundle
 from hybrid_platform_tests.support import REPOSITORY, cli, layered, synthetic
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from hybrid_platform.config import load_settings
 from hybrid_platform.domain.clocks import Clock, SystemClock
 from hybrid_platform.evidence.records import Evidence
-from hybrid_platform.pipeline.gates.postflight import postflight
-from hybrid_platform.pipeline.gates.preflight import preflight, verify_database
-from hybrid_platform.pipeline.run import open_run
-from hybrid_platform.pipeline.shadow import ShadowRun
+from hybrid_platform.gates.postflight import postflight
+from hybrid_platform.gates.preflight import preflight, verify_database
+from hybrid_platform.run.open import open_run
+from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.settings.session import load_settings
 from hybrid_platform.storage.engine import open_engine, sqlite_url
 from hybrid_platform.storage.files import COMPANIONS
 from hybrid_platform.storage.migrate import migrate

@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 
 from hybrid_platform.defs import assets
-from hybrid_platform.pipeline.shadow import ShadowRun
+from hybrid_platform.session.runner import ShadowRun
 from hybrid_platform_tests.defs.conftest import Launcher
 from hybrid_platform_tests.defs.test_gated_job import SHORT, STEPS
 from hybrid_platform_tests.support import Left

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform.config import load_settings
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
-from hybrid_platform.pipeline.reproduce.fresh import reproduce_fresh
-from hybrid_platform.pipeline.upkeep.restore import restore
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.maintenance.restore import restore
+from hybrid_platform.reproduce.fresh import reproduce_fresh
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.settings.session import load_settings
 from hybrid_platform.storage.backup import back_up
 from hybrid_platform.storage.engine import sqlite_url
 from hybrid_platform_tests.faults import damage

@@ -17,7 +17,7 @@ import pytest
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.records import DatabaseReport, HealthcheckRecord
 from hybrid_platform.host.healthcheck import TIME_LIMIT_SECONDS, run_healthcheck
-from hybrid_platform.pipeline.load.overload import STEPPED
+from hybrid_platform.session.overload.monitor import STEPPED
 from hybrid_platform.storage.engine import default_url
 from hybrid_platform.storage.probe import probe_database
 from hybrid_platform.storage.urls import path_of

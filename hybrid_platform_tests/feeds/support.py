@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hybrid_platform.config import ReplayFeed, load_settings
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import FeedParseError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.feeds.base import Feed, FeedBatch, Rejection
+from hybrid_platform.feeds.files import FileReplay
 from hybrid_platform.feeds.pacing import PORTION
-from hybrid_platform.feeds.replay import FileReplay
+from hybrid_platform.settings.session import ReplayFeed, load_settings
 
 START_WALL_NS = 1_700_000_000_000_000_000
 

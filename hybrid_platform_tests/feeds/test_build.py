@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from hybrid_platform.config import load_settings
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds import build_feed
 from hybrid_platform.feeds.base import Feed
-from hybrid_platform.feeds.replay import FileReplay
-from hybrid_platform.feeds.stored import StoredReplay
+from hybrid_platform.feeds.files import FileReplay
+from hybrid_platform.feeds.recorded_session import StoredReplay
 from hybrid_platform.feeds.synthetic import SyntheticTicks
+from hybrid_platform.settings.session import load_settings
 
 
 class Silent:
@@ -51,10 +51,10 @@ def test_a_synthetic_feed_starts_without_pyarrow_and_a_csv_replay_without_pandas
 import sys, threading
 from hybrid_platform.feeds import build_feed
 assert not {"pyarrow", "pandas"} & set(sys.modules)
-from hybrid_platform.config import ReplayFeed
+from hybrid_platform.settings.session import ReplayFeed
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.instruments import InstrumentTable
-from hybrid_platform.feeds.replay import FileReplay
+from hybrid_platform.feeds.files import FileReplay
 columns = {"ts": 0, "price": 1, "symbol": 2, "side": 3, "trade_id": 4}
 feed = FileReplay(ReplayFeed(path="/dev/stdin", columns=columns), InstrumentTable(), SystemClock())
 try:

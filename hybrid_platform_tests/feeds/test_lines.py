@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_platform.feeds.replay.inflate import SourceError
-from hybrid_platform.feeds.replay.lines import MAX_LINE, Lines, whole_lines
+from hybrid_platform.feeds.files.inflate import SourceError
+from hybrid_platform.feeds.files.lines import MAX_LINE, Lines, whole_lines
 
 text = st.lists(st.sampled_from([b"a", b"bb", b"\n", b"\r", b"\r\n", b"\xef\xbb\xbf", b","]), max_size=30).map(b"".join)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_platform.config import load_settings
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
-from hybrid_platform.feeds.replay import FileReplay
-from hybrid_platform.feeds.stored import StoredReplay
+from hybrid_platform.feeds.files import FileReplay
+from hybrid_platform.feeds.recorded_session import StoredReplay
+from hybrid_platform.settings.session import load_settings
 from hybrid_platform_tests.feeds.support import (
     COLUMNS,
     T0,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from hybrid_platform.domain.errors import ConfigError
-from hybrid_platform.feeds.replay.layout import Layout
-from hybrid_platform.feeds.replay.presets import PRESETS
+from hybrid_platform.feeds.files.layout import Layout
+from hybrid_platform.feeds.files.presets import PRESETS
 from hybrid_platform_tests.conftest import REPOSITORY
 from hybrid_platform_tests.feeds.support import T0, replay
 

@@ -179,7 +179,7 @@ def test_a_gzip_bomb_of_newlines_costs_no_memory(tmp_path: Path) -> None:
 
 @pytest.mark.scenario("S5")
 def test_a_swarm_of_symbols_is_cut_off_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hybrid_platform.feeds.replay.rules.MAX_SYMBOLS", 100)
+    monkeypatch.setattr("hybrid_platform.feeds.files.columns.MAX_SYMBOLS", 100)
     path = tmp_path / "t.csv"
     path.write_text(trades(*(f"{T0},1,1,S{k}" for k in range(150)), f"{T0},1,1,S7"))
     result = replay(path, columns=COLUMNS)

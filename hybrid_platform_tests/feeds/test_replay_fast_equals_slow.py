@@ -14,18 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_platform.config import Columns
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.feeds.base import FeedBatch
-from hybrid_platform.feeds.replay import blocks
-from hybrid_platform.feeds.replay.blocks import Block, judged, judged_by_row
-from hybrid_platform.feeds.replay.csv_text import CsvBlock
-from hybrid_platform.feeds.replay.json_lines import json_blocks
-from hybrid_platform.feeds.replay.layout import Layout, Origin
-from hybrid_platform.feeds.replay.lines import Lines
-from hybrid_platform.feeds.replay.parquet import ParquetBlock, _prepared
-from hybrid_platform.feeds.replay.rules import Rules, Symbols
+from hybrid_platform.feeds.files import blocks
+from hybrid_platform.feeds.files.blocks import Block, judged, judged_by_row
+from hybrid_platform.feeds.files.columns import Rules, Symbols
+from hybrid_platform.feeds.files.formats.csv import CsvBlock
+from hybrid_platform.feeds.files.formats.jsonl import json_blocks
+from hybrid_platform.feeds.files.formats.parquet import ParquetBlock, _prepared
+from hybrid_platform.feeds.files.layout import Layout, Origin
+from hybrid_platform.feeds.files.lines import Lines
+from hybrid_platform.settings.session import Columns
 
 FIELDS = ("ts", "price", "size", "symbol", "trade_id", "side", "ts_recv")
 STATED = {

@@ -17,7 +17,7 @@ import pytest
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.instruments import InstrumentTable
-from hybrid_platform.feeds.replay import FileReplay
+from hybrid_platform.feeds.files import FileReplay
 from hybrid_platform_tests.feeds.support import COLUMNS, HEADER, T0, good_rows, read, replay, replay_settings, trades
 
 TEXT = trades(*good_rows(1_000))

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_platform.config import ReplayFeed
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.feeds.base import FeedBatch
-from hybrid_platform.feeds.replay import FileReplay, reader
-from hybrid_platform.feeds.replay.merge import merged
+from hybrid_platform.feeds.files import FileReplay, reader
+from hybrid_platform.feeds.files.merge import merged
+from hybrid_platform.settings.session import ReplayFeed
 from hybrid_platform_tests.feeds.support import COLUMNS, T0, replay, trades
 
 
@@ -104,8 +104,8 @@ def test_the_merge_does_not_depend_on_how_the_files_are_cut_into_blocks(
     random = np.random.default_rng(5)
     paths = written(tmp_path, {f"{name}.csv": random.integers(0, 3_000, 4_000).tolist() for name in "abc"})
     whole = replay(paths, columns=COLUMNS).rows
-    monkeypatch.setattr("hybrid_platform.feeds.replay.inflate._FIRST", 700)
-    monkeypatch.setattr("hybrid_platform.feeds.replay.inflate.PIECE", 1_500)
+    monkeypatch.setattr("hybrid_platform.feeds.files.inflate._FIRST", 700)
+    monkeypatch.setattr("hybrid_platform.feeds.files.inflate.PIECE", 1_500)
     assert replay(paths, columns=COLUMNS).rows == whole
     assert len(whole) == 12_000
 

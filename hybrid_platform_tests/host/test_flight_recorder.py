@@ -20,7 +20,7 @@ from hybrid_platform.domain.records import (
 from hybrid_platform.host.flight_recorder import ROTATE_BYTES, snapshot_block, take_snapshot
 from hybrid_platform.host.healthcheck import run_healthcheck
 from hybrid_platform.host.pressure import read_pressure
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
 
 CPU = ResourcePressure(PressureAverages(2.79, 1.54, 0.4, 7106032), PressureAverages(0.0, 0.0, 0.0, 0))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
-from hybrid_platform.pipeline.reproduce.session import reproduce
+from hybrid_platform.reproduce.session import reproduce
 from hybrid_platform_tests.report.recording import CODE, Act, Recorder, a_market, acts
 
 MOVES = st.lists(

@@ -26,15 +26,15 @@ from hybrid_platform.domain.orders import (
 )
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.trading.accounts import Account, rebuild
-from hybrid_platform.trading.desk import OrderDesk
+from hybrid_platform.trading.adapters.paper.model import paper_model
+from hybrid_platform.trading.adapters.paper.venue import PaperVenue
+from hybrid_platform.trading.audit_journal import Journal
 from hybrid_platform.trading.engine import ExecutionEngine
-from hybrid_platform.trading.exposure import Exposure
-from hybrid_platform.trading.journal import Journal
-from hybrid_platform.trading.marks import Marks
+from hybrid_platform.trading.market_state import Marks
 from hybrid_platform.trading.order import Fill, Order, Report
-from hybrid_platform.trading.paper.model import paper_model
-from hybrid_platform.trading.paper.venue import PaperVenue
-from hybrid_platform.trading.risk import RiskEngine
+from hybrid_platform.trading.order_manager import OrderDesk
+from hybrid_platform.trading.risk.engine import RiskEngine
+from hybrid_platform.trading.risk.exposure import Exposure
 from hybrid_platform.trading.states import ALLOWED, CLOSED, IllegalTransitionError
 from hybrid_platform_tests.property.trading_oracle import (
     SYMBOLS,

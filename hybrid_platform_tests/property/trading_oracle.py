@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.orders import (
     OrderEventRecord,
     OrderRecord,
@@ -28,6 +27,7 @@ from hybrid_platform.domain.orders import (
     VetoRecord,
 )
 from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform_tests.trading.market import START, Print, settings_of, signal_at, table_of, ticks_of
 
 MS = 10**6

@@ -16,7 +16,6 @@ import numpy as np
 import sqlalchemy as sa
 from hypothesis import strategies as st
 
-from hybrid_platform.config import SessionSettings, load_settings
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import ExitCode
@@ -26,7 +25,8 @@ from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.domain.ticks import Tick, TickBatch, batch_from_rows
 from hybrid_platform.evidence.reproduction import Written
-from hybrid_platform.pipeline.row_digests import InputDigest, TickDigest
+from hybrid_platform.evidence.row_digests import InputDigest, TickDigest
+from hybrid_platform.settings.session import SessionSettings, load_settings
 from hybrid_platform.storage.engine import default_url, open_engine
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.queries import count_rows
@@ -38,8 +38,8 @@ from hybrid_platform.strategies import Params, Strategy
 from hybrid_platform.strategies.loader import build_strategy
 from hybrid_platform.strategies.runner import StrategyRunner
 from hybrid_platform.trading.accounts import Account
+from hybrid_platform.trading.adapters.live import Submit, Want
 from hybrid_platform.trading.engine import ExecutionEngine
-from hybrid_platform.trading.live import Submit, Want
 from hybrid_platform.trading.order import Fill, Order, Report
 
 START = 1_700_000_000 * NS_PER_S

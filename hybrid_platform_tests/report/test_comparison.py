@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform.config import load_settings, read_yaml
+from hybrid_platform.analysis.sources import read_sides
+from hybrid_platform.analysis.sweep import plan_sweep, read_plan, read_sweep, settings_of_point, write_plan
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.report.comparison import different_settings, flat, read_side, side_by_side, write_comparison
 from hybrid_platform.report.measures.session import measure_session
 from hybrid_platform.report.plots import session_plots
-from hybrid_platform.report.sources import read_sides
-from hybrid_platform.report.sweep import plan_sweep, read_plan, read_sweep, settings_of_point, write_plan
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.settings.session import load_settings, read_yaml
 from hybrid_platform_tests.conftest import REPOSITORY
 from hybrid_platform_tests.report.recording import Recorder, a_market
-from hybrid_platform_tests.report.test_reproduce import a_walk
+from hybrid_platform_tests.reproduce.test_reproduce import a_walk
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.bundle import read_if_there
 from hybrid_platform.evidence.files import sha256_of
 from hybrid_platform.evidence.records import LiveCondition, SessionFiles, session_files
-from hybrid_platform.report.extras import read_extras
+from hybrid_platform.report.assets import read_extras
 from hybrid_platform.report.html import Extras, session_page
 from hybrid_platform.report.svg import Frame, Node, flow, plot
 from hybrid_platform.report.timeline import Timeline, read_timeline
 from hybrid_platform.report.trading import read_trading
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
 from hybrid_platform_tests.report.pages import Page
 from hybrid_platform_tests.support import run_here, synthetic
 

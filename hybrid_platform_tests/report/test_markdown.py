@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.report.markdown import cell, table
-from hybrid_platform.report.write import last_session, write_report
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.report.writer import last_session, write_report
+from hybrid_platform.security.paths import DataDir
 from hybrid_platform_tests.support import good_rows, replay, run_here, synthetic, write_csv
 
 HOSTILE = [

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import (
     OrderEventRecord,
@@ -27,6 +26,7 @@ from hybrid_platform.domain.orders import (
     TradeRecord,
 )
 from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.records import SessionStart, this_process
 
 START_NS = 1_700_000_000_000_000_000

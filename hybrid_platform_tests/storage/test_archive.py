@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from hybrid_platform.domain.errors import ExitCode, StorageError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import TickBatch
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage import audit, queries
 from hybrid_platform.storage.archive import TicksArchived
 from hybrid_platform.storage.ends import trades_at_end

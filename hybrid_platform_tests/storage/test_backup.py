@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform.config import load_settings
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError, ExitCode, PlatformError, StorageError
-from hybrid_platform.pipeline.upkeep.lease import Lease, LeaseHeld, lease_path
-from hybrid_platform.pipeline.upkeep.restore import restore
-from hybrid_platform.safety.paths import DataDir
+from hybrid_platform.maintenance.lease import Lease, LeaseHeld, lease_path
+from hybrid_platform.maintenance.restore import restore
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.settings.session import load_settings
 from hybrid_platform.storage import backup as module
 from hybrid_platform.storage.backup import back_up, verify_backup
 from hybrid_platform.storage.connection import connect

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from hybrid_platform.config import SessionSettings
 from hybrid_platform.domain.errors import ConfigError, ExitCode
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.engine import default_url, open_engine, path_of, shown_url, sqlite_url, transaction, url_of
 from hybrid_platform.storage.errors import Cause, DatabaseError
 

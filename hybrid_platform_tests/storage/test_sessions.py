@@ -11,9 +11,9 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from hybrid_platform.config import load_settings
 from hybrid_platform.domain.errors import ConfigError, ExitCode, StorageError
 from hybrid_platform.domain.orders import HeartbeatRecord
+from hybrid_platform.settings.session import load_settings
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.queries import find_session, find_sessions, read_ledger

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_platform.config import StrategySettings
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import Side
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
+from hybrid_platform.settings.session import StrategySettings
 from hybrid_platform.strategies.base import Strategy
 from hybrid_platform.strategies.loader import build_strategy
 
@@ -112,7 +112,7 @@ def test_a_signal_carries_what_the_contract_says():
     [
         ({"name": "nonsense"}, ["strategy.name", "periodic", "sma_crossover", "'nonsense'"]),
         ({"name": "no.such.module:Thing"}, ["strategy.name", "no.such.module"]),
-        ({"name": "hybrid_platform.config:Mode"}, ["strategy.name", "subclass"]),
+        ({"name": "hybrid_platform.settings.session:Mode"}, ["strategy.name", "subclass"]),
         ({"name": "periodic", "params": {"evry": 3}}, ["strategy.params.evry", "every"]),
         (
             {"name": "periodic", "params": {"every": 0}},

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from hybrid_platform.config import SessionSettings, load_settings
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.ids import signal_id_of
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
@@ -27,6 +26,7 @@ from hybrid_platform.domain.orders import (
 )
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
+from hybrid_platform.settings.session import SessionSettings, load_settings
 from hybrid_platform.trading.engine import ExecutionEngine
 
 START = 1_700_000_000 * NS_PER_S

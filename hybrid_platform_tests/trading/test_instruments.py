@@ -8,7 +8,7 @@ import pytest
 
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
-from hybrid_platform.trading.rules import inferred_price_increment
+from hybrid_platform.trading.risk.instrument_rules import inferred_price_increment
 from hybrid_platform_tests.trading.market import settings_of, table_of, ticks_of
 
 

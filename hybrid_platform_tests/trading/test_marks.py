@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.lag import MIN_SAMPLES, WINDOW, RunningMedianLag
 from hybrid_platform.domain.orders import Side
-from hybrid_platform.trading.marks import Marks
+from hybrid_platform.trading.market_state import Marks
 from hybrid_platform.trading.print_sizes import PrintSizes
 from hybrid_platform_tests.trading.market import SECOND, START, Print, run, settings_of, signal_at, table_of, ticks_of
 

@@ -10,9 +10,9 @@ from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import InputRecord, OrderEventRecord, OrderRecord, OrderStatus, Side, TimeInForce
 from hybrid_platform.domain.steps import Step
+from hybrid_platform.trading.adapters.paper.latency import PRESETS, latency_of
 from hybrid_platform.trading.engine import ExecutionEngine
-from hybrid_platform.trading.marks import Marks
-from hybrid_platform.trading.paper.latency import PRESETS, latency_of
+from hybrid_platform.trading.market_state import Marks
 from hybrid_platform_tests.trading.market import (
     SECOND,
     START,

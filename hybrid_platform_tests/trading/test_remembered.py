@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_platform.trading.remembered import Remembered
+from hybrid_platform.trading.recent_ids import Remembered
 
 
 @pytest.mark.scenario("I3")

@@ -11,9 +11,9 @@ import pytest
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import Side, TimeInForce
 from hybrid_platform.domain.reasons import VetoReason
-from hybrid_platform.trading.checks import checks_of
-from hybrid_platform.trading.risk import Approved, RiskEngine
-from hybrid_platform.trading.watch import EquityWatch
+from hybrid_platform.trading.risk.checks import checks_of
+from hybrid_platform.trading.risk.engine import Approved, RiskEngine
+from hybrid_platform.trading.risk.loss import EquityWatch
 from hybrid_platform_tests.trading.market import (
     FREE,
     SECOND,

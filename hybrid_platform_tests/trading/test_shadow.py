@@ -20,8 +20,8 @@ from hybrid_platform.domain.orders import (
     TradeRecord,
 )
 from hybrid_platform.domain.steps import Step
+from hybrid_platform.trading.adapters.live import Submit
 from hybrid_platform.trading.engine import ExecutionEngine
-from hybrid_platform.trading.live import Submit
 from hybrid_platform_tests.trading.market import (
     FREE,
     SECOND,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import hybrid_platform.trading
-from hybrid_platform.trading.risk import Approved
-from hybrid_platform.trading.shadow import ShadowAdapter
+from hybrid_platform.trading.adapters.shadow import ShadowAdapter
+from hybrid_platform.trading.risk.engine import Approved
 
 ROOM = Path(hybrid_platform.trading.__file__).parent
 PACKAGE = ROOM.parent

@@ -18,19 +18,19 @@ from random import Random
 
 import msgspec
 
-from hybrid_platform.config_websocket import FeedSource, WebsocketFeed
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.errors import ConfigError, Fault, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable, clean_symbol
 from hybrid_platform.domain.log import Log
 from hybrid_platform.feeds.base import Earlier, FeedBatch, Stopper, Store
-from hybrid_platform.feeds.websocket.ccxt_transport import CcxtTransport
+from hybrid_platform.feeds.websocket.ccxt import CcxtTransport
+from hybrid_platform.feeds.websocket.connection import Link
 from hybrid_platform.feeds.websocket.gaps import GapNumbers, GapTracker
-from hybrid_platform.feeds.websocket.link import Link
 from hybrid_platform.feeds.websocket.reader import FrameReader
 from hybrid_platform.feeds.websocket.recording import FrameRecorder
 from hybrid_platform.feeds.websocket.transport import SocketTransport, Transport
 from hybrid_platform.feeds.websocket.venues import venue_of
+from hybrid_platform.settings.websocket import FeedSource, WebsocketFeed
 
 POLL_S = 0.05
 """How often a silent feed looks whether it should stop."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from hybrid_platform.domain.orders import GapRecord
 from hybrid_platform.feeds.base import BETWEEN_SESSIONS
-from hybrid_platform.feeds.websocket.wire import Print
+from hybrid_platform.feeds.websocket.parsing import Print
 
 SETTLE_NS = 1_000_000_000
 WHOLE_VENUE = "*"

@@ -15,17 +15,17 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from hybrid_platform.config import ReplayFeed
 from hybrid_platform.domain.clocks import NS_PER_S, Clock
 from hybrid_platform.domain.errors import ConfigError, Fault, FeedParseError
 from hybrid_platform.domain.exact import parse_decimal, to_units
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds.base import FeedBatch, Stopper
-from hybrid_platform.feeds.replay.inflate import SourceError
-from hybrid_platform.feeds.replay.sources import Source, find_sources
+from hybrid_platform.feeds.files.inflate import SourceError
+from hybrid_platform.feeds.files.sources import Source, find_sources
 from hybrid_platform.feeds.websocket.gaps import GapNumbers, GapTracker
 from hybrid_platform.feeds.websocket.reader import FrameReader
 from hybrid_platform.feeds.websocket.venues import venue_of
+from hybrid_platform.settings.session import ReplayFeed
 
 CHUNK = 4_096
 """Frames read before their ticks are handed on."""

@@ -19,9 +19,9 @@ from hybrid_platform.domain.orders import GapRecord
 from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.feeds.base import FeedBatch, Rejection
 from hybrid_platform.feeds.websocket.gaps import GapTracker
+from hybrid_platform.feeds.websocket.parsing import Print, UnusableError, Venue
 from hybrid_platform.feeds.websocket.sample import sample_of
 from hybrid_platform.feeds.websocket.symbols import base_and_quote
-from hybrid_platform.feeds.websocket.wire import Print, UnusableError, Venue
 
 Row = tuple[int, int, int, int, int | str | None, int, int]
 """(instrument, price, size, side, trade_ref, ts_event, ts_recv): what `batch_from_rows` takes."""

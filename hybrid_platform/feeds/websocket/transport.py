@@ -19,9 +19,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.frames import CloseCode
 
-from hybrid_platform.config_websocket import FeedSource, WebsocketFeed
+from hybrid_platform.feeds.websocket.parsing import Venue
 from hybrid_platform.feeds.websocket.sample import sample_of
-from hybrid_platform.feeds.websocket.wire import Venue
+from hybrid_platform.settings.websocket import FeedSource, WebsocketFeed
 
 _LONG_NAME = re.compile(r"/[^/]{32,}")
 CLOSE_S = 1.0

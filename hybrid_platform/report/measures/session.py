@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import sqlalchemy as sa
 
-from hybrid_platform.config import SessionSettings, load_settings
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.exact import MONEY, from_units
 from hybrid_platform.domain.ticks import Int64s
@@ -30,9 +29,10 @@ from hybrid_platform.report.measures.records import (
 from hybrid_platform.report.measures.returns import YEAR_S, calmar, returns_of, sharpe, sortino, volatility
 from hybrid_platform.report.measures.sample import MOST_HELD
 from hybrid_platform.report.measures.tape import ZERO, Tape
+from hybrid_platform.settings.session import SessionSettings, load_settings
 from hybrid_platform.storage.queries import clock_span, find_session, last_trading
 from hybrid_platform.storage.stored import stored_marks
-from hybrid_platform.trading.rules import inferred_price_increment
+from hybrid_platform.trading.risk.instrument_rules import inferred_price_increment
 
 MAX_VALUED = 2_000_000
 """Ticks of a session that are valued one by one; of more, every second, third … one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hybrid_platform.config_websocket import FrameFormat
+from hybrid_platform.feeds.websocket.parsing import Venue
 from hybrid_platform.feeds.websocket.venues.binance import Binance
 from hybrid_platform.feeds.websocket.venues.bitstamp import Bitstamp
 from hybrid_platform.feeds.websocket.venues.bybit_v5 import BybitV5
@@ -13,7 +13,7 @@ from hybrid_platform.feeds.websocket.venues.gemini_v2 import GeminiV2
 from hybrid_platform.feeds.websocket.venues.generic import Generic
 from hybrid_platform.feeds.websocket.venues.kraken_v2 import KrakenV2
 from hybrid_platform.feeds.websocket.venues.okx_v5 import OkxV5
-from hybrid_platform.feeds.websocket.wire import Venue
+from hybrid_platform.settings.websocket import FrameFormat
 
 VENUES: dict[str, type[Venue]] = {
     venue.name: venue

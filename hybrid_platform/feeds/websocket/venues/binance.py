@@ -15,9 +15,8 @@ from typing import ClassVar
 
 import msgspec
 
-from hybrid_platform.config_websocket import FrameFormat
 from hybrid_platform.domain.ticks import AGGRESSOR_BUY, AGGRESSOR_SELL, AGGRESSOR_UNKNOWN
-from hybrid_platform.feeds.websocket.wire import (
+from hybrid_platform.feeds.websocket.parsing import (
     ABSENT,
     Decoded,
     Print,
@@ -30,6 +29,7 @@ from hybrid_platform.feeds.websocket.wire import (
     time_of,
     to_json,
 )
+from hybrid_platform.settings.websocket import FrameFormat
 
 _AGGRESSOR = {"true": AGGRESSOR_SELL, "false": AGGRESSOR_BUY}
 _IDS = {"trade": "t", "aggTrade": "a"}

@@ -14,7 +14,7 @@ from typing import ClassVar
 import msgspec
 
 from hybrid_platform.domain.ticks import AGGRESSOR_BUY, AGGRESSOR_SELL, AGGRESSOR_UNKNOWN
-from hybrid_platform.feeds.websocket.wire import (
+from hybrid_platform.feeds.websocket.parsing import (
     ABSENT,
     Decoded,
     Ping,

@@ -13,8 +13,7 @@ from typing import ClassVar
 
 import msgspec
 
-from hybrid_platform.config_websocket import FrameFormat
-from hybrid_platform.feeds.websocket.wire import (
+from hybrid_platform.feeds.websocket.parsing import (
     ABSENT,
     Decoded,
     Print,
@@ -27,6 +26,7 @@ from hybrid_platform.feeds.websocket.wire import (
     text_of,
     time_of,
 )
+from hybrid_platform.settings.websocket import FrameFormat
 
 
 class _Trade(msgspec.Struct):

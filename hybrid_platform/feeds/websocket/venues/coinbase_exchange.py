@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import msgspec
 
-from hybrid_platform.feeds.websocket.wire import (
+from hybrid_platform.feeds.websocket.parsing import (
     ABSENT,
     Decoded,
     Print,

@@ -11,10 +11,9 @@ from typing import ClassVar
 
 import msgspec
 
-from hybrid_platform.config_websocket import FeedSource, FrameFormat, JsonPaths
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.ticks import AGGRESSOR_BUY, AGGRESSOR_SELL, AGGRESSOR_UNKNOWN
-from hybrid_platform.feeds.websocket.wire import (
+from hybrid_platform.feeds.websocket.parsing import (
     ABSENT,
     Decoded,
     Ping,
@@ -28,6 +27,7 @@ from hybrid_platform.feeds.websocket.wire import (
     time_of,
     to_json,
 )
+from hybrid_platform.settings.websocket import FeedSource, FrameFormat, JsonPaths
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])

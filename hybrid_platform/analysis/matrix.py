@@ -1,0 +1,174 @@
+"""Run the whole contract's proofs and put them on one page: the verification matrix (G5).
+
+in: the tests of this checkout, by their markers · out: a `Matrix`, written below ``evidence/matrix/`` by
+commit, signed, and as a page. An id without a passing proof fails it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess  # noqa: S404, RUF100
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+
+from hybrid_platform.domain.clocks import Clock, iso_utc
+from hybrid_platform.domain.errors import ConfigError, Fault
+from hybrid_platform.domain.records import CodeIdentity, Verdict
+from hybrid_platform.evidence.keys import signing_key
+from hybrid_platform.evidence.matrix import IDS, Matrix, MatrixRow, write_matrix
+from hybrid_platform.gates.session_checks import CLAIMS
+from hybrid_platform.host.system import package_root
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.security.redaction import safe
+from hybrid_platform.settings.evidence import KeySettings
+
+TESTS = "hybrid_platform_tests"
+PLUGIN = "hybrid_platform.analysis.pytest_plugin"
+TIMEOUT_S = 3600.0
+STATEMENTS = {
+    **CLAIMS,
+    "G5": "the contract is met: evidence verifies, and every id has its proof",
+    "L1": "never trade LIVE unless the gate holds",
+    "L2": "never trade on stale data",
+    "L3": "never crash as a whole because of one malformed message or one database lock",
+    "L4": "never swallow an execution or persistence error",
+}
+_SHOWN_FAILURES = 3
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How one test ended."""
+
+    test: str
+    ids: tuple[str, ...]
+    outcome: str
+    """passed, failed, skipped or xfailed (it failed as it has to)."""
+    duration_s: float
+    why: str = ""
+    """What a failure said first."""
+
+
+class Outcomes(msgspec.Struct, frozen=True):
+    """How all of them ended."""
+
+    tests: tuple[Outcome, ...]
+    errors: tuple[str, ...] = ()
+    """Modules that could not be collected."""
+
+
+def run_matrix(
+    code: CodeIdentity,
+    clock: Clock,
+    *,
+    tests: Path | None = None,
+    only: Sequence[str] = (),
+    timeout_s: float = TIMEOUT_S,
+) -> Matrix:
+    """Run the proofs, all or of some ids, and return the matrix.
+
+    Raises ConfigError for an unknown id, and where there are no tests to run or nothing to run them with.
+    """
+    unknown = [each for each in only if each not in IDS]
+    if unknown:
+        raise ConfigError([Fault("--only", f"ids of the contract ({IDS[0]} … {IDS[-1]})", ", ".join(unknown))])
+    tests = tests or package_root() / TESTS
+    if not tests.is_dir():
+        raise ConfigError([Fault("tests", f"a checkout with its {TESTS}", f"none at {tests}")])
+    if find_spec("pytest") is None:
+        raise ConfigError([Fault("pytest", "to be installed, as `make test` does", "not found")])
+    started = clock.wall_ns()
+    found, faults = _run(tests, only, timeout_s)
+    return Matrix(
+        version=code.version,
+        commit=code.commit,
+        dirty=code.dirty,
+        code_sha256=str(code.sha256),
+        python=sys.version.split()[0],
+        started_at=iso_utc(started),
+        ended_at=iso_utc(clock.wall_ns()),
+        rows=tuple(_row(each, found.tests) for each in IDS if not only or each in only),
+        faults=faults,
+    )
+
+
+def store_matrix(data_dir: DataDir, matrix: Matrix, keys: KeySettings) -> Path:
+    """Write the matrix signed, and as a page; return the page's path."""
+    from hybrid_platform.report.html import matrix_page
+
+    name = write_matrix(data_dir, matrix, signing_key(data_dir, keys))
+    return data_dir.write_atomic(f"{name}.html", matrix_page(matrix).encode())
+
+
+def matrix_lines(matrix: Matrix) -> list[str]:
+    """Return the matrix as text: a line per row, then what is missing."""
+    lines = [
+        f"{row.verdict.value:8} {row.id:4} {row.duration_s:7.1f} s  {row.claim}: {row.actual}" for row in matrix.rows
+    ]
+    passed = sum(row.verdict is Verdict.PASS for row in matrix.rows)
+    return [*lines, *(f"FAULT    {fault}" for fault in matrix.faults), f"{passed} of {len(matrix.rows)} proved"]
+
+
+def _run(tests: Path, only: Sequence[str], timeout_s: float) -> tuple[Outcomes, tuple[str, ...]]:
+    """Run pytest in a process group of its own, which ends with this call whatever happens."""
+    with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
+        target, output = Path(folder, "outcomes.json"), Path(folder, "output")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", PLUGIN, "-p", "no:cacheprovider", str(tests)]
+        if find_spec("xdist") is not None:  # most tests wait for a process or a clock
+            command += ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
+        command += ["--outcomes", str(target), *(word for each in only for word in ("--scenario", each))]
+        path = os.pathsep.join([str(package_root()), os.environ.get("PYTHONPATH", "")])
+        with output.open("wb") as out:
+            process = subprocess.Popen(
+                command,
+                cwd=tests.parent,
+                env=os.environ | {"PYTHONPATH": path},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                code: int | None = process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                code = None
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+        if code is None:
+            return Outcomes(()), (f"expected the proofs to end within {timeout_s:g} s, did not",)
+        if not target.exists():
+            said = output.read_text(errors="replace").strip().splitlines()[-1:]
+            return Outcomes(()), (f"expected pytest to run, ended with {code}: {safe(' '.join(said))}",)
+        found = msgspec.json.decode(target.read_bytes(), type=Outcomes)
+    faults = [f"{module}: expected to be collected, was not" for module in found.errors]
+    if code not in {0, 1}:
+        faults.append(f"expected pytest to end with 0 or 1, was {code}")
+    return found, tuple(faults)
+
+
+def _row(contract_id: str, tests: Sequence[Outcome]) -> MatrixRow:
+    proofs = [test for test in tests if contract_id in test.ids]
+    counts = Counter(test.outcome for test in proofs)
+    failed = [test for test in proofs if test.outcome not in {"passed", "skipped", "xfailed"}]
+    shown = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "no test bears this id"
+    if failed:
+        more = f" and {len(failed) - _SHOWN_FAILURES} more" if len(failed) > _SHOWN_FAILURES else ""
+        shown += ": " + "; ".join(safe(f"{test.test}: {test.why}", 240) for test in failed[:_SHOWN_FAILURES]) + more
+    verdict = Verdict.FAIL if failed else Verdict.PASS if counts["passed"] else Verdict.NOT_RUN
+    return MatrixRow(
+        contract_id,
+        STATEMENTS[contract_id],
+        f"python -m pytest -p {PLUGIN} --scenario {contract_id}",
+        "at least one test passes, none fails",
+        shown,
+        round(sum(test.duration_s for test in proofs), 3),
+        verdict,
+    )

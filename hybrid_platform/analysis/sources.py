@@ -1,0 +1,51 @@
+"""Which sessions somebody means: by id in a database, by another data directory, by an evidence directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from string import ascii_uppercase
+
+from hybrid_platform.domain.errors import ConfigError, Fault
+from hybrid_platform.domain.ids import SESSION_ID_PATTERN
+from hybrid_platform.report.comparison import Side, read_side
+from hybrid_platform.settings.session import SessionSettings
+from hybrid_platform.storage.engine import default_url, open_engine, url_of
+from hybrid_platform.storage.queries import find_sessions
+
+
+def read_sides(settings: SessionSettings, named: Sequence[str]) -> list[Side]:
+    """Return each named session, measured, labelled A, B, C …; raise ConfigError for one that is not there."""
+    sides = []
+    for place, name in enumerate(named):
+        url, session_id = _located(settings, name)
+        engine = open_engine(url, role="read")
+        try:
+            label = ascii_uppercase[place] if place < len(ascii_uppercase) else f"S{place + 1}"
+            sides.append(read_side(engine, session_id or _last(url), label))
+        finally:
+            engine.dispose()
+    return sides
+
+
+def _located(settings: SessionSettings, name: str) -> tuple[str, str | None]:
+    """Return the database's URL and the session's id; None for its last session."""
+    path = Path(name)
+    if not path.is_dir():
+        return url_of(settings), name
+    if SESSION_ID_PATTERN.fullmatch(path.name) and path.parent.name == "evidence":
+        return default_url(path.parent.parent), path.name
+    if not (path / "bot.db").is_file():
+        raise ConfigError([Fault("session", "a data directory with a bot.db, or an evidence directory in one", name)])
+    return default_url(path), None
+
+
+def _last(url: str) -> str:
+    engine = open_engine(url, role="read")
+    try:
+        found = find_sessions(engine, limit=1)
+    finally:
+        engine.dispose()
+    if not found:
+        raise ConfigError([Fault("session", "a database with a session", "one without")])
+    return found[0].session_id

@@ -1,0 +1,170 @@
+"""A parameter sweep: one session for each point of a grid, each in a data directory of its own, and one report.
+
+in: stated settings and what to vary · out: a plan below ``sweeps/<name>/``, beside it a data directory for
+each point, and a comparison of all. A point is run as the command line would run it, in a fresh process.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hybrid_platform.domain.errors import ConfigError, EvidenceError, Fault
+from hybrid_platform.evidence.files import canonical_json, read_json
+from hybrid_platform.report.comparison import read_side, write_comparison
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.settings.session import SessionSettings, load_settings, merge, shown
+from hybrid_platform.settings.yaml_files import YAML_ERRORS, load_yaml
+from hybrid_platform.storage.engine import default_url, open_engine
+from hybrid_platform.storage.queries import find_sessions
+from hybrid_platform.storage.records import SessionState
+
+MAX_POINTS = 1_000
+DRAIN_SECONDS = 120.0
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_UNSAFE = re.compile(r"[^A-Za-z0-9.+-]")
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One session of a sweep."""
+
+    key: str
+    """``short=3,long=20``: its directory, and with the sweep's name its partition."""
+    values: dict[str, Any]
+    """Setting by dotted path -> value."""
+
+
+class SweepPlan(msgspec.Struct, frozen=True):
+    """``plan.json``."""
+
+    name: str
+    base: dict[str, Any]
+    """All settings, as they were when it was planned."""
+    varied: tuple[str, ...]
+    points: tuple[Point, ...]
+
+    def point(self, key: str) -> Point:
+        """Return a point; raise ConfigError where there is none of that key."""
+        for point in self.points:
+            if point.key == key:
+                return point
+        raise ConfigError([Fault("sweep", f"a point of {self.name}", repr(key[:80]))])
+
+
+def read_sweep(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """Return name and ``vary`` of the run config of the job `plan_sweep`; raise ConfigError where it has none."""
+    try:
+        found = load_yaml(path.read_text(encoding="utf-8"))["ops"]["make_plan"]["config"]
+        return str(found["name"]), found["vary"]
+    except (OSError, KeyError, TypeError, *YAML_ERRORS) as error:
+        expected = "a YAML file with ops.make_plan.config: {name, vary} (run_configs/sweep.yaml)"
+        raise ConfigError([Fault(str(path), expected, f"{type(error).__name__}: {error}")]) from None
+
+
+def plan_sweep(name: str, settings: SessionSettings, vary: Mapping[str, Any]) -> SweepPlan:
+    """Return the plan of every combination of the varied values, in their order.
+
+    Raises ConfigError, naming point and setting, for one that would not run.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError([Fault("name", f"a name matching {_NAME.pattern}", shown(name))])
+    if not isinstance(vary, Mapping) or not vary:
+        raise ConfigError([Fault("vary", "dotted setting: [values …]", shown(vary))])
+    for path, values in vary.items():
+        if not isinstance(values, list | tuple) or not values:
+            raise ConfigError([Fault(f"vary.{path}", "a list of values", shown(values))])
+    ends = [path.rpartition(".")[2] for path in vary]
+    labels = ends if len(set(ends)) == len(ends) else list(vary)
+    base = settings.model_dump(mode="json")
+    points = []
+    for number, values in enumerate(itertools.product(*vary.values())):
+        if number >= MAX_POINTS:
+            raise ConfigError([Fault("vary", f"at most {MAX_POINTS} points", "more")])
+        key = ",".join(
+            f"{label}={_UNSAFE.sub('_', str(value))[:40]}" for label, value in zip(labels, values, strict=True)
+        )
+        points.append(Point(key, dict(zip(vary, values, strict=True))))
+    plan = SweepPlan(name, base, tuple(vary), tuple(points))
+    if len({point.key for point in points}) < len(points):
+        raise ConfigError([Fault("vary", "values that look different from each other", shown(dict(vary)))])
+    for point in points:
+        settings_of_point(plan, point)
+    return plan
+
+
+def write_plan(data_dir: DataDir, plan: SweepPlan) -> Path:
+    """Write a plan; one of that name is replaced, the sessions of its points stay."""
+    return data_dir.write_atomic(f"sweeps/{plan.name}/plan.json", canonical_json(plan))
+
+
+def read_plan(data_dir: DataDir, name: str) -> SweepPlan:
+    """Return a plan; raise ConfigError where there is none of that name."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError([Fault("name", f"a name matching {_NAME.pattern}", shown(name))])
+    try:
+        return read_json(data_dir, f"sweeps/{name}/plan.json", SweepPlan)
+    except EvidenceError as error:
+        raise ConfigError([Fault("sweep", f"a plan below {data_dir.root}/sweeps", str(error))]) from None
+
+
+def settings_of_point(plan: SweepPlan, point: Point, data_dir: DataDir | None = None) -> SessionSettings:
+    """Return a point's settings, with its own data directory where one is given; raise ConfigError naming the point."""
+    overrides: dict[str, Any] = {}
+    for path, value in point.values.items():
+        for key in reversed(path.split(".")):
+            value = {key: value}  # noqa: PLW2901
+        overrides = merge(overrides, value)
+    place = {} if data_dir is None else {"data_dir": str(data_dir.root / _folder(plan, point)), "database_url": None}
+    try:
+        return load_settings(plan.base, overrides, place, environ={})
+    except ConfigError as error:
+        raise ConfigError(
+            [Fault(f"{point.key}: {each.path}", each.expected, each.was) for each in error.faults]
+        ) from None
+
+
+def run_point(data_dir: DataDir, plan: SweepPlan, key: str) -> int:
+    """Run a point's session in a fresh process, to its end; return its exit code. An interrupt drains it."""
+    point = plan.point(key)
+    settings = settings_of_point(plan, point, data_dir)
+    path = data_dir.write_atomic(
+        f"{_folder(plan, point)}/settings.json", canonical_json(settings.model_dump(mode="json"))
+    )
+    command = [sys.executable, "-m", "hybrid_platform.cli.main", "shadow-run", "--config", str(path)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait(DRAIN_SECONDS)
+            raise
+
+
+def write_sweep_report(data_dir: DataDir, plan: SweepPlan) -> Path:
+    """Write one report over the last complete session of every point; raise ConfigError where there is none."""
+    sides = []
+    for point in plan.points:
+        url = default_url(data_dir.root / _folder(plan, point))
+        if not (data_dir.root / _folder(plan, point) / "bot.db").is_file():
+            continue
+        engine = open_engine(url, role="read")
+        try:
+            found = find_sessions(engine, state=SessionState.COMPLETE, limit=1)
+            sides += [read_side(engine, each.session_id, point.key) for each in found]
+        finally:
+            engine.dispose()
+    if not sides:
+        raise ConfigError([Fault("sweep", f"a complete session of {plan.name}", "none")])
+    title = f"Sweep {plan.name}: {len(sides)} of {len(plan.points)} points"
+    return write_comparison(data_dir, f"sweeps/{plan.name}/report", title, sides, plan.varied)
+
+
+def _folder(plan: SweepPlan, point: Point) -> str:
+    return f"sweeps/{plan.name}/{point.key}"

@@ -1,0 +1,209 @@
+"""`hybrid-platform verify`, `arm`, `make-key` and `matrix`: what an auditor and an operator need of evidence.
+
+Heavy modules are imported inside the commands, as in `cli`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hybrid_platform.cli.options import config_option, data_dir_option, set_option, settings_of
+
+if TYPE_CHECKING:
+    from hybrid_platform.evidence.verify import Verification
+
+_AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([smhd]?)")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_MARKS = {True: "PASS", False: "FAIL", None: "–"}
+
+
+class _Duration(click.ParamType[float]):
+    """Seconds, or a number with s, m, h or d; the value is in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds; fail as a usage error."""
+        if isinstance(value, int | float):
+            return float(value)
+        found = _AGE.fullmatch(str(value).strip())
+        if found is None:
+            self.fail(f"expected a duration such as 90s, 30m, 24h or 7d, was {str(value)[:40]!r}", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
+
+trusted_option = click.option(
+    "--trusted-keys",
+    "trusted",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Directory of *.pub files, pinned outside the bundle: <data_dir>/keys, or a copy of it.",
+)
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@trusted_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@click.option("--max-age", type=_Duration(), metavar="AGE", help="Stale beyond it: 3600, 90m, 24h, 7d.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Settings that it must be a proof of.")
+@click.option("--code", type=click.Path(path_type=Path), metavar="DIR", help="Code that it must be a proof of.")
+def verify(
+    bundle: Path, trusted: Path, as_json: bool, max_age: float | None, config_file: Path | None, code: Path | None
+) -> int:
+    """Check a session's evidence offline: signature, files, chain, gates; one line per check.
+
+    BUNDLE is the directory evidence/SESSION_ID, or the envelope in it. Exit codes: 0 valid, 2 tampered or
+    not trusted, 5 gates not passed, 3 stale, 4 does not match; 64 usage.
+    """
+    import msgspec
+
+    from hybrid_platform.evidence.code_digest import package_in, tree_sha256
+    from hybrid_platform.evidence.keys import trusted_keys
+    from hybrid_platform.evidence.verify import Expected, verify_bundle
+    from hybrid_platform.settings.session import NOT_TRADING, load_settings, read_yaml
+
+    settings = None if config_file is None else load_settings(read_yaml(config_file))
+    expected = Expected(
+        time.time_ns(),
+        max_age,
+        None if settings is None else settings.trading_sha256,
+        None if code is None else tree_sha256(package_in(code)),
+        None if settings is None else settings.model_dump(mode="json", exclude=set(NOT_TRADING)),
+    )
+    result = verify_bundle(bundle, trusted_keys(trusted), expected)
+    if as_json:
+        told = {"verdict": result.code.name, "exit_code": int(result.code), **msgspec.to_builtins(result)}
+        click.echo(json.dumps(told, indent=2))
+    else:
+        click.echo("\n".join(verification_lines(result)))
+    return int(result.code)
+
+
+def verification_lines(result: Verification) -> list[str]:
+    """Return a verification as text: one line per check, then the verdict."""
+    from hybrid_platform.security.redaction import printable
+
+    lines = [f"{_MARKS[check.passed]:4}  {check.name:9}  {printable(check.detail, 500)}" for check in result.checks]
+    return [*lines, f"{result.code.name}: {printable(result.bundle, 300)}, exit {int(result.code)}"]
+
+
+@click.command("make-key")
+@click.argument("path", type=click.Path(path_type=Path))
+def make_key(path: Path) -> None:
+    """Make an Ed25519 key pair: PATH (0600), and PATH with the ending .pub."""
+    from hybrid_platform.evidence.keys import make_key as make
+
+    signer = make(path)
+    click.echo(f"{path}: key {signer.keyid}, public part {path.with_suffix('.pub')}")
+
+
+@click.command()
+@click.option("--only", multiple=True, metavar="ID", help="Only this id (S5, I2, G4 …); may be repeated. Not stored.")
+@click.option("--timeout", type=_Duration(), default="1h", show_default=True, metavar="AGE", help="For all proofs.")
+@config_option
+@set_option
+@data_dir_option
+def matrix(
+    only: tuple[str, ...], timeout: float, config_file: Path | None, assignments: tuple[str, ...], **flags: Any
+) -> int:
+    """Run every proof of the contract and write the verification matrix of this commit (G5).
+
+    One line per scenario, invariant, gate and prohibition. Exits 0 where each is proved, else 1. Runs the
+    tests, so it needs a checkout with what `make test` installs.
+    """
+    from hybrid_platform.analysis.matrix import matrix_lines, run_matrix, store_matrix
+    from hybrid_platform.domain.clocks import SystemClock
+    from hybrid_platform.run.open import this_code
+    from hybrid_platform.security.paths import DataDir
+
+    settings = settings_of(config_file, assignments, **flags)
+    found = run_matrix(this_code(), SystemClock(), only=tuple(each.upper() for each in only), timeout_s=timeout)
+    click.echo("\n".join(matrix_lines(found)))
+    if not only:
+        click.echo(store_matrix(DataDir(settings.data_dir), found, settings.keys))
+    return int(not found.holds)
+
+
+@click.command()
+@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--key", "key", required=True, type=click.Path(path_type=Path), help="The operator's private key (PEM).")
+@trusted_option
+@click.option("--account", required=True, help="The venue's account that may be traded on.")
+@click.option("--max-notional-usd", "notional", required=True, help="What risk.max_exposure_usd must not go beyond.")
+@click.option(
+    "--valid-for",
+    type=_Duration(),
+    default="1h",
+    show_default=True,
+    metavar="AGE",
+    help="From now; then it opens nothing.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Where the token is written; no file yet.")
+@data_dir_option
+def arm(
+    bundles: tuple[Path, ...],
+    key: Path,
+    trusted: Path,
+    account: str,
+    notional: str,
+    valid_for: float,
+    out: Path,
+    data_dir: str | None,
+) -> int:
+    """Sign that these BUNDLES may go live once: on one account, up to one notional, for one data directory.
+
+    Every bundle is verified first; one that is not valid is not armed, and the command exits as verify does.
+    """
+    from hybrid_platform.domain.clocks import NS_PER_S
+    from hybrid_platform.domain.exact import canonical, parse_decimal
+    from hybrid_platform.evidence.keys import load_signer, trusted_keys
+    from hybrid_platform.evidence.verify import Expected, verify_bundle
+    from hybrid_platform.live.authorization import Arming, new_nonce, sign_arming
+    from hybrid_platform.security.paths import DataDir, check_input_file, check_output_file
+
+    try:
+        maximum = parse_decimal(notional)
+    except ValueError as error:
+        raise click.UsageError(f"--max-notional-usd: {error}") from None
+    target = check_output_file(out, "--out")
+    if target.exists():
+        raise click.UsageError(f"--out: expected no file, was {out}")
+    now = time.time_ns()
+    pinned = trusted_keys(trusted)
+    results = [verify_bundle(bundle, pinned, Expected(now)) for bundle in bundles]
+    bad = next((result for result in results if result.code), None)
+    if bad is not None:
+        click.echo("\n".join(verification_lines(bad)))
+        return int(bad.code)
+    encrypted = b"ENCRYPTED" in check_input_file(key, "--key").read_bytes()[:100]
+    password = click.prompt("Passphrase", hide_input=True, err=True).encode() if encrypted else None
+    arming = Arming(
+        nonce=new_nonce(),
+        bundles=tuple(sorted({str(result.sha256) for result in results})),
+        account=account,
+        max_notional_usd=maximum,
+        data_dir=str(DataDir(data_dir or "data").root),
+        issued_ns=now,
+        expires_ns=now + int(valid_for * NS_PER_S),
+    )
+    content = sign_arming(arming, load_signer(key, "--key", password))
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    click.echo(
+        f"{out}: armed once for {account}, up to {canonical(maximum)} USD, in {arming.data_dir}, on the proof of"
+    )
+    for digest in arming.bundles:
+        click.echo(f"  {digest}")
+    return 0
+
+
+COMMANDS = (verify, make_key, matrix, arm)

@@ -1,0 +1,118 @@
+"""`hybrid-platform retain`, `backup` and `restore`: what keeps a database small, and safe, for months.
+
+Heavy modules are imported inside the commands, as in `cli`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hybrid_platform.cli.options import config_option, data_dir_option, db_option, set_option, settings_of
+from hybrid_platform.domain.words import counted
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be moved and removed; change nothing.")
+@config_option
+@set_option
+@db_option
+@data_dir_option
+def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
+    """Move the ticks of old sessions to Parquet files, compact the database, remove old logs.
+
+    What is old the settings `retention.*` say. Waits for a running session to end, and lets none begin while a
+    session's ticks move. Exits 12 where the session outlasts `retention.wait_seconds`, 1 where a session could not be
+    moved: the others are all the same.
+    """
+    from hybrid_platform.domain.clocks import SystemClock
+    from hybrid_platform.maintenance.retain import retain as run
+
+    settings = settings_of(config_file, assignments, **flags)
+    rules = settings.retention
+    if rules.ticks_days is None and rules.logs_days is None:
+        click.echo(
+            "nothing to do: neither retention.ticks_days nor retention.logs_days is set"
+            " (retention.dagster_days is for the job `retention`)"
+        )
+        return 0
+    found = run(settings, SystemClock(), is_rehearsal=dry_run, tell=lambda line: click.echo(line, err=True))
+    would = "would " if dry_run else ""
+    for session in found.moved:
+        into = "" if dry_run else f" in {counted(session.files, 'file')}"
+        click.echo(f"{would}move {session.session_id}: {counted(session.ticks, 'tick')}{into}")
+    for log in found.logs:
+        click.echo(f"{would}remove {log.name}: {counted(log.bytes, 'byte')}")
+    figures = found.figures
+    click.echo(
+        f"{counted(figures['sessions'], 'session')}, {counted(figures['ticks'], 'tick')} to {found.archive}; "
+        f"{counted(figures['freed_bytes'], 'byte')} given back by the database, "
+        f"{figures['logs_bytes']:,} by logs and checks"
+    )
+    found.require_whole()
+    return 0
+
+
+@click.command()
+@click.option(
+    "--to", "target", required=True, type=click.Path(path_type=Path), help="The backup: a file, not there yet."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file where it is there.")
+@config_option
+@set_option
+@db_option
+@data_dir_option
+def backup(target: Path, overwrite: bool, config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
+    """Copy the database, also while a session writes to it, and verify the copy: its pages, and every count.
+
+    Archived ticks are files already: copy `archive/` in the data directory beside it.
+    """
+    from hybrid_platform.security.paths import check_output_file
+    from hybrid_platform.storage.backup import back_up
+    from hybrid_platform.storage.urls import path_of, url_of
+
+    settings = settings_of(config_file, assignments, **flags)
+    report = back_up(path_of(url_of(settings)), check_output_file(target, "--to"), overwrite=overwrite)
+    click.echo(_shown(report))
+    return 0
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@config_option
+@set_option
+@db_option
+@data_dir_option
+def restore(file: Path, config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
+    """Verify the backup FILE and put it in the database's place; the replaced database is kept beside it.
+
+    Refuses, with exit code 12, while a session runs.
+    """
+    from hybrid_platform.domain.clocks import SystemClock
+    from hybrid_platform.maintenance.restore import restore as run
+    from hybrid_platform.security.paths import check_input_file
+
+    settings = settings_of(config_file, assignments, **flags)
+    found = run(settings, check_input_file(file, "FILE"), SystemClock())
+    click.echo(_shown(found.backup))
+    click.echo(f"restored {found.database}" + ("" if found.kept is None else f"; the one before is {found.kept}"))
+    for path in found.missing[:10]:
+        click.echo(f"archived ticks are missing: {path}", err=True)
+    if len(found.missing) > 10:
+        click.echo(f"and {len(found.missing) - 10:,} more", err=True)
+    return 0
+
+
+def _shown(report: Any) -> str:
+    rows = ", ".join(f"{count:,} {name}" for name, count in report.rows.items() if count) or "no rows"
+    running = f", {report.running} running" if report.running else ""
+    archived = f"; {counted(report.archived_ticks, 'more tick')} in the archive" if report.archived_ticks else ""
+    return (
+        f"{report.path}: {report.bytes:,} bytes, sha256 {report.sha256}\n"
+        f"  schema {report.revision}, {counted(report.sessions, 'session')}{running}: {rows}{archived}"
+    )
+
+
+COMMANDS = (retain, backup, restore)

@@ -1,0 +1,56 @@
+"""What several commands have in common: the options that lead to settings, and a reader of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from hybrid_platform.settings.session import SessionSettings
+
+config_option = click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="YAML settings; a Dagster run config is read too."
+)
+set_option = click.option(
+    "--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help="Override one setting; may be repeated."
+)
+db_option = click.option("--db", metavar="PATH", help="SQLite file (default: bot.db in the data directory).")
+data_dir_option = click.option(
+    "--data-dir", metavar="DIR", help="Everything is read and written below it (default: data)."
+)
+
+
+def settings_of(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> SessionSettings:
+    """Lay defaults, environment, file, flags and --set over each other, in this order."""
+    from hybrid_platform.settings.session import load_settings, merge, parse_assignment, read_yaml
+    from hybrid_platform.storage.files import checked_path
+    from hybrid_platform.storage.urls import sqlite_url
+
+    layers = [read_yaml(config_file)] if config_file else []
+    database = flags.pop("db", None)
+    stated = {name: value for name, value in flags.items() if value is not None}
+    if database is not None:
+        checked_path(database)  # while it is what was written: as a URL `:memory:` and `file:…` are names like others
+        stated["database_url"] = sqlite_url(database)
+    layers.append(stated)
+    layers.append(reduce(merge, map(parse_assignment, assignments), {}))
+    return load_settings(*layers)
+
+
+@contextmanager
+def reader_of(settings: SessionSettings) -> Iterator[sa.Engine]:
+    """Yield an engine that only reads the settings' database."""
+    from hybrid_platform.storage.engine import open_engine, url_of
+
+    engine = open_engine(url_of(settings), role="read")
+    try:
+        yield engine
+    finally:
+        engine.dispose()

@@ -1,0 +1,80 @@
+"""What every step of a run is given: settings, identity, data directory, clock, log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hybrid_platform.domain.clocks import Clock, iso_utc
+from hybrid_platform.domain.errors import ExitCode, GateRefused
+from hybrid_platform.domain.records import CodeIdentity, Verdict
+from hybrid_platform.evidence.chain import EventChain
+from hybrid_platform.evidence.files import write_json
+from hybrid_platform.evidence.records import Evidence, EvidenceT, evidence_name, read_evidence
+from hybrid_platform.log.session_log import SessionLog
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.settings.session import SessionSettings
+from hybrid_platform.storage.records import SessionStart, this_process
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """One run: four steps share it, each may be another call."""
+
+    settings: SessionSettings
+    session_id: str
+    run_id: str
+    data_dir: DataDir
+    database_url: str
+    code: CodeIdentity
+    clock: Clock
+    log: SessionLog
+    chain: EventChain
+
+    def common(self, kind: str, started_ns: int) -> dict[str, Any]:
+        """Return the fields that every evidence record shares; it ends now."""
+        return {
+            "kind": kind,
+            "session_id": self.session_id,
+            "run_id": self.run_id,
+            "started_at": iso_utc(started_ns),
+            "ended_at": iso_utc(self.clock.wall_ns()),
+            "config_sha256": self.settings.config_sha256,
+            "trading_sha256": self.settings.trading_sha256,
+            "code": self.code,
+        }
+
+    def session_start(self) -> SessionStart:
+        """Return what the session's row begins with."""
+        code = f"{self.code.version}+{self.code.commit or 'unknown'}{'.dirty' if self.code.dirty else ''}"
+        return SessionStart(self.session_id, self.run_id, self.settings, code, self.clock.wall_ns(), this_process())
+
+    def write(self, evidence: Evidence) -> None:
+        """Write an evidence file, atomically, and chain its digest."""
+        sha256 = write_json(self.data_dir, evidence_name(self.session_id, evidence.kind), evidence)
+        written = {"message": "evidence written", "kind": evidence.kind, "verdict": evidence.verdict.value}
+        self.chain.watch({"ts": iso_utc(self.clock.wall_ns()), "level": "info", **written, "sha256": sha256})
+        self.chain.flush()
+
+    def read(self, kind: str, of_type: type[EvidenceT]) -> EvidenceT | None:
+        """Return an evidence file of this run, or None where there is none."""
+        evidence = read_evidence(self.data_dir, self.session_id, kind, of_type)
+        if evidence is None:
+            return None
+        return evidence if evidence.run_id == self.run_id else None
+
+    def require_passed(self, kind: str, of_type: type[EvidenceT]) -> EvidenceT:
+        """Return the evidence of a step that must have passed in this same run; raise GateRefused."""
+        evidence = self.read(kind, of_type)
+        if evidence is None:
+            raise GateRefused(
+                f"expected {kind} to have passed in this run, was not run: launch the job shadow_run as a whole",
+                ExitCode.CONFIG,
+            )
+        if evidence.verdict is not Verdict.PASS:
+            raise GateRefused(
+                f"expected {kind} PASS, was {evidence.verdict}: {'; '.join(evidence.reasons)}", ExitCode.CONFIG
+            )
+        if evidence.config_sha256 != self.settings.config_sha256:
+            raise GateRefused(f"expected the settings that {kind} checked, was another config_sha256", ExitCode.CONFIG)
+        return evidence

@@ -1,0 +1,265 @@
+"""What one session itself proves, row by row: scenario, invariant or gate, expected, actual, verdict (G5).
+
+in: the session's evidence · out: proofs. A row that this session cannot prove is NOT_RUN and says so:
+the full matrix is a job of its own.
+"""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from hybrid_platform.domain.exact import canonical
+from hybrid_platform.domain.isolation import Enforced
+from hybrid_platform.domain.records import HealthcheckRecord, PragmaEvidence, PressureGate, Verdict
+from hybrid_platform.evidence.records import PragmaGateEvidence, PreflightEvidence, Proof, ProofVerdict, SessionEvidence
+from hybrid_platform.gates.overload_proof import overload_proof
+from hybrid_platform.gates.trading_audit import TradingAudit
+from hybrid_platform.settings.session import Mode, RiskSettings
+from hybrid_platform.storage.audit import Audit
+from hybrid_platform.trading.accounts import AccountSnapshot
+
+CLAIMS = {
+    "S1": "PRAGMAs applied, read back, migrations run",
+    "S2": "connects, subscribes, emits ticks",
+    "S3": "reconnects without duplicates, gaps recorded",
+    "S4": "silence is noticed",
+    "S5": "malformed rows are rejected, counted, and the pipeline goes on",
+    "S6": "channels are bounded, counters exact",
+    "S7": "stale data is vetoed",
+    "S8": "the same ticks give the same signals",
+    "S9": "shadow orders are recorded with their assumptions, no endpoint called",
+    "S10": "every order transition is persisted",
+    "S11": "partial fills are right",
+    "S12": "a locked database loses nothing",
+    "S13": "drained, flushed, clean marker",
+    "S14": "LIVE is refused without G1",
+    "S15": "CPU pressure throttles",
+    "I1": "no network call by strategy, risk and execution",
+    "I2": "risk caps are never exceeded",
+    "I3": "duplicates change nothing",
+    "I4": "fills conserve cash, position and fees",
+    "I5": "WAL, synchronous NORMAL, busy_timeout, temp_store on every connection",
+    "I6": "strategy and execution never wait for disk",
+    "I7": "responsive under CPU contention",
+    "G0": "SHADOW is the default",
+    "G1": "healthcheck passes before and after; LIVE is locked",
+    "G2": "CPU pressure below the limit before and after",
+    "G3": "PRAGMAs applied",
+    "G4": "heartbeats on time, none missing",
+    "G5": "what this session can prove, it proved",
+}
+
+
+class Proofs:
+    """Collects rows in the order of the contract."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Proof] = {}
+
+    def add(self, proof_id: str, expected: object, actual: object, holds: bool) -> None:
+        """Add a row that the session can prove."""
+        verdict = ProofVerdict.PASS if holds else ProofVerdict.FAIL
+        self._rows[proof_id] = Proof(proof_id, CLAIMS[proof_id], str(expected), str(actual), verdict)
+
+    def judged(self, proof_id: str, expected: str, actual: str, verdict: ProofVerdict) -> None:
+        """Add a row with its verdict, NOT_RUN among them."""
+        self._rows[proof_id] = Proof(proof_id, CLAIMS[proof_id], expected, actual, verdict)
+
+    def rows(self) -> tuple[Proof, ...]:
+        """Return every id of the contract; G5 last, judged from the others."""
+        failed = [proof.id for proof in self._rows.values() if proof.verdict is ProofVerdict.FAIL]
+        proved = sum(proof.verdict is not ProofVerdict.NOT_RUN for proof in self._rows.values())
+        self.add(
+            "G5",
+            "no row failed",
+            f"{proved - len(failed)} of {proved} passed" + "".join(f", {i} failed" for i in failed),
+            not failed,
+        )
+        missing = "not this session's to prove: the verification matrix is"
+        return tuple(
+            self._rows.get(i) or Proof(i, claim, "a proof", missing, ProofVerdict.NOT_RUN)
+            for i, claim in CLAIMS.items()
+        )
+
+
+def _read_back(evidence: PragmaEvidence) -> str:
+    """Return e.g. ``write: journal_mode=wal, synchronous=1; read: …``."""
+    found: dict[str, list[str]] = {}
+    for reading in evidence.readings:
+        found.setdefault(reading.connection, []).append(f"{reading.name}={reading.was}")
+    return "; ".join(f"{connection}: {', '.join(values)}" for connection, values in found.items())
+
+
+def session_proofs(
+    before: PreflightEvidence,
+    pragma: PragmaGateEvidence | None,
+    session: SessionEvidence | None,
+    *,
+    health: HealthcheckRecord,
+    pressure: PressureGate,
+    audit: Audit,
+    trading: TradingAudit | None,
+    risk: RiskSettings,
+) -> tuple[Proof, ...]:
+    """Judge one session from its evidence, the host now, and what the database says now."""
+    proofs = Proofs()
+    pragmas_ok = pragma is not None and pragma.verdict is Verdict.PASS
+    read_back = "not run"
+    if pragma is not None and pragma.pragmas is not None:
+        read_back = _read_back(pragma.pragmas)
+    proofs.add("S1", "applied, read back, migrated", read_back, pragmas_ok)
+    proofs.add("I5", "on writing and reading connections", read_back, pragmas_ok)
+    proofs.add("G3", "as I5", read_back, pragmas_ok)
+    health_before = before.healthcheck.verdict.value
+    proofs.add(
+        "G1",
+        "PASS before, PASS after",
+        f"{health_before} before, {health.verdict} after",
+        health_before == "PASS" and not health.verdict.blocks,
+    )
+    proofs.add(
+        "G2",
+        f"below {pressure.limit} %" if pressure.verdict is not Verdict.NOT_RUN else "nothing: the gate is switched off",
+        f"{before.pressure.last.percent} % before, {pressure.last.percent} % after",
+        not before.pressure.verdict.blocks and not pressure.verdict.blocks,
+    )
+    if session is not None and session.began:
+        _of_session(proofs, session, audit.counted)
+        proofs.judged("S15", *overload_proof(session.overload))
+        orders, trades = (audit.counted.get(name, 0) for name in ("orders", "trades"))
+        if session.mode == Mode.LIVE:
+            _of_live(proofs, before, session, orders, audit.unmarked - trades)
+        else:
+            placed = f"{orders} orders, {trades} trades, {audit.unmarked} unmarked"
+            proofs.add("S9", "every order and trade marked as shadow", placed, not audit.unmarked)
+        broken = "; ".join(f"{count} {what}" for what, count in audit.broken_links.items())
+        proofs.add("S10", "trades, orders, events and signals agree along the chain", broken or "they do", not broken)
+        if trading is not None:
+            _of_trading(proofs, session, trading, risk)
+    return proofs.rows()
+
+
+def _of_live(
+    proofs: Proofs, before: PreflightEvidence, session: SessionEvidence, orders: int, unmarked_orders: int
+) -> None:
+    """A LIVE session proves that the gate was open, and that what left is what is on record, marked as no shadow."""
+    live, gate = session.live, before.live_gate
+    unmet = [condition.name for condition in gate if not condition.met]
+    sent = 0 if live is None else live.submitted + live.refused
+    proofs.add(
+        "S14",
+        "every condition of the LIVE gate met, every order recorded as no shadow, each sent or kept back",
+        f"{len(gate) - len(unmet)} of {len(gate)} met; {orders} orders, {unmarked_orders} not marked as shadow, "
+        f"{live.submitted if live else 0} sent, {live.refused if live else 0} kept back",
+        bool(gate) and not unmet and orders == unmarked_orders == sent,
+    )
+
+
+def _of_trading(proofs: Proofs, session: SessionEvidence, trading: TradingAudit, risk: RiskSettings) -> None:
+    faults = "; ".join(trading.faults)
+    if session.account is not None:
+        same = trading.account == session.account
+        proofs.add(
+            "I4",
+            "the account from the trades table is the running engine's, to the last digit; cash is conserved",
+            faults or f"{trading.fills} fills, {_difference(session.account, trading.account) or 'the same account'}",
+            same and not trading.faults,
+        )
+    vetoed = session.vetoes
+    if trading.orders or vetoed.get("RISK_CAP"):
+        symbol, most, is_within = (
+            trading.worst_symbol_usd,
+            trading.most_open,
+            trading.worst_total_usd <= risk.max_exposure_usd,
+        )
+        # Where other instruments were held their prices then are not known here: a total can be proved, not disproved.
+        total = (
+            f"at most {canonical(trading.worst_total_usd)} USD in all"
+            if is_within or trading.is_exact
+            else "in all not known"
+        )
+        proofs.add(
+            "I2",
+            f"at every approval at most {risk.max_exposure_usd} USD, {risk.max_symbol_exposure_usd} USD an instrument, "
+            f"{risk.max_open_orders} open orders, pending ones included",
+            f"{trading.orders} approvals: {total}, {canonical(symbol)} USD an instrument, {most} open; "
+            f"{vetoed.get('RISK_CAP', 0)} vetoed",
+            (is_within or not trading.is_exact)
+            and symbol <= risk.max_symbol_exposure_usd
+            and most <= risk.max_open_orders,
+        )
+    if trading.orders or vetoed.get("STALE_DATA"):
+        proofs.add(
+            "S7",
+            f"no order on data older than {risk.max_staleness_ms} ms at receipt",
+            f"{trading.stale} of {trading.orders} orders; {vetoed.get('STALE_DATA', 0)} signals vetoed",
+            not trading.stale,
+        )
+    if trading.partly_filled:
+        actual = faults or f"{trading.partly_filled} orders were filled in parts, all parts add up"
+        proofs.add("S11", "parts add up to what was ordered, or less where the rest was canceled", actual, not faults)
+
+
+def _difference(running: AccountSnapshot, stored: AccountSnapshot) -> str:
+    """Return the first figure that is not the same, or nothing."""
+    for one, other in zip_longest(running.positions, stored.positions):
+        if one is None or other is None:
+            found = one or other
+            return f"{found.symbol if found else ''}: in one account only"
+        for name in one.__struct_fields__:
+            if getattr(one, name) != getattr(other, name):
+                return f"{one.symbol} {name}: {getattr(one, name)} running, {getattr(other, name)} stored"
+    return ""
+
+
+def _of_session(proofs: Proofs, session: SessionEvidence, counted: dict[str, int]) -> None:
+    counters, ledger, beats = session.counters, session.ledger, session.heartbeats
+    if session.rejected or not counters["rejected"]:
+        total = sum(session.rejected.values())
+        proofs.add(
+            "S5",
+            f"{counters['rejected']} rejected, each with its cause",
+            f"{total} with a cause",
+            total == counters["rejected"],
+        )
+    guard, attempts = session.isolation, session.isolation.denied_attempts
+    proofs.add(
+        "I1",
+        "a guard that was read back, 0 denied attempts",
+        f"{guard.enforced}, {attempts} denied attempts",
+        guard.enforced is not Enforced.NONE and not attempts,
+    )
+    unbalanced = [c.name for c in session.channels if c.sent != c.received + c.dropped + c.left or c.left]
+    proofs.add(
+        "S6",
+        "sent = received + dropped, 0 left, on every channel",
+        f"unbalanced: {', '.join(unbalanced) or 'none'}; ledger: {'; '.join(ledger.faults) or 'balances'}",
+        not unbalanced and ledger.balances,
+    )
+    written = {row.name: row.count for row in ledger.rows if (row.kind, row.reason) == ("table", "written")}
+    wrong = [name for name in written if counted.get(name) != written[name]]
+    proofs.add(
+        "S12",
+        "rows written = rows counted now, 0 persist errors",
+        f"differing tables: {', '.join(wrong) or 'none'}; {counters['persist_errors']} persist errors",
+        not wrong and not counters["persist_errors"],
+    )
+    proofs.add(
+        "S13",
+        "a clean end",
+        f"{session.state}, {session.exit_reason}, clean: {session.clean}",
+        session.clean and session.exit_code == 0,
+    )
+    default = session.mode == "SHADOW"
+    proofs.add(
+        "G0",
+        "SHADOW, or another mode that was set",
+        session.mode + (" (the default)" if default else " (set)"),
+        session.mode in {"SHADOW", "PAPER"} or session.live is not None,
+    )
+    proofs.add(
+        "G4",
+        "0 late, 0 missing",
+        f"{beats.beaten} beats, {beats.late} late, {beats.missing} missing",
+        beats.beaten > 0 and not beats.late and not beats.missing,
+    )

@@ -1,0 +1,1 @@
+"""Everything about LIVE: the gate, its conditions, authorization, the order guard, the execution stage."""

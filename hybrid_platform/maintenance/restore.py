@@ -1,0 +1,89 @@
+"""Restore: a verified backup in the database's place, between sessions, the replaced file kept beside it.
+
+in: a backup, settings · out: what it holds, where the replaced database is, which archived files of it are not
+there, and a record of it all, so that the next session knows which loss was meant.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+from hybrid_platform.domain.clocks import Clock, iso_utc
+from hybrid_platform.domain.ids import session_id_of
+from hybrid_platform.maintenance.lease import lease_path
+from hybrid_platform.maintenance.lost_rows import sessions_before
+from hybrid_platform.maintenance.maintenance_lease import maintenance_lease
+from hybrid_platform.maintenance.restore_record import RestoreEvidence, place_of, write_restore
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.settings.session import SessionSettings
+from hybrid_platform.storage.archive import archived_files
+from hybrid_platform.storage.backup import BackupReport, put_in_place, verify_backup
+from hybrid_platform.storage.engine import open_engine, path_of, url_of
+from hybrid_platform.storage.files import make_file
+from hybrid_platform.storage.queries import find_sessions
+
+
+class Restored(NamedTuple):
+    """What a restore did."""
+
+    backup: BackupReport
+    database: Path
+    kept: Path | None
+    """The database that was replaced; None where there was none."""
+    missing: tuple[Path, ...]
+    """Files of archived ticks that the restored database names and that are not there."""
+
+
+def restore(settings: SessionSettings, backup: Path, clock: Clock) -> Restored:
+    """Verify a backup and put it in the place of the settings' database.
+
+    Raises LeaseHeld while a session or other maintenance runs, ConfigError and StorageError as `verify_backup`;
+    the database is as it was then.
+    """
+    started = clock.wall_ns()
+    report = verify_backup(backup)
+    data_dir, url = DataDir(settings.data_dir), url_of(settings)
+    database = path_of(url)
+    if not database.parent.exists():
+        make_file(database)
+        database.unlink()
+    with maintenance_lease(lease_path(data_dir, url), "restore", 0.0, lambda holder: None, threading.Event()):
+        kept = None
+        if database.exists():
+            stamp = iso_utc(started)[:19].translate({ord("-"): None, ord(":"): None})
+            kept = database.with_name(f"{database.name}.replaced-{stamp}Z")
+        put_in_place(backup, database, kept or database)
+        _record(settings, data_dir, report, kept, started, clock)
+        return Restored(report, database, kept, _missing(url))
+
+
+def _record(
+    settings: SessionSettings, data_dir: DataDir, report: BackupReport, kept: Path | None, started: int, clock: Clock
+) -> None:
+    """Say what was put in place, once it is: a kill before this leaves a loss that the next session tells of."""
+    place = place_of(settings)
+    known = set(sessions_before(data_dir, place, most=None))
+    record = RestoreEvidence(
+        "restore",
+        iso_utc(started),
+        iso_utc(clock.wall_ns()),
+        place,
+        str(report.path),
+        report.sha256,
+        None if kept is None else str(kept),
+        report.by_session,
+        tuple(sorted(known - report.by_session.keys())),
+    )
+    write_restore(data_dir, session_id_of(started, "restore"), record)
+
+
+def _missing(url: str) -> tuple[Path, ...]:
+    engine = open_engine(url, role="write")
+    try:
+        sessions = find_sessions(engine, limit=1_000_000)
+        files = [path for session in sessions for path, _ in archived_files(engine, session.session_no)]
+    finally:
+        engine.dispose()
+    return tuple(path for path in files if not path.is_file())

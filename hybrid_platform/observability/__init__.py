@@ -1,0 +1,1 @@
+"""What an operator watches: metrics, liveness, notifications, the flight recorder's interval, systemd."""

@@ -1,0 +1,249 @@
+"""What Prometheus is told of a running session: every metric is one row here, read when it is asked for.
+
+in: the counters that the session keeps anyway · out: metric families. Nothing is counted for a scrape, and
+docs/operations.md shows these rows (a test holds it to them). G2, G4, I1, S6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import inf
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
+from hybrid_platform.domain.commands import TradingState
+from hybrid_platform.domain.histogram import Histogram
+from hybrid_platform.domain.reasons import VetoReason
+from hybrid_platform.domain.records import CpuPressure, PressureAverages
+from hybrid_platform.security.redaction import printable
+from hybrid_platform.session.channel import ChannelStats
+from hybrid_platform.session.pipeline import RunState, Session
+
+PREFIX = "hybrid_platform_"
+MAX_VALUES = 50
+"""Values of one label that come from outside (causes, kinds of messages); those after them share `OTHER`."""
+MAX_LENGTH = 60
+OTHER = "(other)"
+US_PER_S = 1_000_000
+_NO_VETOES = dict.fromkeys(map(str, VetoReason), 0)
+"""A counter that begins at 0 shows its first increase too."""
+
+Labelled = tuple[tuple[str, ...], float]
+
+
+class Subject(NamedTuple):
+    """What one scrape looks at."""
+
+    session: Session
+    about: Mapping[str, str]
+    """Labels of the info metric."""
+    started_ns: int
+    database: Path | None
+    """The SQLite file; None for another database."""
+    channels: tuple[ChannelStats, ...]
+    pressure: CpuPressure
+
+
+class Family(NamedTuple):
+    """One metric: its name without `PREFIX`, what it says, its labels, and where it is read."""
+
+    name: str
+    kind: Literal["counter", "gauge", "info"]
+    help: str
+    labels: tuple[str, ...]
+    read: Callable[[Subject], Iterable[Labelled]]
+
+
+class Buckets(NamedTuple):
+    """One histogram."""
+
+    name: str
+    help: str
+    read: Callable[[Subject], Histogram]
+    kind: Literal["histogram"] = "histogram"
+    labels: tuple[str, ...] = ()
+
+
+def _one(read: Callable[[Subject], float]) -> Callable[[Subject], Iterable[Labelled]]:
+    return lambda subject: [((), read(subject))]
+
+
+def _counted(read: Callable[[Subject], Mapping[str, int]]) -> Callable[[Subject], Iterable[Labelled]]:
+    """Read a counter by names from outside, bounded in number and length."""
+
+    def values(subject: Subject) -> Iterable[Labelled]:
+        found: dict[str, int] = {}
+        for name, count in list(read(subject).items()):
+            shown = printable(name, MAX_LENGTH)
+            if shown not in found and len(found) >= MAX_VALUES:
+                shown = OTHER
+            found[shown] = found.get(shown, 0) + count
+        return [((name,), count) for name, count in found.items()]
+
+    return values
+
+
+def _of_channels(read: Callable[[ChannelStats], float]) -> Callable[[Subject], Iterable[Labelled]]:
+    return lambda subject: [((stats.name,), read(stats)) for stats in subject.channels]
+
+
+def _dropped(subject: Subject) -> Iterable[Labelled]:
+    return [((stats.name, stats.policy.value), stats.dropped) for stats in subject.channels]
+
+
+def _denied(subject: Subject) -> Iterable[Labelled]:
+    found: dict[tuple[str, ...], float] = {}
+    for each in subject.session.decider.denied():
+        key = (each.kind.value, each.source)
+        found[key] = found.get(key, 0) + each.count
+    return found.items()
+
+
+def _averages(subject: Subject) -> Iterator[tuple[tuple[str, str], PressureAverages]]:
+    pressure = subject.pressure
+    for name, resource in (("cpu", pressure.cpu), ("memory", pressure.memory), ("io", pressure.io)):
+        if resource is not None:
+            yield (name, "some"), resource.some
+            if resource.full is not None:
+                yield (name, "full"), resource.full
+
+
+def _size(ending: str) -> Callable[[Subject], Iterable[Labelled]]:
+    def bytes_of(subject: Subject) -> Iterable[Labelled]:
+        if subject.database is None:
+            return []
+        try:
+            return [((), Path(f"{subject.database}{ending}").stat().st_size)]
+        except OSError:
+            return []
+
+    return bytes_of
+
+
+FAMILIES: tuple[Family | Buckets, ...] = (
+    Family("session", "info", "The running session.", (), lambda subject: []),
+    Family("session_start_time_seconds", "gauge", "When the session started, Unix time.", (),
+           _one(lambda s: s.started_ns / NS_PER_S)),
+    Family("session_state", "gauge", "1 for the state of the session, else 0.", ("state",),
+           lambda s: [((state.value,), state is s.session.state) for state in RunState]),
+    Family("trading_state", "gauge", "1 for the trading state, as the engine journalled it, else 0.", ("state",),
+           lambda s: [((state.value,), state is s.session.counters.decisions.trading_state) for state in TradingState]),
+    Family("trading_halts", "counter", "Commands that halted or reduced trading, by persons or limits.", (),
+           _one(lambda s: s.session.counters.decisions.halts)),
+    Family("feed_received", "counter", "Rows or trades that the feed read.", (),
+           _one(lambda s: s.session.counters.feed.received)),
+    Family("ticks", "counter", "Ticks that were accepted and numbered.", (),
+           _one(lambda s: s.session.counters.feed.accepted)),
+    Family("feed_rejected", "counter", "Rows that were rejected, by cause (S5).", ("cause",),
+           _counted(lambda s: s.session.counters.feed.causes)),
+    Family("feed_duplicates", "counter", "Trades that came again (I3).", (),
+           _one(lambda s: s.session.counters.feed.duplicate)),
+    Family("feed_sampled_out", "counter", "Ticks left out by the sampling ladder (S15).", (),
+           _one(lambda s: s.session.counters.feed.sampled_out)),
+    Family("feed_sample_every", "gauge", "Every how many ticks one is let through: the rung of the ladder (S15).", (),
+           _one(lambda s: s.session.overload.sample_every if s.session.overload else 1)),
+    Family("feed_history", "counter", "Trades of history snapshots, left out.", (),
+           _one(lambda s: s.session.counters.feed.history)),
+    Family("feed_ignored", "counter", "Messages without a trade of ours, by kind.", ("kind",),
+           _counted(lambda s: s.session.counters.feed.ignored)),
+    Family("feed_gaps", "counter", "Gaps in the venue's trades (S3).", (),
+           _one(lambda s: s.session.counters.feed.gaps)),
+    Family("signals", "counter", "What the strategy wanted.", (), _one(lambda s: s.session.counters.decisions.signals)),
+    Family("orders", "counter", "Orders that passed the risk checks.", (),
+           _one(lambda s: s.session.counters.decisions.orders)),
+    Family("trades", "counter", "Fills.", (), _one(lambda s: s.session.counters.decisions.trades)),
+    Family("vetoes", "counter", "Signals that were not allowed to become orders, by reason.", ("reason",),
+           _counted(lambda s: {**_NO_VETOES, **s.session.counters.decisions.veto_reasons})),
+    Family("channel_sent", "counter", "Events offered to a channel.", ("channel",), _of_channels(lambda c: c.sent)),
+    Family("channel_received", "counter", "Events taken from a channel.", ("channel",),
+           _of_channels(lambda c: c.received)),
+    Family("channel_dropped", "counter", "Events dropped by a channel, by its policy when full (S6).",
+           ("channel", "policy"), _dropped),
+    Family("channel_blocked", "counter", "How often a producer had to wait for room.", ("channel",),
+           _of_channels(lambda c: c.blocked)),
+    Family("channel_depth_events", "gauge", "Events that wait in a channel.", ("channel",),
+           _of_channels(lambda c: c.left)),
+    Family("channel_high_water_events", "gauge", "Most events that ever waited.", ("channel",),
+           _of_channels(lambda c: c.high_water)),
+    Family("channel_capacity_events", "gauge", "Events that may wait.", ("channel",),
+           _of_channels(lambda c: c.capacity)),
+    Buckets("feed_lag_seconds", "Receipt minus event time of each batch's last tick; below 0 where clocks disagree.",
+            lambda s: s.session.counters.feed.lag),
+    Buckets("decision_latency_seconds", "Receipt of a tick to its signal on the persist channel; live feeds only.",
+            lambda s: s.session.counters.decisions.decision),
+    Buckets("commit_duration_seconds", "How long a batch took to be written and committed.",
+            lambda s: s.session.counters.persist.commit),
+    Family("persist_rows", "counter", "Rows committed.", (), _one(lambda s: s.session.counters.persist.rows)),
+    Family("persist_errors", "counter", "Writes that failed.", (), _one(lambda s: s.session.persist_errors)),
+    Family("persist_lock_timeouts", "counter", "How often the busy timeout ran out on a locked database (S12).", (),
+           _one(lambda s: s.session.lock_timeouts)),
+    Family("database_bytes", "gauge", "Size of the SQLite file.", (), _size("")),
+    Family("database_wal_bytes", "gauge", "Size of its write-ahead log.", (), _size("-wal")),
+    Family("heartbeats", "counter", "Heartbeats (G4).", (), _one(lambda s: s.session.heartbeats.beaten)),
+    Family("heartbeats_late", "counter", "Heartbeats that came late.", (), _one(lambda s: s.session.heartbeats.late)),
+    Family("heartbeats_skipped", "counter", "Heartbeats that never came.", (),
+           _one(lambda s: s.session.heartbeats.skipped)),
+    Family("heartbeat_longest_late_seconds", "gauge", "The latest that a heartbeat came.", (),
+           _one(lambda s: s.session.heartbeats.longest_late_ms * NS_PER_MS / NS_PER_S)),
+    Family("isolation_denied", "counter", "What strategy or execution tried and was denied (I1); must stay 0.",
+           ("kind", "source"), _denied),
+    Family("pressure_ratio", "gauge", "Share of the last 10 s in which tasks stalled for a resource (PSI).",
+           ("resource", "tasks"), lambda s: [(labels, each.avg10 / 100) for labels, each in _averages(s)]),
+    Family("pressure_stalled_seconds", "counter", "Time since boot in which tasks stalled for a resource (PSI).",
+           ("resource", "tasks"), lambda s: [(labels, each.total / US_PER_S) for labels, each in _averages(s)]),
+    Family("load_ratio", "gauge", "Load average of the last minute by cores.", (),
+           _one(lambda s: s.pressure.load_percent / 100)),
+)  # fmt: skip
+
+
+class SessionCollector(Collector):
+    """Reads a session whenever it is scraped, from any thread."""
+
+    def __init__(
+        self,
+        session: Session,
+        about: Mapping[str, str],
+        *,
+        started_ns: int,
+        database: Path | None,
+        read_pressure: Callable[[], CpuPressure],
+    ) -> None:
+        self._session = session
+        self._about = dict(about)
+        self._started_ns = started_ns
+        self._database = database
+        self._read_pressure = read_pressure
+
+    def collect(self) -> Iterator[Metric]:
+        """Return every family of `FAMILIES`, as it stands now."""
+        subject = Subject(
+            self._session,
+            self._about,
+            self._started_ns,
+            self._database,
+            self._session.channel_stats(),
+            self._read_pressure(),
+        )
+        for family in FAMILIES:
+            yield _metric(family, subject)
+
+
+def _metric(family: Family | Buckets, subject: Subject) -> Metric:
+    name = PREFIX + family.name
+    if isinstance(family, Buckets):
+        histogram = family.read(subject)
+        buckets = [("+Inf" if bound == inf else repr(bound), count) for bound, count in histogram.cumulative()]
+        return HistogramMetricFamily(name, family.help, buckets=buckets, sum_value=histogram.sum_s)
+    if family.kind == "info":
+        return InfoMetricFamily(name, family.help, value=dict(subject.about))
+    made = (CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily)(
+        name, family.help, labels=family.labels
+    )
+    for labels, value in family.read(subject):
+        made.add_metric(labels, value)
+    return made

@@ -1,0 +1,1 @@
+"""Notifications of failures, overload, halts and recovery: messages, delivery queue, channels."""

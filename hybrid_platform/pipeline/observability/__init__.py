@@ -1,1 +1,0 @@
-"""What a running session tells those outside: metrics, notices, its pulse, the flight recorder."""

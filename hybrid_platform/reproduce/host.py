@@ -1,0 +1,146 @@
+"""The op's side of a reproduction: sends journal and ticks to the guarded process, takes what it decides (I1, S8).
+
+In step: a batch goes down when the one before was taken, so neither side ever waits for the other's pipe.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from hybrid_platform.domain.errors import IsolationError, StrategyError
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.isolation import IsolationEvidence
+from hybrid_platform.domain.orders import InputRecord, Record
+from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.reproduce.child import ROWS
+from hybrid_platform.reproduce.replay import UndecidableError
+from hybrid_platform.session.stage import Sign
+from hybrid_platform.session.strategy_host.frames import (
+    Alive,
+    Decided,
+    Done,
+    Down,
+    End,
+    Failed,
+    Instruments,
+    Journalled,
+    Taken,
+    frame_of,
+)
+from hybrid_platform.session.strategy_host.process import REPLAY_FRAME, GuardedDecider, GuardedStageError
+from hybrid_platform.settings.session import SessionSettings
+
+MODULE = "hybrid_platform.reproduce.child"
+INPUTS_AT_ONCE = 4_096
+CLOSE_OUT_SECONDS = 10.0
+
+
+class GuardedReplay:
+    """A guarded process that decides one session again; used once, then closed."""
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        private: tuple[Path, ...],
+        table: InstrumentTable,
+        inputs: Iterable[InputRecord],
+        until: int | None,
+    ) -> None:
+        """Start it, and give it the journal. Raises what `GuardedDecider` raises.
+
+        ``private``: what it must not read. ``until``: the first tick that cannot be shown, if there is one.
+        """
+        self._guarded = GuardedDecider(settings, private, None, module=MODULE, plan={"until": until})
+        self._table = table
+        self._known = 0
+        self._is_done = False
+        self.shown = 0
+        """Ticks that the strategy was shown, once all is decided."""
+        self._silence_s = settings.watchdog.stuck_seconds
+        try:
+            records = tuple(inputs)
+            for start in range(0, len(records), INPUTS_AT_ONCE):
+                self._write(Journalled(records[start : start + INPUTS_AT_ONCE]))
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, batches: Iterable[TickBatch]) -> Iterator[tuple[Record, ...]]:
+        """Yield what is decided, in order.
+
+        Raises StrategyError where the strategy does, UndecidableError for rows that make no session,
+        IsolationError where the process ends, says what it should not, or does not move for ``watchdog.stuck_seconds``.
+        """
+        for batch in self._frames(batches):
+            if len(self._table) > self._known:
+                self._write(Instruments(tuple(self._table)[self._known :]))
+                self._known = len(self._table)
+            self._write(frame_of(batch))
+            yield from self._take(Taken)
+            if self._is_done:
+                return
+        self._write(End(0))
+        yield from self._take(Done)
+
+    @staticmethod
+    def _frames(batches: Iterable[TickBatch]) -> Iterator[TickBatch]:
+        """Cut batches as a session's are: a strategy that takes them whole shows that it moves by each."""
+        for batch in batches:
+            for start in range(0, len(batch), REPLAY_FRAME):
+                yield batch[start : start + REPLAY_FRAME]
+
+    def close_out(self) -> IsolationEvidence:
+        """Read the guard back a last time and return all that was read back; then the process is gone."""
+        return self._guarded.close_out(CLOSE_OUT_SECONDS)
+
+    def close(self) -> None:
+        """End the process."""
+        self._guarded.close()
+
+    def _take(self, until: type[Taken | Done]) -> Iterator[tuple[Record, ...]]:
+        """Yield what comes before the message that is waited for, or before it says that it is done."""
+        moved = time.monotonic()
+        signs: tuple[Sign, ...] = ()
+        while not self._is_done:
+            left_s = None if self._silence_s is None else max(0.0, moved + self._silence_s - time.monotonic())
+            try:
+                message = self._guarded.reader.read(left_s)
+            except EOFError:
+                raise IsolationError("the reproducing process ended in the middle") from None
+            # A process that lives is not yet one that moves: what it says of its strategy has to change.
+            if isinstance(message, Alive) and (message.stages != signs or left_s is None or left_s > 0):
+                if message.stages != signs:
+                    moved, signs = time.monotonic(), message.stages
+                continue
+            if message is None or isinstance(message, Alive):
+                raise IsolationError(
+                    f"the reproducing process: expected to move within watchdog.stuck_seconds ({self._silence_s:g} s), "
+                    "was silent"
+                )
+            if isinstance(message, Decided):
+                yield message.records
+            elif isinstance(message, Failed):
+                raise _error_of(message)
+            elif isinstance(message, Done):
+                self.shown, self._is_done = message.ticks, True
+            elif isinstance(message, until):
+                return
+            else:
+                raise IsolationError(f"pipe: expected decisions, was {type(message).__name__}")
+            moved = time.monotonic()
+
+    def _write(self, message: Down) -> None:
+        try:
+            self._guarded.writer.write(message)
+        except BrokenPipeError:
+            raise IsolationError("the reproducing process ended in the middle") from None
+
+
+def _error_of(failed: Failed) -> Exception:
+    if failed.stage == ROWS:
+        return UndecidableError(failed.message)
+    if failed.stage == "strategy":
+        return StrategyError(failed.message)
+    return GuardedStageError(failed.message, failed.exit_code, failed.kind)

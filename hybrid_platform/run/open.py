@@ -1,0 +1,74 @@
+"""A run: what its four steps share, opened by whoever launches it, by Dagster or by the CLI.
+
+in: settings and the run's identity · out: a `RunContext` with an open log. Whatever the settings name
+that is not there raises ConfigError before anything is written.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from hybrid_platform import __version__
+from hybrid_platform.domain.clocks import Clock, SystemClock
+from hybrid_platform.domain.errors import GateRefused
+from hybrid_platform.domain.ids import session_id_of
+from hybrid_platform.domain.records import CodeIdentity
+from hybrid_platform.evidence.chain import EventChain
+from hybrid_platform.evidence.code_digest import package_in, tree_sha256
+from hybrid_platform.evidence.keys import check_signing_key
+from hybrid_platform.evidence.records import PREFLIGHT, evidence_name
+from hybrid_platform.evidence.run_context import RunContext
+from hybrid_platform.gates.preflight import check_settings, refuse
+from hybrid_platform.host.system import package_root, read_git
+from hybrid_platform.log.session_log import Render, SessionLog, as_json
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.settings.session import SessionSettings
+from hybrid_platform.storage.engine import url_of
+
+
+@contextmanager
+def open_run(
+    settings: SessionSettings,
+    *,
+    run_id: str,
+    created_ns: int,
+    clock: Clock | None = None,
+    stream: TextIO | None = None,
+    render: Render = as_json,
+    after_refusal: Callable[[RunContext], None] = lambda context: None,
+) -> Iterator[RunContext]:
+    """Yield a run's context; its session id follows from ``run_id`` and ``created_ns`` alone.
+
+    Raises ConfigError for whatever the settings name that is not there. A GateRefused that ends the run
+    leaves evidence and a REFUSED row, is told to ``after_refusal``, and goes on its way.
+    """
+    clock = clock or SystemClock()
+    database_url = url_of(settings)
+    data_dir = DataDir(settings.data_dir)
+    session_id = session_id_of(created_ns, run_id)
+    if not data_dir.resolve(evidence_name(session_id, PREFLIGHT)).exists():
+        # Only before the first step: what is gone since then is a verdict in the evidence, not a wrong setting.
+        check_settings(settings, database_url, clock, data_dir)
+    check_signing_key(data_dir, settings.keys)
+    chain = EventChain(data_dir, session_id, clock)
+    out = stream or sys.stdout
+    log = SessionLog(session_id, clock, stream=out, data_dir=data_dir, render=render, watch=chain.watch)
+    try:
+        context = RunContext(settings, session_id, run_id, data_dir, database_url, this_code(), clock, log, chain)
+        try:
+            yield context
+        except GateRefused as refused:
+            refuse(context, refused)
+            after_refusal(context)
+            raise
+    finally:
+        log.close()
+
+
+def this_code() -> CodeIdentity:
+    """Return which code runs: version, commit and digest."""
+    root = package_root()
+    return CodeIdentity(__version__, *read_git(root), tree_sha256(package_in(root)))

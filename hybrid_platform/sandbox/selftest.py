@@ -1,0 +1,124 @@
+"""The guard tries itself: every way out must fail as the rules say, after a control that did not (I1).
+
+in: the filter, where the listener and the canary file are · out: a record of each attempt. Runs in the
+guarded process, before any user code and again at shutdown; what the listener heard meanwhile is for
+the outside to say.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from hybrid_platform.domain.isolation import Attempt, Control, Kind
+from hybrid_platform.sandbox import _linux
+from hybrid_platform.sandbox.bpf import Filter
+from hybrid_platform.sandbox.listener import Address, reach
+from hybrid_platform.sandbox.syscalls import Rule
+
+
+class Canary(msgspec.Struct, frozen=True):
+    """A file that the parent made where nothing is granted: readable before Landlock, never after."""
+
+    path: str
+    content: str
+
+
+def control(address: Address, canary: Canary | None) -> Control:
+    """Reach the listener and read the canary: called before the guard, when both must work."""
+    faults = []
+    network = file = False
+    try:
+        reach(address)
+        network = True
+    except OSError as error:
+        faults.append(f"the listener was not reached: {error}")
+    if canary is not None:
+        try:
+            file = Path(canary.path).read_text(encoding="utf-8") == canary.content
+        except OSError as error:
+            faults.append(f"the canary was not read: {error}")
+    return Control(network, file, "; ".join(faults))
+
+
+def try_calls(filter_: Filter, address: Address) -> tuple[Attempt, ...]:
+    """Try every rule by its number, then the listener, fork, exec and dup as Python does them.
+
+    Where the calling thread is not under the filter at all, the first attempt says so and is the last:
+    trying on would be doing.
+    """
+    attempts = try_rules(filter_)
+    return (*attempts, *_as_python_does(address)) if attempts[0].held else attempts
+
+
+def try_rules(filter_: Filter) -> tuple[Attempt, ...]:
+    """Try every rule that has a harmless probe, ``socket`` first; if that is let through, nothing else."""
+    calls = {
+        rule.name: (rule, number, rule.probe)
+        for rule in filter_.rules
+        if rule.probe is not None and (number := rule.number(filter_.machine)) is not None
+    }
+    first = _probe(*calls.pop("socket"))
+    return (first, *(_probe(*call) for call in calls.values())) if first.held else (first,)
+
+
+def try_files(canary: Canary) -> tuple[Attempt, ...]:
+    """Try to read the canary and to leave a file beside it."""
+    path = Path(canary.path)
+
+    def leave() -> None:
+        beside = path.with_name(path.name + ".pth")
+        beside.touch()
+        beside.unlink()
+
+    return (
+        _try("read a private file", Kind.FILE, path.read_bytes, errno.EACCES),
+        _try("leave a file", Kind.FILE, leave, errno.EACCES),
+    )
+
+
+def try_signal(pid: int) -> Attempt:
+    """Try whether a process outside could be signalled; signal 0 does nothing."""
+    return _try("signal the parent", Kind.SIGNAL, lambda: os.kill(pid, 0))
+
+
+def _probe(rule: Rule, number: int, arguments: tuple[int, ...]) -> Attempt:
+    return _try(rule.name, rule.kind, lambda: _linux.syscall(number, *arguments), rule.errno)
+
+
+def _as_python_does(address: Address) -> Iterator[Attempt]:
+    def udp() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
+            endpoint.sendto(b"self-test", ("127.0.0.1", address.udp))
+
+    def fork() -> None:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    yield _try("TCP to the listener", Kind.SOCKET, lambda: reach(address))
+    yield _try("UDP to the listener", Kind.SOCKET, udp)
+    yield _try("unix socket", Kind.SOCKET, lambda: socket.socket(socket.AF_UNIX).close())
+    yield _try("fork", Kind.PROCESS, fork)
+    # A path that is not there: without the filter this is ENOENT, and not another program.
+    yield _try("exec", Kind.PROCESS, lambda: os.execv("/nonexistent/program", ["program"]))  # noqa: S606
+    yield _try("dup", Kind.DESCRIPTOR, lambda: os.close(os.dup(0)))
+
+
+def _try(name: str, kind: Kind, action: Callable[[], object], expected: int = errno.EPERM) -> Attempt:
+    try:
+        action()
+        outcome = "OK"
+    except OSError as error:
+        outcome = _name(error.errno)
+    return Attempt(name, kind, _name(expected), outcome)
+
+
+def _name(code: int | None) -> str:
+    return errno.errorcode.get(code or 0, f"errno {code}")

@@ -1,0 +1,1 @@
+"""Safe paths below the data directory, and redaction of secrets."""

@@ -1,0 +1,68 @@
+"""Make the three channels of a session: capacities and policies follow the feed unless they are set (SPEC 4)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.session.channel import Channel, ChannelStats
+from hybrid_platform.session.messages import Records, Steps, Ticks, Told
+from hybrid_platform.settings.session import Mode, OnFull, SessionSettings
+from hybrid_platform.strategies.base import Strategy
+from hybrid_platform.strategies.runner import StrategyRunner
+from hybrid_platform.trading.engine import ExecutionEngine
+
+LIVE_CAPACITIES = {"tick": 256, "signal": 64, "persist": 512}
+LIVE_POLICIES = {"tick": OnFull.DROP_OLDEST, "signal": OnFull.FAIL, "persist": OnFull.DROP_OLDEST}
+REPLAY_CAPACITIES = {"tick": 16_384, "signal": 8_192, "persist": 32_768}
+"""Room for chunks: a replay blocks rather than drops, so these bound memory, not freshness."""
+
+PERSIST_PRODUCERS = 3
+"""Ingest (ticks), execution (decisions) and the supervisor (heartbeats)."""
+
+
+class Channels(NamedTuple):
+    """The session's channels."""
+
+    tick: Channel[Ticks | Told]
+    signal: Channel[Steps | Told]
+    persist: Channel[Ticks | Records]
+
+    def stats(self) -> tuple[ChannelStats, ...]:
+        """Return a snapshot of each."""
+        return tuple(channel.stats() for channel in self)
+
+    def abort(self) -> None:
+        """Wake every stage that waits."""
+        for channel in self:
+            channel.abort()
+
+
+def build_channels(settings: SessionSettings) -> Channels:
+    """Return fresh, open channels."""
+    capacities = {}
+    for name in LIVE_CAPACITIES:
+        stated = getattr(settings.channels, name)
+        capacities[name] = stated or (LIVE_CAPACITIES if settings.is_live_feed else REPLAY_CAPACITIES)[name]
+    policies = {
+        name: settings.channels.on_full or (LIVE_POLICIES[name] if settings.is_live_feed else OnFull.BLOCK)
+        for name in LIVE_CAPACITIES
+    }
+    return Channels(
+        # In LIVE the venue's reports come back this way, beside ingest, until the last of them.
+        Channel("tick", capacities["tick"], policies["tick"], producers=2 if settings.mode is Mode.LIVE else 1),
+        Channel("signal", capacities["signal"], policies["signal"]),
+        Channel("persist", capacities["persist"], policies["persist"], producers=PERSIST_PRODUCERS),
+    )
+
+
+def build_decider(
+    settings: SessionSettings, strategy: Strategy[Any], table: InstrumentTable
+) -> tuple[StrategyRunner, ExecutionEngine]:
+    """Return what decides, fresh: the strategy in its runner, and the trading engine."""
+    # A paper venue's latencies end also while the market is silent.
+    execution_timer = settings.is_live_feed and settings.mode is Mode.PAPER
+    runner = StrategyRunner(
+        strategy, table, warm_start_ticks=settings.warm_start_ticks, execution_timer=execution_timer
+    )
+    return runner, ExecutionEngine(settings, table)

@@ -1,0 +1,61 @@
+"""Make the feed that the settings name, and say which files it will read."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hybrid_platform.domain.clocks import Clock
+from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.log import Log
+from hybrid_platform.feeds.base import Earlier, Feed
+from hybrid_platform.feeds.factory import build_feed
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.settings.session import SessionSettings
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.stored import stored_batches
+
+_CHUNK = 1 << 20
+
+
+def table_of(settings: SessionSettings) -> InstrumentTable:
+    """Return an empty table that knows the stated instruments' rules."""
+    return InstrumentTable(settings.stated_instruments(), settings.default_quote)
+
+
+def feed_of(
+    settings: SessionSettings,
+    table: InstrumentTable,
+    clock: Clock,
+    log: Log,
+    database_url: str,
+    *,
+    store: DataDir | None = None,
+    session_id: str = "session",
+    earlier: Earlier | None = None,
+) -> Feed:
+    """Return the feed, not yet opened; raise ConfigError where it cannot be meant."""
+    stored = partial(stored_batches, open_engine(database_url, role="read"))
+    return build_feed(settings, table, clock, log, stored=stored, store=store, session_id=session_id, earlier=earlier)
+
+
+def input_files(settings: SessionSettings) -> tuple[dict[str, Any], ...]:
+    """Return name, size in bytes and SHA-256 of every file that the feed will replay."""
+    replay = settings.feed.replay
+    if replay is None or not replay.paths:
+        return ()
+    # Here: it loads pyarrow, which no other feed needs, and a short session starts sooner without.
+    from hybrid_platform.feeds.files.sources import find_sources
+
+    paths = dict.fromkeys(source.path for source in find_sources(replay.paths))
+    return tuple(_identify(Path(path)) for path in paths)
+
+
+def _identify(path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}

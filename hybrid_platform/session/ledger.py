@@ -1,0 +1,86 @@
+"""The ledger: where every event of a session went. It balances, or the session fails.
+
+in: channel statistics, feed counters, rows written and rows counted · out: rows of ``ledger`` and the
+list of what does not balance, each with its figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from hybrid_platform.session.channel import ChannelStats
+from hybrid_platform.session.counters import FeedCounters
+
+REFUSED = "refused"
+"""The reason in ``ledger`` for what a channel dropped and was to keep; it is counted in ``dropped`` too."""
+
+
+class LedgerRow(NamedTuple):
+    """One row of ``ledger``."""
+
+    kind: str
+    name: str
+    reason: str
+    count: int  # type: ignore[assignment]  # the column's name; tuple.count is not missed
+
+
+class Ledger(NamedTuple):
+    """All rows, and what is wrong with them."""
+
+    rows: tuple[LedgerRow, ...]
+    faults: tuple[str, ...]
+
+    @property
+    def balances(self) -> bool:
+        """Whether every event is accounted for."""
+        return not self.faults
+
+
+def build_ledger(  # noqa: C901
+    feed_name: str,
+    feed: FeedCounters,
+    channels: Iterable[ChannelStats],
+    written: Mapping[str, int],
+    counted: Mapping[str, int],
+    sampled_out: Mapping[int, int] | None = None,
+) -> Ledger:
+    """Return the ledger of an ended session; ``written`` and ``counted`` are rows by table.
+
+    ``sampled_out``: ticks by rung of the sampling ladder.
+    """
+    rows: list[LedgerRow] = []
+    faults: list[str] = []
+    for reason in ("received", "accepted", "rejected", "duplicate", "sampled_out", "history"):
+        rows.append(LedgerRow("feed", feed_name, reason, getattr(feed, reason)))
+    rows.extend(LedgerRow("rejected", cause, "rejected", count) for cause, count in sorted(feed.causes.items()))
+    if not feed.balances:
+        faults.append(f"feed {feed_name}: received {feed.received} is not the sum of what became of it")
+    rungs = sampled_out or {}
+    rows.extend(LedgerRow("ladder", f"every {rung}", "sampled_out", count) for rung, count in sorted(rungs.items()))
+    if feed.sampled_out != sum(rungs.values()):
+        faults.append(f"feed {feed_name}: {feed.sampled_out} sampled out, {sum(rungs.values())} by the ladder's rungs")
+    evicted = 0
+    for stats in channels:
+        for reason in ("sent", "received", "dropped", "left"):
+            rows.append(LedgerRow("channel", stats.name, reason, getattr(stats, reason)))
+        if stats.refused:
+            rows.append(LedgerRow("channel", stats.name, REFUSED, stats.refused))
+        if not stats.balances or stats.left:
+            faults.append(
+                f"channel {stats.name}: sent {stats.sent} = received {stats.received} + dropped {stats.dropped} "
+                f"+ left {stats.left} (expected 0 left)"
+            )
+        if stats.name == "persist":
+            # Ticks alone: what has a reserve is never evicted, and one that was refused is no tick.
+            evicted = stats.dropped - stats.refused
+            if stats.refused:
+                faults.append(f"channel persist: expected every decision's records taken, was {stats.refused} refused")
+    for table in sorted(set(written) | set(counted)):
+        wrote, found = written.get(table, 0), counted.get(table, 0)
+        rows += [LedgerRow("table", table, "written", wrote), LedgerRow("table", table, "counted", found)]
+        if wrote != found:
+            faults.append(f"table {table}: {wrote} rows written, {found} counted")
+    if feed.accepted != written.get("ticks", 0) + evicted:
+        faults.append(f"ticks: {feed.accepted} accepted, {written.get('ticks', 0)} written + {evicted} evicted")
+    return Ledger(tuple(rows), tuple(faults))

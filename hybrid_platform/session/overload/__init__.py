@@ -1,0 +1,1 @@
+"""Overload control: host and queue monitoring, the throttle ladder, sampling, the watchdog."""

@@ -1,0 +1,1 @@
+"""The four stages of the pipeline, each one thread: ingest, strategy, execution, persist."""

@@ -1,0 +1,138 @@
+"""ingest: turns what a feed read into numbered ticks, for strategy and for persist (S5, S6, S15).
+
+in: `FeedBatch` from the feed · out: `Ticks` on the tick channel first (fresh data matters more),
+then on the persist channel · when full: each channel's policy; what is dropped is counted there.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from hybrid_platform.domain.clocks import Clock
+from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.feeds.base import Feed, FeedBatch
+from hybrid_platform.log.session_log import SessionLog
+from hybrid_platform.session.channel import Channel, ChannelAborted
+from hybrid_platform.session.counters import FeedCounters
+from hybrid_platform.session.messages import Records, Ticks, Told
+from hybrid_platform.session.overload.sampling import Sampler
+from hybrid_platform.session.stage import OnFailure, Stage
+from hybrid_platform.session.stages.deduplicate import Deduplicator
+
+SAMPLES_PER_CAUSE = 1
+"""One sample of each kind of bad row is logged; all are counted."""
+DROPPED = "events dropped (S6)"
+
+
+class Ingest(Stage):
+    """Owns the feed, the numbering and the feed's ledger."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        ticks: Channel[Ticks | Told],
+        persist: Channel[Ticks | Records],
+        *,
+        sampler: Sampler,
+        counters: FeedCounters,
+        stop: threading.Event,
+        clock: Clock,
+        log: SessionLog,
+        on_failure: OnFailure,
+    ) -> None:
+        super().__init__("ingest", (), (ticks, persist), on_failure)
+        self._feed = feed
+        self._ticks = ticks
+        self._persist = persist
+        self._sampler = sampler
+        self._counters = counters
+        self._stop = stop
+        self._clock = clock
+        self._log = log
+        self._deduplicator = Deduplicator()
+        self._sampled: dict[str, int] = {}
+
+    def work(self) -> None:
+        """Read the feed to its end, or until told to stop; close it either way."""
+        try:
+            for batch in self._feed.batches(self._stop):
+                self.activity.work()
+                self._account(batch)
+                if batch.gaps:
+                    self._persist.put(Records(batch.gaps), keep=True)
+                if len(batch.ticks):
+                    self._send(batch.ticks)
+                self.activity.rest()
+        finally:
+            self._feed.close()
+
+    def _account(self, batch: FeedBatch) -> None:
+        counters = self._counters
+        counters.received += batch.received
+        counters.history += batch.history
+        for cause, count in batch.rejected.items():
+            counters.rejected += count
+            counters.causes[cause] += count
+        for kind, count in batch.ignored.items():
+            counters.ignored[kind] += count
+        for gap in batch.gaps:
+            counters.gaps += 1
+            self._log.limited(
+                "warning",
+                "gap in the venue's trades (S3)",
+                venue=gap.venue,
+                symbol=gap.symbol,
+                from_id=gap.from_id,
+                to_id=gap.to_id,
+                missing=gap.missing,
+                cause=gap.cause,
+            )
+        for sample in batch.samples:
+            logged = self._sampled.get(sample.cause, 0)
+            if logged < SAMPLES_PER_CAUSE:
+                self._sampled[sample.cause] = logged + 1
+                self._log.warning(
+                    "row rejected (S5)",
+                    cause=sample.cause,
+                    where=sample.where,
+                    sample=sample.sample,
+                    feed=self._feed.name,
+                )
+
+    def _send(self, ticks: TickBatch) -> None:
+        counters = self._counters
+        now = self._clock.wall_ns()
+        if int(ticks.ts_recv[0]) == 0:
+            ticks = ticks.received_at(now)
+        new = self._deduplicator.new_only(ticks)
+        counters.duplicate += len(ticks) - len(new)
+        if not len(new):
+            return
+        lag_ns = int(new.ts_recv[-1]) - int(new.ts_event[-1])
+        counters.lag_ns.append(lag_ns)
+        counters.lag.observe(lag_ns)
+        # After duplicates, so that an id that was left out is known when it comes again.
+        came = len(new)
+        new = self._sampler.pick(new)
+        counters.sampled_out += came - len(new)
+        if not len(new):
+            return
+        new = new.numbered(counters.accepted + 1)
+        counters.accepted += len(new)
+        counters.first_event = int(new.ts_event[0]) if counters.first_event is None else counters.first_event
+        counters.last_event = int(new.ts_event[-1])
+        parcel = Ticks(new)
+        try:
+            self._tell_of_drops(self._ticks, self._ticks.put(parcel))
+        except ChannelAborted:
+            # The strategy is gone, so the session ends; the ticks that came in are persisted all the same.
+            self._stop.set()
+        finally:
+            # Also where the tick channel refused it: what came in is persisted, or counted where it was dropped.
+            self._tell_of_drops(self._persist, self._persist.put(parcel))
+
+    def _tell_of_drops(self, channel: Channel[Any], dropped: int) -> None:
+        if dropped:
+            so_far = channel.stats().dropped
+            self._log.limited("warning", DROPPED, channel=channel.name, count=dropped, dropped_so_far=so_far)

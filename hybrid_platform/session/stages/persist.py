@@ -1,0 +1,101 @@
+"""persist: the only writer of a running session, in batches by count and by a flush timer (I6, S12, L4).
+
+in: `Ticks` and `Records` · out: committed rows · when the database is locked: the writer waits, and
+live the channel evicts the oldest ticks behind it, counted; audit rows are never evicted. A write that
+fails for good ends the session, and what was committed before stays.
+"""
+
+from __future__ import annotations
+
+from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
+from hybrid_platform.domain.orders import InputRecord, Record
+from hybrid_platform.domain.ticks import TickBatch, joined
+from hybrid_platform.evidence.row_digests import InputDigest, TickDigest
+from hybrid_platform.session.channel import Channel, EndOfStream
+from hybrid_platform.session.counters import PersistCounters
+from hybrid_platform.session.messages import Records, Ticks
+from hybrid_platform.session.stage import OnFailure, Stage
+from hybrid_platform.storage.rows import LAYOUTS, record_rows
+from hybrid_platform.storage.writer import SessionWriter
+
+IDLE_SECONDS = 0.25
+AT_ONCE = 8
+"""Behind the first event of a commit, wake once an eighth of a channelful waits: not for each, beside who decides."""
+
+
+class Persist(Stage):
+    """Owns the writer."""
+
+    def __init__(
+        self,
+        writer: SessionWriter,
+        channel: Channel[Ticks | Records],
+        *,
+        batch_rows: int,
+        flush_interval_ms: int,
+        counters: PersistCounters,
+        clock: Clock,
+        on_failure: OnFailure,
+    ) -> None:
+        super().__init__("persist", (channel,), (), on_failure)
+        self._writer = writer
+        self._channel = channel
+        self._batch_rows = batch_rows
+        self._enough = min(batch_rows, channel.capacity) // AT_ONCE
+        self._flush_ns = flush_interval_ms * NS_PER_MS
+        self._counters = counters
+        self._clock = clock
+        self.ticks, self.inputs = TickDigest(), InputDigest()
+        """Of what was committed."""
+        self._ticks: list[TickBatch] = []
+        self._records: list[Record] = []
+        self._rows = 0
+        self._since = 0
+
+    def work(self) -> None:
+        """Write until every producer closed and nothing is left."""
+        while True:
+            self.activity.rest()
+            try:
+                parcels = self._channel.take(self._batch_rows, self._patience(), self._enough if self._rows else 0)
+            except EndOfStream:
+                self.activity.work()
+                self._flush()
+                return
+            self.activity.work()
+            for parcel in parcels:
+                if not self._rows:
+                    self._since = self._clock.monotonic_ns()
+                self._rows += parcel.events
+                if isinstance(parcel, Ticks):
+                    self._ticks.append(parcel.batch)
+                else:
+                    self._records.extend(parcel.records)
+            if self._rows >= self._batch_rows or (self._rows and self._patience() == 0):
+                self._flush()
+
+    def _patience(self) -> float:
+        """Return how long to wait for more, in seconds."""
+        if not self._rows:
+            return IDLE_SECONDS
+        return max(0, self._since + self._flush_ns - self._clock.monotonic_ns()) / NS_PER_S
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        started = self._clock.monotonic_ns()
+        ticks = [joined(self._ticks)] if self._ticks else []
+        committed = self._writer.write(ticks, self._records)
+        for batch in ticks:
+            self.ticks.add(batch)
+        inputs = [record for record in self._records if type(record) is InputRecord]
+        if inputs:
+            self.inputs.add(record_rows(LAYOUTS[InputRecord], inputs, 0))
+        counters = self._counters
+        took_ns = self._clock.monotonic_ns() - started
+        counters.longest_commit_ns = max(counters.longest_commit_ns, took_ns)
+        counters.commit.observe(took_ns)
+        counters.rows += committed
+        counters.ticks += sum(map(len, self._ticks))
+        counters.commits += 1
+        self._ticks, self._records, self._rows = [], [], 0

@@ -1,0 +1,100 @@
+"""strategy: shows every tick to the strategy, in order, and hands on what it wants (S8).
+
+in: `Ticks` and commands · out: `Steps` (the ticks ride along, execution needs them for marks and
+fills) · when the signal channel is full: FAIL ends the session with OVERLOAD, BLOCK waits · a strategy
+that raises, or returns what is no signal, ends the session as a CRASH that names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from hybrid_platform.domain.clocks import Clock
+from hybrid_platform.domain.steps import Step
+from hybrid_platform.session.channel import Channel, EndOfStream
+from hybrid_platform.session.messages import Steps, Ticks, Told, one_by_one, together
+from hybrid_platform.session.stage import Guard, OnFailure, Stage
+from hybrid_platform.strategies.runner import StrategyRunner
+
+IDLE_SECONDS = 0.25
+LIVE_TAKE, REPLAY_TAKE = 64, 4_096
+"""Live, a slow strategy works on few ticks at a time, so that what waits behind it stays fresh."""
+
+GIVE_WAY_SECONDS = 0.05
+"""Live, execution may have its turn before more ticks are looked at: what waits then, waits where ticks are dropped."""
+
+SLOW_NS = 1_000_000
+"""A tick. Live, a strategy that takes so long is shown one at a time; a faster one, together those that wait."""
+
+
+class TickSource(Protocol):
+    """Where ticks come from: the tick channel, or the pipe that continues it in the guarded process."""
+
+    def take(self, limit: int | None = None, timeout: float | None = None) -> list[Ticks | Told]:
+        """Return whatever is ready; raise EndOfStream at the end."""
+
+    def abort(self) -> None:
+        """Take no more."""
+
+
+class StrategyStage(Stage):
+    """Owns the strategy."""
+
+    def __init__(
+        self,
+        runner: StrategyRunner,
+        ticks: TickSource,
+        signals: Channel[Steps | Told],
+        *,
+        last_seq: Callable[[], int],
+        live: bool,
+        clock: Clock,
+        on_failure: OnFailure,
+        guard: Guard | None = None,
+    ) -> None:
+        """``last_seq``: the last number ingest gave, asked once the ticks ended."""
+        super().__init__("strategy", (ticks,), (signals,), on_failure, guard)
+        self._runner = runner
+        self._ticks = ticks
+        self._signals = signals
+        self._last_seq = last_seq
+        self._live = live
+        self._clock = clock
+        self._is_slow = False
+
+    @property
+    def ahead(self) -> int:
+        """Ticks of the batch at hand that the strategy has not been shown, where it is shown one at a time."""
+        return self._runner.ahead
+
+    def work(self) -> None:
+        """Run until the ticks end; then journal the hole at the end, if there is one."""
+        limit = LIVE_TAKE if self._live else REPLAY_TAKE
+        while True:
+            self.activity.rest()
+            try:
+                parcels = self._ticks.take(limit, IDLE_SECONDS)
+            except EndOfStream:
+                self.activity.work()
+                self._hand_on(self._runner.on_end(self._last_seq()))
+                return
+            self.activity.work()
+            for parcel in one_by_one(parcels) if self._live and self._is_slow else together(parcels):
+                if isinstance(parcel, Told):
+                    self._signals.put(parcel, keep=True)
+                else:
+                    self._show(parcel)
+            if not parcels and self._live:
+                self._hand_on(self._runner.on_idle(self._clock.wall_ns()))
+
+    def _show(self, ticks: Ticks) -> None:
+        if self._live:
+            self._signals.give_way(GIVE_WAY_SECONDS)
+        started = self._clock.monotonic_ns()
+        self._hand_on(self._runner.on_batch(ticks.batch))
+        self._is_slow = self._clock.monotonic_ns() - started >= SLOW_NS * ticks.events
+
+    def _hand_on(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            self._signals.put(Steps(step))

@@ -1,0 +1,84 @@
+"""The guarded process: strategy and execution as threads, behind the guard, before any user code is imported (I1).
+
+in: ticks and commands over the pipe ``down`` · out: audit records over the pipe ``up``. It holds no
+socket, no database, no key; what it says is decoded strictly and only counted by the parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from hybrid_platform.session.strategy_host.bootstrap import Begun, run_guarded
+
+if TYPE_CHECKING:
+    from hybrid_platform.sandbox.child import Guard
+
+
+def _run(guard: Guard, begun: Begun) -> None:
+    if begun.plan["check_only"]:
+        return
+    from hybrid_platform.domain.clocks import SystemClock
+    from hybrid_platform.domain.errors import ExitCode, PlatformError
+    from hybrid_platform.domain.instruments import InstrumentTable
+    from hybrid_platform.session.factories import build_channels, build_decider
+    from hybrid_platform.session.interpreter import set_for_stages
+    from hybrid_platform.session.stages.execution import ExecutionStage
+    from hybrid_platform.session.stages.strategy import StrategyStage
+    from hybrid_platform.session.strategy_host.frames import ALIVE_SECONDS, Alive, Done, Failed
+    from hybrid_platform.session.strategy_host.pipes import PipeSink, PipeSource
+
+    settings, up, table = begun.settings, begun.up, InstrumentTable()
+
+    def on_failure(stage: str, error: BaseException) -> None:
+        code = error.exit_code if isinstance(error, PlatformError) else ExitCode.CRASH
+        message = str(error) if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
+        up.write(Failed(stage, message, int(code), type(error).__name__))
+
+    @contextmanager
+    def named(stage: str) -> Iterator[None]:
+        guard.stage(stage)
+        yield
+
+    set_for_stages()
+    clock = SystemClock()
+    signals = build_channels(settings).signal
+    source = PipeSource(guard.pipes["down"], up, table, clock)
+    sink = PipeSink(up)
+    runner, engine = build_decider(settings, begun.strategy, table)
+    live = settings.is_live_feed
+    stages = (
+        ExecutionStage(
+            engine, signals, sink, live=live, clock=clock, on_failure=on_failure, guard=named, wanted=sink.want
+        ),
+        StrategyStage(
+            runner,
+            source,
+            signals,
+            last_seq=lambda: source.last_seq,
+            live=live,
+            clock=clock,
+            on_failure=on_failure,
+            guard=named,
+        ),
+    )
+    for stage in stages:
+        stage.start()
+    for stage in stages:
+        while not stage.join(ALIVE_SECONDS):
+            with suppress(OSError):  # a parent that is gone is noticed by the stages
+                up.write(Alive(tuple(stage.sign for stage in stages)))
+    stats = signals.stats()
+    up.write(
+        Done(
+            ticks=source.received,
+            records=sink.sent,
+            signal_channel=(stats.sent, stats.received, stats.dropped, stats.left, stats.high_water, stats.blocked),
+            account=engine.account.snapshot(),
+        )
+    )
+
+
+if __name__ == "__main__":
+    run_guarded(_run)

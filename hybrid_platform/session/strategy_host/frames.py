@@ -1,0 +1,251 @@
+"""What crosses the boundary between the op's process and the guarded one: framed msgpack, typed, never pickle.
+
+Down go instruments, ticks, commands and the end; up come audit records, acknowledgements and how it
+ended. A frame that does not decode to exactly one of these ends the session.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import threading
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hybrid_platform.domain.commands import Command
+from hybrid_platform.domain.errors import IsolationError
+from hybrid_platform.domain.instruments import Instrument, InstrumentTable
+from hybrid_platform.domain.orders import InputRecord, Record
+from hybrid_platform.domain.ticks import TickBatch
+from hybrid_platform.session.stage import Sign
+from hybrid_platform.trading.accounts import AccountSnapshot
+from hybrid_platform.trading.adapters.live import Want
+from hybrid_platform.trading.order import Report
+
+ALIVE_SECONDS = 1.0
+"""How often the guarded process says where its stages are."""
+MAX_FRAME = 64 * 1024 * 1024
+_LENGTH = struct.Struct("<I")
+
+
+class Instruments(msgspec.Struct, frozen=True, tag="instruments"):
+    """Down: entries to append to the table, before the first tick that needs them."""
+
+    entries: tuple[Instrument, ...]
+
+
+class TickFrame(msgspec.Struct, frozen=True, tag="ticks"):
+    """Down: a batch, its columns as little-endian bytes; what is constant is sent once."""
+
+    count: int
+    seq: int | bytes
+    """The first of contiguous numbers, or int64 of each."""
+    instrument: int | bytes
+    price: bytes
+    size: bytes
+    side: bytes
+    trade_ref: bytes | list[str | None] | None
+    ts_event: bytes
+    ts_recv: bytes | None
+    """None: the same as ``ts_event``."""
+
+
+class Order(msgspec.Struct, frozen=True, tag="order"):
+    """Down: a command, at its place between the ticks."""
+
+    command: Command
+
+
+class Heard(msgspec.Struct, frozen=True, tag="heard"):
+    """Down: what a live venue said, at its place between the ticks."""
+
+    report: Report
+
+
+class Journalled(msgspec.Struct, frozen=True, tag="journalled"):
+    """Down, to reproduce a session: entries of its journal, before the first tick."""
+
+    records: tuple[InputRecord, ...]
+
+
+class End(msgspec.Struct, frozen=True, tag="end"):
+    """Down: no more ticks."""
+
+    last_seq: int
+    """The last number that ingest gave: what is missing until there was dropped."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """Up: the strategy is made."""
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """Up: the strategy could not be made."""
+
+    message: str
+    exit_code: int
+
+
+class Taken(msgspec.Struct, frozen=True, tag="taken"):
+    """Up: so many ticks were worked on; as many more may come."""
+
+    events: int
+
+
+class Alive(msgspec.Struct, frozen=True, tag="alive"):
+    """Up, every second: where each stage is, from the end of the pipeline to its beginning."""
+
+    stages: tuple[Sign, ...]
+
+
+class Decided(msgspec.Struct, frozen=True, tag="decided"):
+    """Up: audit records, in order."""
+
+    records: tuple[Record, ...]
+
+
+class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
+    """Up: what a live venue is to be told, after the records of it."""
+
+    wants: tuple[Want, ...]
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """Up: a stage failed."""
+
+    stage: str
+    message: str
+    exit_code: int
+    kind: Annotated[str, msgspec.Meta(pattern=r"^\w{1,100}$")]
+    """The type of its error."""
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """Up, last: what the guarded side counted."""
+
+    ticks: int
+    """Received over the pipe."""
+    records: int
+    """Sent over the pipe."""
+    signal_channel: tuple[int, int, int, int, int, int]
+    """sent, received, dropped, left, high_water, blocked."""
+    account: AccountSnapshot
+    """As the engine has it; postflight holds the one from the ``trades`` table against it (I4)."""
+
+
+Down = Instruments | TickFrame | Order | Heard | Journalled | End
+Up = Ready | Refused | Taken | Alive | Decided | Wanted | Failed | Done
+
+
+class FrameWriter:
+    """Writes frames to a pipe; safe from several threads. Raises BrokenPipeError where the reader is gone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._encoder = msgspec.msgpack.Encoder()
+        self._lock = threading.Lock()
+
+    def write(self, message: Down | Up) -> None:
+        """Write one frame, whole."""
+        body = self._encoder.encode(message)
+        frame = memoryview(_LENGTH.pack(len(body)) + body)
+        with self._lock:
+            while frame:
+                frame = frame[os.write(self._descriptor, frame) :]
+
+
+class FrameReader:
+    """Reads frames of one direction from a pipe; one thread."""
+
+    def __init__(self, descriptor: int, kind: Any) -> None:
+        """``kind``: `Up` or `Down`; anything else raises IsolationError."""
+        self._descriptor = descriptor
+        self._decoder = msgspec.msgpack.Decoder(kind)
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+        self._buffer = bytearray()
+
+    def read(self, timeout: float | None = None) -> Any:
+        """Return the next message, or None after ``timeout`` seconds.
+
+        Raises EOFError at the end of the pipe and IsolationError for a frame that is none.
+        """
+        while (message := self._buffered()) is None:
+            if not self._poll.poll(None if timeout is None else timeout * 1000):
+                return None
+            piece = os.read(self._descriptor, 1 << 20)
+            if not piece:
+                raise EOFError("end of the pipe")
+            self._buffer += piece
+        return message
+
+    def _buffered(self) -> Any:
+        if len(self._buffer) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._buffer)
+        if length > MAX_FRAME:
+            raise IsolationError(f"pipe: expected a frame of at most {MAX_FRAME} bytes, was {length}")
+        end = _LENGTH.size + length
+        if len(self._buffer) < end:
+            return None
+        body = bytes(self._buffer[_LENGTH.size : end])
+        del self._buffer[:end]
+        try:
+            return self._decoder.decode(body)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise IsolationError(f"pipe: expected a message, was one that does not decode: {error}") from None
+
+
+def frame_of(batch: TickBatch) -> TickFrame:
+    """Return a batch as it is sent."""
+    seq, instrument, refs = batch.seq, batch.instrument, batch.trade_ref
+    first, last = int(seq[0]), int(seq[-1])
+    return TickFrame(
+        len(batch),
+        first if last - first + 1 == len(batch) else seq.tobytes(),
+        int(instrument[0])
+        if len(batch.table) == 1 or not (instrument != instrument[0]).any()
+        else instrument.tobytes(),
+        batch.price.tobytes(),
+        batch.size.tobytes(),
+        batch.side.tobytes(),
+        None if refs is None else refs.tobytes() if refs.dtype == np.int64 else refs.tolist(),
+        batch.ts_event.tobytes(),
+        None if np.array_equal(batch.ts_event, batch.ts_recv) else batch.ts_recv.tobytes(),
+    )
+
+
+def batch_of(frame: TickFrame, table: InstrumentTable) -> TickBatch:
+    """Return a frame as the batch it was; raise IsolationError where its columns disagree in length."""
+    n = frame.count
+    ts_event = _int64s(frame.ts_event, n)
+    refs: npt.NDArray[Any] | None
+    if isinstance(frame.trade_ref, list):
+        refs = np.array(frame.trade_ref, dtype=object)
+    else:
+        refs = None if frame.trade_ref is None else _int64s(frame.trade_ref, n)
+    side = np.frombuffer(frame.side, np.int8)
+    if len(side) != n or (refs is not None and len(refs) != n):
+        raise IsolationError(f"pipe: expected columns of {n} ticks, was another length")
+    return TickBatch(
+        table,
+        np.arange(frame.seq, frame.seq + n, dtype=np.int64) if isinstance(frame.seq, int) else _int64s(frame.seq, n),
+        np.full(n, frame.instrument, np.int64) if isinstance(frame.instrument, int) else _int64s(frame.instrument, n),
+        _int64s(frame.price, n),
+        _int64s(frame.size, n),
+        side,
+        refs,
+        ts_event,
+        ts_event if frame.ts_recv is None else _int64s(frame.ts_recv, n),
+    )
+
+
+def _int64s(column: bytes, count: int) -> npt.NDArray[np.int64]:
+    values = np.frombuffer(column, np.int64)
+    if len(values) != count:
+        raise IsolationError(f"pipe: expected a column of {count} ticks, was {len(values)}")
+    return values

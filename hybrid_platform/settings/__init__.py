@@ -1,0 +1,1 @@
+"""Settings of a session: validated once, hashed, frozen."""

@@ -1,0 +1,88 @@
+"""docs/settings.md, made from the settings' own classes; a test holds the file to them.
+
+``python -m hybrid_platform.settings.reference docs/settings.md`` rewrites it. Nothing imports it.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+
+from hybrid_platform.settings.base import Section
+from hybrid_platform.settings.descriptions import meanings_of
+from hybrid_platform.settings.session import DEFAULT_ISOLATION, SessionSettings
+
+HEAD = """# Settings
+
+One object, validated once, frozen and hashed, whoever launches: defaults, then `HYBRID_PLATFORM_<KEY>__<KEY>`
+variables (a value is YAML), then the file or Dagster's run config, then `--set key.path=value`; what comes
+later wins. `mode` and `live_armed` are never taken from the environment. A wrong setting is one line
+(path, expected, was) and exit code 12, before anything starts or is written.
+
+In a file for Dagster the keys lie below `resources.session.config`; `hybrid-platform … --config FILE` reads
+the same file, or the keys alone. Numbers that are money, prices or sizes may be given as integers, floats
+(their shortest form counts) or text, and stay exact.
+
+*This page is made from the code:* `python -m hybrid_platform.settings.reference docs/settings.md`.
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    parts = [HEAD, *_section("", SessionSettings, "The session")]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _section(path: str, model: type[Section], title: str) -> list[str]:
+    rows, deeper, meanings = [], [], meanings_of(model)
+    for name, info in model.model_fields.items():
+        key = f"{path}.{name}" if path else name
+        inner = _model_of(info.annotation)
+        if inner is not None:
+            deeper += _section(key, inner, f"`{key}`")
+        if inner is None or _is_choice(info):
+            rows.append(f"| `{key}` | {_shown(info)} | {_text(meanings.get(name, ''))} |")
+    doc = _text((model.__doc__ or "").strip().partition("\n\n")[0])
+    table = ["| key | default | meaning |", "| --- | --- | --- |", *rows, ""] if rows else []
+    return [f"## {title}", "", doc, "", *table, *deeper]
+
+
+def _model_of(annotation: Any) -> type[Section] | None:
+    """Return the settings class behind an annotation, where there is just one (lists of them included)."""
+    candidates = [annotation, *get_args(annotation)]
+    candidates += [inner for each in get_args(annotation) for inner in get_args(each)]
+    models = [each for each in candidates if isinstance(each, type) and issubclass(each, Section)]
+    return models[0] if models else None
+
+
+def _is_choice(info: FieldInfo) -> bool:
+    return not isinstance(info.annotation, type)
+
+
+def _shown(info: FieldInfo) -> str:
+    if info.is_required():
+        return "*required*"
+    default = info.get_default(call_default_factory=True, validated_data={})
+    if default == DEFAULT_ISOLATION and default in {"process", "thread"}:
+        return "`process` on Linux x86-64 and arm64, else `thread`"
+    if default is None:
+        return "null"
+    if isinstance(default, Enum):
+        default = default.value
+    if isinstance(default, tuple):
+        default = list(default)
+    if isinstance(default, dict):
+        default = "{" + ", ".join(f"{key}: {value}" for key, value in default.items()) + "}"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def _text(text: str) -> str:
+    return " ".join(text.split()).replace("``", "`").replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(page(), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Decisions of the supervisor that keeps one session alive: observe, reconcile, remember."""

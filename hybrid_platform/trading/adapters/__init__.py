@@ -1,0 +1,1 @@
+"""Execution adapters: shadow, paper, and the protocol of live ones."""

@@ -1,0 +1,1 @@
+"""Risk engine: pre-trade checks, limits, exposure, loss limits, the kill switch."""

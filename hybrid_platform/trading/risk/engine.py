@@ -1,0 +1,148 @@
+"""The risk engine: one ordered list of checks between a signal and a venue (I2, S7).
+
+in: an `Order` and the `RiskContext` it is judged in · out: `Approved` or `Refused`. Adapters take
+`Approved` only, and only `RiskEngine.judge` can make one, or `judged_again` of what comes out of the guarded
+process: an order that skipped risk cannot be expressed. A check that raises denies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, final, runtime_checkable
+
+from hybrid_platform.domain.commands import TradingState
+from hybrid_platform.domain.reasons import VetoReason
+from hybrid_platform.trading.market_state import Mark, Marks
+from hybrid_platform.trading.order import Order
+from hybrid_platform.trading.risk.exposure import Exposure
+
+T = TypeVar("T")
+_SEAL: Final = object()
+
+
+@final
+class Approved(Generic[T]):
+    """What passed every check. Raises TypeError for whoever else tries to make or change one."""
+
+    __slots__ = ("_item",)
+    _item: T
+
+    def __init__(self, item: T, seal: object = None) -> None:
+        if seal is not _SEAL:
+            raise TypeError("expected an approval by RiskEngine.judge, was one made by hand")
+        object.__setattr__(self, "_item", item)
+
+    @property
+    def item(self) -> T:
+        """What was approved."""
+        return self._item
+
+    @staticmethod
+    def opened(approved: Approved[T]) -> T:
+        """Return what was approved; raise TypeError for anything that is no approval, whatever it looks like."""
+        if type(approved) is not Approved:
+            raise TypeError(f"expected an approval by RiskEngine.judge, was {type(approved).__name__}")
+        return approved._item
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise TypeError("expected an approval to stay as it was given")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("expected an approval to stay in its process")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Generic[T]):
+    """What did not pass, the first check that said so, and its limit and value in words."""
+
+    item: T
+    reason: VetoReason
+    detail: str
+
+
+@dataclass(slots=True)
+class RiskContext:
+    """All that a check may look at: shared state of the engine, and the facts of this one signal."""
+
+    marks: Marks
+    exposure: Exposure
+    state: TradingState = TradingState.ACTIVE
+    state_why: str = ""
+    mark: Mark | None = None
+    """The order's instrument's last print."""
+    decided_at: int = 0
+    """When the signal was made, by the session clock; later where a live feed's execution got to it too late."""
+    open_orders: int = 0
+    """Orders that are not closed."""
+    is_repeated: bool = False
+    """A signal with this id was here before."""
+    projected: tuple[Decimal, Decimal] | None = None
+    """`Exposure.with_candidate` of this order, once a check has asked."""
+
+    def exposure_with(self, order: Order) -> tuple[Decimal, Decimal]:
+        """Return the worst case in USD of the order's instrument and in total; worked out once an order."""
+        if self.projected is None:
+            self.projected = self.exposure.with_candidate(order)
+        return self.projected
+
+
+class Check(Protocol):
+    """One rule: a code, a limit, and a test."""
+
+    @property
+    def code(self) -> VetoReason:
+        """The reason of a veto by this check."""
+
+    @property
+    def limit(self) -> Any:
+        """What is allowed, as the settings state it; None where the rule has no number."""
+
+    def refuses(self, order: Order, context: RiskContext) -> str | None:
+        """Return why the order must not pass, with limit and value, or None."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A check whose limit is on what was approved before."""
+
+    def approved(self, order: Order) -> None:
+        """Take note of an approved order."""
+
+
+class RiskEngine:
+    """Owns the list of checks."""
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self.checks = tuple(checks)
+        self._tests = tuple((check.refuses, check.code) for check in self.checks)
+        self._told = tuple(check.approved for check in self.checks if isinstance(check, Counting))
+
+    def judge(self, order: Order, context: RiskContext) -> Approved[Order] | Refused[Order]:
+        """Ask every check in order; the first that refuses decides."""
+        code = VetoReason.CHECK_ERROR
+        try:
+            for refuses, code in self._tests:  # the except clause names the check
+                detail = refuses(order, context)
+                if detail is not None:
+                    return Refused(order, code, detail)
+        except Exception as error:  # what cannot be judged is denied
+            return Refused(order, VetoReason.CHECK_ERROR, f"{code}: {type(error).__name__}: {error}"[:500])
+        for approved in self._told:
+            approved(order)
+        return Approved(order, _SEAL)
+
+
+def judged_again(order: Order, why_not: Callable[[Order], str | None]) -> Approved[Order] | Refused[Order]:
+    """Judge an order that was approved in another process: an approval stays in its own.
+
+    ``why_not`` returns why the order must not pass, or None; whatever it raises denies.
+    """
+    try:
+        detail = why_not(order)
+    except Exception as error:
+        detail = f"{type(error).__name__}: {error}"[:500]
+    if detail is not None:
+        return Refused(order, VetoReason.CHECK_ERROR, detail)
+    return Approved(order, _SEAL)

@@ -1,0 +1,272 @@
+"""Whole LIVE sessions against a venue on this machine: what was approved arrives, and nothing else ever does."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from hybrid_platform.domain.clocks import Clock, SystemClock
+from hybrid_platform.domain.commands import Command, CommandKind
+from hybrid_platform.domain.errors import ExitCode, GateRefused
+from hybrid_platform.evidence.chain import EventChain
+from hybrid_platform.evidence.reproduction import ReproductionVerdict
+from hybrid_platform.evidence.run_context import RunContext
+from hybrid_platform.gates.postflight import postflight
+from hybrid_platform.gates.preflight import preflight, verify_database
+from hybrid_platform.host.pressure import read_pressure
+from hybrid_platform.live.conditions import CONDITIONS
+from hybrid_platform.live.execution import LiveExecution
+from hybrid_platform.log.session_log import SessionLog
+from hybrid_platform.report.writer import conclude
+from hybrid_platform.reproduce.fresh import reproduce_fresh
+from hybrid_platform.session.commands import CommandFile
+from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.session.stages.ingest import Ingest
+from hybrid_platform.settings.session import DEFAULT_ISOLATION
+from hybrid_platform.testing import LocalVenue, Send
+from hybrid_platform.testing.frames import binance_trades
+from hybrid_platform_tests.live.test_gate import TRUTH
+from hybrid_platform_tests.live.world import World
+from hybrid_platform_tests.live_venue import Behaviour, OrderVenue, by_turns, fills_in_two, rests
+from hybrid_platform_tests.support import PATIENCE, Left, until
+
+pytestmark = [
+    pytest.mark.scenario("S14", "G1", "L1"),
+    pytest.mark.skipif(
+        DEFAULT_ISOLATION != "process" or read_pressure(SystemClock()).cpu is None,
+        reason="LIVE refuses on a host without a kernel guard or PSI",
+    ),
+]
+SESSION_ID = "20260102T030405Z-ffffffff"
+ADAPTER = {"loopback": "hybrid_platform_tests.live_venue:LoopbackAdapter"}
+During = Callable[[ShadowRun, OrderVenue], None]
+
+
+@contextmanager
+def context_of(world: World, clock: Clock) -> Iterator[tuple[RunContext, io.StringIO]]:
+    """Yield a run in which everything that the world does not break holds, with this host's own pressure."""
+    world.now_ns = clock.wall_ns()
+    request = world.build()
+    gates = request.settings.gates.model_copy(update={"cpu_pressure_limit": 99.99, "pressure_wait_seconds": 0.0})
+    settings = request.settings.model_copy(update={"gates": gates})
+    database = f"sqlite:///{world.folder}/data/bot.db"
+    chain, output = EventChain(world.data, SESSION_ID, clock), io.StringIO()
+    with SessionLog(SESSION_ID, clock, stream=output, data_dir=world.data, watch=chain.watch) as log:
+        yield RunContext(settings, SESSION_ID, "run", world.data, database, world.code, clock, log, chain), output
+
+
+def live_session(world: World, behaviour: Behaviour, during: During, **venue: Any) -> tuple[Left, OrderVenue, str, int]:
+    """Run a whole LIVE session, trading each fifth tick, until ``during`` returns; return what it left."""
+    market = islice(binance_trades(["BTCUSDT"]), 100_000)
+    with LocalVenue(market, [[Send(per_second=60)]]) as feed, OrderVenue(behaviour, **venue) as orders:
+        source = {"venue": "binance", "symbols": ["BTCUSDT"], "url": feed.url}
+        world.settings.update(feed={"websocket": {"sources": [source]}})
+        world.settings.update(strategy={"name": "periodic", "params": {"every": 5, "size": "0.01"}}, seconds=60)
+        world.adapters = ADAPTER
+        with context_of(world, SystemClock()) as (run, output):
+            assert preflight(run).reasons == ()
+            assert verify_database(run).reasons == ()
+            shadow = ShadowRun(run)
+            during(shadow, orders)
+            shadow.request_stop("TIME_LIMIT")
+            assert shadow.wait(PATIENCE)
+            code = shadow.finish().exit_code
+            postflight(run)
+            conclude(run)
+    return Left(world.data.root), orders, output.getvalue(), code
+
+
+def failed(shadow: ShadowRun, venue: OrderVenue) -> None:
+    until(lambda: shadow.wait(0), "the session to fail")
+
+
+def after(orders: int) -> During:
+    return lambda shadow, venue: until(lambda: len(venue.of("submit")) >= orders, "orders at the venue")
+
+
+def told(order: Mapping[str, Any]) -> tuple[str, str, str, Decimal, Decimal]:
+    return order["order_id"], order["symbol"], order["side"], Decimal(order["qty"]), Decimal(order["price"])
+
+
+@pytest.mark.scenario("S8", "S10", "S11")
+def test_with_everything_in_place_exactly_the_approved_orders_arrive_and_it_is_reproduced(world):
+    left, venue, output, code = live_session(world, by_turns, after(7))
+    session, after_it = left.evidence("session"), left.evidence("postflight")
+    assert (code, session["reasons"], after_it["reasons"]) == (0, [], [])
+    assert venue.received[0] == {"kind": "open", "account": "main-account", "session_id": SESSION_ID}
+    arrived = [told(said) for said in venue.of("submit")]
+    assert arrived == [told(row) for row in left.rows("SELECT * FROM orders ORDER BY seq")]
+    assert len(arrived) >= 7
+    # What rested was canceled at the end, once, and nothing else was asked for.
+    resting = [order_id for number, (order_id, *_) in enumerate(arrived) if number % 3 == 1]
+    assert [said["order_id"] for said in venue.of("cancel")] == resting
+    states = {row["order_id"]: row["status"] for row in left.rows("SELECT order_id, status FROM orders")}
+    wanted = ("FILLED", "CANCELED", "REJECTED")
+    assert [states[order_id] for order_id, *_ in arrived] == [wanted[k % 3] for k in range(len(arrived))]
+    assert {row["is_shadow"] for row in left.rows("SELECT is_shadow FROM orders")} == {0}
+    trades = left.rows("SELECT * FROM trades ORDER BY n")
+    assert len(trades) == 2 * states_of(states, "FILLED")
+    assert {(row["is_shadow"], Decimal(row["fees"])) for row in trades} == {(0, Decimal("0.01"))}
+    (held,) = session["account"]["positions"]
+    signed = [Decimal(row["fill_qty"]) * (1 if row["side"] == "BUY" else -1) for row in trades]
+    assert Decimal(held["net"]) == sum(signed)
+    figures = session["live"]
+    assert (figures["submitted"], figures["refused"], figures["open_orders"]) == (len(arrived), 0, {})
+    assert session["isolation"]["enforced"] == "kernel-process"
+    assert session["isolation"]["denied"] == []
+    proofs = {proof["id"]: proof for proof in after_it["proofs"]}
+    assert [proofs[name]["verdict"] for name in ("S14", "I1", "I2", "I4", "S9")] == [*["PASS"] * 4, "NOT_RUN"]
+    # Nothing claims to be what it is not.
+    assert "NO NETWORK" not in output + left.report
+    assert "shadow order executed" not in output + left.report
+    assert "# LIVE run" in left.report
+    assert session["counters"]["shadow_orders"] == 0
+    assert (world.data.root / "control/spent" / world.armed.nonce).exists()
+    found = reproduce_fresh(world.data, f"sqlite:///{world.folder}/data/bot.db", SESSION_ID)
+    assert (found.verdict, found.reasons) == (ReproductionVerdict.PASS, ())
+    # Each fill was said three times, and each saying is on record.
+    assert found.inputs["REPORT"] == figures["reports"] > len(arrived)
+
+
+def states_of(states: dict[str, str], wanted: str) -> int:
+    return list(states.values()).count(wanted)
+
+
+@pytest.mark.scenario("S8")
+def test_a_halt_cancels_at_once_and_nothing_is_sent_after_it(world):
+    at_halt: list[int] = []
+
+    def halt(shadow: ShadowRun, venue: OrderVenue) -> None:
+        after(3)(shadow, venue)
+        CommandFile(world.data, SystemClock()).give(Command(CommandKind.HALT, "ops", "a test"))
+        until(lambda: len(venue.of("cancel")) >= 3, "cancels at the venue")
+        at_halt.append(len(venue.of("submit")))
+        seen = shadow.progress().ticks
+        until(lambda: shadow.progress().ticks > seen + 12, "more signals, which are vetoed")
+
+    left, venue, _, code = live_session(world, rests, halt)
+    assert code == 0
+    assert [len(venue.of("submit"))] == at_halt
+    assert {said["order_id"] for said in venue.of("cancel")} == {said["order_id"] for said in venue.of("submit")}
+    assert {row["status"] for row in left.rows("SELECT status FROM orders")} == {"CANCELED"}
+    assert left.rows("SELECT count(*) AS n FROM vetoes WHERE reason = 'HALTED'")[0]["n"] >= 1
+    found = reproduce_fresh(world.data, f"sqlite:///{world.folder}/data/bot.db", SESSION_ID)
+    assert (found.verdict, found.reasons) == (ReproductionVerdict.PASS, ())
+
+
+@pytest.mark.scenario("L4")
+def test_an_order_that_the_venue_does_not_end_stays_open_on_record_and_the_session_says_so(world):
+    world.live.update(close_seconds="0.3")
+    left, venue, output, code = live_session(world, rests, after(2), obeys_cancels=False)
+    order_ids = [said["order_id"] for said in venue.of("submit")]
+    session = left.evidence("session")
+    assert (code, session["verdict"]) == (0, "FAIL")
+    assert [reason for reason in session["reasons"] if "expected no order open at the venue" in reason]
+    assert session["live"]["open_orders"] == dict.fromkeys(order_ids, "ACCEPTED")
+    assert {row["status"] for row in left.rows("SELECT status FROM orders")} == {"PENDING_CANCEL"}
+    assert output.count("live order may still be open at the venue") == len(order_ids)
+
+
+@pytest.mark.scenario("L4")
+def test_a_venue_that_reports_what_no_venue_can_fails_the_session_and_the_rest_is_canceled(world):
+    def nonsense(number: int, order: dict[str, Any]) -> list[dict[str, Any]]:
+        answers = fills_in_two(number, order) if number == 2 else rests(number, order)
+        if number == 2:
+            answers[1]["fill"]["qty"] = "1e9"
+        return answers
+
+    world.live.update(close_seconds="0.3")
+    left, venue, _, code = live_session(world, nonsense, failed)
+    session = left.evidence("session")
+    assert (code, session["state"], session["exit_reason"]) == (1, "FAILED", "LiveAdapterError")
+    assert "expected at most 0.01 more, was 1E+9" in session["failure"]
+    assert {said["order_id"] for said in venue.of("cancel")} == {said["order_id"] for said in venue.of("submit")}
+    assert left.evidence("postflight")["verdict"] == "FAIL"
+    assert left.rows("SELECT count(*) AS n FROM trades")[0]["n"] == 0
+    assert "Traceback" not in left.report
+
+
+def shortest(name: str) -> str:
+    """Return the first row of the truth table that breaks a condition, alone if there is one."""
+    rows = [(len(unmet), what) for what, (_, unmet) in TRUTH.items() if name in unmet]
+    return min(rows, key=lambda row: row[0])[1]
+
+
+@pytest.mark.parametrize("name", [name for name in CONDITIONS if name != "host_pressure"])
+def test_each_condition_broken_alone_is_a_whole_refusal_with_exit_code_12(world, name):
+    breaks, unmet = TRUTH[shortest(name)]
+    breaks(world)
+    if (standing := world.kill_switch) is not None:
+        world.late.append(lambda w: CommandFile(w.data, SystemClock()).give(Command(CommandKind.HALT, "ops", standing)))
+    with context_of(world, SystemClock()) as (run, _):
+        evidence = preflight(run)
+        assert {condition.name for condition in evidence.live_gate if not condition.met} == unmet
+        assert name in unmet
+        assert evidence.exit_code == ExitCode.CONFIG
+        assert {reason.split(":")[1].strip() for reason in evidence.reasons} == unmet
+        for step in (verify_database, ShadowRun):
+            with pytest.raises(GateRefused) as refused:
+                step(run)
+            assert refused.value.exit_code == ExitCode.CONFIG
+    (row,) = Left(world.data.root).sessions
+    assert (row["state"], row["exit_code"], row["mode"]) == ("REFUSED", 12, "LIVE")
+
+
+def test_preflight_passes_where_everything_holds_and_uses_no_token(world):
+    with context_of(world, SystemClock()) as (run, _):
+        evidence = preflight(run)
+    assert (evidence.reasons, {each.name for each in evidence.live_gate}) == ((), set(CONDITIONS))
+    assert not (world.data.root / "control/spent").exists()
+
+
+def test_what_changed_between_preflight_and_the_start_is_judged_again_and_no_adapter_is_made(world):
+    def thrown(run: RunContext) -> None:
+        CommandFile(world.data, SystemClock()).give(Command(CommandKind.HALT, "ops", "a second thought"))
+
+    left, reason = started_anyway(world, thrown)
+    assert "LIVE refused: kill_switch: expected clear, was HALT by ops" in reason
+    assert left.session["state"] == "REFUSED"
+    assert not (world.data.root / "control/spent").exists()
+
+
+@pytest.mark.scenario("L4")
+@pytest.mark.parametrize("stage", [Ingest, LiveExecution], ids=["the last", "its own"])
+def test_the_connection_is_ended_where_a_thread_cannot_start_after_it_was_opened(world, monkeypatch, stage):
+    def refuse(_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(stage, "start", refuse)
+    with OrderVenue(fills_in_two) as venue, LocalVenue(binance_trades()) as feed:
+        source = {"venue": "binance", "symbols": ["BTCUSDT"], "url": feed.url}
+        world.settings.update(feed={"websocket": {"sources": [source]}})
+        world.adapters = ADAPTER
+        with context_of(world, SystemClock()) as (run, _):
+            assert not preflight(run).exit_code + verify_database(run).exit_code
+            shadow = ShadowRun(run)
+            assert shadow.wait(PATIENCE)
+            until(lambda: venue.ended, "the adapter's connection to end", 10)
+            evidence = shadow.finish()
+        assert [message["kind"] for message in venue.received] == ["open"]
+    assert (evidence.began, evidence.verdict) == (False, "FAIL")
+
+
+def started_anyway(world: World, happen: Callable[[RunContext], None]) -> tuple[Left, str]:
+    """Pass both gates, let something happen, and start; nothing must reach the venue."""
+    with OrderVenue(fills_in_two) as venue, LocalVenue(binance_trades()) as feed:
+        source = {"venue": "binance", "symbols": ["BTCUSDT"], "url": feed.url}
+        world.settings.update(feed={"websocket": {"sources": [source]}})
+        world.adapters = ADAPTER
+        with context_of(world, SystemClock()) as (run, _):
+            assert not preflight(run).exit_code + verify_database(run).exit_code
+            happen(run)
+            shadow = ShadowRun(run)
+            assert shadow.wait(PATIENCE)
+            evidence = shadow.finish()
+        assert (evidence.exit_code, evidence.began, venue.received) == (ExitCode.CONFIG, False, [])
+        return Left(world.data.root), evidence.reasons[0]

@@ -1,0 +1,65 @@
+"""Print the LIVE gate's truth table, made here and now: ``python -m hybrid_platform_tests.live.truth_table``.
+
+One row with everything in place, then one for each thing that is broken alone. Exits 1 where a row is not as the
+test suite has it.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from hybrid_platform.domain.errors import GateRefused
+from hybrid_platform.evidence.bundle import read_if_there
+from hybrid_platform.evidence.records import session_files
+from hybrid_platform.live.conditions import CONDITIONS
+from hybrid_platform.live.gate import live_conditions, release
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform_tests.live.test_gate import TRUTH
+from hybrid_platform_tests.live.world import Stock, World
+from hybrid_platform_tests.support import run_here, synthetic
+
+
+def row(folder: Path, stock: Stock, what: str) -> tuple[str, bool]:
+    """Return a row, and whether it is as it must be."""
+    breaks, expected = TRUTH.get(what, (lambda world: None, set()))
+    world = World(folder, stock)
+    try:
+        breaks(world)
+        request = world.build()
+        unmet = {condition.name for condition in live_conditions(request) if not condition.met}
+        try:
+            release(request)
+            opened = True
+        except GateRefused:
+            opened = False
+    finally:
+        world.forget()
+    shown = ", ".join(name for name in CONDITIONS if name in unmet)
+    line = f"| {what} | {shown or '–'} | {'open' if opened else 'shut'} |"
+    return line, unmet == expected and opened is not bool(unmet)
+
+
+def main() -> int:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        left = run_here(
+            folder / "proof" / "data", {"seconds": 1.5, "heartbeat": {"interval_seconds": 1}}, synthetic(50)
+        )
+        evidence = left.data_dir / "evidence" / left.session_id
+        (folder / "stock").mkdir()
+        stock = Stock(folder / "stock", session_files(lambda file: read_if_there(DataDir(evidence), file)))
+        sys.stdout.write(f"{len(CONDITIONS)} conditions\n\n| broken | not met | the gate |\n|---|---|---|\n")
+        wrong = 0
+        for number, what in enumerate(("nothing", *TRUTH)):
+            (folder / str(number)).mkdir()
+            line, holds = row(folder / str(number), stock, what)
+            sys.stdout.write(line + ("" if holds else " **not as it must be**") + "\n")
+            wrong += not holds
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

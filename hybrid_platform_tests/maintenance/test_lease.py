@@ -1,0 +1,174 @@
+"""The lease: one session at a time on one database, and nothing stays behind when its holder dies."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hybrid_platform.domain.errors import ConfigError, GateRefused
+from hybrid_platform.maintenance.lease import Holder, Lease, LeaseHeld, LeaseLost, holder_of, lease_path
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.storage.engine import sqlite_url
+from hybrid_platform.storage.records import Owner, this_process
+from hybrid_platform_tests.support import environment
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from hybrid_platform.maintenance.lease import Lease
+with Lease(Path(sys.argv[1]), "first"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+ELSEWHERE = Owner(pid=4711, host="the-other-host", boot_id="another-boot", pid_started=1)
+
+
+def test_a_second_holder_is_refused_with_the_name_of_the_first(tmp_path: Path):
+    path = tmp_path / "bot.db.lease"
+    with Lease(path, "first"), pytest.raises(GateRefused, match="another session holds the lease") as refused:
+        Lease(path, "second")
+    assert f"session first (process {os.getpid()} on " in str(refused.value)
+    assert refused.value.exit_code == 12
+    Lease(path, "second").release()
+
+
+def test_a_holder_that_is_killed_leaves_no_lease_behind(tmp_path: Path):
+    path = tmp_path / "bot.db.lease"
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(GateRefused, match=str(holder.pid)):
+            Lease(path, "second")
+        holder.kill()
+        assert _is_seen_gone(path), "also before anybody has waited for it"
+        holder.wait()
+    lease = Lease(path, "second")
+    assert lease.taken_from is None
+    lease.release()
+
+
+def _is_seen_gone(path: Path) -> bool:
+    holder = holder_of(path)
+    assert holder is not None
+    return any(holder.owner.is_gone or threading.Event().wait(0.01) for _ in range(500))
+
+
+def test_the_lease_lies_beside_the_database_whoever_asks(tmp_path: Path):
+    url = sqlite_url(tmp_path / "shared.db")
+    places = {lease_path(DataDir(tmp_path / name), url) for name in ("one", "other")}
+    assert places == {tmp_path.resolve() / "shared.db.lease"}
+
+
+def test_every_way_to_write_the_path_of_a_database_leads_to_the_same_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = tmp_path / "real" / "data"
+    real.mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    monkeypatch.chdir(tmp_path)
+    urls = [
+        sqlite_url(real / "bot.db"),
+        sqlite_url("real/data/bot.db"),
+        sqlite_url("./real//data/./bot.db"),
+        sqlite_url("linked/data/bot.db"),
+        f"sqlite:///{tmp_path}/real/data/bot%2Edb",
+        f"sqlite:////{tmp_path}/real/data/bot.db",
+        "sqlite:///real/data/bot.db",
+        f"sqlite+pysqlite:///{tmp_path}/real/data/bot.db",
+    ]
+    assert {lease_path(DataDir(tmp_path / "d"), url) for url in urls} == {real / "bot.db.lease"}
+
+
+@pytest.mark.parametrize("link", ["symbolic", "hard", "directory"])
+def test_a_second_name_of_a_database_is_refused_so_it_cannot_have_a_second_lease(tmp_path: Path, link: str):
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "bot.db").touch()
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "bot.db"
+    if link == "symbolic":
+        other.symlink_to(real / "bot.db")
+    elif link == "hard":
+        other.hardlink_to(real / "bot.db")
+    else:
+        other = tmp_path / "alias" / "bot.db"
+        other.parent.symlink_to(real)
+    with pytest.raises(ConfigError, match="link"):
+        lease_path(DataDir(tmp_path / "d"), sqlite_url(other))
+
+
+def test_a_link_in_the_leases_place_is_not_followed(tmp_path: Path):
+    (tmp_path / "bot.db.lease").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="expected a plain file to lock as lease, was a symbolic link"):
+        Lease(tmp_path / "bot.db.lease", "first")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_lease_may_be_released_twice(tmp_path: Path):
+    lease = Lease(tmp_path / "bot.db.lease", "first")
+    lease.release()
+    lease.release()
+    assert (tmp_path / "bot.db.lease").read_bytes() == b""
+
+
+# Another host, whose lock this kernel knows nothing of
+
+
+def claim(path: Path, owner: Owner = ELSEWHERE, beat: int = 1) -> None:
+    path.write_bytes(msgspec.json.encode(Holder("first", owner, beat)).ljust(511) + b"\n")
+
+
+def test_a_holder_on_another_host_that_beats_is_believed_where_the_lock_says_nothing(tmp_path: Path):
+    path = tmp_path / "bot.db.lease"
+    claim(path)
+    beating = threading.Timer(0.2, claim, (path, ELSEWHERE, 2))
+    beating.start()
+    with pytest.raises(LeaseHeld, match=r"session first .process 4711 on the-other-host., which beats"):
+        Lease(path, "second", watch_seconds=20)
+    beating.join()
+    assert holder_of(path) == Holder("first", ELSEWHERE, 2), "and it was not disturbed"
+
+
+def test_a_holder_on_another_host_that_does_not_beat_is_gone(tmp_path: Path):
+    path = tmp_path / "bot.db.lease"
+    claim(path)
+    with Lease(path, "second", watch_seconds=0.01) as lease:
+        assert lease.taken_from == Holder("first", ELSEWHERE, 1)
+        lease.beat()
+        assert holder_of(path) == Holder("second", this_process(), 1)
+
+
+def test_two_hosts_of_one_name_are_told_apart_by_their_boots(tmp_path: Path):
+    path = tmp_path / "bot.db.lease"
+    claim(path, msgspec.structs.replace(this_process(), boot_id="another-boot"))
+    with Lease(path, "second", watch_seconds=0.01) as lease:
+        assert lease.taken_from is not None
+
+
+def test_a_holder_whose_lease_was_removed_or_taken_over_notices(tmp_path: Path):
+    path = tmp_path / "bot.db.lease"
+    with Lease(path, "first") as lease:
+        lease.beat()
+        claim(path)
+        with pytest.raises(
+            LeaseLost, match=r"expected this session to hold the lease, was session first .process 4711"
+        ):
+            lease.beat()
+        path.unlink()
+        with pytest.raises(LeaseLost, match="was the file removed"):
+            lease.beat()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"{}", b'{"session_id": 3}', b"\xff\xfe", b"[" * 4000])
+def test_a_lease_file_that_says_nothing_names_nobody_and_can_be_taken(tmp_path: Path, content: bytes):
+    path = tmp_path / "bot.db.lease"
+    path.write_bytes(content)
+    assert holder_of(path) is None
+    with Lease(path, "second"):
+        assert holder_of(path) == Holder("second", this_process(), 0)

@@ -1,0 +1,243 @@
+"""Retention as an operator meets it: what is old goes, what runs stays, and sessions and retention take turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hybrid_platform.cli.main import main
+from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.domain.errors import ConfigError
+from hybrid_platform.evidence.reproduction import ReproductionVerdict
+from hybrid_platform.maintenance import maintenance_lease as maintenance
+from hybrid_platform.maintenance import retain as module
+from hybrid_platform.maintenance.lease import Lease, LeaseHeld, lease_path
+from hybrid_platform.maintenance.maintenance_lease import maintenance_lease
+from hybrid_platform.maintenance.retain import RetentionEvidence, retain
+from hybrid_platform.report.writer import write_report
+from hybrid_platform.reproduce.fresh import reproduce_fresh
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.settings.session import SessionSettings, load_settings
+from hybrid_platform.storage import retention as storage
+from hybrid_platform.storage.engine import default_url
+from hybrid_platform.testing.clock import TestClock
+from hybrid_platform_tests.support import Here, Left, run_here, synthetic, until
+
+DAY_NS = 86_400 * 10**9
+
+
+def settings(data: Path, **retention: object) -> SessionSettings:
+    stated = {"ticks_days": 0, "wait_seconds": 0.0} | retention
+    return load_settings({"data_dir": str(data), "retention": stated}, environ={})
+
+
+def session(data: Path, *layers: dict, **options: bool) -> Here:
+    """A session of 101 ticks and 10 orders."""
+    return run_here(
+        data, {"isolation": "thread"}, synthetic("max", ticks=101), *layers, **({"with_report": False} | options)
+    )
+
+
+def archived_id(found: RetentionEvidence) -> str:
+    return found.moved[-1].session_id
+
+
+@pytest.fixture(scope="module")
+def archived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, RetentionEvidence]:
+    """A session whose ticks were archived; the last that has a report."""
+    data = tmp_path_factory.mktemp("archived") / "data"
+    session(data)
+    left = session(data, with_report=True)
+    found = retain(settings(data), SystemClock())
+    return left, found
+
+
+@pytest.mark.scenario("S8")
+def test_an_archived_session_is_reproduced_from_its_files(archived):
+    left, found = archived
+    assert [moved.ticks for moved in found.moved] == [101, 101]
+    assert left.count("ticks", archived_id(found)) == 0
+    reproduced = reproduce_fresh(DataDir(left.data_dir), default_url(left.data_dir), archived_id(found))
+    assert (reproduced.verdict, reproduced.reasons) == (ReproductionVerdict.PASS, ())
+    assert reproduced.shown == 101
+
+
+def test_an_archived_session_is_replayed_from_its_files(archived):
+    left, found = archived
+    again = session(left.data_dir, {"feed": {"replay": {"session": archived_id(found)}}})
+    assert again.code == 0
+    assert again.count("ticks", again.session["session_id"]) == 101
+    assert again.steps["session"].signals.sha256 == left.steps["session"].signals.sha256
+
+
+def test_the_ledger_and_the_report_stand_after_it(archived):
+    left, found = archived
+    ledger = left.ledger(archived_id(found))
+    assert ledger["table", "ticks", "counted"] == ledger["table", "ticks", "archived"] == 101
+    assert write_report(DataDir(left.data_dir), archived_id(found)).is_file()
+
+
+def test_what_it_did_is_written_down(archived):
+    left, found = archived
+    (path,) = (left.data_dir / "evidence" / "checks").glob("*-retention.json")
+    assert found.figures["ticks"] == 202
+    assert '"ticks": 101' in path.read_text()
+
+
+def test_a_reproduction_that_finds_its_archive_damaged_says_that_nothing_was_run(archived, tmp_path):
+    left, found = archived
+    shutil.copytree(left.data_dir, tmp_path / "data")
+    for file in (tmp_path / "data" / "archive").rglob("*.parquet"):
+        file.write_bytes(b"junk")
+    said = CliRunner().invoke(main, ["reproduce", archived_id(found), "--data-dir", str(tmp_path / "data")])
+    assert said.exit_code == 1
+    assert "the strategy's code was not run" in said.output and "guard" not in said.output
+    assert f"FAIL: session {archived_id(found)}" in said.output
+
+
+def test_a_second_time_it_finds_nothing_to_do(archived):
+    left, _ = archived
+    again = retain(settings(left.data_dir, ticks_days=1), SystemClock())
+    assert again.moved == ()
+
+
+def test_a_rehearsal_says_what_it_would_do_and_does_nothing(tmp_path):
+    data = tmp_path / "data"
+    left = session(data)
+    old = data / "logs" / "20200101T000000Z-00000000.jsonl"
+    old.write_text("{}\n")
+    checks = data / "evidence" / "checks"
+    checks.mkdir(mode=0o700)
+    check, fresh = (
+        checks / "20200101T000000Z-00000000-preflight.json",
+        checks / "29990101T000000Z-00000000-preflight.json",
+    )
+    for path in (check, fresh):
+        path.write_text("{}")
+    for path in (old, check):
+        os.utime(path, ns=(1, 1))
+    command = ["retain", "--dry-run", "--data-dir", str(data)]
+    command += ["--set", "retention.ticks_days=0", "--set", "retention.logs_days=30"]
+    said = CliRunner().invoke(main, command)
+    assert said.exit_code == 0, said.output
+    assert f"would move {left.session_id}: 101 ticks" in said.output
+    assert f"would remove logs/{old.name}: 3 bytes" in said.output
+    assert f"would remove evidence/checks/{check.name}: 2 bytes" in said.output
+    assert left.count("ticks") == 101
+    assert old.exists()
+    assert check.exists()
+    assert not (data / "archive").exists()
+    done = CliRunner().invoke(main, [word for word in command if word != "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert "101 ticks in 1 file\n" in done.output and "\n1 session, 101 ticks to " in done.output
+    assert left.count("ticks") == 0
+    assert not old.exists()
+    assert not check.exists()
+    assert fresh.exists(), "not old"
+    assert (data / "logs" / f"{left.session_id}.jsonl").exists(), "not old"
+
+
+def test_only_what_is_older_than_the_stated_days_goes(tmp_path):
+    data = tmp_path / "data"
+    left = session(data)
+    now = SystemClock().wall_ns()
+    assert retain(settings(data, ticks_days=2), TestClock(wall_ns=now + DAY_NS)).moved == ()
+    assert len(retain(settings(data, ticks_days=2), TestClock(wall_ns=now + 3 * DAY_NS)).moved) == 1
+    assert left.count("ticks") == 0
+
+
+def test_a_session_that_cannot_be_moved_keeps_none_of_the_others_and_fails_it_in_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "TURN_SECONDS", 0.0)
+    data = tmp_path / "data"
+    ids = [session(data).last.session_id for _ in range(3)]
+    stuck = ids[:2]
+    for session_id in stuck:
+        # An instrument that is not there: its ticks have no file to go to.
+        with closing(sqlite3.connect(data / "bot.db", isolation_level=None)) as connection:
+            number = f"(SELECT session_no FROM sessions WHERE session_id = '{session_id}')"
+            connection.execute(f"UPDATE tick_rows SET instrument_no = 99 WHERE session_no = {number} AND seq = 7")
+    command = ["retain", "--data-dir", str(data), "--set", "retention.ticks_days=0"]
+    said = CliRunner().invoke(main, command)
+    assert said.exit_code == 1, said.output
+    assert [Left(data).count("ticks", each) > 0 for each in ids] == [True, True, False]
+    for session_id in stuck:
+        assert f"error: {session_id} was not moved: archiving ticks: expected instrument 99" in said.output
+    (path,) = (data / "evidence" / "checks").glob("*-retention.json")
+    assert [each["session_id"] for each in json.loads(path.read_text())["not_moved"]] == stuck
+
+
+def test_each_session_is_counted_so_often_however_many_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "TURN_SECONDS", 0.0)
+    data = tmp_path / "data"
+    for _ in range(4):
+        session(data)
+    counted: list[int] = []
+    count = storage._count
+    monkeypatch.setattr(storage, "_count", lambda *given: counted.append(given[1]) or count(*given))
+    assert len(retain(settings(data), SystemClock()).moved) == 4
+    assert max(counted.count(number) for number in counted) <= 3, "as the next, as the first, and before it is deleted"
+
+
+@pytest.mark.parametrize("days", [None])
+def test_with_nothing_set_nothing_is_done(tmp_path, days):
+    said = CliRunner().invoke(main, ["retain", "--data-dir", str(tmp_path / "data")])
+    assert (said.exit_code, said.output.split(":")[0]) == (0, "nothing to do")
+    with pytest.raises(ConfigError, match="a database of this platform"):
+        retain(settings(tmp_path / "data"), SystemClock())
+
+
+@pytest.mark.scenario("S12")
+def test_while_a_session_runs_it_waits_so_long_as_told_and_then_says_who_runs(tmp_path):
+    data = tmp_path / "data"
+    left = session(data)
+    path = lease_path(DataDir(data), default_url(data))
+    said: list[str] = []
+    with Lease(path, "a-session"):
+        with pytest.raises(LeaseHeld, match="a-session"):
+            retain(settings(data), SystemClock())
+        waiting = threading.Thread(
+            target=lambda: retain(settings(data, wait_seconds=60), SystemClock(), tell=said.append), daemon=True
+        )
+        waiting.start()
+        time.sleep(0.6)
+        assert left.count("ticks") == 101
+    waiting.join(60)
+    assert not waiting.is_alive()
+    assert left.count("ticks") == 0
+    assert said[0].startswith("waiting up to 60 s for session a-session")
+
+
+@pytest.mark.scenario("S12")
+def test_a_session_that_starts_meanwhile_waits_for_it_but_never_for_another_session(tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    session(data)
+    path = lease_path(DataDir(data), default_url(data))
+    lease = maintenance_lease(path, "retention", 0, lambda holder: None, threading.Event())
+    waits = "waiting for maintenance of the database to end"
+
+    def end_once_it_waits() -> None:
+        until(lambda: any(waits in path.read_text() for path in (data / "logs").glob("*.jsonl")), waits)
+        lease.release()
+
+    threading.Thread(target=end_once_it_waits).start()
+    second = session(data)
+    assert second.code == 0
+    assert waits in second.output  # by its own output: both may bear the same second in their ids
+    monkeypatch.setattr(maintenance, "PATIENCE_SECONDS", 0.3)
+    with maintenance_lease(path, "retention", 0, lambda holder: None, threading.Event()):
+        refused = session(data)
+    assert refused.code == 12
+    assert "maintenance: retention" in refused.steps["session"].reasons[0]
+    begun = time.monotonic()
+    with Lease(path, "another"), pytest.raises(LeaseHeld, match="another"):
+        maintenance.session_lease(path, "mine", lambda holder: None)
+    assert time.monotonic() - begun < 0.25

@@ -1,5 +1,0 @@
-"""Rogue strategies, each a way out, with the effect that shows whether it worked (I1).
-
-`catalogue` lists them, `stand` runs one under an isolation and judges it by its effect alone,
-``python -m hybrid_platform_tests.safety_guard.attacks`` prints the table for this host.
-"""

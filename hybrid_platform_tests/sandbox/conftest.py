@@ -1,0 +1,52 @@
+"""What the guard's tests share: a function run in a process of its own, and what this host has."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import hybrid_platform_tests
+from hybrid_platform.sandbox import _linux, landlock, seccomp
+from hybrid_platform.sandbox.guarded import GuardedChild
+from hybrid_platform.sandbox.spawn import spawn
+
+needs_seccomp = pytest.mark.skipif(not seccomp.available(), reason="this host has no seccomp")
+needs_landlock = pytest.mark.skipif(landlock.abi() == 0, reason="this kernel has no Landlock")
+needs_linux = pytest.mark.skipif(_linux.machine() is None, reason="Linux on x86-64 or arm64 only")
+
+
+def guarded(action: str, **options: Any) -> GuardedChild:
+    """Start a guarded child that does ``action`` of `subject`, with a pipe ``up``."""
+    tests = Path(hybrid_platform_tests.__file__).parent
+    return spawn(f"{__package__}.subject", code=[tests], up=("up",), arguments=action, **options)
+
+
+def in_fork(action: Callable[[], object]) -> Any:
+    """Run ``action`` in a fork of this process and return what it returned, as JSON carries it.
+
+    What cannot be undone (filters, Landlock, audit hooks) stays there. An error of it is an error here.
+    """
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(read)
+            os.write(write, msgspec.json.encode(action()))
+            status = 0
+        except BaseException:
+            os.write(write, traceback.format_exc().encode())
+        finally:
+            os._exit(status)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    assert status == 0, said.decode()
+    return msgspec.json.decode(said)

@@ -1,0 +1,35 @@
+"""``python -m hybrid_platform.sandbox``: what this host's guard is worth, for a person and for a program (I1)."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from hybrid_platform.domain.isolation import Enforced, IsolationEvidence
+from hybrid_platform.sandbox import __main__ as command
+from hybrid_platform.sandbox import _linux
+from hybrid_platform.sandbox.syscalls import RULES
+from hybrid_platform_tests.sandbox.conftest import needs_landlock, needs_seccomp
+
+
+@needs_seccomp
+@needs_landlock
+@pytest.mark.scenario("I1")
+def test_it_shows_the_level_and_each_rule_that_was_tried(capsys):
+    assert command.main([]) == 0
+    shown = capsys.readouterr().out
+    assert "enforced: **kernel-process**" in shown
+    for rule in RULES:
+        if rule.probe is not None and rule.number(_linux.machine()) is not None:
+            assert f"| {rule.name} | {rule.kind} |" in shown
+
+
+def test_as_json_it_is_the_evidence_and_the_exit_code_follows_from_it(capsys):
+    code = command.main(["--json"])
+    evidence = msgspec.json.decode(capsys.readouterr().out, type=IsolationEvidence)
+    assert (code == 0) == (evidence.enforced is Enforced.KERNEL_PROCESS)
+
+
+def test_an_unknown_option_is_a_usage_error(capsys):
+    assert command.main(["--wrong"]) == 64
+    assert "usage:" in capsys.readouterr().err

@@ -1,0 +1,108 @@
+"""The weaker isolation: the stage's thread is held, the process is not, and the evidence claims no more (I1)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+import msgspec
+import pytest
+
+from hybrid_platform.domain.isolation import Enforced, IsolationEvidence
+from hybrid_platform.sandbox import seccomp
+from hybrid_platform.sandbox.status import threads_of
+from hybrid_platform.sandbox.threads import ThreadGuards
+from hybrid_platform_tests.sandbox.conftest import in_fork, needs_seccomp
+
+
+def session(try_in_stage=lambda: None) -> IsolationEvidence:
+    """Run two stages under `ThreadGuards` and return the evidence."""
+    with ThreadGuards() as guards:
+
+        def stage(name: str) -> None:
+            with guards.stage(name):
+                try_in_stage()
+
+        stages = [threading.Thread(target=stage, args=(name,)) for name in ("strategy", "execution")]
+        for thread in stages:
+            thread.start()
+        for thread in stages:
+            thread.join()
+        socket.socket().close()  # the op's own threads go on
+        return guards.evidence()
+
+
+def in_fork_evidence(action) -> IsolationEvidence:
+    return msgspec.convert(in_fork(action), IsolationEvidence)
+
+
+@needs_seccomp
+@pytest.mark.scenario("I1")
+def test_each_stage_is_under_the_filter_and_the_op_is_not():
+    evidence = in_fork_evidence(session)
+    assert evidence.enforced is Enforced.KERNEL_THREAD
+    assert [thread.name for thread in evidence.start.threads] == ["strategy", "execution"]
+    assert all(thread.is_filtered for thread in (*evidence.start.threads, *evidence.end.threads))
+    assert evidence.selftest_start.held and evidence.selftest_end.held
+    assert evidence.control.network and evidence.denied == ()
+    assert evidence.ending == "closed"
+
+
+@needs_seccomp
+@pytest.mark.scenario("I1")
+def test_what_a_stage_tries_is_refused_and_counted():
+    def rogue() -> None:
+        with pytest.raises(PermissionError):
+            socket.socket()
+
+    evidence = in_fork_evidence(lambda: session(rogue))
+    assert sorted((entry.stage, entry.name, entry.count) for entry in evidence.denied) == [
+        ("execution", "socket.__new__", 1),
+        ("strategy", "socket.__new__", 1),
+    ]
+
+
+@pytest.mark.scenario("I1")
+def test_a_host_that_refuses_the_filter_says_audit_hook_only(monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "not here")
+
+    monkeypatch.setattr(seccomp, "load", refuse)
+
+    def rogue() -> None:
+        with pytest.raises(PermissionError, match="a guarded strategy"):
+            socket.socket()
+
+    evidence = in_fork_evidence(lambda: session(rogue))
+    assert evidence.enforced is Enforced.AUDIT_HOOK_ONLY
+    assert evidence.filter_sha256 is None
+    assert evidence.faults == ("seccomp: strategy: [Errno 1] not here", "seccomp: execution: [Errno 1] not here")
+
+
+def test_a_stage_that_ended_leaves_nothing_behind_for_the_next_thread_of_that_number(monkeypatch):
+    monkeypatch.setattr(seccomp, "load", lambda *_, **__: None)
+
+    def run() -> str:
+        with ThreadGuards() as guards:
+            with guards.stage("strategy"), pytest.raises(PermissionError):
+                socket.socket()
+            socket.socket().close()
+            return "free"
+
+    assert in_fork(run) == "free"
+
+
+def test_before_any_stage_nothing_is_claimed():
+    def nothing() -> IsolationEvidence:
+        with ThreadGuards() as guards:
+            return guards.evidence()
+
+    evidence = in_fork_evidence(nothing)
+    assert evidence.enforced is Enforced.AUDIT_HOOK_ONLY
+    assert evidence.start is None and evidence.selftest_start is None
+
+
+@needs_seccomp
+def test_the_main_thread_of_these_tests_was_never_touched():
+    assert threads_of(os.getpid(), only=[os.getpid()])[0].seccomp == 0

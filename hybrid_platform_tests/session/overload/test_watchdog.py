@@ -1,0 +1,294 @@
+"""Stuck, dead, silent, hanging on the disk: told apart, named, and ended with the right code (S13, L4)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.domain.errors import ExitCode
+from hybrid_platform.feeds.synthetic import SyntheticTicks
+from hybrid_platform.session import runner as shadow
+from hybrid_platform.session.overload import watchdog
+from hybrid_platform.session.overload.watchdog import (
+    FeedSilent,
+    Finding,
+    StageDead,
+    StageStuck,
+    Watchdog,
+    WriterStuck,
+    feed_patience_s,
+)
+from hybrid_platform.session.stage import Sign, Stage
+from hybrid_platform.session.strategy_host.process import MODULE
+from hybrid_platform.settings.session import DEFAULT_ISOLATION, load_settings
+from hybrid_platform.storage.connection import LOCK_WAIT_SECONDS
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.writer import SessionWriter
+from hybrid_platform_tests.support import (
+    PATIENCE,
+    Left,
+    good_rows,
+    layered,
+    replay,
+    run_here,
+    start_cli,
+    synthetic,
+    write_csv,
+)
+
+pytestmark = pytest.mark.scenario("S13")
+
+GUARDED = pytest.mark.skipif(DEFAULT_ISOLATION != "process", reason="this host has no kernel guard")
+ISOLATIONS = ["thread", pytest.param("process", marks=GUARDED)]
+
+
+class Quiet(Stage):
+    """A stage that is there, and does what a test says with its activity."""
+
+    def __init__(self) -> None:
+        super().__init__("ingest", (), (), lambda *told: None)
+        self.lives = True
+
+    @property
+    def is_alive(self) -> bool:
+        return self.lives
+
+
+class Watched:
+    """Signs that a test sets, and a watchdog over them."""
+
+    def __init__(self, *layers: dict[str, Any]) -> None:
+        self.now, self.received = 0, 0
+        self.signs: list[Sign] = []
+        self.ingest = Quiet()
+        self.dog = Watchdog(
+            load_settings(*layers, environ={}),
+            lambda: self.signs,
+            (self.ingest,),
+            received=lambda: self.received,
+            feed="synthetic",
+            started=0,
+        )
+
+    def wait(self, seconds: float, *signs: Sign, is_draining: bool = False) -> Finding | None:
+        """Look ten times a second, for so long or until something is found."""
+        self.signs = list(signs)
+        for _ in range(round(seconds * 10)):
+            self.now += NS_PER_S // 10
+            if (found := self.dog.look(self.now, is_draining=is_draining)) is not None:
+                return found
+        return None
+
+
+STUCK = {"watchdog": {"stuck_seconds": 5, "feed_seconds": 10_000}}
+
+
+def test_who_is_at_work_and_does_not_move_is_stuck_and_named():
+    watched = Watched(STUCK)
+    idle, busy = Sign("execution", False, 7), Sign("strategy", True, 3, 60)
+    assert watched.wait(4.9, idle, busy) is None
+    found = watched.wait(1, idle, busy)
+    assert found is not None and found.name == "strategy" and isinstance(found.error, StageStuck)
+    assert found.error.exit_code is ExitCode.CRASH and not found.can_drain
+
+
+def test_who_waits_for_more_is_never_stuck():
+    assert Watched(STUCK).wait(600, Sign("execution", False, 7), Sign("strategy", False, 3)) is None
+
+
+@pytest.mark.parametrize("what", ["ticks ahead", "batches"])
+def test_who_is_slow_and_moves_is_not_stuck(what: str):
+    watched = Watched(STUCK)
+    for n in range(50):
+        ahead, moves = (64 - n, 1) if what == "ticks ahead" else (0, n)
+        assert watched.wait(4.5, Sign("strategy", True, moves, ahead)) is None
+
+
+def test_where_a_full_channel_makes_wait_only_the_last_of_those_at_work_can_be_stuck():
+    blocking = {"feed": {"replay": {"path": "x.csv"}}}
+    slow = [Sign("execution", True, n) for n in range(5)]
+    watched = Watched(STUCK, blocking)
+    for sign in slow:
+        assert watched.wait(4, sign, Sign("strategy", True, 1), Sign("ingest", True, 1)) is None
+    found = watched.wait(10, slow[-1], Sign("strategy", True, 1), Sign("ingest", True, 1))
+    assert found is not None and found.name == "execution"
+    live = Watched(STUCK)
+    found = live.wait(10, Sign("persist", True, 1), Sign("strategy", True, 1))
+    assert found is not None and found.name == "strategy", "live, nobody waits for the writer"
+
+
+@pytest.mark.scenario("L4", "S12")
+def test_a_writer_is_given_the_time_to_name_a_lock_itself():
+    watched = Watched(STUCK)
+    assert watched.wait(79, Sign("persist", True, 1)) is None
+    found = watched.wait(5, Sign("persist", True, 1))
+    assert found is not None and isinstance(found.error, WriterStuck)
+    assert "the database's disk does not answer" in str(found.error)
+
+
+def test_a_thread_that_is_gone_without_a_word_is_dead():
+    watched = Watched(STUCK)
+    watched.ingest.lives = False
+    found = watched.wait(1)
+    assert found is not None and found.name == "ingest" and isinstance(found.error, StageDead)
+    watched.ingest.has_ended = True
+    assert watched.wait(1) is None
+
+
+def test_a_stage_whose_last_word_fails_is_found_dead(recwarn: pytest.WarningsRecorder):
+    def fails(stage: str, error: BaseException) -> None:
+        raise SystemExit
+
+    class Fails(Stage):
+        def work(self) -> None:
+            raise ValueError
+
+    stage = Fails("strategy", (), (), fails)
+    stage.start()
+    assert stage.join(30) and not stage.has_ended
+
+
+@pytest.mark.scenario("S4")
+def test_a_feed_that_gives_nothing_is_silent_and_one_that_waits_for_the_pipeline_is_not():
+    watched = Watched({"watchdog": {"feed_seconds": 30}})
+    for n in range(5):
+        watched.received = n
+        assert watched.wait(29) is None
+    watched.ingest.activity.work()
+    assert watched.wait(600) is None
+    watched.ingest.activity.rest()
+    assert watched.wait(600, is_draining=True) is None
+    found = watched.wait(35)
+    assert found is not None and isinstance(found.error, FeedSilent)
+    assert (found.name, found.error.exit_code, found.can_drain) == ("feed", ExitCode.NETWORK, True)
+
+
+@pytest.mark.scenario("S4")
+def test_how_long_a_feed_may_be_silent_follows_from_what_it_is():
+    def patience(feed: dict[str, Any], **watchdog: Any) -> float | None:
+        return feed_patience_s(load_settings({"feed": feed, "watchdog": watchdog}, environ={}))
+
+    binance = {"websocket": {"sources": [{"venue": "binance", "symbols": ["BTCUSDT"]}]}}
+    assert patience(binance) == 2 * 8 * (60 + 10 + 30), "its own tries come first (S4)"
+    assert patience(binance, feed_seconds=90) == 90
+    assert patience({"synthetic": {"ticks_per_second": 0.001}}) == 120 + 1000
+    assert patience({"synthetic": {"ticks_per_second": "max"}}, stuck_seconds=7) == 7
+    assert patience({"replay": {"path": "x.csv"}}, feed_seconds=90) is None
+
+
+def test_the_watchdog_is_no_part_of_what_was_proved():
+    one, other = (load_settings({"watchdog": {"stuck_seconds": n}}, environ={}).trading_sha256 for n in (5, 6))
+    assert one == other
+
+
+# Whole sessions
+
+STRATEGY = """
+import time
+from hybrid_platform.strategies import Params, Strategy
+
+
+class Slow(Strategy[Params]):
+    def on_tick(self, tick):
+        time.sleep(0.25)
+        while tick.seq > 12:
+            time.sleep(0.05)
+"""
+
+
+@pytest.mark.scenario("L4")
+@pytest.mark.parametrize("isolation", ISOLATIONS)
+def test_a_strategy_that_is_slow_goes_on_and_once_it_is_stuck_ends_the_session_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: str
+):
+    """One batch, of which twelve ticks take twice the watchdog's patience and the next never ends."""
+    module = f"slow_as_{isolation}"
+    (tmp_path / f"{module}.py").write_text(STRATEGY)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = write_csv(tmp_path / "trades.csv", good_rows(30))
+    settings = {"isolation": isolation, "watchdog": {"stuck_seconds": 1.5}, "drain_timeout_seconds": 3}
+    strategy = {"strategy": {"name": f"{module}:Slow"}}
+    ended = run_here(tmp_path / "data", replay(path), strategy, settings, with_report=False)
+    assert (ended.code, ended.session["exit_reason"], ended.session["is_clean"]) == (1, "StageStuck", 0)
+    failure = ended.evidence("session")["failure"]
+    assert failure.startswith("strategy: expected progress of a stage at work, was none for ")
+    first = ended.said("stage failed")[0]
+    assert (first["stage"], first["error"]) == ("strategy", failure)
+    assert ended.evidence("session")["pipeline_s"] > 12 * 0.25 + 1.5, "slow was not taken for stuck"
+    assert ended.count("ticks") == 30, "what came in is kept"
+
+
+@GUARDED
+@pytest.mark.scenario("L4", "I1")
+def test_a_guarded_process_that_is_stopped_is_named(tmp_path: Path):
+    settings = layered(synthetic(50), {"seconds": 600, "watchdog": {"stuck_seconds": 2}, "drain_timeout_seconds": 0.5})
+    with start_cli(tmp_path, "shadow-run", settings=settings) as running:
+        running.wait_for("signal generated")
+        child = child_of(running.process.pid)
+        os.kill(child, signal.SIGSTOP)
+        ended = running.end()
+    left = Left(tmp_path / "data")
+    assert ended.code == 1, ended.text
+    assert left.session["exit_reason"] == "StageStuck"
+    failure = left.evidence("session")["failure"]
+    assert failure.startswith("guarded process: expected a sign of life, each second, was none for")
+    assert not Path(f"/proc/{child}").exists()
+
+
+def child_of(pid: int) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = [int(each) for each in children if MODULE.encode() in Path(f"/proc/{each}/cmdline").read_bytes()]
+    return found[0]
+
+
+@pytest.mark.scenario("S4")
+def test_a_live_feed_that_falls_silent_ends_the_session_with_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = SyntheticTicks.batches
+
+    def silent(self: SyntheticTicks, stop: Any) -> Any:
+        yield next(whole(self, stop))
+        stop.wait(60)
+
+    monkeypatch.setattr(SyntheticTicks, "batches", silent)
+    settings = {"isolation": "thread", "seconds": 600, "watchdog": {"feed_seconds": 0.5}}
+    ended = run_here(tmp_path / "data", synthetic(100), settings, with_report=False)
+    assert (ended.code, ended.session["exit_reason"], ended.session["state"]) == (10, "FeedSilent", "FAILED")
+    failure = ended.evidence("session")["failure"]
+    assert failure.startswith("feed: synthetic: expected data within 0.51 s, was none")
+    assert ended.count("ticks") == 1 and ended.evidence("session")["ledger"]["balances"]
+
+
+@pytest.mark.scenario("L4", "S12")
+def test_a_write_that_never_comes_back_ends_the_session_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    released = threading.Event()
+    whole = SessionWriter._insert_ticks
+
+    def hangs(self: SessionWriter, cursor: sqlite3.Cursor, *rows: Any) -> int:
+        # As on a disk that does not answer: inside SQLite, which holds the connection meanwhile.
+        cursor.connection.create_function("hang", 0, lambda: released.wait(PATIENCE) and None)
+        cursor.execute("SELECT hang()").fetchone()
+        return whole(self, cursor, *rows)
+
+    monkeypatch.setattr(SessionWriter, "_insert_ticks", hangs)
+    monkeypatch.setattr(watchdog, "WRITER_SLACK_SECONDS", 1 - LOCK_WAIT_SECONDS)
+    monkeypatch.setattr(shadow, "open_engine", partial(open_engine, lock_wait_seconds=0.5))
+    settings = {"isolation": "thread", "seconds": 600, "watchdog": {"stuck_seconds": 1}}
+    ended = run_here(
+        tmp_path / "data",
+        synthetic(100),
+        settings,
+        with_report=False,
+        before_postflight=lambda left: released.set(),
+    )
+    assert ended.code == 1
+    failure = ended.evidence("session")["failure"]
+    assert failure.startswith("persist: expected a write to come back, was waiting for ")
+    assert ended.evidence("session")["exit_reason"] == "WriterStuck"

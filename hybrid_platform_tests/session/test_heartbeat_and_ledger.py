@@ -1,0 +1,133 @@
+"""Heartbeats late and missing (G4), and a ledger that balances or says where it does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.domain.errors import OverloadError
+from hybrid_platform.domain.instruments import InstrumentTable, instrument_of
+from hybrid_platform.domain.ticks import batch_from_rows
+from hybrid_platform.session.channel import Channel, ChannelStats
+from hybrid_platform.session.counters import FeedCounters
+from hybrid_platform.session.heartbeat import Heartbeats
+from hybrid_platform.session.ledger import build_ledger
+from hybrid_platform.session.messages import Records, Ticks
+from hybrid_platform.settings.session import OnFull
+
+
+def seconds(value: float) -> int:
+    return int(value * NS_PER_S)
+
+
+@pytest.mark.scenario("G4")
+def test_a_beat_at_the_start_and_one_every_interval():
+    beats = Heartbeats(10, 2)
+    found = [beat.n for t in range(0, 31) if (beat := beats.due(seconds(t)))]
+    assert found == [0, 1, 2, 3]
+    assert (beats.late, beats.missing(seconds(30.5))) == (0, 0)
+
+
+@pytest.mark.scenario("G4")
+def test_a_beat_more_than_the_stated_time_late_is_counted():
+    beats = Heartbeats(10, 2)
+    beats.due(0)
+    assert beats.due(seconds(12)).is_late is False
+    beat = beats.due(seconds(22.5))
+    assert (beat.is_late, beat.late_ms) == (True, 2500)
+    assert beats.late == 1
+
+
+@pytest.mark.scenario("G4")
+def test_beats_that_never_came_are_missing():
+    beats = Heartbeats(10, 2)
+    beats.due(0)
+    beat = beats.due(seconds(35))
+    assert beat.n == 3
+    assert beats.missing(seconds(36)) == 2
+    assert beats.missing(seconds(60)) == 4
+
+
+@pytest.mark.scenario("G4")
+def test_a_session_that_ends_as_a_beat_falls_due_misses_none():
+    beats = Heartbeats(10, 2)
+    beats.due(0)
+    assert beats.missing(seconds(10.5)) == 0
+
+
+def stats(name: str, sent: int, received: int, dropped: int = 0, left: int = 0) -> ChannelStats:
+    return ChannelStats(name, 10, OnFull.BLOCK, sent, received, dropped, left, 0, 0)
+
+
+def feed(accepted: int, rejected: int = 0) -> FeedCounters:
+    counters = FeedCounters(received=accepted + rejected, accepted=accepted, rejected=rejected)
+    if rejected:
+        counters.causes["bad_price"] = rejected
+    return counters
+
+
+@pytest.mark.scenario("S6")
+def test_a_ledger_where_every_event_is_accounted_for_balances():
+    written = {"ticks": 95, "signals": 3}
+    ledger = build_ledger("replay", feed(100, 2), [stats("persist", 103, 98, 5)], written, dict(written))
+    assert ledger.balances
+    rows = {(row.kind, row.name, row.reason): row.count for row in ledger.rows}
+    assert rows["feed", "replay", "rejected"] == rows["rejected", "bad_price", "rejected"] == 2
+    assert rows["channel", "persist", "dropped"] == 5
+    assert rows["table", "ticks", "counted"] == 95
+
+
+@pytest.mark.scenario("S6")
+@pytest.mark.parametrize(
+    ("channel", "written", "counted", "words"),
+    [
+        (stats("persist", 100, 99), {"ticks": 100}, {"ticks": 100}, "channel persist"),
+        (stats("persist", 100, 99, left=1), {"ticks": 100}, {"ticks": 100}, "expected 0 left"),
+        (stats("persist", 100, 100), {"ticks": 100}, {"ticks": 99}, "table ticks: 100 rows written, 99 counted"),
+        (stats("persist", 100, 100), {"ticks": 99}, {"ticks": 99}, "100 accepted, 99 written"),
+        (stats("persist", 100, 100), {"ticks": 100}, {}, "0 counted"),
+    ],
+)
+def test_a_ledger_that_does_not_balance_says_where(channel, written, counted, words):
+    ledger = build_ledger("replay", feed(100), [channel], written, counted)
+    assert not ledger.balances
+    assert words in "; ".join(ledger.faults)
+
+
+@pytest.mark.scenario("S6", "L4")
+def test_a_record_that_the_reserve_refused_is_no_evicted_tick():
+    channel: Channel[Ticks | Records] = Channel("persist", 2, OnFull.DROP_OLDEST)
+    record = Records((None,))  # type: ignore[arg-type]  # what it holds does not matter here
+    table = InstrumentTable()
+    table.add(instrument_of("V", "A-USD"))
+    channel.put(Ticks(batch_from_rows(table, [(0, 100, 1, 0, n, n, n) for n in range(3)])))
+    for _ in range(2):
+        channel.put(record, keep=True)
+    with pytest.raises(OverloadError):
+        channel.put(record, keep=True)
+    channel.take()
+    assert channel.stats()[3:7] == (6, 4, 2, 0)
+    written = {"ticks": 2, "signals": 2}
+    ledger = build_ledger("synthetic", feed(3), [channel.stats()], written, written)
+    assert ledger.faults == ("channel persist: expected every decision's records taken, was 1 refused",)
+    rows = {(row.kind, row.name, row.reason): row.count for row in ledger.rows}
+    assert (rows["channel", "persist", "dropped"], rows["channel", "persist", "refused"]) == (2, 1)
+
+
+@pytest.mark.scenario("S6")
+def test_a_feed_whose_rows_do_not_add_up_fails_the_ledger():
+    counters = FeedCounters(received=10, accepted=9)
+    ledger = build_ledger("replay", counters, [], {"ticks": 9}, {"ticks": 9})
+    assert "feed replay" in ledger.faults[0]
+
+
+@pytest.mark.scenario("S6", "S15")
+def test_ticks_that_were_sampled_out_have_to_be_those_of_the_ladders_rungs():
+    counters = FeedCounters(received=100, accepted=60, sampled_out=40)
+    written = {"ticks": 60}
+    ledger = build_ledger("synthetic", counters, [], written, written, {2: 30, 5: 10})
+    assert ledger.balances
+    rows = {(row.kind, row.name, row.reason): row.count for row in ledger.rows}
+    assert (rows["ladder", "every 2", "sampled_out"], rows["ladder", "every 5", "sampled_out"]) == (30, 10)
+    wrong = build_ledger("synthetic", counters, [], written, written, {2: 30})
+    assert wrong.faults == ("feed synthetic: 40 sampled out, 30 by the ladder's rungs",)

@@ -1,0 +1,243 @@
+"""Ticks that wait are worked on together, and acknowledged together; what they are, and their order, stays."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.domain.commands import Command, CommandKind
+from hybrid_platform.domain.errors import StrategyError
+from hybrid_platform.domain.instruments import InstrumentTable, instrument_of
+from hybrid_platform.domain.orders import buy
+from hybrid_platform.domain.ticks import batch_from_rows
+from hybrid_platform.session.channel import Channel, EndOfStream
+from hybrid_platform.session.interpreter import SWITCH_SECONDS, set_for_stages
+from hybrid_platform.session.messages import TOGETHER, Ticks, Told, together
+from hybrid_platform.session.stages.strategy import LIVE_TAKE, SLOW_NS, StrategyStage
+from hybrid_platform.session.strategy_host.frames import End, FrameReader, FrameWriter, Instruments, Taken, Up, frame_of
+from hybrid_platform.session.strategy_host.pipes import ACKNOWLEDGED_AT, ACKNOWLEDGED_S, PipeSource
+from hybrid_platform.settings.session import OnFull
+from hybrid_platform.strategies.base import Params, Strategy
+from hybrid_platform.strategies.runner import StrategyRunner
+from hybrid_platform.testing import TestClock
+from hybrid_platform_tests.support import PATIENCE
+
+REFS = st.one_of(st.none(), st.integers(1, 99), st.text("abc", min_size=1, max_size=3))
+STOP = Told(Command(CommandKind.HALT, "somebody", "a reason", 1))
+
+
+def a_table() -> InstrumentTable:
+    table = InstrumentTable()
+    table.add(instrument_of("V", "A-USD"))
+    return table
+
+
+def ticks_of(table: InstrumentTable, first: int, refs: list[int | str | None]) -> Ticks:
+    rows = [(0, 100 + first + n, 1, 0, ref, first + n, first + n) for n, ref in enumerate(refs)]
+    return Ticks(batch_from_rows(table, rows).numbered(first))
+
+
+def said(parcels) -> list[object]:
+    """Every tick, as it stands, and every word, in order."""
+    return [
+        entry for parcel in parcels for entry in ([parcel] if isinstance(parcel, Told) else list(parcel.batch.rows()))
+    ]
+
+
+@pytest.mark.scenario("S8", "S6")
+@given(st.lists(st.one_of(st.none(), st.lists(REFS, min_size=1, max_size=TOGETHER + 2)), max_size=12))
+def test_joined_ticks_are_the_same_ticks_and_a_word_keeps_its_place(parts):
+    table, parcels, first = a_table(), [], 1
+    for part in parts:
+        if part is None:
+            parcels.append(STOP)
+        else:
+            parcels.append(ticks_of(table, first, part))
+            first += len(part)
+    joined = list(together(parcels))
+    assert said(joined) == said(parcels)
+    assert sum(parcel.events for parcel in joined) == first - 1
+    longest = max((len(part) for part in parts if part), default=0)
+    assert all(parcel.events <= max(TOGETHER, longest) for parcel in joined), "a signal waits for a few ticks only"
+
+
+@pytest.mark.scenario("S6")
+def test_ticks_that_came_one_by_one_are_worked_on_by_eights():
+    table = a_table()
+    parcels = [ticks_of(table, number, [None]) for number in range(1, 21)]
+    assert [parcel.events for parcel in together(parcels)] == [TOGETHER, TOGETHER, 20 - 2 * TOGETHER]
+
+
+@pytest.mark.scenario("S6")
+def test_a_strategy_lets_execution_have_its_turn_once_half_of_the_signal_channel_waits():
+    channel = Channel("signal", 4, OnFull.FAIL)
+    for number in range(1, 3):
+        channel.put(ticks_of(a_table(), number, [None]))
+    started = time.monotonic()
+    channel.give_way(PATIENCE)
+    assert time.monotonic() - started < PATIENCE / 2, "half of it is not more than half"
+    channel.put(ticks_of(a_table(), 3, [None]))
+    waiting = threading.Thread(target=channel.give_way, args=(PATIENCE,))
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive(), "three of four wait"
+    channel.take()
+    waiting.join(PATIENCE / 2)
+    assert not waiting.is_alive()
+
+
+class Failing(Strategy[Params]):
+    """A signal at each third tick, and a failure at one of them."""
+
+    Params = Params
+    fails_at = 7
+
+    def on_tick(self, tick):
+        if tick.seq == self.fails_at:
+            raise RuntimeError("here")
+        return buy(tick, Decimal("0.1"), "WHY") if tick.seq % 3 == 0 else None
+
+
+@pytest.mark.scenario("S8")
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.integers(1, 20))
+def test_a_strategy_that_fails_leaves_the_same_behind_however_its_ticks_came(cuts, fails_at):
+    table, first, steps = a_table(), 1, []
+    strategy = Failing(Params())
+    strategy.fails_at = fails_at
+    runner = StrategyRunner(strategy, table)
+    with suppress(StrategyError):
+        for cut in cuts:
+            for step in runner.on_batch(ticks_of(table, first, [None] * cut).batch):
+                steps.append(step)
+            first += cut
+    seen = [seq for step in steps for seq in step.ticks.seq.tolist()]
+    last = min(fails_at, sum(cuts) + 1) - 1
+    assert seen == list(range(1, last + 1))
+    assert [signal.seq for step in steps for signal in step.signals] == [seq for seq in seen if seq % 3 == 0]
+
+
+class Busy(Strategy[Params]):
+    """A signal at every tick, after so much work."""
+
+    Params = Params
+    seconds = 0.0
+
+    def on_tick(self, tick):
+        time.sleep(self.seconds)
+        return buy(tick, Decimal("0.1"), "WHY")
+
+
+def a_stage(strategy: Strategy[Params], signals: Channel, ticks: int) -> tuple[StrategyStage, list[BaseException]]:
+    table, source, errors = a_table(), Channel("tick", 256, OnFull.DROP_OLDEST), []
+    for number in range(1, ticks + 1):
+        source.put(ticks_of(table, number, [None]))
+    source.close()
+    stage = StrategyStage(
+        StrategyRunner(strategy, table),
+        source,
+        signals,
+        last_seq=lambda: ticks,
+        live=True,
+        clock=SystemClock(),
+        on_failure=lambda name, error: errors.append(error),
+    )
+    return stage, errors
+
+
+@pytest.mark.scenario("S6")
+def test_ticks_that_wait_end_no_session_because_execution_takes_its_time():
+    signals = Channel("signal", 64, OnFull.FAIL)
+    stage, errors = a_stage(Busy(Params()), signals, 200)
+    stage.start()
+    taken = 0
+    with suppress(EndOfStream):
+        while True:
+            for parcel in signals.take(4, PATIENCE):
+                taken += parcel.events
+            time.sleep(0.002)
+    assert (errors, taken) == ([], 200)
+    assert signals.stats().high_water <= 32 + TOGETHER
+
+
+@pytest.mark.scenario("S7")
+def test_a_signal_of_a_slow_strategy_waits_for_no_tick_behind_its_own():
+    slow = Busy(Params())
+    slow.seconds = 2 * SLOW_NS / 1e9
+    signals = Channel("signal", 200, OnFull.FAIL)
+    stage, errors = a_stage(slow, signals, 2 * LIVE_TAKE)
+    stage.start()
+    assert stage.join(PATIENCE)
+    sizes = [len(parcel.step.ticks) for parcel in signals.take()]
+    assert errors == []
+    assert sizes == [TOGETHER] * (LIVE_TAKE // TOGETHER) + [1] * LIVE_TAKE, "once it is known to be slow"
+
+
+@pytest.fixture
+def pipes():
+    down, up = os.pipe(), os.pipe()
+    yield down, up
+    for descriptor in (*down, *up):
+        os.close(descriptor)
+
+
+@pytest.mark.scenario("S6", "S13")
+def test_ticks_are_acknowledged_by_half_a_window_or_when_they_are_few_and_it_takes_long(pipes):
+    (down_reading, down_writing), (up_reading, up_writing) = pipes
+    table, parent, replies = a_table(), FrameWriter(down_writing), FrameReader(up_reading, Up)
+    clock = TestClock()
+    source = PipeSource(down_reading, FrameWriter(up_writing), InstrumentTable(), clock)
+
+    def send(number: int) -> None:
+        parent.write(frame_of(ticks_of(table, number, [None]).batch))
+
+    def acknowledged() -> list[int]:
+        found = []
+        while (message := replies.read(0)) is not None:
+            assert isinstance(message, Taken)
+            found.append(message.events)
+        return found
+
+    parent.write(Instruments(tuple(table)))
+    many = 2 * ACKNOWLEDGED_AT + 3
+    for number in range(1, many + 1):
+        send(number)
+    seen = [int(source.take(timeout=1)[0].batch.seq[0]) for _ in range(many)]
+    assert seen == list(range(1, many + 1))
+    assert acknowledged() == [ACKNOWLEDGED_AT, ACKNOWLEDGED_AT], "the rest is still worked on"
+    assert source.take(timeout=0.01) == []
+    assert acknowledged() == [3], "nothing waits: what was worked on is said at once"
+    for number in (many + 1, many + 2):
+        send(number)
+        source.take(timeout=1)
+        assert acknowledged() == [1] * (number - many - 1), "a slow strategy is seen to move"
+        clock.advance(ACKNOWLEDGED_S)
+    send(many + 3)
+    parent.write(End(many + 3))
+    source.take(timeout=1)
+    with pytest.raises(EndOfStream):
+        source.take(timeout=1)
+    assert acknowledged() == [1, 1], "all of it, before the end"
+    assert source.last_seq == many + 3
+
+
+def test_what_is_loaded_is_not_looked_through_while_stages_run():
+    interval = sys.getswitchinterval()
+    frozen = gc.get_freeze_count()
+    set_back = set_for_stages()
+    try:
+        assert gc.get_freeze_count() > frozen
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
+    finally:
+        set_back()
+    assert (gc.get_freeze_count() == 0) is (frozen == 0)  # what somebody else had frozen stays so
+    assert sys.getswitchinterval() == pytest.approx(interval)

@@ -1,0 +1,205 @@
+"""A stage ends in one of three ways, and whoever is before and after it ends too (S13, L3)."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.session.channel import Channel, EndOfStream
+from hybrid_platform.session.heartbeat import Heartbeats
+from hybrid_platform.session.overload.watchdog import StageStuck, Watchdog
+from hybrid_platform.session.stage import Stage
+from hybrid_platform.session.supervisor import Supervisor
+from hybrid_platform.settings.session import OnFull, load_settings
+from hybrid_platform.testing import ListLog
+
+WAIT = 30.0
+
+
+class One:
+    """A parcel of one event."""
+
+    events = 1
+
+    def split(self, first: int) -> None:
+        return None
+
+
+class Source(Stage):
+    """Puts parcels until it is stopped."""
+
+    def __init__(self, output: Channel[Any], stop: threading.Event, failures: list[Any]) -> None:
+        super().__init__("source", (), (output,), lambda *told: failures.append(told))
+        self._output, self._stop = output, stop
+
+    def work(self) -> None:
+        while not self._stop.is_set():
+            self._output.put(One())
+
+
+class Relay(Stage):
+    """Hands parcels on, until what it is told happens."""
+
+    def __init__(self, inp: Channel[Any], output: Channel[Any], failures: list[Any], then: Any = None) -> None:
+        super().__init__("relay", (inp,), (output,), lambda *told: failures.append(told))
+        self._input, self._output, self._then = inp, output, then
+
+    def work(self) -> None:
+        handed = 0
+        while True:
+            self.activity.rest()
+            try:
+                parcels = self._input.take()
+            except EndOfStream:
+                return
+            self.activity.work()
+            for parcel in parcels:
+                self._output.put(parcel)
+                handed += 1
+                if handed > 100 and self._then is not None:
+                    self._then()
+
+
+class Sink(Stage):
+    """Takes everything, and counts."""
+
+    def __init__(self, inp: Channel[Any], failures: list[Any]) -> None:
+        super().__init__("sink", (inp,), (), lambda *told: failures.append(told))
+        self._input, self.taken = inp, 0
+
+    def work(self) -> None:
+        while True:
+            try:
+                self.taken += len(self._input.take())
+            except EndOfStream:
+                return
+
+
+class Line:
+    """source -> relay -> sink, over channels that block."""
+
+    def __init__(self, then: Any = None) -> None:
+        self.stop, self.failures = threading.Event(), []
+        self.first = Channel[Any]("first", 10, OnFull.BLOCK)
+        self.second = Channel[Any]("second", 10, OnFull.BLOCK, producers=2)
+        self.source = Source(self.first, self.stop, self.failures)
+        self.relay = Relay(self.first, self.second, self.failures, then)
+        self.sink = Sink(self.second, self.failures)
+        self.log = ListLog()
+
+    def watchdog(self, **watchdog: Any) -> Watchdog:
+        settings = load_settings({"watchdog": watchdog}, environ={})
+        stages = (self.source, self.relay, self.sink)
+        return Watchdog(
+            settings,
+            lambda: [stage.sign for stage in reversed(stages)],
+            stages,
+            received=lambda: 0,
+            feed="source",
+            started=SystemClock().monotonic_ns(),
+        )
+
+    def supervised(self, *, starts_late: bool = False, **options: Any) -> Supervisor:
+        """``starts_late``: the supervisor's thread gets its first turn when the other stages have ended."""
+        defaults: dict[str, Any] = {
+            "heartbeats": Heartbeats(0.05, 30),
+            "counters": dict,
+            "time_limit_seconds": None,
+            "drain_timeout_seconds": WAIT,
+            "on_time_limit": self.stop.set,
+            "on_interval": lambda: None,
+            "stop": self.stop,
+            "clock": SystemClock(),
+            "log": self.log,
+            "on_failure": lambda *told: (self.failures.append(told), self.stop.set()),
+            "on_look": lambda: None,
+            "progress": lambda: None,
+            "watchdog": self.watchdog(),
+        }
+        stages = (self.source, self.relay)
+        supervisor = Supervisor(stages, self.sink, self.second, **{**defaults, **options})
+        for stage in (self.sink, self.relay, self.source):
+            stage.start()
+        if starts_late:
+            self.stop.set()
+            assert self.source.join(WAIT) and self.relay.join(WAIT)
+        supervisor.start()
+        return supervisor
+
+
+def relay_fails() -> None:
+    raise ZeroDivisionError("no idea")
+
+
+@pytest.mark.scenario("S13")
+def test_a_stop_drains_every_stage_and_loses_no_event():
+    line = Line()
+    supervisor = line.supervised(time_limit_seconds=0.2)
+    assert supervisor.ended.wait(WAIT)
+    assert line.failures == []
+    first, second = line.first.stats(), line.second.stats()
+    assert first.sent == first.received > 0
+    assert first.left == second.left == 0
+    beats = len(line.log.of("HEARTBEAT (G4)"))
+    assert line.sink.taken == first.sent + beats, "heartbeats go the same way"
+
+
+@pytest.mark.scenario("G4")
+def test_a_session_that_is_over_before_its_supervisor_looks_has_its_heartbeat():
+    line = Line()
+    supervisor = line.supervised(starts_late=True)
+    assert supervisor.ended.wait(WAIT)
+    assert line.failures == []
+    assert len(line.log.of("HEARTBEAT (G4)")) == 1
+    assert line.sink.taken == line.first.stats().sent + 1
+
+
+@pytest.mark.scenario("L3", "S13")
+def test_a_stage_that_fails_stops_what_feeds_it_and_lets_what_follows_drain():
+    line = Line(relay_fails)
+    supervisor = line.supervised()
+    assert supervisor.ended.wait(WAIT)
+    assert not any(stage.is_alive for stage in (line.source, line.relay, line.sink))
+    ((stage, error),) = line.failures
+    assert stage == "relay" and isinstance(error, ZeroDivisionError)
+    assert line.second.stats().left == 0
+    first = line.first.stats()
+    assert first.sent == first.received + first.dropped + first.left
+
+
+@pytest.mark.scenario("S13", "G4")
+def test_a_stage_that_is_stuck_is_named_alone_and_heartbeats_go_on_until_it_is_given_up():
+    release = threading.Event()
+    line = Line(lambda: release.wait(WAIT))
+    supervisor = line.supervised(time_limit_seconds=0.2, drain_timeout_seconds=0.5)
+    assert supervisor.ended.wait(WAIT)
+    ((stage, error),) = line.failures
+    assert stage == "supervisor" and isinstance(error, StageStuck)
+    assert str(error).endswith("was stuck for 0.5 s: relay")
+    assert len(line.log.of("HEARTBEAT (G4)")) > 3
+    assert not line.sink.is_alive
+    release.set()
+
+
+@pytest.mark.scenario("S13")
+def test_a_stage_that_gets_stuck_in_the_middle_of_a_run_ends_it_by_its_own_name():
+    release = threading.Event()
+    line = Line(lambda: release.wait(WAIT))
+    supervisor = line.supervised(watchdog=line.watchdog(stuck_seconds=0.5))
+    assert supervisor.ended.wait(WAIT)
+    ((stage, error),) = line.failures
+    assert stage == "relay" and isinstance(error, StageStuck)
+    assert str(error).startswith("expected progress of a stage at work, was none for 0.")
+    assert not line.source.is_alive and not line.sink.is_alive, "who waited for it was woken"
+    release.set()
+
+
+def test_a_time_limit_is_asked_for_once():
+    asked: list[int] = []
+    line = Line()
+    supervisor = line.supervised(time_limit_seconds=0.1, on_time_limit=lambda: (asked.append(1), line.stop.set()))
+    assert supervisor.ended.wait(WAIT)
+    assert asked == [1]
