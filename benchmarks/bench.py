@@ -131,7 +131,7 @@ def main() -> None:
     options = parser.parse_args()
     names = options.only.split(",") if options.only else [name for name in MEASURES if name not in ONLY_WHEN_ASKED]
     if unknown := set(names) - set(MEASURES):
-        parser.error(f"--only: expected some of {', '.join(MEASURES)}, was {', '.join(sorted(unknown))}")
+        parser.error(f"--only: expected some of {', '.join(MEASURES)}, got {', '.join(sorted(unknown))}")
     repeats: dict[str, list[Figures]] = {name: [] for name in names}
     # As an installation is, whatever was edited since: nobody's start compiles it anew.
     compileall.compile_dir(Path(__file__).parent.parent / "hybrid_platform", quiet=1)

@@ -168,7 +168,7 @@ def faults_of(result: dict[str, Any]) -> list[str]:
     """Return what is not as it should be."""
     beats, health = result["heartbeats"], [each for each in result["samples"] if "healthy" in each]
     checks = (
-        (result["exit_code"] == 0, f"exit code: expected 0, was {result['exit_code']}"),
+        (result["exit_code"] == 0, f"exit code: expected 0, got {result['exit_code']}"),
         (result["ledger"]["balances"], f"ledger: {result['ledger']['faults']}"),
         (not beats["late"] and not beats["missing"], f"heartbeats: {beats['late']} late, {beats['missing']} missing"),
         (all(each["healthy"] for each in health), "healthcheck: failed while the session ran"),

@@ -96,10 +96,10 @@ def fault_of(name: str, judged: dict[str, Any]) -> str | None:
     if judged["verdict"] == "GROWS":
         return (
             f"{name}: expected at most {judged['bound']:g} {judged['unit']} more in the last quarter, and never more "
-            f"than {judged['most_bound']}, was {judged['growth']:g} more, at most {judged['most']:g}"
+            f"than {judged['most_bound']}, got {judged['growth']:g} more, at most {judged['most']:g}"
         )
     if judged["verdict"] == "UNREADABLE" and not name.endswith("_fds"):
-        return f"{name}: expected a sample at least every other time, was {judged['samples']}"
+        return f"{name}: expected a sample at least every other time, got {judged['samples']}"
     return None
 
 

@@ -148,9 +148,9 @@ def _run(tests: Path, only: Sequence[str], timeout_s: float) -> tuple[Outcomes, 
             said = output.read_text(errors="replace").strip().splitlines()[-1:]
             return Outcomes(()), (f"expected pytest to run, ended with {code}: {safe(' '.join(said))}",)
         found = msgspec.json.decode(target.read_bytes(), type=Outcomes)
-    faults = [f"{module}: expected to be collected, was not" for module in found.errors]
+    faults = [f"{module}: expected to be collected, got not" for module in found.errors]
     if code not in {0, 1}:
-        faults.append(f"expected pytest to end with 0 or 1, was {code}")
+        faults.append(f"expected pytest to end with 0 or 1, got {code}")
     return found, tuple(faults)
 
 

@@ -84,7 +84,7 @@ def compare(sessions: tuple[str, ...], config_file: Path | None, assignments: tu
     from hybrid_platform.security.paths import DataDir
 
     if len(sessions) < 2:
-        raise click.UsageError("expected at least two sessions, was one")
+        raise click.UsageError("expected at least two sessions, got one")
     settings = settings_of(config_file, assignments, **flags)
     sides = read_sides(settings, sessions)
     title = "Comparison of " + ", ".join(side.session.session_id for side in sides)
@@ -115,7 +115,7 @@ def sweep(config_file: Path | None, assignments: tuple[str, ...], report_only: b
     from hybrid_platform.security.paths import DataDir
 
     if config_file is None:
-        raise click.UsageError("expected --config with the sweep's run config, was none")
+        raise click.UsageError("expected --config with the sweep's run config, got none")
     name, vary = read_sweep(config_file)
     settings = settings_of(config_file, assignments, **flags)
     data_dir = DataDir(settings.data_dir)

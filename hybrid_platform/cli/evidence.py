@@ -35,7 +35,7 @@ class _Duration(click.ParamType[float]):
             return float(value)
         found = _AGE.fullmatch(str(value).strip())
         if found is None:
-            self.fail(f"expected a duration such as 90s, 30m, 24h or 7d, was {str(value)[:40]!r}", param, ctx)
+            self.fail(f"expected a duration such as 90s, 30m, 24h or 7d, got {str(value)[:40]!r}", param, ctx)
         return float(found[1]) * _UNITS[found[2]]
 
 
@@ -176,7 +176,7 @@ def arm(
         raise click.UsageError(f"--max-notional-usd: {error}") from None
     target = check_output_file(out, "--out")
     if target.exists():
-        raise click.UsageError(f"--out: expected no file, was {out}")
+        raise click.UsageError(f"--out: expected no file, got {out}")
     now = time.time_ns()
     pinned = trusted_keys(trusted)
     results = [verify_bundle(bundle, pinned, Expected(now)) for bundle in bundles]

@@ -122,5 +122,5 @@ def _add_tags(context: StepContext, tags: dict[str, str]) -> None:
                 time.sleep(LOOK_SECONDS)
                 continue
             was = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-            raise DagsterStorageError(f"Dagster's own storage: expected it to take the run's tags, was {was}") from None
+            raise DagsterStorageError(f"Dagster's own storage: expected it to take the run's tags, got {was}") from None
         return

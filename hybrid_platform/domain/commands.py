@@ -50,9 +50,9 @@ class Command(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not self.who.strip() or not self.why.strip():
-            raise ValueError(f"{self.kind}: expected who and why, was {self.who!r} and {self.why!r}")
+            raise ValueError(f"{self.kind}: expected who and why, got {self.who!r} and {self.why!r}")
         if self.automatic and self.kind is CommandKind.RESUME:
-            raise ValueError("RESUME: expected a person, was an automatic command")
+            raise ValueError("RESUME: expected a person, got an automatic command")
 
     def as_detail(self) -> str:
         """Return the journal's JSON, the form that `command_of` reads."""
@@ -71,4 +71,4 @@ def command_of(entry: InputRecord) -> Command | None:
         fields = json.loads(entry.detail)
         return Command(CommandKind(fields["command"]), fields["who"], fields["why"], bool(fields["automatic"]))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"inputs n={entry.n}: expected a command's detail, was {entry.detail[:80]!r}") from error
+        raise ValueError(f"inputs n={entry.n}: expected a command's detail, got {entry.detail[:80]!r}") from error

@@ -38,7 +38,7 @@ class Fault(NamedTuple):
     was: str
 
     def __str__(self) -> str:
-        return f"{self.path}: expected {self.expected}, was {self.was}"
+        return f"{self.path}: expected {self.expected}, got {self.was}"
 
 
 class ConfigError(PlatformError):

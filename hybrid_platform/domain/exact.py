@@ -29,12 +29,12 @@ def parse_decimal(value: object) -> Decimal:
     magnitudes outside 1e-60 … 1e60.
     """
     if isinstance(value, bool):
-        raise ValueError(f"expected a number, was {value!r}")
+        raise ValueError(f"expected a number, got {value!r}")
     if isinstance(value, Decimal):
         number = value
     elif isinstance(value, int):
         if value.bit_length() > 200:
-            raise ValueError(f"expected a number below 1e{_MAX_ADJUSTED}, was a larger integer")
+            raise ValueError(f"expected a number below 1e{_MAX_ADJUSTED}, got a larger integer")
         number = Decimal(value)
     elif isinstance(value, float):
         number = Decimal(repr(value))
@@ -42,11 +42,11 @@ def parse_decimal(value: object) -> Decimal:
         number = Decimal(value)
     else:
         shown = value if not isinstance(value, str) or len(value) <= 40 else value[:40] + "…"
-        raise ValueError(f"expected a decimal number, was {shown!r}")
+        raise ValueError(f"expected a decimal number, got {shown!r}")
     if not number.is_finite():
-        raise ValueError(f"expected a finite number, was {number}")
+        raise ValueError(f"expected a finite number, got {number}")
     if number and abs(number.adjusted()) > _MAX_ADJUSTED:
-        raise ValueError(f"expected a magnitude within 1e±{_MAX_ADJUSTED}, was {number:.6E}")
+        raise ValueError(f"expected a magnitude within 1e±{_MAX_ADJUSTED}, got {number:.6E}")
     return number
 
 
@@ -58,9 +58,9 @@ def to_units(value: Decimal, scale: int) -> int:
     scaled = value.scaleb(scale, MONEY)
     units = int(scaled)
     if units != scaled:
-        raise ValueError(f"expected at most {scale} decimals, was {canonical(value)}")
+        raise ValueError(f"expected at most {scale} decimals, got {canonical(value)}")
     if abs(units) > INT64_MAX:
-        raise ValueError(f"expected at most {INT64_MAX} units of 1e-{scale}, was {canonical(value)}")
+        raise ValueError(f"expected at most {INT64_MAX} units of 1e-{scale}, got {canonical(value)}")
     return units
 
 

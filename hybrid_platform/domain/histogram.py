@@ -20,7 +20,7 @@ class Histogram:
         """``bounds_s``: upper bounds of the buckets, seconds, ascending; one more, without a bound, follows them."""
         self._bounds = tuple(round(bound * NS_PER_S) for bound in bounds_s)
         if sorted(set(self._bounds)) != list(self._bounds):
-            raise ValueError(f"bounds: expected ascending seconds, was {self._bounds} ns")
+            raise ValueError(f"bounds: expected ascending seconds, got {self._bounds} ns")
         self._counts = [0] * (len(self._bounds) + 1)
         self._sum = 0
 

@@ -23,7 +23,7 @@ def clean_symbol(text: object) -> str:
         if SYMBOL_PATTERN.fullmatch(symbol):
             return symbol
     shown = repr(text) if not isinstance(text, str) or len(text) <= 32 else repr(text[:32]) + "…"
-    raise ValueError(f"expected a symbol matching {SYMBOL_PATTERN.pattern}, was {shown}")
+    raise ValueError(f"expected a symbol matching {SYMBOL_PATTERN.pattern}, got {shown}")
 
 
 class Instrument(msgspec.Struct, frozen=True):
@@ -97,7 +97,7 @@ class InstrumentTable:
     def add(self, instrument: Instrument) -> int:
         """Append an instrument and return its index; raise ValueError where its key is there."""
         if instrument.key in self._index:
-            raise ValueError(f"expected a new instrument, was {instrument.key}")
+            raise ValueError(f"expected a new instrument, got {instrument.key}")
         self._items.append(instrument)
         self._index[instrument.key] = len(self._items) - 1
         return len(self._items) - 1

@@ -197,8 +197,8 @@ class IsolationEvidence(msgspec.Struct, frozen=True):
         """What user code tried and was denied, and a guard that was not read back at the end (I1)."""
         faults = []
         if self.end is None and self.filter_sha256 is not None:
-            faults.append(f"isolation: expected the guard to be read back at the end, was not: {self.ending} (I1)")
+            faults.append(f"isolation: expected the guard to be read back at the end, got not: {self.ending} (I1)")
         for each in self.denied:
             tried = f"{each.count} x {each.name} ({each.kind})"
-            faults.append(f"{each.stage or 'strategy'}: expected no attempt, was {tried}, denied (I1)")
+            faults.append(f"{each.stage or 'strategy'}: expected no attempt, got {tried}, denied (I1)")
         return tuple(faults)

@@ -26,7 +26,7 @@ class RunningMedianLag:
 
     def __init__(self, window: int = WINDOW, min_samples: int = MIN_SAMPLES) -> None:
         if not 1 <= min_samples <= window:
-            raise ValueError(f"expected 1 <= min_samples <= window, was {min_samples} and {window}")
+            raise ValueError(f"expected 1 <= min_samples <= window, got {min_samples} and {window}")
         self._window = window
         self._min_samples = min_samples
         self._arrived: deque[int] = deque()

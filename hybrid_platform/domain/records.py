@@ -227,7 +227,7 @@ class PragmaEvidence(msgspec.Struct, frozen=True):
     def faults(self) -> tuple[str, ...]:
         """What does not hold; empty where the gate passes."""
         wrong = [
-            f"PRAGMA {each.name} ({each.connection}): expected {each.expected}, was {each.was}"
+            f"PRAGMA {each.name} ({each.connection}): expected {each.expected}, got {each.was}"
             for each in self.readings
             if not each.holds
         ]

@@ -66,11 +66,11 @@ def inventory(folder: DataDir) -> list[str]:
             path = Path(where, name)
             inner = path.relative_to(folder.root).as_posix()
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                raise EvidenceError(f"{inner[:200]!r}: expected a plain file, was a link or a special file")
+                raise EvidenceError(f"{inner[:200]!r}: expected a plain file, got a link or a special file")
             if path.is_file() and inner not in {MANIFEST, ENVELOPE}:
                 names.append(inner)
         if len(names) > MAX_FILES:
-            raise EvidenceError(f"expected at most {MAX_FILES} files in a bundle, was more")
+            raise EvidenceError(f"expected at most {MAX_FILES} files in a bundle, got more")
     return sorted(names)
 
 

@@ -131,7 +131,7 @@ def walk_chain(lines: Iterable[bytes], session_id: str, each: Callable[[Link], N
         link = parse_json(line, f"{EVENTS} line {n}", Link)
         if (link.n, link.previous) != (n, head):
             was = f"{link.n} after {link.previous[:12]}…"
-            raise EvidenceError(f"{EVENTS} line {n}: expected link {n} after {head[:12]}…, was {was}")
+            raise EvidenceError(f"{EVENTS} line {n}: expected link {n} after {head[:12]}…, got {was}")
         each(link)
         first = first or link
         head = hashlib.sha256(line).hexdigest()

@@ -25,7 +25,7 @@ def tree_sha256(folder: Path) -> str:
     total = hashlib.sha256()
     for count, (name, path) in enumerate(sorted(_files(folder))):
         if count >= MAX_FILES:
-            raise EvidenceError(f"{folder}: expected at most {MAX_FILES} files of code, was more")
+            raise EvidenceError(f"{folder}: expected at most {MAX_FILES} files of code, got more")
         total.update(f"{file_sha256(path)}  {name}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
 

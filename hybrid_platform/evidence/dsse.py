@@ -63,13 +63,13 @@ def sign(payload_type: str, payload: bytes, signer: Signer) -> bytes:
 def open_envelope(content: bytes, name: str) -> Envelope:
     """Return an envelope, nothing of it believed yet; raise UntrustedError where it is none of ours."""
     if len(content) > MAX_ENVELOPE_BYTES:
-        raise UntrustedError(f"{name}: expected at most {MAX_ENVELOPE_BYTES} bytes, was {len(content)}")
+        raise UntrustedError(f"{name}: expected at most {MAX_ENVELOPE_BYTES} bytes, got {len(content)}")
     try:
         envelope: Envelope = parse_json(content, name, Envelope)
     except EvidenceError as error:
         raise UntrustedError(str(error)) from None
     if len(envelope.signatures) != 1:
-        raise UntrustedError(f"{name}: expected one signature, was {len(envelope.signatures)}")
+        raise UntrustedError(f"{name}: expected one signature, got {len(envelope.signatures)}")
     return envelope
 
 
@@ -79,11 +79,11 @@ def trusted_payload(envelope: Envelope, payload_type: str, trusted: TrustedKeys)
     payload = _decoded(envelope.payload, "payload")
     name = trusted.signer_of(pae(payload_type, payload), _decoded(signature.sig, "signature"), signature.keyid)
     if envelope.payload_type != payload_type:
-        raise UntrustedError(f"expected {payload_type}, was {envelope.payload_type[:80]!r}")
+        raise UntrustedError(f"expected {payload_type}, got {envelope.payload_type[:80]!r}")
     if name is None:
         told = f"{len(trusted.keys)} in {trusted.folder}"
         ignored = f"; no Ed25519 public key: {', '.join(trusted.ignored)}" if trusted.ignored else ""
-        raise UntrustedError(f"expected a signature by a pinned key ({told}{ignored}), was none of theirs")
+        raise UntrustedError(f"expected a signature by a pinned key ({told}{ignored}), got none of theirs")
     return Opened(payload, signature.keyid, name)
 
 
@@ -93,5 +93,5 @@ def _decoded(text: str, what: str) -> bytes:
     except (binascii.Error, ValueError) as error:
         raise UntrustedError(f"{what}: expected base64, was: {error}") from None
     if base64.b64encode(decoded).decode() != text:  # spare bits would let one signature have several texts
-        raise UntrustedError(f"{what}: expected canonical base64, was another form of it")
+        raise UntrustedError(f"{what}: expected canonical base64, got another form of it")
     return decoded

@@ -70,14 +70,14 @@ def read_json(data_dir: DataDir, name: str | Path, record_type: Any = Any) -> An
     try:
         content = data_dir.read_bytes(name, MAX_BYTES)
     except FileNotFoundError:
-        raise EvidenceError(f"{name}: expected a file, was missing") from None
+        raise EvidenceError(f"{name}: expected a file, got missing") from None
     return parse_json(content, str(name), record_type)
 
 
 def parse_json(content: bytes, name: str, record_type: Any = Any) -> Any:
     """Return the record in JSON text; raise EvidenceError for whatever strict readers could disagree on."""
     if len(content) > MAX_BYTES:
-        raise EvidenceError(f"{name}: expected at most {MAX_BYTES} bytes, was {len(content)}")
+        raise EvidenceError(f"{name}: expected at most {MAX_BYTES} bytes, got {len(content)}")
     try:
         text = content.decode("utf-8")
         _check_depth(text)
@@ -108,23 +108,23 @@ def sha256_file(data_dir: DataDir, name: str | Path) -> str:
         with os.fdopen(data_dir.open(name, os.O_RDONLY), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
-        raise EvidenceError(f"{name}: expected a file, was missing") from None
+        raise EvidenceError(f"{name}: expected a file, got missing") from None
 
 
 def _checked(value: Any, where: str, depth: int) -> Any:
     """Return the data with Decimals as text and secrets masked, or say where it is no data."""
     if depth > MAX_DEPTH:
-        raise EvidenceError(f"{where[:100]}…: expected at most {MAX_DEPTH} levels, was more")
+        raise EvidenceError(f"{where[:100]}…: expected at most {MAX_DEPTH} levels, got more")
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            raise EvidenceError(f"{where or 'record'}: expected text, was a lone surrogate")
+            raise EvidenceError(f"{where or 'record'}: expected text, got a lone surrogate")
         return redact(value)
     if isinstance(value, Decimal):
         if not value.is_finite():
-            raise EvidenceError(f"{where or 'record'}: expected a finite number, was {value}")
+            raise EvidenceError(f"{where or 'record'}: expected a finite number, got {value}")
         return canonical(value)
     if isinstance(value, float) and not math.isfinite(value):
-        raise EvidenceError(f"{where or 'record'}: expected a finite number, was {value}")
+        raise EvidenceError(f"{where or 'record'}: expected a finite number, got {value}")
     if isinstance(value, Mapping):
         return {
             _checked(key, where, depth): MASK
@@ -145,7 +145,7 @@ def _check_depth(text: str) -> None:
         if mark in "[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise ValueError(f"expected at most {MAX_DEPTH} levels, was more")
+                raise ValueError(f"expected at most {MAX_DEPTH} levels, got more")
         elif mark in "]}":
             depth -= 1
 
@@ -155,21 +155,21 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"expected each key once, was {twice!r} again")
+        raise ValueError(f"expected each key once, got {twice!r} again")
     return found
 
 
 def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"expected a finite number, was {text}")
+    raise ValueError(f"expected a finite number, got {text}")
 
 
 def _finite(text: str) -> float:
     if len(text) > MAX_DIGITS or not math.isfinite(number := float(text)):
-        raise ValueError(f"expected a finite number, was {text[:40]}")
+        raise ValueError(f"expected a finite number, got {text[:40]}")
     return number
 
 
 def _short_integer(text: str) -> int:
     if len(text) > MAX_DIGITS:
-        raise ValueError(f"expected an integer of at most {MAX_DIGITS} digits, was {len(text)}")
+        raise ValueError(f"expected an integer of at most {MAX_DIGITS} digits, got {len(text)}")
     return int(text)

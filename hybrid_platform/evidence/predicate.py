@@ -68,13 +68,13 @@ def _one_run(files: SessionFiles) -> Evidence:
     """Return a record for what all have in common, after checking that they do."""
     records = [record for record in files if record is not None]
     if not records:
-        raise EvidenceError("expected evidence files of a session, was none")
+        raise EvidenceError("expected evidence files of a session, got none")
     for name in ("session_id", "run_id", "config_sha256", "trading_sha256", "code"):
         if len({getattr(record, name) for record in records}) > 1:
-            raise EvidenceError(f"evidence files: expected one {name}, was several")
+            raise EvidenceError(f"evidence files: expected one {name}, got several")
     for kind, record in zip((*STEPS, REFUSAL), files, strict=True):
         if record is not None and record.kind != kind:
-            raise EvidenceError(f"{kind}.json: expected kind {kind}, was {record.kind[:40]!r}")
+            raise EvidenceError(f"{kind}.json: expected kind {kind}, got {record.kind[:40]!r}")
     return records[-1]
 
 

@@ -50,7 +50,7 @@ class Difference(msgspec.Struct, frozen=True):
     """What the database has."""
 
     def __str__(self) -> str:
-        return f"{self.table} n={self.n} ({self.key}) {self.field}: expected {self.expected}, was {self.was}"
+        return f"{self.table} n={self.n} ({self.key}) {self.field}: expected {self.expected}, got {self.was}"
 
 
 class TableComparison(msgspec.Struct, frozen=True):

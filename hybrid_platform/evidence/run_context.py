@@ -68,13 +68,13 @@ class RunContext:
         evidence = self.read(kind, of_type)
         if evidence is None:
             raise GateRefused(
-                f"expected {kind} to have passed in this run, was not run: launch the job shadow_run as a whole",
+                f"expected {kind} to have passed in this run, got not run: launch the job shadow_run as a whole",
                 ExitCode.CONFIG,
             )
         if evidence.verdict is not Verdict.PASS:
             raise GateRefused(
-                f"expected {kind} PASS, was {evidence.verdict}: {'; '.join(evidence.reasons)}", ExitCode.CONFIG
+                f"expected {kind} PASS, got {evidence.verdict}: {'; '.join(evidence.reasons)}", ExitCode.CONFIG
             )
         if evidence.config_sha256 != self.settings.config_sha256:
-            raise GateRefused(f"expected the settings that {kind} checked, was another config_sha256", ExitCode.CONFIG)
+            raise GateRefused(f"expected the settings that {kind} checked, got another config_sha256", ExitCode.CONFIG)
         return evidence

@@ -59,15 +59,15 @@ def parse_statement(payload: bytes, predicate_type: str) -> Statement:
     statement: Statement = parse_json(payload, "statement", Statement)
     if (statement.type_, statement.predicate_type) != (STATEMENT_TYPE, predicate_type):
         was = f"{statement.type_[:80]!r} with {statement.predicate_type[:80]!r}"
-        raise EvidenceError(f"statement: expected {STATEMENT_TYPE} with {predicate_type}, was {was}")
+        raise EvidenceError(f"statement: expected {STATEMENT_TYPE} with {predicate_type}, got {was}")
     names = [subject.name for subject in statement.subject]
     if names != sorted(set(names)):
-        raise EvidenceError("statement: expected each subject once, sorted by name, was otherwise")
+        raise EvidenceError("statement: expected each subject once, sorted by name, got otherwise")
     for subject in statement.subject:
         path = PurePosixPath(subject.name)
         if path.is_absolute() or ".." in path.parts or str(path) != subject.name:
-            raise EvidenceError(f"statement: expected names inside the bundle, was {subject.name[:80]!r}")
+            raise EvidenceError(f"statement: expected names inside the bundle, got {subject.name[:80]!r}")
         if not _SHA256.fullmatch(subject.digest.sha256):
             was = f"{subject.digest.sha256[:80]!r}"
-            raise EvidenceError(f"statement: {subject.name[:80]!r}: expected a SHA-256, was {was}")
+            raise EvidenceError(f"statement: {subject.name[:80]!r}: expected a SHA-256, got {was}")
     return statement

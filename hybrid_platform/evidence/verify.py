@@ -146,11 +146,11 @@ class _Verifier:
     def _envelope(self) -> str:
         """Read the envelope; nothing in it is believed yet."""
         if not self._path.is_dir():
-            raise _CheckError(f"{self._path}: expected a bundle's directory, was none")
+            raise _CheckError(f"{self._path}: expected a bundle's directory, got none")
         self._folder = DataDir(self._path)
         content = read_if_there(self._folder, ENVELOPE)
         if content is None:
-            raise _CheckError(f"{ENVELOPE}: expected the signed envelope, was missing")
+            raise _CheckError(f"{ENVELOPE}: expected the signed envelope, got missing")
         self._signed = open_envelope(content, ENVELOPE)
         return f"{ENVELOPE}, {len(content)} bytes"
 
@@ -164,7 +164,7 @@ class _Verifier:
 
     def _manifest(self) -> str:
         if read_if_there(self._folder, MANIFEST) != self._opened.payload:
-            raise _CheckError(f"{MANIFEST}: expected the bytes that were signed, was missing or others")
+            raise _CheckError(f"{MANIFEST}: expected the bytes that were signed, got missing or others")
         return f"SHA-256 {sha256_of(self._opened.payload)}"
 
     def _files(self) -> str:
@@ -175,7 +175,7 @@ class _Verifier:
         for name in sorted(there & set(digests)):
             was = sha256_file(self._folder, name)
             if was != digests[name]:
-                wrong.append(f"{name}: expected SHA-256 {digests[name][:16]}…, was {was[:16]}…")
+                wrong.append(f"{name}: expected SHA-256 {digests[name][:16]}…, got {was[:16]}…")
         if wrong:
             raise _CheckError("; ".join(wrong))
         return f"{len(digests)} files as signed, none missing, none more"
@@ -184,7 +184,7 @@ class _Verifier:
         chain, signed = read_chain(self._folder, self._session_id), self._said.predicate["chain"]
         if (chain.entries, chain.head) != (signed["entries"], signed["head"]):
             was = f"{chain.entries}, {chain.head}"
-            raise _CheckError(f"expected {signed['entries']} events, head {signed['head']}, was {was}")
+            raise _CheckError(f"expected {signed['entries']} events, head {signed['head']}, got {was}")
         return f"{chain.entries} events, head {chain.head}"
 
     def _records(self) -> str:
@@ -195,7 +195,7 @@ class _Verifier:
         if canonical_json(again) != canonical_json(signed):
             differing = sorted(name for name in {*again, *signed} if not _same(again.get(name), signed.get(name)))
             raise _CheckError(
-                f"expected what was signed to follow from the files, was otherwise in {', '.join(differing)}"
+                f"expected what was signed to follow from the files, got otherwise in {', '.join(differing)}"
             )
         return "what was signed follows from the files"
 
@@ -208,7 +208,7 @@ class _Verifier:
         if wrong:
             reasons = self._said.predicate["session"]["reasons"]
             raise _CheckError(
-                f"expected {len(expected)} PASS, was {', '.join(wrong)}" + "".join(f"; {r}" for r in reasons)
+                f"expected {len(expected)} PASS, got {', '.join(wrong)}" + "".join(f"; {r}" for r in reasons)
             )
         return f"{', '.join(GATES)} and {', '.join(STEPS)} PASS"
 
@@ -216,14 +216,14 @@ class _Verifier:
         age_s = (self._expected.now_ns - sealed_ns(self._said.predicate)) / NS_PER_S
         limit = self._expected.max_age_s
         if limit is None or not -CLOCK_TOLERANCE_S <= age_s <= limit:
-            raise _CheckError(f"expected at most {limit:g} s since it was sealed, was {age_s:.0f} s")
+            raise _CheckError(f"expected at most {limit:g} s since it was sealed, got {age_s:.0f} s")
         return f"sealed {age_s:.0f} s ago, at most {limit:g} s"
 
     def _config(self) -> str:
         was = self._said.predicate["config"]["trading_sha256"]
         if was != self._expected.trading_sha256:
             differing = "; ".join(self._differing()) or "the bundle does not say where"
-            raise _CheckError(f"{differing}: expected trading_sha256 {self._expected.trading_sha256}, was {was}")
+            raise _CheckError(f"{differing}: expected trading_sha256 {self._expected.trading_sha256}, got {was}")
         return f"trading_sha256 {was}"
 
     def _differing(self) -> Iterator[str]:
@@ -238,7 +238,7 @@ class _Verifier:
     def _code(self) -> str:
         code = self._said.predicate["code"]
         if code["sha256"] is None or code["sha256"] != self._expected.code_sha256:
-            raise _CheckError(f"expected code {self._expected.code_sha256}, was {code['sha256']}")
+            raise _CheckError(f"expected code {self._expected.code_sha256}, got {code['sha256']}")
         return f"code {code['sha256']}, {code['version']} at {code['commit'] or 'no commit'}"
 
     @property
@@ -252,7 +252,7 @@ def _differences(path: str, expected: Any, was: Any) -> Iterator[str]:
             below = f"{path}.{key}" if path else str(key)
             yield from _differences(below, expected.get(key, NOT_STATED), was.get(key, NOT_STATED))
     elif expected != was:
-        yield f"{path}: expected {_short(expected)}, was {_short(was)}"
+        yield f"{path}: expected {_short(expected)}, got {_short(was)}"
 
 
 def _short(value: Any) -> str:
@@ -264,7 +264,7 @@ def sealed_ns(predicate: dict[str, Any]) -> int:
     try:
         moment = datetime.fromisoformat(predicate["sealed"]["wall"])
     except (KeyError, TypeError, ValueError) as error:
-        raise EvidenceError(f"sealed: expected a time, was {error}") from None
+        raise EvidenceError(f"sealed: expected a time, got {error}") from None
     return int(moment.timestamp() * NS_PER_S)
 
 

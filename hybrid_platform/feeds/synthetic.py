@@ -155,7 +155,7 @@ def _price_grid(settings: SyntheticFeed, instrument: Instrument) -> tuple[int, i
         stated = instrument.price_increment
         increment = 10 ** max(scale - 2, 0) if stated is None else to_units(stated, scale)
     except ValueError as error:
-        expected = str(error).removeprefix("expected ").split(", was ")[0]
+        expected = str(error).removeprefix("expected ").split(", got ")[0]
         raise ConfigError([Fault("feed.synthetic.start_price", expected, str(settings.start_price))]) from None
     while instrument.price_increment is None and increment > 1 and (start % increment or start < 1000 * increment):
         increment //= 10

@@ -73,14 +73,14 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
         if step is None:
             failed.append(
                 (
-                    f"{name}: expected its evidence, was none: the session did not get there, or was killed",
+                    f"{name}: expected its evidence, got none: the session did not get there, or was killed",
                     ExitCode.CRASH,
                 )
             )
         elif step.verdict is not Verdict.PASS:
             failed += [(f"{name}: {reason}", ExitCode(step.exit_code or 1)) for reason in step.reasons]
     failed += [
-        (f"{proof.id}: expected {proof.expected}, was {proof.actual}", ExitCode.CRASH)
+        (f"{proof.id}: expected {proof.expected}, got {proof.actual}", ExitCode.CRASH)
         for proof in proofs
         if proof.verdict is ProofVerdict.FAIL and proof.id not in {"G1", "G2", "G5"}
     ]

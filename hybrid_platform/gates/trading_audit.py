@@ -120,7 +120,7 @@ class _Auditor:
                 continue
             working = self._working.get(order_id)
             if working is None:
-                self._faults.append(f"order_events n={n}: expected an order that may still change, was {order_id}")
+                self._faults.append(f"order_events n={n}: expected an order that may still change, got {order_id}")
                 continue
             if status in _FILLS:
                 self._fill(n, working)
@@ -128,8 +128,8 @@ class _Auditor:
             if not working.is_open and (not working.left or status == OrderStatus.REJECTED):
                 del self._working[order_id]
             if status == OrderStatus.FILLED and working.left:
-                self._faults.append(f"order {order_id}: expected FILLED with nothing left, was {working.left}")
-        self._faults += [f"{kind}: {row}: expected its event, was none" for kind, row in self._unmet()]
+                self._faults.append(f"order {order_id}: expected FILLED with nothing left, got {working.left}")
+        self._faults += [f"{kind}: {row}: expected its event, got none" for kind, row in self._unmet()]
         self._partly += sum(not each.is_open and 0 < each.left < each.row.qty for each in self._working.values())
         self._conserve()
         return TradingAudit(
@@ -148,7 +148,7 @@ class _Auditor:
     def _approve(self, n: int, order_id: str) -> None:
         row, origin = next(self._orders, None), next(self._origins, None)
         if row is None or row.order_id != order_id:
-            self._faults.append(f"order_events n={n}: expected the row of order {order_id}, was {row and row.order_id}")
+            self._faults.append(f"order_events n={n}: expected the row of order {order_id}, got {row and row.order_id}")
             return
         self._approved += 1
         self._working[order_id] = _Working(row)
@@ -169,21 +169,21 @@ class _Auditor:
         row, trade = working.row, next(self._trades, None)
         if trade is None or trade.order_id != row.order_id:
             was = trade and trade.order_id
-            self._faults.append(f"order_events n={n}: expected a trade of order {row.order_id}, was {was}")
+            self._faults.append(f"order_events n={n}: expected a trade of order {row.order_id}, got {was}")
             return
         self._fills += 1
         working.fills += 1
         self._partly += working.fills == 2
         working.left = _subtract(working.left, trade.fill_qty)
         if working.left < ZERO:
-            self._faults.append(f"trade {trade.trade_id}: expected at most what the order had left, was more")
+            self._faults.append(f"trade {trade.trade_id}: expected at most what the order had left, got more")
         book = self._books[trade.venue, trade.symbol]
         signed = trade.fill_qty if trade.side is Side.BUY else trade.fill_qty.copy_negate()
         book.net = _add(book.net, signed)
         if working.is_open:
             book.pending[row.side] = _subtract(book.pending[row.side], trade.fill_qty)
         if not self._account.apply(trade):
-            self._faults.append(f"trade {trade.trade_id}: expected once, was there again")
+            self._faults.append(f"trade {trade.trade_id}: expected once, got there again")
 
     def _set_open(self, working: _Working, is_open: bool) -> None:
         """Note that an order ended, or is open again for a late fill; what ended is pending no longer."""
@@ -207,10 +207,10 @@ class _Auditor:
         for held in self._account.snapshot().positions:
             kept = _subtract(_subtract(held.realised, held.cost), held.fees)
             if held.cash != kept:
-                self._faults.append(f"{held.symbol}: expected cash {kept}, was {held.cash}")
+                self._faults.append(f"{held.symbol}: expected cash {kept}, got {held.cash}")
             book = self._books[held.venue, held.symbol]
             if held.net != book.net:
-                self._faults.append(f"{held.symbol}: expected a position of {book.net}, was {held.net}")
+                self._faults.append(f"{held.symbol}: expected a position of {book.net}, got {held.net}")
 
 
 def audit_trading(engine: sa.Engine, session_id: str, settings: SessionSettings) -> TradingAudit:

@@ -119,7 +119,7 @@ def _judge_database(report: DatabaseReport, new_is_fine: bool) -> HealthcheckIte
     if not report.readable:
         return _item("db", False, f"expected to be readable, was: {report.detail}")
     if report.schema is None:
-        return _item("db", False, report.detail or "expected the schema, was none")
+        return _item("db", False, report.detail or "expected the schema, got none")
     return _item("db", True, f"readable, schema {report.schema}")
 
 
@@ -145,7 +145,7 @@ def _judge_sync(sync: ClockSync, required: bool) -> HealthcheckItem:
         verdict = Verdict.FAIL if required else Verdict.UNAVAILABLE
         return HealthcheckItem("clock", verdict, f"UNAVAILABLE: {sync.detail}{optional}", required)
     if not sync.is_synchronised:
-        return _item("clock", False, f"expected to be synchronised, was not{optional}", required)
+        return _item("clock", False, f"expected to be synchronised, got not{optional}", required)
     return _item("clock", True, f"synchronised, off by about {sync.estimated_error_ms:.3f} ms", required)
 
 

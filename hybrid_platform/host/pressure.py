@@ -97,7 +97,7 @@ def wait_for_pressure(
         last = read()
     what = "some avg10" if last.source is PressureSource.PSI else "load ÷ cores (no PSI on this host)"
     if last.percent >= limit:
-        why = f"{what}: expected < {limit:g} %, was {last.percent:g} % after {waited:.1f} s"
+        why = f"{what}: expected < {limit:g} %, got {last.percent:g} % after {waited:.1f} s"
         return PressureGate(limit, first, last, waited, Verdict.FAIL, why + (", interrupted" if stop.is_set() else ""))
     verdict = Verdict.PASS if last.source is PressureSource.PSI else Verdict.UNAVAILABLE
     return PressureGate(limit, first, last, waited, verdict, f"{what}: {last.percent:g} % < {limit:g} %")

@@ -65,7 +65,7 @@ def read_arming(content: bytes, operators: TrustedKeys) -> Armed:
     opened = trusted_payload(open_envelope(content, "arming token"), ARMING_TYPE, operators)
     arming: Arming = parse_json(opened.payload, "arming token", Arming)
     if arming.schema != 1 or not _NONCE.fullmatch(arming.nonce) or not arming.max_notional_usd.is_finite():
-        raise EvidenceError("arming token: expected schema 1, a nonce and a finite notional, was otherwise")
+        raise EvidenceError("arming token: expected schema 1, a nonce and a finite notional, got otherwise")
     return Armed(arming, opened.keyid, opened.key_name)
 
 

@@ -23,7 +23,7 @@ Data = dict[str, Any]
 
 def _need(holds: object, expected: str, was: object) -> None:
     if not holds:
-        raise UnmetError(f"expected {expected}, was {was}")
+        raise UnmetError(f"expected {expected}, got {was}")
 
 
 def _each(case: Case, expected: str, holds: Callable[[Data], bool], was: Callable[[Data], Any]) -> str:
@@ -178,7 +178,7 @@ def _full_matrix(case: Case) -> str:
     try:
         matrix = read_matrix(case.request.data_dir, str(code.commit), case.trusted)
     except FileNotFoundError:
-        raise UnmetError(f"expected the matrix of {code.commit} (hybrid-platform matrix), was none") from None
+        raise UnmetError(f"expected the matrix of {code.commit} (hybrid-platform matrix), got none") from None
     same = (matrix.commit, matrix.dirty, matrix.code_sha256) == (code.commit, False, code.sha256)
     _need(same, f"a matrix of {code.commit}", f"of {matrix.commit}, dirty {matrix.dirty}")
     _need(matrix.is_full, "a full matrix", "; ".join((*matrix.faults, f"unproved: {', '.join(matrix.unproved)}")))

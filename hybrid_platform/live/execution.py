@@ -256,7 +256,7 @@ class LiveExecution(Stage):
 
     def _hear(self, reports: object) -> None:
         if not isinstance(reports, Sequence) or isinstance(reports, str | bytes):
-            raise LiveAdapterError(f"adapter: expected a sequence of reports, was {type(reports).__name__}")
+            raise LiveAdapterError(f"adapter: expected a sequence of reports, got {type(reports).__name__}")
         for report in reports:
             if (fault := self._account.hear(report)) is not None:
                 raise LiveAdapterError(f"adapter: {fault}")
@@ -315,13 +315,13 @@ class _Line:
     def call(self, method: str, *arguments: Any) -> Any:
         """Return what a method of the adapter returns; raise LiveAdapterError where it raises or is late."""
         if self._is_hung:
-            raise LiveAdapterError(f"adapter.{method}: expected one that answers, was hung before")
+            raise LiveAdapterError(f"adapter.{method}: expected one that answers, got hung before")
         self._asked.put((method, arguments))
         try:
             answer, error = self._answers.get(timeout=self._seconds)
         except Empty:
             self._is_hung = True
-            raise LiveAdapterError(f"adapter.{method}: expected an answer in {self._seconds:g} s, was none") from None
+            raise LiveAdapterError(f"adapter.{method}: expected an answer in {self._seconds:g} s, got none") from None
         if error is not None:
             # What an adapter says may hold what it signs with.
             raised = safe(f"{type(error).__name__}: {error}")

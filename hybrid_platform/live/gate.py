@@ -46,7 +46,7 @@ def release(request: LiveRequest) -> Release:
     case = Case(request)
     unmet = [condition.detail for condition in _judged(case) if not condition.met]
     if request.settings.mode is not Mode.LIVE:
-        unmet.append(f"mode: expected LIVE, was {request.settings.mode}")
+        unmet.append(f"mode: expected LIVE, got {request.settings.mode}")
     if unmet:
         raise GateRefused("LIVE refused: " + "; ".join(unmet), ExitCode.CONFIG)
     arming = case.armed.arming
@@ -75,7 +75,7 @@ def _in_time(make: Callable[[], LiveAdapter], seconds: float) -> LiveAdapter:
         adapter = made.get(timeout=seconds)
     except Empty:
         expected = f"expected to be made within gates.live.call_seconds ({seconds:g} s)"
-        raise TimeoutError(f"adapter: {expected}, was not; nothing was sent") from None
+        raise TimeoutError(f"adapter: {expected}, got not; nothing was sent") from None
     if isinstance(adapter, Exception):
         raise adapter
     if isinstance(adapter, BaseException):  # one that exits is no reason for this process to
@@ -94,4 +94,4 @@ def _judge(name: str, condition: Callable[[Case], str], case: Case) -> LiveCondi
         return LiveCondition(name, False, f"{name}: {unmet}")
     except Exception as error:  # what cannot be judged is denied
         told = f"{type(error).__name__}: {error}".replace("\n", "; ")[:400]
-        return LiveCondition(name, False, f"{name}: expected to be judged, was not: {told}")
+        return LiveCondition(name, False, f"{name}: expected to be judged, got not: {told}")

@@ -56,7 +56,7 @@ class Case:
     def verified(self) -> tuple[Verification, ...]:
         """The bundles as they verify; raises where none is named."""
         if not self.live.bundles:
-            raise UnmetError("expected a proof bundle (gates.live.bundles), was none")
+            raise UnmetError("expected a proof bundle (gates.live.bundles), got none")
         max_age_s = float(self.live.max_age_hours * 3600)
         expected = Expected(self.request.now_ns, max_age_s)
         return tuple(verify_bundle(self._path(name), self.trusted, expected) for name in self.live.bundles)
@@ -65,7 +65,7 @@ class Case:
     def believed(self) -> tuple[Verification, ...]:
         """The bundles; raises unless every one of them is to be trusted."""
         if any(bundle.code is VerifyCode.UNTRUSTED for bundle in self.verified):
-            raise UnmetError("expected bundles that are to be trusted, was not judged")
+            raise UnmetError("expected bundles that are to be trusted, got not judged")
         return self.verified
 
     @property
@@ -77,7 +77,7 @@ class Case:
     def armed(self) -> Armed:
         """The arming token, its signature good; raises where there is none."""
         if self.live.token is None:
-            raise UnmetError("expected an arming token (hybrid-platform arm), was none")
+            raise UnmetError("expected an arming token (hybrid-platform arm), got none")
         path = check_input_file(self.live.token, "gates.live.token")
         with path.open("rb") as file:
             content = file.read(MAX_TOKEN_BYTES)
@@ -89,7 +89,7 @@ class Case:
         loaded: type[LiveAdapter] = self._entry_point.load()
         lacking = [name for name in METHODS if not callable(getattr(loaded, name, None))]
         if not isinstance(loaded, type) or lacking:
-            raise UnmetError(f"expected a class with {', '.join(METHODS)}, was {loaded!r}")
+            raise UnmetError(f"expected a class with {', '.join(METHODS)}, got {loaded!r}")
         return loaded
 
     @property
@@ -98,7 +98,7 @@ class Case:
         name = self.live.adapter or (next(iter(installed)) if len(installed) == 1 else None)
         if name not in installed:
             wanted = f"the adapter {self.live.adapter}" if self.live.adapter else "one live execution adapter"
-            raise UnmetError(f"expected {wanted} installed ({ADAPTERS}), was {', '.join(installed) or 'none'}")
+            raise UnmetError(f"expected {wanted} installed ({ADAPTERS}), got {', '.join(installed) or 'none'}")
         return installed[name]
 
     @property

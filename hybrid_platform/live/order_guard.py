@@ -84,7 +84,7 @@ class ArmedAccount:
             with localcontext(MONEY):
                 return self._unsound(order) or self._unrecorded(order) or self._beyond(order)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-            return f"expected to be judged, was not: {type(error).__name__}: {error}"
+            return f"expected to be judged, got not: {type(error).__name__}: {error}"
 
     def is_reducing(self, order: Order) -> bool:
         """Return whether an order, with all that is pending on its side, can only make the position smaller."""
@@ -104,13 +104,13 @@ class ArmedAccount:
     def hear(self, report: object) -> str | None:
         """Take a venue's report; return what is wrong with it, or None. A repetition changes nothing."""
         if not isinstance(report, Report):
-            return f"expected a Report, was {type(report).__name__}"
+            return f"expected a Report, got {type(report).__name__}"
         try:
             # A struct takes whatever it is made of; this asks every field for its type.
             sound = msgspec.convert(msgspec.to_builtins(report, builtin_types=(Decimal,)), Report)
             sent = self.sent.get(sound.order_id)
             if sent is None:
-                return f"expected an order of this session, was {sound.order_id!r:.80}"
+                return f"expected an order of this session, got {sound.order_id!r:.80}"
             with localcontext(MONEY):
                 fault = self._impossible(sent, sound)
                 if fault is None:
@@ -128,32 +128,32 @@ class ArmedAccount:
 
     def _unsound(self, order: Order) -> str | None:
         if not (order.qty.is_finite() and order.qty > ZERO):
-            return f"qty: expected a finite number above 0, was {order.qty}"
+            return f"qty: expected a finite number above 0, got {order.qty}"
         limit = order.limit_price
         if (order.type is OrderType.LIMIT) is (limit is None):
-            return f"limit_price: expected with LIMIT and only then, was {order.type} with {limit}"
+            return f"limit_price: expected with LIMIT and only then, got {order.type} with {limit}"
         if limit is not None and not (limit.is_finite() and limit > ZERO):
-            return f"limit_price: expected a finite number above 0, was {limit}"
+            return f"limit_price: expected a finite number above 0, got {limit}"
         if not 0 <= order.index < len(self._table) or self._table[order.index] != order.instrument:
-            return f"instrument: expected one of this session, was {order.instrument}"
+            return f"instrument: expected one of this session, got {order.instrument}"
         if order.index not in self._prices:
-            return f"{order.instrument.symbol}: expected a price in this session, was none"
+            return f"{order.instrument.symbol}: expected a price in this session, got none"
         if order.instrument.quote not in self._rates:
-            return f"{order.instrument.symbol}: expected a USD rate of {order.instrument.quote}, was none"
+            return f"{order.instrument.symbol}: expected a USD rate of {order.instrument.quote}, got none"
         return None
 
     def _unrecorded(self, order: Order) -> str | None:
         if order.order_id in self.sent:
-            return "expected an order that was not sent before, was one"
+            return "expected an order that was not sent before, got one"
         row = self._recorded.pop(order.order_id, None)
         if row is None:
-            return "expected its row on the way to the database first, was none"
+            return "expected its row on the way to the database first, got none"
         price = order.reference_price if order.limit_price is None else order.limit_price
         item = order.instrument
         said = (row.signal_id, row.venue, row.symbol, row.side, row.type, row.qty, row.price, row.reduce_only)
         wanted = (order.signal_id, item.venue, item.symbol, order.side, order.type, order.qty, price, order.reduce_only)
         if said != wanted or row.time_in_force is not order.time_in_force or row.is_shadow:
-            return f"expected the order of its row {said}, was {wanted}"
+            return f"expected the order of its row {said}, got {wanted}"
         return None
 
     def _beyond(self, order: Order) -> str | None:
@@ -182,10 +182,10 @@ class ArmedAccount:
         """Return why no venue could say that of this order."""
         qty, fill = sent.order.qty, report.fill
         if report.status not in _TOLD:
-            return f"order {report.order_id}: expected what a venue can say, was {report.status}"
+            return f"order {report.order_id}: expected what a venue can say, got {report.status}"
         if not 0 < len(report.reason) <= MAX_REASON or not report.reason.isprintable():
             return (
-                f"order {report.order_id}: expected a reason of 1 to {MAX_REASON} characters, was {report.reason!r:.60}"
+                f"order {report.order_id}: expected a reason of 1 to {MAX_REASON} characters, got {report.reason!r:.60}"
             )
         if (fill is not None) is not (report.status in _FILLS):
             return f"order {report.order_id} {report.status}: expected a fill with a fill's status and only then"
@@ -193,11 +193,11 @@ class ArmedAccount:
             numbers = (fill.qty, fill.price, fill.fees)
             finite = all(number.is_finite() for number in numbers)
             if not finite or fill.number <= 0 or fill.qty <= ZERO or fill.price <= ZERO:
-                return f"order {report.order_id}: expected number, quantity and price above 0, was {fill}"
+                return f"order {report.order_id}: expected number, quantity and price above 0, got {fill}"
             if fill.number not in sent.fills and sent.executed + fill.qty > sent.most:
-                return f"order {report.order_id}: expected at most {sent.most - sent.executed} more, was {fill.qty}"
+                return f"order {report.order_id}: expected at most {sent.most - sent.executed} more, got {fill.qty}"
         elif report.status in _ENDS and sent.ended_at is None and not sent.executed <= report.executed <= qty:
-            return f"order {report.order_id}: expected executed from {sent.executed} to {qty}, was {report.executed}"
+            return f"order {report.order_id}: expected executed from {sent.executed} to {qty}, got {report.executed}"
         return None
 
     def _take(self, sent: Sent, report: Report) -> None:

@@ -299,7 +299,7 @@ def _to_file(descriptor: int) -> Callable[[bytes], None]:
         written = os.write(descriptor, line)  # one write a line: lines of two processes do not mix
         if written != len(line):
             os.write(descriptor, b"\n")
-            raise OSError(f"expected {len(line)} bytes to be written, was {written}")
+            raise OSError(f"expected {len(line)} bytes to be written, got {written}")
 
     return write
 

@@ -39,7 +39,7 @@ class LeaseHeld(GateRefused):
 
     def __init__(self, path: Path, holder: str) -> None:
         super().__init__(
-            f"{HELD} {path}: expected nobody, was {holder}; stop it first, or choose another data_dir or database_url",
+            f"{HELD} {path}: expected nobody, got {holder}; stop it first, or choose another data_dir or database_url",
             ExitCode.CONFIG,
         )
 
@@ -140,7 +140,7 @@ class Lease:
         found = holder_of(self._path)
         if found is None or (found.session_id, found.owner) != (self._holder.session_id, self._holder.owner):
             was = str(found) if found is not None else "nobody (was the file removed?)"
-            raise LeaseLost(f"{self._path}: expected this session to hold the lease, was {was}")
+            raise LeaseLost(f"{self._path}: expected this session to hold the lease, got {was}")
         self._holder = msgspec.structs.replace(self._holder, beat=self._holder.beat + 1)
         self._write()
 

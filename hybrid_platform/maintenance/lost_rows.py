@@ -97,12 +97,12 @@ def missing_rows(context: RunContext, engine: sa.Engine, crashed: Sequence[Crash
     for session_id, reported, kept in fewer:
         loss = (
             f"session {session_id}, which crashed: expected the {reported} rows that it had reported as committed, "
-            f"was {kept}"
+            f"got {kept}"
         )
         why = None if restore is None else restore.why_fewer(session_id, kept)
         (unexplained if why is None else explained).append(loss if why is None else f"{loss}: {why}")
     if gone is not None:
-        loss = f"session {gone}, which used this database: expected its row there, was none"
+        loss = f"session {gone}, which used this database: expected its row there, got none"
         why = None if restore is None else restore.why_gone(gone)
         (unexplained if why is None else explained).append(loss if why is None else f"{loss}: {why}")
     return Losses(tuple(unexplained), tuple(explained))

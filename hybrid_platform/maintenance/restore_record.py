@@ -85,13 +85,13 @@ def lost_since(record: RestoreEvidence, engine: sa.Engine) -> list[str]:
     lost = []
     for session_id, rows in record.sessions.items():
         if session_id not in there:
-            lost.append(f"session {session_id}, in the backup that was restored: expected its row there, was none")
+            lost.append(f"session {session_id}, in the backup that was restored: expected its row there, got none")
             continue
         with transaction(engine, "counting rows") as connection:
             kept = sum(counts_of(connection, there[session_id]).values())
         if kept < rows:
             lost.append(
                 f"session {session_id}, in the backup that was restored: expected the {rows:,} rows that it held, "
-                f"was {kept:,}"
+                f"got {kept:,}"
             )
     return lost

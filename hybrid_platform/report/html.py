@@ -76,7 +76,7 @@ def _shown(value: object) -> str:
 def _page(files: SessionFiles, extras: Extras, trading: Trading | None) -> dict[str, Any]:
     evidence = [record for record in files if record is not None]
     if not evidence:
-        raise ValueError("expected at least one evidence file of the session, was none")
+        raise ValueError("expected at least one evidence file of the session, got none")
     known, last = evidence[0], evidence[-1]
     session, postflight = files.session, files.postflight
     passed = postflight is not None and postflight.verdict.value == "PASS" and files.refusal is None

@@ -30,7 +30,7 @@ def session_report(files: SessionFiles, trading: Trading | None = None) -> str:
     latest = (files.refusal, files.postflight, files.session, files.pragma, files.preflight)
     known = next((evidence for evidence in latest if evidence), None)
     if known is None:
-        raise ValueError("expected at least one evidence file of the session, was none")
+        raise ValueError("expected at least one evidence file of the session, got none")
     parts = [
         f"# {_title(files)} {known.session_id}: {known.verdict.value}",
         _head(files),

@@ -80,7 +80,7 @@ def _held_to_evidence(session: SessionEvidence | None, found: ReproductionEviden
         return found
     if session.signals.sha256 == found.signals_sha256:
         return found
-    reason = f"signals: expected the digest of session.json, {session.signals.sha256}, was {found.signals_sha256}"
+    reason = f"signals: expected the digest of session.json, {session.signals.sha256}, got {found.signals_sha256}"
     return msgspec.structs.replace(found, verdict=ReproductionVerdict.FAIL, reasons=(reason,))
 
 

@@ -128,7 +128,7 @@ class GuardedReplay:
             elif isinstance(message, until):
                 return
             else:
-                raise IsolationError(f"pipe: expected decisions, was {type(message).__name__}")
+                raise IsolationError(f"pipe: expected decisions, got {type(message).__name__}")
             moved = time.monotonic()
 
     def _write(self, message: Down) -> None:

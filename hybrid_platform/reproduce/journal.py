@@ -96,4 +96,4 @@ def _signal_id(row: InputRecord) -> str:
     try:
         return str(json.loads(row.detail)["signal_id"])
     except (KeyError, TypeError, ValueError):
-        raise ValueError(f"inputs n={row.n}: expected the id of a signal, was {row.detail[:80]!r}") from None
+        raise ValueError(f"inputs n={row.n}: expected the id of a signal, got {row.detail[:80]!r}") from None

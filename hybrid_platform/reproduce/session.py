@@ -86,7 +86,7 @@ class _Missing(NamedTuple):
         more = f" and {len(self.holes) - SHOWN_HOLES} more" if len(self.holes) > SHOWN_HOLES else ""
         if self.accepted is not None and self.count != self.evicted:
             was = f"{self.count} missing: seq {shown}{more}"
-            yield False, f"ticks: expected {self.evicted} evicted by the ledger, was {was}"
+            yield False, f"ticks: expected {self.evicted} evicted by the ledger, got {was}"
         at = "the strategy saw none of them" if self.until is None else f"the strategy saw {self.until}"
         yield True, f"ticks: {self.count} were not persisted, {at}: seq {shown}{more}"
 

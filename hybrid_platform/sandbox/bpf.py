@@ -28,7 +28,7 @@ class Filter:
     def __init__(self, machine: str, rules: tuple[Rule, ...] = RULES, *, notify: bool = False) -> None:
         """Assemble the program; raise ValueError for a machine whose numbers are not in the table."""
         if machine not in AUDIT_ARCH:
-            raise ValueError(f"machine: expected one of {', '.join(AUDIT_ARCH)}, was {machine}")
+            raise ValueError(f"machine: expected one of {', '.join(AUDIT_ARCH)}, got {machine}")
         self.machine, self.rules = machine, rules
         self.notify = notify
         """Denied calls wait for a word of the watcher outside, whose only word is EPERM, and are counted by it."""

@@ -142,7 +142,7 @@ class GuardedChild:
         if machine is not None and sealed.filter_sha256 is not None:
             filter_ = Filter(machine, notify=plan.notify)
             if sealed.filter_sha256 != filter_.sha256:
-                raise IsolationError(f"guard: expected filter {filter_.sha256}, was {sealed.filter_sha256}")
+                raise IsolationError(f"guard: expected filter {filter_.sha256}, got {sealed.filter_sha256}")
             if sealed.listener is not None:
                 self._watcher = Watcher(take_descriptor(self.pid, sealed.listener), filter_, self.pid)
         self._heard = self._listener.heard()

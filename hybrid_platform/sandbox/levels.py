@@ -74,7 +74,7 @@ def _moments(evidence: IsolationEvidence) -> list[tuple[str, Reading | None, Sel
 
 
 def _leaked(moment: str, attempt: Attempt) -> str:
-    return f"{moment}: {attempt.name}: expected {attempt.expected}, was {attempt.outcome}"
+    return f"{moment}: {attempt.name}: expected {attempt.expected}, got {attempt.outcome}"
 
 
 def _of_files(kind: Kind) -> bool:

@@ -22,7 +22,7 @@ def die_with(parent: int) -> None:
     """Be killed when the thread that started this process ends. Raises OSError where it is gone already."""
     _linux.prctl(_linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        raise ProcessLookupError(errno.ESRCH, f"expected parent {parent}, was {os.getppid()}")
+        raise ProcessLookupError(errno.ESRCH, f"expected parent {parent}, got {os.getppid()}")
 
 
 def drop_capabilities() -> None:

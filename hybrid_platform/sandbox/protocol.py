@@ -108,7 +108,7 @@ class Line:
             while data:
                 data = data[os.write(self._write, data) :]
         except OSError as error:
-            raise PeerGone(f"guard: expected a listening peer for {_name(message)}, was {error}") from None
+            raise PeerGone(f"guard: expected a listening peer for {_name(message)}, got {error}") from None
 
     def receive(self, expected: type[M], timeout_s: float) -> M:
         """Return the next line, which must be an ``expected``.
@@ -121,21 +121,21 @@ class Line:
         while b"\n" not in self._pending:
             left_ms = max(0, int((deadline - time.monotonic()) * 1000))
             if not poll.poll(left_ms):
-                raise IsolationError(f"guard: expected {expected.__name__} within {timeout_s:g} s, was silence")
+                raise IsolationError(f"guard: expected {expected.__name__} within {timeout_s:g} s, got silence")
             chunk = os.read(self._read, 65_536)
             if not chunk:
-                raise PeerGone(f"guard: expected {expected.__name__}, was the end of the pipe")
+                raise PeerGone(f"guard: expected {expected.__name__}, got the end of the pipe")
             self._pending += chunk
             if len(self._pending) > MAX_LINE:
-                raise IsolationError(f"guard: expected {expected.__name__}, was a line of more than {MAX_LINE} bytes")
+                raise IsolationError(f"guard: expected {expected.__name__}, got a line of more than {MAX_LINE} bytes")
         line, _, rest = bytes(self._pending).partition(b"\n")
         self._pending[:] = rest
         try:
             message = _DECODER.decode(line)
         except msgspec.MsgspecError as error:
-            raise IsolationError(f"guard: expected {expected.__name__}, was {error}") from None
+            raise IsolationError(f"guard: expected {expected.__name__}, got {error}") from None
         if not isinstance(message, expected):
-            raise IsolationError(f"guard: expected {expected.__name__}, was {_name(message)}")
+            raise IsolationError(f"guard: expected {expected.__name__}, got {_name(message)}")
         return message
 
 

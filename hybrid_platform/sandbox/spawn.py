@@ -71,7 +71,7 @@ def spawn(  # noqa: PLR0913
     """
     if output >= 0 and (kind := kind_of(output)) != "pipe":
         # A file could be overwritten by what holds it, a terminal typed into, a socket is what this is about.
-        raise IsolationError(f"guard: expected a pipe for the child's output, was a {kind}")
+        raise IsolationError(f"guard: expected a pipe for the child's output, got a {kind}")
     grants = grants_for(code, private, write)
     if hide_parent:
         process.set_dumpable(dumpable=False)
@@ -144,7 +144,7 @@ def _canary(folder: Path | None) -> Iterator[Canary]:
     try:
         descriptor, path = tempfile.mkstemp(prefix="canary-", dir=folder)
     except OSError as error:
-        raise IsolationError(f"guard: expected a directory to put the canary in, was {error}") from None
+        raise IsolationError(f"guard: expected a directory to put the canary in, got {error}") from None
     try:
         content = f"canary of process {os.getpid()}"
         os.write(descriptor, content.encode())

@@ -99,7 +99,7 @@ class DataDir:
         with _typed(name), os.fdopen(self.open(name, os.O_RDONLY), "rb") as file:
             content = file.read(limit + 1)
         if len(content) > limit:
-            raise StorageError(f"{_shown(name)}: expected at most {limit} bytes, was more")
+            raise StorageError(f"{_shown(name)}: expected at most {limit} bytes, got more")
         return content
 
     def write_atomic(self, name: str | Path, content: bytes, *, durable: bool = True) -> Path:
@@ -163,7 +163,7 @@ class DataDir:
             os.close(descriptor)
             time.sleep(LOCK_PAUSE_S)
         waited = LOCK_TRIES * LOCK_PAUSE_S
-        raise StorageError(f"{_shown(name)}: expected its lock within {waited:g} s, was held by another process")
+        raise StorageError(f"{_shown(name)}: expected its lock within {waited:g} s, got held by another process")
 
     def _rotate(self, name: str | Path, keep: int) -> None:
         *parents, last = self._parts(name)

@@ -120,7 +120,7 @@ class Channel(Generic[ParcelT]):
                 self._lose(parcel, keep)
                 raise OverloadError(
                     f"channel {self.name}: expected room for {parcel.events} more events in its "
-                    f"{'reserve' if keep else 'capacity'} of {self._room_for[keep]}, was {self._waiting[keep]} waiting"
+                    f"{'reserve' if keep else 'capacity'} of {self._room_for[keep]}, got {self._waiting[keep]} waiting"
                 )
             self._append(parcel, keep)
             return 0

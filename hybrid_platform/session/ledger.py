@@ -75,7 +75,7 @@ def build_ledger(  # noqa: C901
             # Ticks alone: what has a reserve is never evicted, and one that was refused is no tick.
             evicted = stats.dropped - stats.refused
             if stats.refused:
-                faults.append(f"channel persist: expected every decision's records taken, was {stats.refused} refused")
+                faults.append(f"channel persist: expected every decision's records taken, got {stats.refused} refused")
     for table in sorted(set(written) | set(counted)):
         wrote, found = written.get(table, 0), counted.get(table, 0)
         rows += [LedgerRow("table", table, "written", wrote), LedgerRow("table", table, "counted", found)]

@@ -274,10 +274,10 @@ class ShadowRun:
         reasons += self._isolation.violations
         reasons += [f"lost before this session: {fault}" for fault in self._lost.unexplained]
         if session.venue is not None and (still := session.venue.figures().open_orders):
-            reasons.append(f"LIVE: expected no order open at the venue at the end, was {', '.join(still)}")
+            reasons.append(f"LIVE: expected no order open at the venue at the end, got {', '.join(still)}")
         if heartbeats.late or missing:
             reasons.append(
-                f"heartbeats: expected none late and none missing, was {heartbeats.late} late, {missing} missing (G4)"
+                f"heartbeats: expected none late and none missing, got {heartbeats.late} late, {missing} missing (G4)"
             )
         broken = not ledger.balances or self._isolation.denied_attempts
         exit_code = failure.exit_code if failure else ExitCode.CRASH if broken else ExitCode.COMPLETE

@@ -137,7 +137,7 @@ class Supervisor:
         stuck = ", ".join(self._abort() or waiting)
         seconds = self._drain_timeout / NS_PER_S
         self._on_failure(
-            "supervisor", StageStuck(f"expected every stage to drain, was stuck for {seconds:g} s: {stuck}")
+            "supervisor", StageStuck(f"expected every stage to drain, got stuck for {seconds:g} s: {stuck}")
         )
         self._persist_channel.close_all()
         return True

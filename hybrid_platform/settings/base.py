@@ -50,7 +50,7 @@ def faults_of(error: ValidationError, model: type[BaseModel], prefix: str = "") 
         path = ".".join([prefix, *keys] if prefix else keys) or "settings"
         kind = item["type"]
         expected = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        expected = expected.removeprefix("expected ").split(", was ")[0]
+        expected = expected.removeprefix("expected ").split(", got ")[0]
         if kind == "extra_forbidden":
             faults[path] = Fault(path, "no such setting" + _near(model, keys), shown(item["input"]))
             continue

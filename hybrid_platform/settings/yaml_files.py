@@ -24,7 +24,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, list | dict) or key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"expected each key once, was {key!r} again", key_node.start_mark
+                    None, None, f"expected each key once, got {key!r} again", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep=deep)

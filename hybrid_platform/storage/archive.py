@@ -44,7 +44,7 @@ def require_in_database(connection: sa.Connection, session_no: int, asked: str) 
     """Raise TicksArchived where a session's ticks are no longer in the database."""
     count = archived_total(connection, session_no)
     if count:
-        raise TicksArchived(f"{asked}: expected the session's ticks in the database, was {count:,} in the archive")
+        raise TicksArchived(f"{asked}: expected the session's ticks in the database, got {count:,} in the archive")
 
 
 def archived_files(engine: sa.Engine, session_no: int) -> list[tuple[Path, sa.Row[Any]]]:
@@ -117,7 +117,7 @@ def _read(path: Path, row: sa.Row[Any]) -> TickRows:
 
     content = read_file(path)
     if hashlib.sha256(content).hexdigest() != row.sha256:
-        raise DatabaseError(Cause.CORRUPT, f"{path}: expected the archived file of sha256 {row.sha256}, was another")
+        raise DatabaseError(Cause.CORRUPT, f"{path}: expected the archived file of sha256 {row.sha256}, got another")
     try:
         return decode(content)
     except ValueError as error:

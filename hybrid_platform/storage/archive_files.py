@@ -92,7 +92,7 @@ def decode(content: bytes) -> TickRows:
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"no Parquet file: {str(error)[:200]}") from None
     if not set(_SCHEMA.names) <= set(table.column_names):
-        raise ValueError(f"expected columns {', '.join(_SCHEMA.names)}, was {', '.join(table.column_names)[:200]}")
+        raise ValueError(f"expected columns {', '.join(_SCHEMA.names)}, got {', '.join(table.column_names)[:200]}")
 
     def integers(name: str) -> Int64s:
         return np.asarray(table[name].to_numpy(), dtype=np.int64)

@@ -155,7 +155,7 @@ def _verified(connection: sqlite3.Connection, path: Path, sha256: str) -> Backup
 
     found = [str(row[0]) for row in rows(f"PRAGMA integrity_check({MAX_FAULTS})")]
     if found != ["ok"]:
-        raise DatabaseError(Cause.CORRUPT, f"{path}: expected integrity_check ok, was {'; '.join(found)[:500]}")
+        raise DatabaseError(Cause.CORRUPT, f"{path}: expected integrity_check ok, got {'; '.join(found)[:500]}")
     tables = {str(row[0]) for row in rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not {"alembic_version", "sessions"} <= tables:
         raise ConfigError([Fault("backup", "a database of this platform", f"{path}: tables {sorted(tables)[:5]}")])
@@ -184,10 +184,10 @@ def _verified(connection: sqlite3.Connection, path: Path, sha256: str) -> Backup
                 there += archived
                 written = int(str(rows(query.format("tick_batches"), number)[0][0]))
                 if there != written:
-                    faults.append(f"{session_id} ticks: expected {written:,} as written in batches, was {there:,}")
+                    faults.append(f"{session_id} ticks: expected {written:,} as written in batches, got {there:,}")
             by_session[str(session_id)] = by_session.get(str(session_id), 0) + there
             if state != "RUNNING" and name in ledger and ledger[name] != there:
-                faults.append(f"{session_id} {name}: expected {ledger[name]} as in its ledger, was {there:,}")
+                faults.append(f"{session_id} {name}: expected {ledger[name]} as in its ledger, got {there:,}")
     if faults:
         more = f" and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
         raise StorageError(f"{path}: {'; '.join(faults[:MAX_FAULTS])}{more}")
@@ -212,7 +212,7 @@ def _settle(database: Path) -> None:
     except DatabaseError as error:
         is_held = error.cause is Cause.LOCKED
     if is_held:
-        raise DatabaseError(Cause.LOCKED, f"{database}: expected nobody to hold it during a restore, was held")
+        raise DatabaseError(Cause.LOCKED, f"{database}: expected nobody to hold it during a restore, got held")
 
 
 def _sync(path: Path) -> None:

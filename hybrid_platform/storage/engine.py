@@ -92,7 +92,7 @@ def require_file(url: str) -> None:
     """Raise DatabaseError MISSING where a database's file is not there (any more): a writer would make an empty one."""
     if is_sqlite(url) and not path_of(url).exists():
         raise DatabaseError(
-            Cause.MISSING, f"{path_of(url)}: expected the database that was checked before, was no file"
+            Cause.MISSING, f"{path_of(url)}: expected the database that was checked before, got no file"
         )
 
 

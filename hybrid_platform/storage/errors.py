@@ -75,7 +75,7 @@ class PragmaError(StorageError):
     exit_code = ExitCode.CONFIG
 
     def __init__(self, pragma: str, expected: str | int, was: object, where: str) -> None:
-        super().__init__(f"PRAGMA {pragma} of {where}: expected {expected}, was {was}")
+        super().__init__(f"PRAGMA {pragma} of {where}: expected {expected}, got {was}")
         self.pragma = pragma
         self.expected = expected
         self.was = was
@@ -92,7 +92,7 @@ def named(error: Exception, doing: str) -> StorageError:
         name = getattr(original, "sqlite_errorname", type(original).__name__)
         return DatabaseError(cause, f"{doing}: {original} ({name})")
     if isinstance(original, InvalidOperation):
-        return DatabaseError(Cause.CORRUPT, f"{doing}: expected a decimal number, was another text")
+        return DatabaseError(Cause.CORRUPT, f"{doing}: expected a decimal number, got another text")
     if isinstance(original, OverflowError | UnicodeError | TypeError | ValueError):
         return DatabaseError(Cause.UNSTORABLE, f"{doing}: {type(original).__name__}: {original}")
     # SQLAlchemy's own messages carry statements and parameters: the type and the driver's words are enough.

@@ -46,7 +46,7 @@ def _look(path: Path) -> DatabaseReport:
             if {"alembic_version", "tick_batches"} <= tables:
                 (revision,) = connection.execute("SELECT max(version_num) FROM alembic_version").fetchone()
                 (ticks,) = connection.execute('SELECT coalesce(sum("count"), 0) FROM tick_batches').fetchone()
-    detail = "" if revision == REVISION else f"expected schema {REVISION}, was {revision or 'none'}"
+    detail = "" if revision == REVISION else f"expected schema {REVISION}, got {revision or 'none'}"
     return DatabaseReport(exists=True, readable=True, schema=revision, ticks=ticks, detail=detail)
 
 

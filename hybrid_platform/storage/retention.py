@@ -182,7 +182,7 @@ def _groups(
         for number in np.unique(of_day.instrument_no):
             instrument = instruments.get(int(number))
             if instrument is None:
-                raise StorageError(f"archiving ticks: expected instrument {number} in the database, was none")
+                raise StorageError(f"archiving ticks: expected instrument {number} in the database, got none")
             yield instrument, day_of(int(day) * DAY_NS), of_day.where(of_day.instrument_no == number)
 
 
@@ -194,7 +194,7 @@ def _verify(path: Path, rows: TickRows) -> None:
     if (len(found.seq), found.sha256) != (len(rows.seq), rows.sha256):
         was = f"{len(found.seq)} ticks of digest {found.sha256[:16]}"
         expected = f"{len(rows.seq)} ticks of digest {rows.sha256[:16]}, as in the database"
-        raise StorageError(f"{path}: expected {expected}, was {was}; nothing was deleted")
+        raise StorageError(f"{path}: expected {expected}, got {was}; nothing was deleted")
 
 
 def _replace(engine: sa.Engine, session: OldSession, files: list[dict[str, Any]]) -> None:
@@ -205,7 +205,7 @@ def _replace(engine: sa.Engine, session: OldSession, files: list[dict[str, Any]]
         moved, there = sum(file["count"] for file in files), _count(connection, session.session_no)
         if state in {None, SessionState.RUNNING.value} or there != moved or there != session.ticks:
             raise StorageError(
-                f"archiving {session.session_id}: expected an ended session of {moved:,} ticks, was {state} with "
+                f"archiving {session.session_id}: expected an ended session of {moved:,} ticks, got {state} with "
                 f"{there:,}; nothing was deleted"
             )
         connection.execute(sa.insert(schema.TICK_ARCHIVES), files)

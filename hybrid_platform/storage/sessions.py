@@ -64,7 +64,7 @@ class SessionStore:
                 sessions.session_id == session_id, sessions.state == SessionState.RUNNING.value
             )
             if connection.execute(running.values(**_end(end))).rowcount != 1:
-                raise StorageError(f"finishing session {session_id}: expected it RUNNING, was another state or none")
+                raise StorageError(f"finishing session {session_id}: expected it RUNNING, got another state or none")
             _write_ledger(connection, session_id, ledger)
 
     def write_ledger(self, session_id: str, rows: LedgerRows) -> None:

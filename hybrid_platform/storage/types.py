@@ -62,5 +62,5 @@ def exact_text(value: Decimal | None) -> str | None:
         if "." in text and value:
             return text.rstrip("0").rstrip(".")
     if not value.is_finite():
-        raise ValueError(f"expected a finite number, was {value}")
+        raise ValueError(f"expected a finite number, got {value}")
     return canonical(value)

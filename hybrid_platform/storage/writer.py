@@ -278,7 +278,7 @@ class SessionWriter:
             "SELECT session_no FROM sessions WHERE session_id = ?", (session_id,)
         ).fetchone()
         if found is None:
-            raise StorageError(f"{self._path}: expected a started session, was no row for {session_id}")
+            raise StorageError(f"{self._path}: expected a started session, got no row for {session_id}")
         return cast(int, found[0])
 
     def _require_same_files(self) -> None:
@@ -288,7 +288,7 @@ class SessionWriter:
             ends = [end for end, old, new in zip(COMPANIONS, self._files, now, strict=True) if old != new]
             lost = " and ".join(self._path.name + end for end in ends)
             raise DatabaseError(
-                Cause.REPLACED, f"{self._path.parent}: expected the files this session opened, was another or no {lost}"
+                Cause.REPLACED, f"{self._path.parent}: expected the files this session opened, got another or no {lost}"
             )
 
     def _waited(self, seconds: float) -> None:
@@ -298,4 +298,4 @@ class SessionWriter:
 
 def _require_same(table: str, key: object) -> None:
     if key is not None:
-        raise DatabaseError(Cause.CONFLICT, f"{table}: expected a new row or the same again, was another at key {key}")
+        raise DatabaseError(Cause.CONFLICT, f"{table}: expected a new row or the same again, got another at key {key}")

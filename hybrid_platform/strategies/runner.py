@@ -121,7 +121,7 @@ class StrategyRunner:
             part = batch[start:end] if holes else batch
             first = int(part.seq[0])
             if first <= self._accounted:
-                raise ValueError(f"expected ticks after seq {self._accounted}, was {first}")
+                raise ValueError(f"expected ticks after seq {self._accounted}, got {first}")
             yield part, self._hole(first) if first != self._accounted + 1 else None
 
     def _hole(self, next_seq: int) -> InputRecord:
@@ -138,7 +138,7 @@ class StrategyRunner:
                 self._require(signal, f"ticks {first} to {last}")
                 if not max(first, at) <= signal.seq <= last:
                     expected = f"a signal at a tick of {max(first, at)} to {last}, in order"
-                    raise StrategyError(f"strategy {self._name}: expected {expected}, was at {signal.seq}")
+                    raise StrategyError(f"strategy {self._name}: expected {expected}, got at {signal.seq}")
                 ordinal = ordinal + 1 if signal.seq == at else 1
                 at = signal.seq
                 if at > self._warm:
@@ -226,7 +226,7 @@ def dropped_by(entry: InputRecord) -> tuple[int, int]:
     except (KeyError, TypeError, ValueError):
         first = last = None
     if not (isinstance(first, int) and isinstance(last, int) and entry.after_seq < first <= last):
-        raise ValueError(f"inputs n={entry.n}: expected first and last tick of a hole, was {entry.detail[:80]!r}")
+        raise ValueError(f"inputs n={entry.n}: expected first and last tick of a hole, got {entry.detail[:80]!r}")
     return first, last
 
 
@@ -239,15 +239,15 @@ def _as_signals(wanted: Signal | Iterable[Signal] | None) -> Iterable[Signal]:
 def _fault_of(signal: object) -> str:
     """Return what is wrong with something a strategy returned; empty for a sound signal."""
     if not isinstance(signal, Signal):
-        return f"a Signal, was {type(signal).__name__}"
+        return f"a Signal, got {type(signal).__name__}"
     reason = signal.reason
     # What cannot be written as text, or would fill the tables, is no reason.
     if not isinstance(reason, str) or not 0 < len(reason) <= MAX_REASON or not reason.isprintable():
-        return f"a reason of 1 to {MAX_REASON} printable characters, was {reason!r:.60}"
+        return f"a reason of 1 to {MAX_REASON} printable characters, got {reason!r:.60}"
     if not isinstance(signal.confidence, (int, float)) or not 0 <= signal.confidence <= 1:
-        return f"a confidence from 0 to 1, was {signal.confidence!r:.60}"
+        return f"a confidence from 0 to 1, got {signal.confidence!r:.60}"
     if not isinstance(signal.size, Decimal) or not signal.size.is_finite():
-        return f"a size that is a finite Decimal, was {signal.size!r:.60}"
+        return f"a size that is a finite Decimal, got {signal.size!r:.60}"
     return ""
 
 

@@ -28,7 +28,7 @@ class TestClock:
     def advance(self, seconds: float) -> None:
         """Let time pass on both clocks; raises ValueError for less than none."""
         if seconds < 0:
-            raise ValueError(f"expected seconds >= 0, was {seconds}")
+            raise ValueError(f"expected seconds >= 0, got {seconds}")
         self._wall_ns += round(seconds * NS_PER_S)
         self._monotonic_ns += round(seconds * NS_PER_S)
 

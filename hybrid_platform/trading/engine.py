@@ -214,7 +214,7 @@ class ExecutionEngine:
         if is_repeated:
             self._veto(signal, signal_id, VetoReason.DUPLICATE_SIGNAL, f"signal {signal.signal_id} came again")
         elif not self._desk.cancel(order_id, f"SIGNAL {signal_id}", max(self._marks.now, signal.ts)):
-            self._veto(signal, signal_id, VetoReason.UNKNOWN_ORDER, f"cancels: expected an open order, was {order_id}")
+            self._veto(signal, signal_id, VetoReason.UNKNOWN_ORDER, f"cancels: expected an open order, got {order_id}")
         self._walk.settle()
 
     def _veto(self, signal: Signal, signal_id: str, reason: VetoReason, detail: str) -> None:

@@ -147,7 +147,7 @@ class OrderDesk:
         if left < ZERO or fill.qty <= ZERO:
             raise IllegalTransitionError(
                 f"order {order.order_id}: expected a fill of at most {canonical(working.pending)}, "
-                f"was {canonical(fill.qty)}"
+                f"got {canonical(fill.qty)}"
             )
         working.is_acknowledged = True
         working.numbers = (*working.numbers, fill.number)
@@ -170,7 +170,7 @@ class OrderDesk:
         if not ZERO <= untold <= working.pending:
             raise IllegalTransitionError(
                 f"order {order.order_id} {report.status}: expected executed between what was told and "
-                f"{canonical(order.qty)}, was {canonical(report.executed)}"
+                f"{canonical(order.qty)}, got {canonical(report.executed)}"
             )
         self._go(working, report.status, report.reason, report.ts)
         working.ended = report

@@ -78,7 +78,7 @@ def transition(order_id: str, before: OrderStatus, after: OrderStatus) -> OrderS
     """Return ``after``; raise IllegalTransitionError where the table does not have it."""
     if after not in ALLOWED[before]:
         expected = ", ".join(ALLOWED[before]) or "none (final)"
-        raise IllegalTransitionError(f"order {order_id} in {before}: expected one of {expected}, was {after}")
+        raise IllegalTransitionError(f"order {order_id} in {before}: expected one of {expected}, got {after}")
     return after
 
 
@@ -86,7 +86,7 @@ def life(*steps: tuple[OrderStatus, str]) -> Life:
     """Return a whole life, from INITIALIZED to a closed state; raise IllegalTransitionError where it is none."""
     (first, _), (last, _) = steps[0], steps[-1]
     if first is not OrderStatus.INITIALIZED or last not in CLOSED:
-        raise IllegalTransitionError(f"a whole life: expected INITIALIZED to a closed state, was {first} to {last}")
+        raise IllegalTransitionError(f"a whole life: expected INITIALIZED to a closed state, got {first} to {last}")
     for (before, _), (after, _) in pairwise(steps):
         transition("of a whole life", before, after)
     return steps

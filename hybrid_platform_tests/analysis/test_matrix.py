@@ -131,7 +131,7 @@ def test_what_cannot_be_run_is_said_at_once(tmp_path):
     with pytest.raises(ConfigError, match="a checkout with its"):
         run_matrix(CODE, TestClock(), tests=tmp_path / "none")
     matrix = run_matrix(CODE, TestClock(), tests=sample(tmp_path, "def test_x(): pass"))
-    assert matrix.faults == ("expected pytest to end with 0 or 1, was 5",)
+    assert matrix.faults == ("expected pytest to end with 0 or 1, got 5",)
 
 
 @given(outcomes=st.lists(st.sampled_from(["passed", "failed", "skipped", "xfailed", "error"]), max_size=8))

@@ -91,7 +91,7 @@ class Daemon:
             self.look()
             if self.memory.phase is phase:
                 return
-        raise AssertionError(f"expected {phase}, was {self.memory}")
+        raise AssertionError(f"expected {phase}, got {self.memory}")
 
     def start(self, owner: Owner | None = None) -> dg.DagsterRun:
         """Look until a session is launched; its process shows itself."""

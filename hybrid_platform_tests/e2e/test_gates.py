@@ -102,7 +102,7 @@ def test_a_pragma_that_cannot_be_set_stops_the_run_at_pragma_verification(tmp_pa
             ["--set", "seconds=0", "--set", "feed.synthetic.seed=-1"],
             ["seconds: expected", "feed.synthetic.seed: expected"],
         ),
-        (["--mode", "demo"], ["mode: expected 'SHADOW', 'PAPER' or 'LIVE', was 'demo'"]),
+        (["--mode", "demo"], ["mode: expected 'SHADOW', 'PAPER' or 'LIVE', got 'demo'"]),
         (["--set", "strategy.name=none"], ["strategy.name: expected one of periodic, sma_crossover"]),
         (["--set", "strategy.name=no.such:Thing"], ["strategy.name: expected an importable class"]),
         (["--set", "strategy.params={every: 0}"], ["strategy.params.every: expected"]),
@@ -142,8 +142,8 @@ def test_wrong_settings_fail_a_dagster_run_with_the_same_words_and_write_nothing
     assert ended.code == 1
     messages = [(line["message"], line["exit_code"]) for line in ended.lines]
     assert messages == [
-        ("seconds: expected greater than 0, was 0.0", 12),
-        ("risk.max_open_orders: expected greater than or equal to 0, was -1", 12),
+        ("seconds: expected greater than 0, got 0.0", 12),
+        ("risk.max_open_orders: expected greater than or equal to 0, got -1", 12),
     ]
     assert "Traceback" not in ended.text
     assert not (tmp_path / "data").exists()

@@ -63,11 +63,11 @@ def test_decimals_are_exact_text() -> None:
 @pytest.mark.parametrize(
     ("value", "where"),
     [
-        ({"a": [1.0, math.nan]}, r"a\[1\]: expected a finite number, was nan"),
-        (CpuPressure(0, PressureSource.UNAVAILABLE, math.inf), "load_percent: expected a finite number, was inf"),
-        ({"d": Decimal("NaN")}, "d: expected a finite number, was NaN"),
-        ({"s": "\ud800"}, "s: expected text, was a lone surrogate"),
-        ({"\udfff": 1}, "expected text, was a lone surrogate"),
+        ({"a": [1.0, math.nan]}, r"a\[1\]: expected a finite number, got nan"),
+        (CpuPressure(0, PressureSource.UNAVAILABLE, math.inf), "load_percent: expected a finite number, got inf"),
+        ({"d": Decimal("NaN")}, "d: expected a finite number, got NaN"),
+        ({"s": "\ud800"}, "s: expected text, got a lone surrogate"),
+        ({"\udfff": 1}, "expected text, got a lone surrogate"),
         ({"o": object()}, "dict: expected plain data"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_missing_file_a_link_and_one_that_is_too_long_are_told_apart(
     data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for read in (read_json, sha256_file):
-        with pytest.raises(EvidenceError, match=r"a\.json: expected a file, was missing"):
+        with pytest.raises(EvidenceError, match=r"a\.json: expected a file, got missing"):
             read(data, "a.json")
     data.make_dir("in")
     (tmp_path / "elsewhere.json").write_text("{}")

@@ -393,7 +393,7 @@ def test_settings_that_differ_are_named_by_their_keys(bundle):
     asked = {"strategy": found["strategy"] | {"params": {"every": 10}}, "default": 1}
     (check,) = bundle.verify(trading_sha256="0" * 64, settings=asked).failed
     assert check.detail.startswith(
-        "default: expected 1, was null; strategy.params.every: expected 10, was not stated: "
+        "default: expected 1, got null; strategy.params.every: expected 10, got not stated: "
     )
     assert "trading_sha256 0000" in check.detail
 

@@ -22,8 +22,8 @@ class Bad(Strategy[Params]):
 """
 BEHAVIOURS = {
     "raises": ("raise ValueError('no idea')", "raised at tick 20: ValueError: no idea ({module}.py:11)"),
-    "returns_nonsense": ("return 'BUY'", "expected a Signal, was str"),
-    "signals_the_future": ("return msgspec.structs.replace(buy(tick, 1, 'X'), seq=9999)", "in order, was at 9999"),
+    "returns_nonsense": ("return 'BUY'", "expected a Signal, got str"),
+    "signals_the_future": ("return msgspec.structs.replace(buy(tick, 1, 'X'), seq=9999)", "in order, got at 9999"),
     "exits": ("sys.exit(0)", "raised at tick 20: SystemExit: 0 ({module}.py:11)"),
     "recurses": ("return self.on_tick(tick)", "raised at tick 20: RecursionError"),
 }
@@ -99,5 +99,5 @@ def test_a_strategy_that_cannot_be_imported_is_a_config_error_before_anything_is
     ended = cli(tmp_path, "shadow-run", settings=settings)
     assert ended.code == 12, ended.text
     (line,) = ended.err.splitlines()
-    assert line.startswith("error: strategy.name: expected an importable class, was 'bad:Bad': ModuleNotFoundError")
+    assert line.startswith("error: strategy.name: expected an importable class, got 'bad:Bad': ModuleNotFoundError")
     assert not (tmp_path / "data").exists()

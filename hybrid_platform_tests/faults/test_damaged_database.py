@@ -78,7 +78,7 @@ def test_a_database_deleted_under_a_session_is_missed_by_the_next_one(tmp_path: 
     before = run_with(tmp_path / "data", damage.delete)
     after = next_start(tmp_path / "data")
     (reason,) = after.steps["session"].reasons
-    assert before.last.session_id in reason and "expected its row there, was none" in reason
+    assert before.last.session_id in reason and "expected its row there, got none" in reason
     assert after.code == 1
     assert next_start(tmp_path / "data").code == 0, "it is told once"
 
@@ -124,10 +124,10 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("deed", "words"),
     [
         (damage.nothing, None),
-        (damage.delete_log, "rows that it had reported as committed, was 0"),
-        (damage.flip_a_bit_of_log, "rows that it had reported as committed, was "),
-        (damage.delete, "expected its row there, was none"),
-        (damage.replace_by_new, "expected its row there, was none"),
+        (damage.delete_log, "rows that it had reported as committed, got 0"),
+        (damage.flip_a_bit_of_log, "rows that it had reported as committed, got "),
+        (damage.delete, "expected its row there, got none"),
+        (damage.replace_by_new, "expected its row there, got none"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -164,7 +164,7 @@ def test_a_database_exchanged_between_sessions_fails_the_next_one_by_name(ended:
     deed(tmp_path / "data" / "bot.db")
     after = next_start(tmp_path / "data")
     (reason,) = after.steps["session"].reasons
-    assert f"session {ended.last.session_id}, which used this database: expected its row there, was none" in reason
+    assert f"session {ended.last.session_id}, which used this database: expected its row there, got none" in reason
     assert after.code == 1
 
 
@@ -190,7 +190,7 @@ def test_a_session_that_a_restore_left_out_on_purpose_is_told_of_and_fails_nobod
     session = after.steps["session"]
     assert (session.verdict, session.reasons, after.code) == ("PASS", (), 0)
     (told,) = session.left_out
-    assert told.startswith(f"session {gone}, which used this database: expected its row there, was none: the backup ")
+    assert told.startswith(f"session {gone}, which used this database: expected its row there, got none: the backup ")
     assert f"{tmp_path / 'backup.db'} (SHA-256 " in told and "which was restored at 20" in told
     said = "rows that were reported as committed were left out by a restore"
     (line,) = [line for line in after.log_of(session.session_id) if line["message"] == said]
@@ -198,14 +198,14 @@ def test_a_session_that_a_restore_left_out_on_purpose_is_told_of_and_fails_nobod
     # The same file put there by hand: what ran since the restore is in no record.
     shutil.copy(tmp_path / "backup.db", tmp_path / "data" / "bot.db")
     (reason,) = next_start(tmp_path / "data").steps["session"].reasons
-    assert session.session_id in reason and "expected its row there, was none" in reason
+    assert session.session_id in reason and "expected its row there, got none" in reason
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["by default", "by its URL"])
 @pytest.mark.parametrize(
     ("deed", "words"),
     [
-        (damage.replace_by_new, "in the backup that was restored: expected its row there, was none"),
+        (damage.replace_by_new, "in the backup that was restored: expected its row there, got none"),
         (deleted("tick_rows", "seq > 5990"), "in the backup that was restored: expected the "),
     ],
     ids=["all", "some rows"],

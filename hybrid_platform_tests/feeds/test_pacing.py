@@ -126,5 +126,5 @@ def test_a_session_is_replayed_with_its_own_venues_and_receive_times_to_be_numbe
 
 
 def test_an_unknown_session_is_known_at_open() -> None:
-    with pytest.raises(ConfigError, match=r"feed\.replay\.session: expected a session in the database, was nonsense"):
+    with pytest.raises(ConfigError, match=r"feed\.replay\.session: expected a session in the database, got nonsense"):
         again("nonsense")

@@ -225,12 +225,12 @@ def test_what_is_no_regular_file_is_a_config_error(tmp_path: Path, make: str) ->
     path = str(tmp_path / "x.csv")
     expected = "an existing file"
     if make == "directory":
-        path, expected = str(tmp_path), "a regular file, was a directory"
+        path, expected = str(tmp_path), "a regular file, got a directory"
     elif make == "fifo":
         os.mkfifo(path)
-        expected = "a regular file, was a FIFO"
+        expected = "a regular file, got a FIFO"
     elif make == "device":
-        path, expected = "/dev/full", "a regular file, was a device"
+        path, expected = "/dev/full", "a regular file, got a device"
     elif make == "glob":
         path, expected = str(tmp_path / "*.csv"), "a pattern that matches a file"
     elif make == "nul":
@@ -260,7 +260,7 @@ def test_a_directory_is_refused_without_being_read_and_so_is_an_unreadable_file(
     path.chmod(0)
     if os.access(path, os.R_OK):
         pytest.skip("root reads everything")
-    with pytest.raises(ConfigError, match="a readable file, was Permission denied"):
+    with pytest.raises(ConfigError, match="a readable file, got Permission denied"):
         replay(path, columns=COLUMNS)
 
 
@@ -294,19 +294,19 @@ def test_a_directory_is_refused_without_being_read_and_so_is_an_unreadable_file(
         (
             JSONL,
             {"columns": {"ts": 0, "price": 1}, "symbol": "A"},
-            "feed.replay.columns.ts: expected a key, was position 0",
+            "feed.replay.columns.ts: expected a key, got position 0",
         ),
-        (TEXT.encode("utf-16"), {"columns": COLUMNS}, "feed.replay.path: expected UTF-8 text, was UTF-16"),
-        (TEXT.encode("utf-16-le"), {"columns": COLUMNS}, "feed.replay.path: expected UTF-8 text, was UTF-16 or binary"),
+        (TEXT.encode("utf-16"), {"columns": COLUMNS}, "feed.replay.path: expected UTF-8 text, got UTF-16"),
+        (TEXT.encode("utf-16-le"), {"columns": COLUMNS}, "feed.replay.path: expected UTF-8 text, got UTF-16 or binary"),
         (
             b"BZh91AY&SY",
             {"columns": COLUMNS},
-            "feed.replay.path: expected CSV, JSONL (plain, gzip or zip) or Parquet, was bzip2",
+            "feed.replay.path: expected CSV, JSONL (plain, gzip or zip) or Parquet, got bzip2",
         ),
         (
             b"\x28\xb5\x2f\xfd...",
             {"columns": COLUMNS},
-            "feed.replay.path: expected CSV, JSONL (plain, gzip or zip) or Parquet, was zstandard",
+            "feed.replay.path: expected CSV, JSONL (plain, gzip or zip) or Parquet, got zstandard",
         ),
         (
             zipped({"sheet.xml": "<x/>"}),
@@ -424,7 +424,7 @@ def test_a_file_with_only_bad_rows_is_a_parse_error_that_says_why(tmp_path: Path
     result = replay([bad, good], columns=COLUMNS)
     assert result.rows == EXPECTED
     assert str(result.error) == (
-        "bad.csv holds no good row: expected ticks, was bad_time 7, bad_price 2; first: bad_time at bad.csv:2"
+        "bad.csv holds no good row: expected ticks, got bad_time 7, bad_price 2; first: bad_time at bad.csv:2"
     )
 
 

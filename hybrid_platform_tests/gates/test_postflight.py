@@ -65,5 +65,5 @@ def test_evidence_that_is_gone_fails_the_run_and_is_named(tmp_path: Path, kind: 
 
     run = run_here(tmp_path / "data", replay(path), THREAD, before_postflight=lose)
     assert (run.last.verdict, run.last.exit_code) == ("FAIL", 1)
-    assert any(reason.startswith(f"{kind}: expected its evidence, was none") for reason in run.last.reasons)
+    assert any(reason.startswith(f"{kind}: expected its evidence, got none") for reason in run.last.reasons)
     assert run.report

@@ -93,7 +93,7 @@ def test_a_database_that_is_not_there_yet_is_new_in_preflight_and_fails_the_comm
     ("report", "why"),
     [
         (DatabaseReport(True, False, None, None, "file is not a database"), "db: expected to be readable, was: file"),
-        (DatabaseReport(True, True, None, None), "db: expected the schema, was none; ticks: unknown"),
+        (DatabaseReport(True, True, None, None), "db: expected the schema, got none; ticks: unknown"),
         (DatabaseReport(True, True, "0001", None), "ticks: unknown"),
     ],
 )

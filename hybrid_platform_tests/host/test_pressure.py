@@ -113,7 +113,7 @@ def test_pressure_that_stays_fails_after_the_whole_wait(tmp_path: Path) -> None:
     clock = WaitingClock()
     gate = wait_for_pressure(20, 12.5, readings(tmp_path, 20).__next__, clock, clock, lambda *_: None)
     assert (gate.verdict, gate.waited_s) == (Verdict.FAIL, 12.5), "20 is not below 20"
-    assert gate.why == "some avg10: expected < 20 %, was 20 % after 12.5 s"
+    assert gate.why == "some avg10: expected < 20 %, got 20 % after 12.5 s"
 
 
 @pytest.mark.scenario("G2")

@@ -230,7 +230,7 @@ def test_an_order_twice_or_one_too_many_fails_it(way):
 
 def test_an_order_that_has_no_row_on_its_way_to_the_database_is_not_sent(way):
     way.stage.want([Submit(an_order(1))])
-    assert "expected its row on the way to the database first, was none" in str(way.ended())
+    assert "expected its row on the way to the database first, got none" in str(way.ended())
     assert way.adapter.submitted == []
 
 
@@ -430,7 +430,7 @@ def test_what_an_order_is_judged_against_does_not_grow_with_those_that_ended():
         assert not account.pending
     assert account.exposure_usd() == 0
     account.record(row_of(order))
-    assert account.why_not(order) == "expected an order that was not sent before, was one"
+    assert account.why_not(order) == "expected an order that was not sent before, got one"
 
 
 MOVES = st.lists(

@@ -185,7 +185,7 @@ def test_a_venue_that_reports_what_no_venue_can_fails_the_session_and_the_rest_i
     left, venue, _, code = live_session(world, nonsense, failed)
     session = left.evidence("session")
     assert (code, session["state"], session["exit_reason"]) == (1, "FAILED", "LiveAdapterError")
-    assert "expected at most 0.01 more, was 1E+9" in session["failure"]
+    assert "expected at most 0.01 more, got 1E+9" in session["failure"]
     assert {said["order_id"] for said in venue.of("cancel")} == {said["order_id"] for said in venue.of("submit")}
     assert left.evidence("postflight")["verdict"] == "FAIL"
     assert left.rows("SELECT count(*) AS n FROM trades")[0]["n"] == 0
@@ -230,7 +230,7 @@ def test_what_changed_between_preflight_and_the_start_is_judged_again_and_no_ada
         CommandFile(world.data, SystemClock()).give(Command(CommandKind.HALT, "ops", "a second thought"))
 
     left, reason = started_anyway(world, thrown)
-    assert "LIVE refused: kill_switch: expected clear, was HALT by ops" in reason
+    assert "LIVE refused: kill_switch: expected clear, got HALT by ops" in reason
     assert left.session["state"] == "REFUSED"
     assert not (world.data.root / "control/spent").exists()
 

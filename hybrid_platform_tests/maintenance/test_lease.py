@@ -105,7 +105,7 @@ def test_a_second_name_of_a_database_is_refused_so_it_cannot_have_a_second_lease
 
 def test_a_link_in_the_leases_place_is_not_followed(tmp_path: Path):
     (tmp_path / "bot.db.lease").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ConfigError, match="expected a plain file to lock as lease, was a symbolic link"):
+    with pytest.raises(ConfigError, match="expected a plain file to lock as lease, got a symbolic link"):
         Lease(tmp_path / "bot.db.lease", "first")
     assert not (tmp_path / "elsewhere").exists()
 
@@ -157,7 +157,7 @@ def test_a_holder_whose_lease_was_removed_or_taken_over_notices(tmp_path: Path):
         lease.beat()
         claim(path)
         with pytest.raises(
-            LeaseLost, match=r"expected this session to hold the lease, was session first .process 4711"
+            LeaseLost, match=r"expected this session to hold the lease, got session first .process 4711"
         ):
             lease.beat()
         path.unlink()

@@ -105,7 +105,7 @@ def test_a_sweeps_points_are_all_combinations_each_with_a_directory_of_its_own(t
     [
         ("../x", {"seconds": [1]}, "name: expected a name"),
         ("x", {}, "vary: expected dotted setting"),
-        ("x", {"seconds": 5}, "vary.seconds: expected a list of values, was 5"),
+        ("x", {"seconds": 5}, "vary.seconds: expected a list of values, got 5"),
         ("x", {"seconds": []}, "vary.seconds: expected a list of values"),
         ("x", {"seconds": [5, -1]}, "seconds=-1: seconds: expected"),
         ("x", {"secnds": [5]}, "did you mean `seconds`"),

@@ -82,7 +82,7 @@ TAMPERED = [
     ("INSERT INTO veto_rows SELECT session_no, 999, 'S999', seq, venue, symbol, reason, detail, ts FROM veto_rows"
      " WHERE {s} AND n = 1", "vetoes n=999", "row"),
     ("UPDATE tick_rows SET price = price + 5000000000 WHERE {s} AND seq = 8", "", ""),
-    ("DELETE FROM tick_rows WHERE {s} AND seq = 40", "expected 0 evicted by the ledger, was 1 missing: seq 40–40", ""),
+    ("DELETE FROM tick_rows WHERE {s} AND seq = 40", "expected 0 evicted by the ledger, got 1 missing: seq 40–40", ""),
     ("DELETE FROM tick_rows WHERE {s} AND seq = 100", "seq 100–100", ""),
 ]  # fmt: skip
 
@@ -193,7 +193,7 @@ def test_records_that_were_refused_do_not_pass_for_evicted_ticks(recorder):
     assert check(recorder, recorded.session_id).verdict is INCOMPLETE, "two evicted, three refused, two missing"
     recorder.tamper(f"UPDATE ledger SET count = 4 WHERE {ledger} AND reason = 'refused'", id=recorded.session_id)
     found = check(recorder, recorded.session_id)
-    assert found.verdict is FAIL and "expected 1 evicted by the ledger, was 2 missing" in found.reasons[0]
+    assert found.verdict is FAIL and "expected 1 evicted by the ledger, got 2 missing" in found.reasons[0]
 
 
 def test_evicted_ticks_that_the_strategy_never_saw_still_make_it_incomplete(recorder):
@@ -359,7 +359,7 @@ def test_a_strategy_has_the_limits_of_a_session_while_it_is_decided_again(record
     )
     recorded = recorder.record(settings, a_market(a_walk()))
     if kind == "Sleeper":
-        with pytest.raises(IsolationError, match=r"within watchdog.stuck_seconds \(1 s\), was silent"):
+        with pytest.raises(IsolationError, match=r"within watchdog.stuck_seconds \(1 s\), got silent"):
             reproduce_fresh(DataDir(recorder.folder), recorder.url, recorded.session_id)
     else:
         found = reproduce_fresh(DataDir(recorder.folder), recorder.url, recorded.session_id)

@@ -62,8 +62,8 @@ NETWORK_BREAKS = {
     "sockets 1 held": {"start": but(READING, sockets=1)},
     "sockets could not be counted": {"end": but(READING, sockets=None)},
     "the listener heard 2": {"selftest_end": but(SELFTEST, heard=2)},
-    "connect: expected EPERM, was OK": {"selftest_start": SelfTest((but(CONNECT, outcome="OK"), READ))},
-    "connect: expected EPERM, was ENETUNREACH": {"selftest_end": SelfTest((but(CONNECT, outcome="ENETUNREACH"), READ))},
+    "connect: expected EPERM, got OK": {"selftest_start": SelfTest((but(CONNECT, outcome="OK"), READ))},
+    "connect: expected EPERM, got ENETUNREACH": {"selftest_end": SelfTest((but(CONNECT, outcome="ENETUNREACH"), READ))},
     "the self-test tried nothing": {"selftest_start": SelfTest(())},
 }
 
@@ -84,7 +84,7 @@ FILE_BREAKS = {
     "other threads ran": {"landlock": but(WHOLE.landlock, all_threads=False)},
     "the canary was not read": {"control": Control(network=True, file=False)},
     "start: no file was tried": {"selftest_start": SelfTest((CONNECT,))},
-    "expected EACCES, was OK": {"selftest_end": SelfTest((CONNECT, but(READ, outcome="OK")))},
+    "expected EACCES, got OK": {"selftest_end": SelfTest((CONNECT, but(READ, outcome="OK")))},
 }
 
 

@@ -91,7 +91,7 @@ def test_files_are_private_in_private_directories_whatever_the_umask(data: DataD
 @every_write
 @pytest.mark.parametrize("name", BAD_NAMES, ids=lambda name: ascii(name)[:30])
 def test_a_bad_name_is_refused_and_writes_nothing(tmp_path: Path, data: DataDir, write: Write, name: str) -> None:
-    with pytest.raises(UnsafePathError, match=r"expected .*, was ") as refused:
+    with pytest.raises(UnsafePathError, match=r"expected .*, got ") as refused:
         write(data, name)
     assert refused.value.exit_code is ExitCode.CONFIG
     assert str(refused.value).isprintable()
@@ -182,7 +182,7 @@ def test_a_root_that_is_no_directory_is_refused(tmp_path: Path, outside: Path, k
         os.mkfifo(root)
     else:
         root.symlink_to(outside if kind == "link" else tmp_path / "nowhere")
-    with pytest.raises(UnsafePathError, match="expected a directory, was"):
+    with pytest.raises(UnsafePathError, match="expected a directory, got"):
         DataDir(root)
 
 
@@ -194,7 +194,7 @@ def test_a_root_with_a_bad_name_is_refused(root: str) -> None:
 
 def test_a_root_that_cannot_be_made_is_named() -> None:
     with pytest.raises(
-        UnsafePathError, match="data_dir: expected a directory that is there or can be made, was /proc/"
+        UnsafePathError, match="data_dir: expected a directory that is there or can be made, got /proc/"
     ):
         DataDir("/proc/nobody_makes_this/data").write_atomic("x", b"1")
 
@@ -369,14 +369,14 @@ def test_an_input_that_is_no_readable_file_is_a_config_error(
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "dangling").symlink_to("nowhere")
-    with pytest.raises(ConfigError, match=r"^feed\.replay\.path: expected .*, was ") as refused:
+    with pytest.raises(ConfigError, match=r"^feed\.replay\.path: expected .*, got ") as refused:
         check_input_file(name, "feed.replay.path")
     assert str(refused.value).isprintable()
 
 
 @pytest.mark.parametrize("device", ["/dev/full", "/dev/null", "/dev/zero"])
 def test_a_device_is_no_input(device: str) -> None:
-    with pytest.raises(ConfigError, match="expected a plain file, was a device"):
+    with pytest.raises(ConfigError, match="expected a plain file, got a device"):
         check_input_file(device)
 
 

@@ -32,7 +32,7 @@ def _base64url(text: str) -> str:
 HIDING_PLACES: dict[str, Callable[[str], str]] = {
     "dsn": lambda s: f"cannot connect to postgresql+psycopg2://bot:{s}@db.example:5432/bot?sslmode=require",
     "dsn, no host": lambda s: f"mysql://bot:{s}@/bot",
-    "dsn in a setting": lambda s: f"database_url: expected a database, was 'postgresql://bot:{s}@h/db'",
+    "dsn in a setting": lambda s: f"database_url: expected a database, got 'postgresql://bot:{s}@h/db'",
     "url password": lambda s: f"GET https://user:{s}@api.example/v1?x=1 failed",
     "url userinfo": lambda s: f"https://{s}@git.example/repo.git",
     "url token": lambda s: f"wss://venue.example/ws?token={s}&streams=btcusdt@trade",

@@ -68,7 +68,7 @@ def test_what_must_be_kept_is_never_evicted_and_fails_only_when_its_reserve_is_f
     channel.put(numbers(0, 4))
     channel.put(numbers(100, 3), keep=True)
     assert channel.put(numbers(4, 2)) == 2
-    with pytest.raises(OverloadError, match=r"persist.*reserve of 3, was 3 waiting"):
+    with pytest.raises(OverloadError, match=r"persist.*reserve of 3, got 3 waiting"):
         channel.put(numbers(103, 1), keep=True)
     assert drain(channel) == [2, 3, 100, 101, 102, 4, 5]
     assert channel.stats().dropped == 3
@@ -78,7 +78,7 @@ def test_what_must_be_kept_is_never_evicted_and_fails_only_when_its_reserve_is_f
 def test_fail_refuses_what_does_not_fit_and_keeps_what_waits():
     channel = Channel("signal", 4, OnFull.FAIL)
     channel.put(Whole((1, 2, 3)))
-    with pytest.raises(OverloadError, match=r"signal.*capacity of 4, was 3 waiting"):
+    with pytest.raises(OverloadError, match=r"signal.*capacity of 4, got 3 waiting"):
         channel.put(Whole((4, 5)))
     assert drain(channel) == [1, 2, 3]
     assert channel.stats().balances

@@ -109,7 +109,7 @@ def test_a_record_that_the_reserve_refused_is_no_evicted_tick():
     assert channel.stats()[3:7] == (6, 4, 2, 0)
     written = {"ticks": 2, "signals": 2}
     ledger = build_ledger("synthetic", feed(3), [channel.stats()], written, written)
-    assert ledger.faults == ("channel persist: expected every decision's records taken, was 1 refused",)
+    assert ledger.faults == ("channel persist: expected every decision's records taken, got 1 refused",)
     rows = {(row.kind, row.name, row.reason): row.count for row in ledger.rows}
     assert (rows["channel", "persist", "dropped"], rows["channel", "persist", "refused"]) == (2, 1)
 

@@ -192,7 +192,7 @@ def test_a_stage_that_gets_stuck_in_the_middle_of_a_run_ends_it_by_its_own_name(
     assert supervisor.ended.wait(WAIT)
     ((stage, error),) = line.failures
     assert stage == "relay" and isinstance(error, StageStuck)
-    assert str(error).startswith("expected progress of a stage at work, was none for 0.")
+    assert str(error).startswith("expected progress of a stage at work, got none for 0.")
     assert not line.source.is_alive and not line.sink.is_alive, "who waited for it was woken"
     release.set()
 

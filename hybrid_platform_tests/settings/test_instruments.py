@@ -75,7 +75,7 @@ HEAD = "symbol,price_increment,min_qty,max_qty\n"
         (HEAD + "A,0.1,,\nB,-1,,\nC,1_000,,\n", ["i.csv:3: price_increment", "i.csv:4: price_increment", "'1_000'"]),
         (HEAD + "A,,5,1\n", ["i.csv:2", "a minimum not above its maximum"]),
         (HEAD + "<img>,,,\n", ["i.csv:2: symbol"]),
-        (HEAD + "A,1\n", ["i.csv:2: expected 4 cells, was 2"]),
+        (HEAD + "A,1\n", ["i.csv:2: expected 4 cells, got 2"]),
         (HEAD + "A,,,\na,,,\n", ["i.csv:3: symbol", "each instrument once, was at", "i.csv:2 too"]),
         ("symbol,tick_size\nA,1\n", ["i.csv:1", "columns of symbol, venue", "tick_size"]),
         ("price_increment\n1\n", ["i.csv:1", "symbol among them"]),
@@ -96,7 +96,7 @@ def test_a_wrong_row_is_named_with_its_line(tmp_path, text, words):
     [
         ("- {symbol: A, price_incremnt: 1}", ["instrument 1: price_incremnt", "did you mean `price_increment`"]),
         ("- A", ["instrument 1: expected a mapping"]),
-        ("{a: 1}", ["a list of instruments, was dict"]),
+        ("{a: 1}", ["a list of instruments, got dict"]),
         ("[", ["valid YAML"]),
         ("- {symbol: A, symbol: B}", ["each key once"]),
     ],

@@ -31,9 +31,9 @@ def test_the_reference_run_is_what_nothing_configured_means():
 @pytest.mark.parametrize(
     ("layer", "faults"),
     [
-        ({"mode": "DEMO"}, ["mode: expected 'SHADOW', 'PAPER' or 'LIVE', was 'DEMO'"]),
+        ({"mode": "DEMO"}, ["mode: expected 'SHADOW', 'PAPER' or 'LIVE', got 'DEMO'"]),
         ({"risk": {"max_exposure": 1}}, ["risk.max_exposure", "max_exposure_usd", "was 1"]),
-        ({"risk": {"max_exposure_usd": "1_000"}}, ["risk.max_exposure_usd: expected a decimal number, was '1_000'"]),
+        ({"risk": {"max_exposure_usd": "1_000"}}, ["risk.max_exposure_usd: expected a decimal number, got '1_000'"]),
         ({"risk": {"max_exposure_usd": float("nan")}}, ["risk.max_exposure_usd"]),
         ({"risk": {"max_open_orders": -1}, "seconds": 0}, ["risk.max_open_orders", "seconds"]),
         ({"seconds": True}, ["seconds", "was True"]),
@@ -48,7 +48,7 @@ def test_the_reference_run_is_what_nothing_configured_means():
         ({"data_dir": ""}, ["data_dir"]),
         (
             {"feed": {"replay": {"path": "x", "columns": {"ts": "t"}}}},
-            ["feed.replay.columns.price: expected a value, was nothing"],
+            ["feed.replay.columns.price: expected a value, got nothing"],
         ),
         ({"gates": "off"}, ["gates"]),
         ({"channels": {"on_full": "WAIT"}}, ["channels.on_full", "DROP_OLDEST"]),

@@ -238,7 +238,7 @@ def test_a_running_session_is_never_touched(writing, writer, data_dir, path):
     (session,) = old_sessions(writing, LATER)
     with transaction(writing, "running again") as connection:
         connection.exec_driver_sql("UPDATE sessions SET state = 'RUNNING'")
-    with pytest.raises(StorageError, match="expected an ended session of 50 ticks, was RUNNING"):
+    with pytest.raises(StorageError, match="expected an ended session of 50 ticks, got RUNNING"):
         move_ticks(writing, session, data_dir, "a", folder_as_stored="a", at_ns=1)
     assert rows_left(path) == 50
 

@@ -148,7 +148,7 @@ def execute(statement: str):
         (lambda path: path.write_bytes(b"junk" * 5_000), "not a database"),
         (lambda path: path.unlink(), "a file that can be read"),
         (execute("DELETE FROM tick_rows WHERE seq = 7"), "ticks: expected 40 as"),
-        (execute("DELETE FROM trade_rows WHERE n = 3"), "trades: expected 10 as in its ledger, was 9"),
+        (execute("DELETE FROM trade_rows WHERE n = 3"), "trades: expected 10 as in its ledger, got 9"),
         (execute("UPDATE alembic_version SET version_num = '9999'"), "a schema that this release knows"),
         (execute("DROP TABLE sessions"), "a database of this platform"),
     ],

@@ -170,7 +170,7 @@ def test_a_missing_driver_is_named_and_the_password_is_not():
     except ImportError:
         pass
     with pytest.raises(
-        ConfigError, match=r"an installed driver for postgresql\+psycopg, was no module psycopg"
+        ConfigError, match=r"an installed driver for postgresql\+psycopg, got no module psycopg"
     ) as caught:
         open_engine("postgresql+psycopg://user:hunter2@host/db", role="write")
     assert "hunter2" not in str(caught.value)

@@ -137,10 +137,10 @@ def test_processes_that_start_at_once_migrate_once(url):
 def test_a_database_of_a_newer_release_is_refused_and_left_alone(writing, url):
     with transaction(writing, "making it newer") as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(ConfigError, match=f"up to revision {REVISION}, was 9999, of a newer release") as caught:
+    with pytest.raises(ConfigError, match=f"up to revision {REVISION}, got 9999, of a newer release") as caught:
         migrate(writing)
     assert caught.value.exit_code is ExitCode.CONFIG
-    assert probe_database(url).detail == f"expected schema {REVISION}, was 9999"
+    assert probe_database(url).detail == f"expected schema {REVISION}, got 9999"
 
 
 def test_another_programs_database_is_refused_and_left_alone(path, url):
@@ -148,7 +148,7 @@ def test_another_programs_database_is_refused_and_left_alone(path, url):
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE orders (mine)")
     connection.close()
-    with pytest.raises(ConfigError, match="an empty one, or one of this platform, was tables orders"):
+    with pytest.raises(ConfigError, match="an empty one, or one of this platform, got tables orders"):
         migrate(open_engine(url, role="write"))
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("orders",)]

@@ -84,7 +84,7 @@ def test_every_row_is_read_by_this_releases_readers(old: Path, url: str):
 
 
 def test_before_it_is_migrated_it_says_so_and_can_be_read(old: Path, url: str):
-    assert probe_database(url).detail == "expected schema 0002, was 0001"
+    assert probe_database(url).detail == "expected schema 0002, got 0001"
     reading = open_engine(url, role="read")
     session = find_sessions(reading)[0]
     assert len(frames(reading, session.session_id)["ticks"]) == 40

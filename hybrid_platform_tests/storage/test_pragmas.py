@@ -42,7 +42,7 @@ def test_the_writer_tells_what_its_own_connection_gave_back(writer):
 
 
 def test_a_busy_timeout_below_the_invariant_is_refused(url):
-    with pytest.raises(ConfigError, match=r"at least 5000 \(I5\), was 4999"):
+    with pytest.raises(ConfigError, match=r"at least 5000 \(I5\), got 4999"):
         open_engine(url, role="write", busy_timeout_ms=4_999)
 
 
@@ -123,7 +123,7 @@ def test_a_reader_refuses_a_database_that_is_not_in_wal(path, url):
         connection.execute("CREATE TABLE something (x)")
     connection.close()
     with (
-        pytest.raises(PragmaError, match=r"journal_mode .*: expected wal, was delete"),
+        pytest.raises(PragmaError, match=r"journal_mode .*: expected wal, got delete"),
         open_engine(url, role="read").connect(),
     ):
         pass

@@ -114,7 +114,7 @@ def test_a_finished_session_is_replayed_as_it_was(finished, ticks_at_once):
 
 
 def test_a_running_or_unknown_session_is_not_replayed(writing, reading):
-    for session_id, expected in ((SESSION, "a session that has ended, was .* RUNNING"), ("x", "the id of a session")):
+    for session_id, expected in ((SESSION, "a session that has ended, got .* RUNNING"), ("x", "the id of a session")):
         with pytest.raises(ConfigError, match=expected):
             next(stored_batches(reading, session_id, InstrumentTable()))
 
@@ -140,7 +140,7 @@ def test_instruments_come_back_with_their_rules(writing, writer, reading):
     next(stored_batches(reading, SESSION, other_rules))
     assert other_rules[0].min_qty is None
     other_scale = InstrumentTable({stated.key: msgspec.structs.replace(stated, price_scale=9)})
-    with pytest.raises(ConfigError, match="X/USD at V: expected the scales of the stored ticks, 2 and 0, was 9 and 0"):
+    with pytest.raises(ConfigError, match="X/USD at V: expected the scales of the stored ticks, 2 and 0, got 9 and 0"):
         next(stored_batches(reading, SESSION, other_scale))
 
 

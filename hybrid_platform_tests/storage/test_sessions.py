@@ -155,7 +155,7 @@ def test_sessions_are_listed_latest_first(writing, reading):
     SessionStore(writing).start(session_start("S-2"))
     assert [session.session_id for session in find_sessions(reading)] == ["S-2", SESSION]
     assert [session.session_id for session in find_sessions(reading, limit=1)] == ["S-2"]
-    with pytest.raises(ConfigError, match="the id of a session in the database, was 'S-3'"):
+    with pytest.raises(ConfigError, match="the id of a session in the database, got 'S-3'"):
         find_session(reading, "S-3")
 
 

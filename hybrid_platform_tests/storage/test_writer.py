@@ -300,13 +300,13 @@ def test_two_sessions_write_into_one_database(writing, writer, reading):
 
 
 def test_a_session_that_was_not_started_cannot_be_written(writing):
-    with pytest.raises(StorageError, match="expected a started session, was no row for 20260102T030405Z-99999999"):
+    with pytest.raises(StorageError, match="expected a started session, got no row for 20260102T030405Z-99999999"):
         SessionWriter(writing, "20260102T030405Z-99999999")
 
 
 def test_only_sqlite_is_written():
     engine = sa.create_mock_engine("postgresql://", lambda sql: None)
-    with pytest.raises(ConfigError, match="this release writes no other, was postgresql"):
+    with pytest.raises(ConfigError, match="this release writes no other, got postgresql"):
         SessionWriter(engine, SESSION)
 
 

@@ -101,7 +101,7 @@ def test_the_daily_loss_halts_at_the_tick_that_goes_beyond_it():
     (entry,) = outcome.of(InputRecord)
     assert (entry.after_seq, entry.ts) == (3, START + 2 * SECOND)
     assert json.loads(entry.detail) == {
-        "automatic": True, "command": "HALT", "who": "risk engine", "why": "max_daily_loss_usd: limit 100, was 100.11",
+        "automatic": True, "command": "HALT", "who": "risk engine", "why": "max_daily_loss_usd: limit 100, got 100.11",
     }  # fmt: skip
     assert outcome.engine.counters.state == "HALTED"
 

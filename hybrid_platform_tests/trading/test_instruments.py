@@ -28,7 +28,7 @@ def test_stated_instruments_take_venue_base_and_quote_from_feed_and_symbol():
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ([{"symbol": "A", "price_increment": 0}], r"instruments\.0\.price_increment: expected greater than 0, was 0"),
+        ([{"symbol": "A", "price_increment": 0}], r"instruments\.0\.price_increment: expected greater than 0, got 0"),
         ([{"symbol": "A", "min_qty": 2, "max_qty": 1}], r"instruments\.0: expected a minimum not above its maximum"),
         ([{"symbol": "A"}, {"symbol": "a"}], "instruments: expected each instrument once"),
         ([{"symbol": "A", "tick_size": 1}], r"instruments\.0\.tick_size: expected no such setting"),

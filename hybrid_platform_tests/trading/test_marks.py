@@ -108,7 +108,7 @@ def test_where_clocks_disagree_lag_counts_from_the_running_median():
     skewed = [-1250] * 40
     assert freshness(skewed, 750) == []
     (detail,) = freshness(skewed, 751)
-    assert detail == "event to receipt: limit 2000 ms, was 2001 ms beyond the median of 512, -1250 ms: clocks disagree"
+    assert detail == "event to receipt: limit 2000 ms, got 2001 ms beyond the median of 512, -1250 ms: clocks disagree"
 
 
 @pytest.mark.scenario("S7")

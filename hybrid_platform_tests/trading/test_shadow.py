@@ -162,7 +162,7 @@ def test_data_at_the_limit_is_fresh_and_beyond_it_is_stale():
         assert outcome.reasons == reasons, lag
     ticks = ticks_of(table_of(), [Print(100, lag=limit + 1)])
     assert (
-        "limit 2000 ms, was 2000.000001 ms" in run(settings_of(), ticks, [signal_at(ticks, 0, BUY, 1)]).vetoes[0].detail
+        "limit 2000 ms, got 2000.000001 ms" in run(settings_of(), ticks, [signal_at(ticks, 0, BUY, 1)]).vetoes[0].detail
     )
 
 

@@ -21,7 +21,7 @@ def test_every_pair_that_is_not_in_the_table_is_impossible():
     illegal = [(before, after) for before in S for after in S if after not in ALLOWED[before]]
     assert len(illegal) == 81 - 28
     for before, after in illegal:
-        with pytest.raises(IllegalTransitionError, match=f"order O1 in {before}: expected one of .*, was {after}"):
+        with pytest.raises(IllegalTransitionError, match=f"order O1 in {before}: expected one of .*, got {after}"):
             transition("O1", before, after)
 
 

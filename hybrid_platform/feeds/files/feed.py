@@ -62,7 +62,7 @@ class _File:
         else:
             if self._rejected and not self._accepted:
                 causes = ", ".join(f"{cause} {count}" for cause, count in self._rejected.most_common(5))
-                self.failure = f"{label} holds no good row: expected ticks, was {causes}; first: {self._first_bad}"
+                self.failure = f"{label} holds no good row: expected ticks, got {causes}; first: {self._first_bad}"
 
 
 class FileReplay:

@@ -161,7 +161,7 @@ def _blank(source: Source) -> Iterator[Block | FeedBatch]:
     """Read a source that began without a single row, and make sure that it has none."""
     for lines in whole_lines(source.pieces()):
         if lines.data.strip():
-            raise SourceError(f"begins with blank lines: expected its first row, was line {lines.first} or later")
+            raise SourceError(f"begins with blank lines: expected its first row, got line {lines.first} or later")
     yield from ()
 
 

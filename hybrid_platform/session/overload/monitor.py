@@ -218,6 +218,6 @@ class OverloadWatch:
     def _error(self, held_s: float, high: str) -> OverloadError:
         return OverloadError(
             f"expected the load to fall below its limits at the top of the sampling ladder (every"
-            f" {self.sample_every}th tick) within {self._settings.stop_seconds:g} s, was above them for {held_s:.1f} s:"
+            f" {self.sample_every}th tick) within {self._settings.stop_seconds:g} s, got above them for {held_s:.1f} s:"
             f" {high}. Give the machine room, subscribe to less, or raise overload.*, then start again"
         )

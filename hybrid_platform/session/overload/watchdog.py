@@ -95,7 +95,7 @@ class Watchdog:
         """Return what is wrong at a monotonic instant, if anything is."""
         dead = next((stage.name for stage in self._stages if not stage.is_alive and not stage.has_ended), None)
         if dead is not None:
-            return Finding(dead, StageDead("expected its thread to run or to say why it ended, was gone"))
+            return Finding(dead, StageDead("expected its thread to run or to say why it ended, got gone"))
         stuck = self._stuck(now)
         if stuck is not None or is_draining:
             return stuck
@@ -123,7 +123,7 @@ class Watchdog:
             seconds = self._feed_ns / NS_PER_S
             return Finding(
                 "feed",
-                FeedSilent(f"{self._feed}: expected data within {seconds:g} s, was none, and the feed did not give up"),
+                FeedSilent(f"{self._feed}: expected data within {seconds:g} s, got none, and the feed did not give up"),
                 can_drain=True,
             )
         return None
@@ -131,6 +131,6 @@ class Watchdog:
 
 def _stuck(sign: Sign, seconds: float) -> Finding:
     if sign.name == PERSIST:
-        what = f"expected a write to come back, was waiting for {seconds:.1f} s: the database's disk does not answer"
+        what = f"expected a write to come back, got waiting for {seconds:.1f} s: the database's disk does not answer"
         return Finding(sign.name, WriterStuck(what))
-    return Finding(sign.name, StageStuck(f"expected {sign.owes}, was none for {seconds:.1f} s: stuck"))
+    return Finding(sign.name, StageStuck(f"expected {sign.owes}, got none for {seconds:.1f} s: stuck"))

@@ -188,7 +188,7 @@ class FrameReader:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
         if length > MAX_FRAME:
-            raise IsolationError(f"pipe: expected a frame of at most {MAX_FRAME} bytes, was {length}")
+            raise IsolationError(f"pipe: expected a frame of at most {MAX_FRAME} bytes, got {length}")
         end = _LENGTH.size + length
         if len(self._buffer) < end:
             return None
@@ -197,7 +197,7 @@ class FrameReader:
         try:
             return self._decoder.decode(body)
         except (msgspec.DecodeError, ValueError) as error:
-            raise IsolationError(f"pipe: expected a message, was one that does not decode: {error}") from None
+            raise IsolationError(f"pipe: expected a message, got one that does not decode: {error}") from None
 
 
 def frame_of(batch: TickBatch) -> TickFrame:
@@ -230,7 +230,7 @@ def batch_of(frame: TickFrame, table: InstrumentTable) -> TickBatch:
         refs = None if frame.trade_ref is None else _int64s(frame.trade_ref, n)
     side = np.frombuffer(frame.side, np.int8)
     if len(side) != n or (refs is not None and len(refs) != n):
-        raise IsolationError(f"pipe: expected columns of {n} ticks, was another length")
+        raise IsolationError(f"pipe: expected columns of {n} ticks, got another length")
     return TickBatch(
         table,
         np.arange(frame.seq, frame.seq + n, dtype=np.int64) if isinstance(frame.seq, int) else _int64s(frame.seq, n),
@@ -247,5 +247,5 @@ def batch_of(frame: TickFrame, table: InstrumentTable) -> TickBatch:
 def _int64s(column: bytes, count: int) -> npt.NDArray[np.int64]:
     values = np.frombuffer(column, np.int64)
     if len(values) != count:
-        raise IsolationError(f"pipe: expected a column of {count} ticks, was {len(values)}")
+        raise IsolationError(f"pipe: expected a column of {count} ticks, got {len(values)}")
     return values

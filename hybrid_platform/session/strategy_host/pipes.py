@@ -76,7 +76,7 @@ class PipeSource:
                 self.last_seq = message.last_seq
                 raise EndOfStream("pipe")
             if isinstance(message, Journalled):
-                raise IsolationError("pipe: expected ticks, was a journal")
+                raise IsolationError("pipe: expected ticks, got a journal")
             for instrument in message.entries:
                 self._table.add(instrument)
 

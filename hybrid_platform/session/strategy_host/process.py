@@ -136,7 +136,7 @@ class GuardedDecider:
         evidence = self.child.evidence()
         if settings.require_isolation and evidence.enforced != "kernel-process":
             raise ConfigError(
-                f"require_isolation: expected kernel-process, was {evidence.enforced}: {'; '.join(evidence.why)}"
+                f"require_isolation: expected kernel-process, got {evidence.enforced}: {'; '.join(evidence.why)}"
             )
 
     def _await_strategy(self) -> None:
@@ -147,7 +147,7 @@ class GuardedDecider:
         if isinstance(message, Refused):
             raise ConfigError(message.message)
         if not isinstance(message, Ready):
-            raise IsolationError(f"strategy: expected to be made within {START_SECONDS:g} s, was not")
+            raise IsolationError(f"strategy: expected to be made within {START_SECONDS:g} s, got not")
 
 
 class Credit:
@@ -301,7 +301,7 @@ class Receiver(Stage):
             elif isinstance(message, Done):
                 self._decider.done = message
             elif message is not None:
-                raise IsolationError(f"pipe: expected decisions, was {type(message).__name__}")
+                raise IsolationError(f"pipe: expected decisions, got {type(message).__name__}")
 
     @property
     def signs(self) -> tuple[Sign, ...]:

@@ -100,4 +100,4 @@ def report_of(entry: InputRecord) -> Report | None:
     try:
         return msgspec.json.decode(entry.detail, type=Report)
     except msgspec.MsgspecError as error:
-        raise ValueError(f"inputs n={entry.n}: expected a venue's report, was {entry.detail[:80]!r}") from error
+        raise ValueError(f"inputs n={entry.n}: expected a venue's report, got {entry.detail[:80]!r}") from error

@@ -61,18 +61,18 @@ class WellFormed:
         """Refuse sizes not above zero, limit orders without a price, GTD without a date and the like."""
         qty, limit = order.qty, order.limit_price
         if not _is_exact(qty):
-            return f"size: expected {_EXACT}, was {str(qty)[:60]}"
+            return f"size: expected {_EXACT}, got {str(qty)[:60]}"
         if order.side is not Side.BUY and order.side is not Side.SELL:
-            return f"side: expected BUY or SELL, was {order.side!r}"
+            return f"side: expected BUY or SELL, got {order.side!r}"
         if order.type is OrderType.LIMIT:
             if not _is_exact(limit):
-                return f"limit_price: expected {_EXACT}, was {str(limit)[:60]}"
+                return f"limit_price: expected {_EXACT}, got {str(limit)[:60]}"
         elif order.type is not OrderType.MARKET or limit is not None:
-            return f"type: expected LIMIT with a limit price, or MARKET without, was {order.type} with {limit}"
+            return f"type: expected LIMIT with a limit price, or MARKET without, got {order.type} with {limit}"
         if (order.time_in_force is TimeInForce.GTD) is (order.expires_at is None):
-            return f"expires_at: expected with GTD and only then, was {order.time_in_force} with {order.expires_at}"
+            return f"expires_at: expected with GTD and only then, got {order.time_in_force} with {order.expires_at}"
         if order.expires_at is not None and order.expires_at <= order.ts:
-            return f"expires_at: expected after the session clock {order.ts}, was {order.expires_at}"
+            return f"expires_at: expected after the session clock {order.ts}, got {order.expires_at}"
         return None
 
 
@@ -112,12 +112,12 @@ class FreshData:
         if lag - context.marks.lag_floor > limit_ns:
             reference = context.marks.reference_lag(order.instrument.venue)
             if lag - reference > limit_ns:
-                was = f"event to receipt: limit {self.limit} ms, was {_ms(lag - reference)} ms"
+                was = f"event to receipt: limit {self.limit} ms, got {_ms(lag - reference)} ms"
                 return (
                     f"{was} beyond the median of {WINDOW}, {_ms(reference)} ms: clocks disagree" if reference else was
                 )
         if context.decided_at - ts_recv > limit_ns:
-            return f"receipt to decision: limit {self.limit} ms, was {_ms(context.decided_at - ts_recv)} ms"
+            return f"receipt to decision: limit {self.limit} ms, got {_ms(context.decided_at - ts_recv)} ms"
         return None
 
 

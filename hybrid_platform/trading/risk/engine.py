@@ -31,7 +31,7 @@ class Approved(Generic[T]):
 
     def __init__(self, item: T, seal: object = None) -> None:
         if seal is not _SEAL:
-            raise TypeError("expected an approval by RiskEngine.judge, was one made by hand")
+            raise TypeError("expected an approval by RiskEngine.judge, got one made by hand")
         object.__setattr__(self, "_item", item)
 
     @property
@@ -43,7 +43,7 @@ class Approved(Generic[T]):
     def opened(approved: Approved[T]) -> T:
         """Return what was approved; raise TypeError for anything that is no approval, whatever it looks like."""
         if type(approved) is not Approved:
-            raise TypeError(f"expected an approval by RiskEngine.judge, was {type(approved).__name__}")
+            raise TypeError(f"expected an approval by RiskEngine.judge, got {type(approved).__name__}")
         return approved._item
 
     def __setattr__(self, name: str, value: object) -> NoReturn:

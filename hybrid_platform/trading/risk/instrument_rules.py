@@ -25,7 +25,7 @@ def price_increment(order: Order) -> str | None:
     step, limit = order.instrument.price_increment, order.limit_price
     if step is None or limit is None or not MONEY.remainder(limit, step):
         return None
-    return f"limit price: multiple of {canonical(step)}, was {canonical(limit)}"
+    return f"limit price: multiple of {canonical(step)}, got {canonical(limit)}"
 
 
 def size_increment(order: Order) -> str | None:
@@ -33,7 +33,7 @@ def size_increment(order: Order) -> str | None:
     step = order.instrument.size_increment
     if step is None or not MONEY.remainder(order.qty, step):
         return None
-    return f"quantity: multiple of {canonical(step)}, was {canonical(order.qty)}"
+    return f"quantity: multiple of {canonical(step)}, got {canonical(order.qty)}"
 
 
 def quantity(order: Order) -> str | None:
@@ -70,7 +70,7 @@ def inferred_price_increment(prices: Int64s, instrument: Instrument) -> Decimal 
 
 def _outside(name: str, was: Decimal, low: Decimal | None, high: Decimal | None) -> str | None:
     if low is not None and was < low:
-        return f"{name}: at least {canonical(low)}, was {canonical(was)}"
+        return f"{name}: at least {canonical(low)}, got {canonical(was)}"
     if high is not None and was > high:
-        return f"{name}: at most {canonical(high)}, was {canonical(was)}"
+        return f"{name}: at most {canonical(high)}, got {canonical(was)}"
     return None

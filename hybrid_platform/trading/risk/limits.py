@@ -47,7 +47,7 @@ class OrderNotional:
         usd = MONEY.multiply(worth, context.exposure.rates[item.quote])
         if usd <= self.limit:
             return None
-        return f"max_order_notional_usd: limit {canonical(self.limit)}, was {canonical(usd)}"
+        return f"max_order_notional_usd: limit {canonical(self.limit)}, got {canonical(usd)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class Streaks:
 def _beyond(name: str, limit: Decimal | None, was: Decimal) -> str | None:
     if limit is None or was <= limit:
         return None
-    return f"{name}: limit {canonical(limit)}, was {canonical(was)}"
+    return f"{name}: limit {canonical(limit)}, got {canonical(was)}"
 
 
 def _too_many(name: str, limit: int | None, was: int) -> str | None:

@@ -219,7 +219,7 @@ def test_a_strategy_that_is_slow_goes_on_and_once_it_is_stuck_ends_the_session_b
     ended = run_here(tmp_path / "data", replay(path), strategy, settings, with_report=False)
     assert (ended.code, ended.session["exit_reason"], ended.session["is_clean"]) == (1, "StageStuck", 0)
     failure = ended.evidence("session")["failure"]
-    assert failure.startswith("strategy: expected progress of a stage at work, was none for ")
+    assert failure.startswith("strategy: expected progress of a stage at work, got none for ")
     first = ended.said("stage failed")[0]
     assert (first["stage"], first["error"]) == ("strategy", failure)
     assert ended.evidence("session")["pipeline_s"] > 12 * 0.25 + 1.5, "slow was not taken for stuck"
@@ -239,7 +239,7 @@ def test_a_guarded_process_that_is_stopped_is_named(tmp_path: Path):
     assert ended.code == 1, ended.text
     assert left.session["exit_reason"] == "StageStuck"
     failure = left.evidence("session")["failure"]
-    assert failure.startswith("guarded process: expected a sign of life, each second, was none for")
+    assert failure.startswith("guarded process: expected a sign of life, each second, got none for")
     assert not Path(f"/proc/{child}").exists()
 
 
@@ -262,7 +262,7 @@ def test_a_live_feed_that_falls_silent_ends_the_session_with_network(tmp_path: P
     ended = run_here(tmp_path / "data", synthetic(100), settings, with_report=False)
     assert (ended.code, ended.session["exit_reason"], ended.session["state"]) == (10, "FeedSilent", "FAILED")
     failure = ended.evidence("session")["failure"]
-    assert failure.startswith("feed: synthetic: expected data within 0.51 s, was none")
+    assert failure.startswith("feed: synthetic: expected data within 0.51 s, got none")
     assert ended.count("ticks") == 1 and ended.evidence("session")["ledger"]["balances"]
 
 
@@ -290,5 +290,5 @@ def test_a_write_that_never_comes_back_ends_the_session_and_is_named(tmp_path: P
     )
     assert ended.code == 1
     failure = ended.evidence("session")["failure"]
-    assert failure.startswith("persist: expected a write to come back, was waiting for ")
+    assert failure.startswith("persist: expected a write to come back, got waiting for ")
     assert ended.evidence("session")["exit_reason"] == "WriterStuck"
