@@ -19,11 +19,11 @@ from pathlib import Path
 import msgspec
 
 from hybrid_platform.domain.clocks import Clock, iso_utc
+from hybrid_platform.domain.contract import CONTRACT, CONTRACT_IDS
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.records import CodeIdentity, Verdict
 from hybrid_platform.evidence.keys import signing_key
-from hybrid_platform.evidence.matrix import IDS, Matrix, MatrixRow, write_matrix
-from hybrid_platform.gates.session_checks import CLAIMS
+from hybrid_platform.evidence.matrix import Matrix, MatrixRow, write_matrix
 from hybrid_platform.host.system import package_root
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.security.redaction import safe
@@ -32,14 +32,6 @@ from hybrid_platform.settings.evidence import KeySettings
 TESTS = "hybrid_platform_tests"
 PLUGIN = "hybrid_platform.analysis.pytest_plugin"
 TIMEOUT_S = 3600.0
-STATEMENTS = {
-    **CLAIMS,
-    "G5": "the contract is met: evidence verifies, and every id has its proof",
-    "L1": "never trade LIVE unless the gate holds",
-    "L2": "never trade on stale data",
-    "L3": "never crash as a whole because of one malformed message or one database lock",
-    "L4": "never swallow an execution or persistence error",
-}
 _SHOWN_FAILURES = 3
 
 
@@ -75,9 +67,11 @@ def run_matrix(
 
     Raises ConfigError for an unknown id, and where there are no tests to run or nothing to run them with.
     """
-    unknown = [each for each in only if each not in IDS]
+    unknown = [each for each in only if each not in CONTRACT_IDS]
     if unknown:
-        raise ConfigError([Fault("--only", f"ids of the contract ({IDS[0]} … {IDS[-1]})", ", ".join(unknown))])
+        raise ConfigError(
+            [Fault("--only", f"ids of the contract ({CONTRACT_IDS[0]} … {CONTRACT_IDS[-1]})", ", ".join(unknown))]
+        )
     tests = tests or package_root() / TESTS
     if not tests.is_dir():
         raise ConfigError([Fault("tests", f"a checkout with its {TESTS}", f"none at {tests}")])
@@ -93,7 +87,7 @@ def run_matrix(
         python=sys.version.split()[0],
         started_at=iso_utc(started),
         ended_at=iso_utc(clock.wall_ns()),
-        rows=tuple(_row(each, found.tests) for each in IDS if not only or each in only),
+        rows=tuple(_row(each, found.tests) for each in CONTRACT_IDS if not only or each in only),
         faults=faults,
     )
 
@@ -165,7 +159,7 @@ def _row(contract_id: str, tests: Sequence[Outcome]) -> MatrixRow:
     verdict = Verdict.FAIL if failed else Verdict.PASS if counts["passed"] else Verdict.NOT_RUN
     return MatrixRow(
         contract_id,
-        STATEMENTS[contract_id],
+        CONTRACT[contract_id].statement,
         f"python -m pytest -p {PLUGIN} --scenario {contract_id}",
         "at least one test passes, none fails",
         shown,

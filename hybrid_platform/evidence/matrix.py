@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from hybrid_platform.domain.contract import CONTRACT_IDS
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.dsse import open_envelope, sign, trusted_payload
 from hybrid_platform.evidence.files import canonical_json, parse_json
@@ -14,13 +15,6 @@ from hybrid_platform.evidence.keys import Signer, TrustedKeys
 from hybrid_platform.security.paths import DataDir
 
 MATRIX_TYPE = "application/vnd.hybrid-platform.matrix+json"
-IDS = (
-    *(f"S{number}" for number in range(1, 16)),
-    *(f"I{number}" for number in range(1, 8)),
-    *(f"G{number}" for number in range(6)),
-    *(f"L{number}" for number in range(1, 5)),
-)
-"""Every id of the contract, in its order."""
 
 
 class MatrixRow(msgspec.Struct, frozen=True):
@@ -56,7 +50,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     def unproved(self) -> tuple[str, ...]:
         """The ids of the contract without a passing proof."""
         passed = {row.id for row in self.rows if row.verdict is Verdict.PASS}
-        return tuple(each for each in IDS if each not in passed)
+        return tuple(each for each in CONTRACT_IDS if each not in passed)
 
     @property
     def holds(self) -> bool:
@@ -66,7 +60,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_full(self) -> bool:
         """Whether every id of the contract, and nothing else, is proved."""
-        return not self.faults and not self.unproved and tuple(row.id for row in self.rows) == IDS
+        return not self.faults and not self.unproved and tuple(row.id for row in self.rows) == CONTRACT_IDS
 
 
 def matrix_name(commit: str | None, dirty: bool | None) -> str:

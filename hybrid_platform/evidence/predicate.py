@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
+from hybrid_platform.domain.contract import GATE_IDS
 from hybrid_platform.domain.errors import EvidenceError
 from hybrid_platform.evidence.chain import ChainHead, Link
 from hybrid_platform.evidence.records import REFUSAL, Evidence, SessionEvidence, SessionFiles
 
 PREDICATE_TYPE = "urn:hybrid-platform:session:v1"
-GATES = ("G0", "G1", "G2", "G3", "G4", "G5")
 STEPS = ("preflight", "pragma", "session", "postflight")
 
 Data = dict[str, Any]
@@ -38,7 +38,7 @@ def predicate_of(files: SessionFiles, chain: ChainHead) -> Data:
             "reasons": [reason for record in files if record for reason in record.reasons],
         },
         "steps": {kind: record.verdict.value for kind, record in zip((*STEPS, REFUSAL), files, strict=True) if record},
-        "gates": {proof.id: proof.verdict.value for proof in proofs if proof.id.startswith("G")},
+        "gates": {proof.id: proof.verdict.value for proof in proofs if proof.id in GATE_IDS},
         "host": _host(files),
         "code": msgspec.to_builtins(known.code),
         "config": {"config_sha256": known.config_sha256, "trading_sha256": known.trading_sha256},

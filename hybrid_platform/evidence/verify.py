@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.domain.contract import GATE_IDS
 from hybrid_platform.domain.errors import EvidenceError, PlatformError
 from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST, inventory, read_chain, read_if_there
 from hybrid_platform.evidence.dsse import Envelope, Opened, open_envelope, trusted_payload
 from hybrid_platform.evidence.files import canonical_json, sha256_file, sha256_of
 from hybrid_platform.evidence.keys import TrustedKeys
-from hybrid_platform.evidence.predicate import GATES, PREDICATE_TYPE, STEPS, predicate_of
+from hybrid_platform.evidence.predicate import PREDICATE_TYPE, STEPS, predicate_of
 from hybrid_platform.evidence.records import session_files
 from hybrid_platform.evidence.statement import PAYLOAD_TYPE, Statement, parse_statement
 from hybrid_platform.security.paths import DataDir
@@ -201,7 +202,7 @@ class _Verifier:
 
     def _gates(self) -> str:
         gates, steps = self._said.predicate["gates"], self._said.predicate["steps"]
-        expected: dict[str, str] = {**dict.fromkeys(STEPS, "PASS"), **dict.fromkeys(GATES, "PASS")}
+        expected: dict[str, str] = {**dict.fromkeys(STEPS, "PASS"), **dict.fromkeys(GATE_IDS, "PASS")}
         was = {**steps, **gates}
         wrong = [f"{name} {was.get(name, 'missing')}" for name in expected if was.get(name) != "PASS"]
         wrong += [f"{name[:40]!r} unknown" for name in was if name not in expected]
@@ -210,7 +211,7 @@ class _Verifier:
             raise _CheckError(
                 f"expected {len(expected)} PASS, got {', '.join(wrong)}" + "".join(f"; {r}" for r in reasons)
             )
-        return f"{', '.join(GATES)} and {', '.join(STEPS)} PASS"
+        return f"{', '.join(GATE_IDS)} and {', '.join(STEPS)} PASS"
 
     def _age(self) -> str:
         age_s = (self._expected.now_ns - sealed_ns(self._said.predicate)) / NS_PER_S

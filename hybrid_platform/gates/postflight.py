@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 
+from hybrid_platform.domain.contract import HOST_GATE_IDS, SUMMARY_ID
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.records import (
@@ -82,7 +83,7 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
     failed += [
         (f"{proof.id}: expected {proof.expected}, got {proof.actual}", ExitCode.CRASH)
         for proof in proofs
-        if proof.verdict is ProofVerdict.FAIL and proof.id not in {"G1", "G2", "G5"}
+        if proof.verdict is ProofVerdict.FAIL and proof.id not in {*HOST_GATE_IDS, SUMMARY_ID}
     ]
     evidence = PostflightEvidence(
         **context.common(POSTFLIGHT, started),

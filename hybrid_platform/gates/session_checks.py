@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
+from hybrid_platform.domain.contract import CONTRACT, SESSION_IDS, SUMMARY_ID
 from hybrid_platform.domain.exact import canonical
 from hybrid_platform.domain.isolation import Enforced
 from hybrid_platform.domain.records import HealthcheckRecord, PragmaEvidence, PressureGate, Verdict
@@ -17,37 +18,6 @@ from hybrid_platform.gates.trading_audit import TradingAudit
 from hybrid_platform.settings.session import Mode, RiskSettings
 from hybrid_platform.storage.audit import Audit
 from hybrid_platform.trading.accounts import AccountSnapshot
-
-CLAIMS = {
-    "S1": "PRAGMAs applied, read back, migrations run",
-    "S2": "connects, subscribes, emits ticks",
-    "S3": "reconnects without duplicates, gaps recorded",
-    "S4": "silence is noticed",
-    "S5": "malformed rows are rejected, counted, and the pipeline goes on",
-    "S6": "channels are bounded, counters exact",
-    "S7": "stale data is vetoed",
-    "S8": "the same ticks give the same signals",
-    "S9": "shadow orders are recorded with their assumptions, no endpoint called",
-    "S10": "every order transition is persisted",
-    "S11": "partial fills are right",
-    "S12": "a locked database loses nothing",
-    "S13": "drained, flushed, clean marker",
-    "S14": "LIVE is refused without G1",
-    "S15": "CPU pressure throttles",
-    "I1": "no network call by strategy, risk and execution",
-    "I2": "risk caps are never exceeded",
-    "I3": "duplicates change nothing",
-    "I4": "fills conserve cash, position and fees",
-    "I5": "WAL, synchronous NORMAL, busy_timeout, temp_store on every connection",
-    "I6": "strategy and execution never wait for disk",
-    "I7": "responsive under CPU contention",
-    "G0": "SHADOW is the default",
-    "G1": "healthcheck passes before and after; LIVE is locked",
-    "G2": "CPU pressure below the limit before and after",
-    "G3": "PRAGMAs applied",
-    "G4": "heartbeats on time, none missing",
-    "G5": "what this session can prove, it proved",
-}
 
 
 class Proofs:
@@ -59,26 +29,26 @@ class Proofs:
     def add(self, proof_id: str, expected: object, actual: object, holds: bool) -> None:
         """Add a row that the session can prove."""
         verdict = ProofVerdict.PASS if holds else ProofVerdict.FAIL
-        self._rows[proof_id] = Proof(proof_id, CLAIMS[proof_id], str(expected), str(actual), verdict)
+        self._rows[proof_id] = Proof(proof_id, CONTRACT[proof_id].statement, str(expected), str(actual), verdict)
 
     def judged(self, proof_id: str, expected: str, actual: str, verdict: ProofVerdict) -> None:
         """Add a row with its verdict, NOT_RUN among them."""
-        self._rows[proof_id] = Proof(proof_id, CLAIMS[proof_id], expected, actual, verdict)
+        self._rows[proof_id] = Proof(proof_id, CONTRACT[proof_id].statement, expected, actual, verdict)
 
     def rows(self) -> tuple[Proof, ...]:
         """Return every id of the contract; G5 last, judged from the others."""
         failed = [proof.id for proof in self._rows.values() if proof.verdict is ProofVerdict.FAIL]
         proved = sum(proof.verdict is not ProofVerdict.NOT_RUN for proof in self._rows.values())
         self.add(
-            "G5",
+            SUMMARY_ID,
             "no row failed",
             f"{proved - len(failed)} of {proved} passed" + "".join(f", {i} failed" for i in failed),
             not failed,
         )
         missing = "not this session's to prove: the verification matrix is"
         return tuple(
-            self._rows.get(i) or Proof(i, claim, "a proof", missing, ProofVerdict.NOT_RUN)
-            for i, claim in CLAIMS.items()
+            self._rows.get(each) or Proof(each, CONTRACT[each].statement, "a proof", missing, ProofVerdict.NOT_RUN)
+            for each in SESSION_IDS
         )
 
 

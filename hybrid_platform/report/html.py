@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hybrid_platform.domain.contract import CONTRACT_IDS
 from hybrid_platform.domain.isolation import SelfTest
 from hybrid_platform.domain.records import HealthcheckRecord, PressureGate, SystemState
-from hybrid_platform.evidence.matrix import IDS, Matrix
+from hybrid_platform.evidence.matrix import Matrix
 from hybrid_platform.evidence.records import Proof, SessionEvidence, SessionFiles
 from hybrid_platform.report.diagrams import flow_of, host_plots
 from hybrid_platform.report.live import live_facts
@@ -52,7 +53,9 @@ def session_page(files: SessionFiles, extras: Extras, trading: Trading | None = 
 
 def matrix_page(matrix: Matrix) -> str:
     """Return the page of a verification matrix."""
-    return _render("matrix.html", matrix=matrix, total=len(IDS), proved=len(IDS) - len(matrix.unproved))
+    return _render(
+        "matrix.html", matrix=matrix, total=len(CONTRACT_IDS), proved=len(CONTRACT_IDS) - len(matrix.unproved)
+    )
 
 
 def _render(name: str, **context: Any) -> str:

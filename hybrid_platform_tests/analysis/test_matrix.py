@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_platform.analysis.matrix import STATEMENTS, Outcome, _row, matrix_lines, run_matrix, store_matrix
+from hybrid_platform.analysis.matrix import Outcome, _row, matrix_lines, run_matrix, store_matrix
+from hybrid_platform.domain.contract import CONTRACT, CONTRACT_IDS
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.records import CodeIdentity, Verdict
 from hybrid_platform.evidence.dsse import UntrustedError
 from hybrid_platform.evidence.keys import make_key, trusted_keys
-from hybrid_platform.evidence.matrix import IDS, Matrix, MatrixRow, read_matrix
+from hybrid_platform.evidence.matrix import Matrix, MatrixRow, read_matrix
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.evidence import KeySettings
 from hybrid_platform.testing import TestClock
@@ -71,7 +72,10 @@ def sample(folder: Path, text: str = SAMPLE) -> Path:
 
 
 def full() -> Matrix:
-    rows = tuple(MatrixRow(each, STATEMENTS[each], "pytest", "passes", "1 passed", 0.5, Verdict.PASS) for each in IDS)
+    rows = tuple(
+        MatrixRow(each, CONTRACT[each].statement, "pytest", "passes", "1 passed", 0.5, Verdict.PASS)
+        for each in CONTRACT_IDS
+    )
     return Matrix(
         version="0.1.0",
         commit=CODE.commit,
@@ -87,7 +91,7 @@ def full() -> Matrix:
 def test_each_row_says_what_its_tests_did(tmp_path):
     matrix = run_matrix(CODE, TestClock(), tests=sample(tmp_path))
     assert matrix.faults == ()
-    assert tuple(row.id for row in matrix.rows) == IDS
+    assert tuple(row.id for row in matrix.rows) == CONTRACT_IDS
     found = {row.id: (row.verdict.value, row.actual.split(":")[0]) for row in matrix.rows}
     assert found["S1"] == found["I5"] == ("PASS", "1 passed")
     assert found["S2"] == ("FAIL", "1 failed, 1 passed")
@@ -99,7 +103,7 @@ def test_each_row_says_what_its_tests_did(tmp_path):
     assert found["G0"] == ("NOT_RUN", "no test bears this id")
     assert "test_fails: assert 1 == 2" in next(row.actual for row in matrix.rows if row.id == "S2")
     assert not matrix.is_full
-    assert set(IDS) - set(matrix.unproved) == {"S1", "I5", "S7"}
+    assert set(CONTRACT_IDS) - set(matrix.unproved) == {"S1", "I5", "S7"}
 
 
 def test_a_part_of_it_runs_only_that_and_is_not_the_whole(tmp_path):
@@ -153,7 +157,7 @@ def test_it_is_stored_by_commit_signed_and_as_a_page(tmp_path):
     assert read.is_full
     shown = Page(page.read_text())
     assert "PASS" in shown.text[:60]
-    assert all(STATEMENTS[each] in shown.text for each in IDS)
+    assert all(CONTRACT[each].statement in shown.text for each in CONTRACT_IDS)
     make_key(tmp_path / "stranger.pem")
     with pytest.raises(UntrustedError):
         read_matrix(data, "a" * 40, trusted_keys(tmp_path))
@@ -167,12 +171,15 @@ def test_the_matrix_of_a_dirty_tree_is_none_of_the_commits(tmp_path):
         read_matrix(data, "a" * 40, trusted_keys(tmp_path / "data/keys"))
 
 
-def test_every_id_has_a_statement_and_no_test_bears_an_id_that_the_contract_does_not_have():
-    assert tuple(STATEMENTS) == IDS
+def test_markers_cite_only_ids_of_the_contract():
+    """The contract has exactly these ids, each with a statement; a marker with any other id is a mistake."""
+    groups = (("S", range(1, 16)), ("I", range(1, 8)), ("G", range(6)), ("L", range(1, 5)))
+    assert tuple(f"{letter}{number}" for letter, numbers in groups for number in numbers) == CONTRACT_IDS
+    assert all(clause.statement for clause in CONTRACT.values())
     borne = {
         found
         for path in (REPOSITORY / "hybrid_platform_tests").rglob("*.py")
         for marker in re.findall(r"mark\.scenario\(([^)]*)\)", path.read_text())
         for found in re.findall(r'"([SIGL][0-9]+)"', marker)
     }
-    assert sorted(borne - set(IDS)) == []
+    assert sorted(borne - set(CONTRACT_IDS)) == []

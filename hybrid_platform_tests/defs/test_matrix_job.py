@@ -11,7 +11,7 @@ import pytest
 
 from hybrid_platform.analysis.matrix import run_matrix
 from hybrid_platform.defs import matrix as matrix_defs
-from hybrid_platform.evidence.matrix import IDS
+from hybrid_platform.domain.contract import CONTRACT_IDS
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 
 pytestmark = pytest.mark.scenario("G5")
@@ -21,14 +21,14 @@ def test_a_row_without_a_proof_fails_the_run_and_every_row_is_shown(launch: Laun
     """The contract's own tests take minutes; here a small folder stands in for them."""
     tests = tmp_path / "sample_tests"
     tests.mkdir()
-    marked = "\n".join(f"@pytest.mark.scenario('{each}')" for each in IDS if each != "S5")
+    marked = "\n".join(f"@pytest.mark.scenario('{each}')" for each in CONTRACT_IDS if each != "S5")
     (tests / "test_sample.py").write_text(f"import pytest\n{marked}\ndef test_nearly_all(): pass\n")
     monkeypatch.setattr(matrix_defs, "run_matrix", partial(run_matrix, tests=tests))
     job = launch(job="verification_matrix")
     assert not job.result.success
     shown = metadata_of(job)
-    assert (shown["proved"].value, shown["unproved"].value) == (len(IDS) - 1, 1)
-    assert shown["matrix"].value.count("PASS") == len(IDS) - 1
+    assert (shown["proved"].value, shown["unproved"].value) == (len(CONTRACT_IDS) - 1, 1)
+    assert shown["matrix"].value.count("PASS") == len(CONTRACT_IDS) - 1
     [check] = job.result.get_asset_check_evaluations()
     assert (check.passed, check.description) == (False, "S5")
 

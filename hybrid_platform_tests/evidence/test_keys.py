@@ -69,7 +69,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path, mode):
     path = tmp_path / "key.pem"
     make_key(path)
     path.chmod(mode)
-    with pytest.raises(ConfigError, match=f"only its owner may use.*was {mode:04o}") as caught:
+    with pytest.raises(ConfigError, match=f"only its owner may use.*got {mode:04o}") as caught:
         signing_key(DataDir(tmp_path / "data"), KeySettings(signing_key=str(path)))
     assert caught.value.exit_code == ExitCode.CONFIG
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from hybrid_platform.domain.contract import GATE_IDS
 from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST
 from hybrid_platform.evidence.chain import EVENTS
 from hybrid_platform.evidence.code_digest import package_in, tree_sha256
 from hybrid_platform.evidence.files import canonical_json, sha256_of
 from hybrid_platform.evidence.keys import make_key
-from hybrid_platform.evidence.predicate import GATES
 from hybrid_platform.evidence.verify import VerifyCode
 from hybrid_platform.settings.session import load_settings, read_yaml
 from hybrid_platform_tests.evidence.conftest import Bundle
@@ -350,7 +350,7 @@ def test_files_that_are_no_keys_are_passed_over_and_named(bundle, tmp_path):
 
 
 @pytest.mark.scenario("G5")
-@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("gate", GATE_IDS)
 def test_a_gate_that_did_not_pass_is_another_answer_than_a_forgery(bundle, gate):
     text = (bundle.path / "postflight.json").read_text()
     record = json.loads(text)

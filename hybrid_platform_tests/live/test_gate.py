@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hybrid_platform.domain.contract import GATE_IDS
 from hybrid_platform.domain.errors import ExitCode, GateRefused
 from hybrid_platform.domain.isolation import Denied, Enforced, Kind
 from hybrid_platform.domain.records import Verdict
-from hybrid_platform.evidence.predicate import GATES
 from hybrid_platform.evidence.records import ProofVerdict
 from hybrid_platform.live.conditions import CONDITIONS
 from hybrid_platform.live.gate import live_conditions, release
@@ -122,7 +122,7 @@ TRUTH: dict[str, tuple[Breaks, set[str]]] = {
     "a bundle that is not there": (live(bundles=["nowhere"]), {"proof_bundle", *NEEDS_PROOF}),
     "a bundle with a file more": (later(tamper), {"proof_bundle", *NEEDS_PROOF}),
     "bundles signed by a stranger": (to(bundle_key="stranger"), {"proof_bundle", *NEEDS_PROOF}),
-    **{f"{gate_id} FAIL": (gate(gate_id, ProofVerdict.FAIL), {"bundle_gates"}) for gate_id in GATES},
+    **{f"{gate_id} FAIL": (gate(gate_id, ProofVerdict.FAIL), {"bundle_gates"}) for gate_id in GATE_IDS},
     "a gate NOT_RUN": (gate("G2", ProofVerdict.NOT_RUN), {"bundle_gates"}),
     "a gate missing": (gate("G3", None), {"bundle_gates"}),
     "a step that failed": (session(verdict=Verdict.FAIL), {"bundle_gates"}),

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
+from hybrid_platform.domain.contract import CONTRACT_IDS
 from hybrid_platform.domain.isolation import Enforced
 from hybrid_platform.domain.records import CodeIdentity, CpuPressure, PressureGate, PressureSource, Verdict
 from hybrid_platform.evidence.bundle import MANIFEST, seal
@@ -25,7 +26,7 @@ from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.code_digest import strategy_sha256
 from hybrid_platform.evidence.files import sha256_of, write_json
 from hybrid_platform.evidence.keys import Signer, load_signer, make_key
-from hybrid_platform.evidence.matrix import IDS, Matrix, MatrixRow, write_matrix
+from hybrid_platform.evidence.matrix import Matrix, MatrixRow, write_matrix
 from hybrid_platform.evidence.predicate import STEPS
 from hybrid_platform.evidence.records import Evidence, SessionFiles, evidence_name
 from hybrid_platform.live.authorization import Arming, new_nonce, sign_arming
@@ -210,7 +211,7 @@ class World:
         return place
 
     def _matrix(self) -> None:
-        rows = tuple(MatrixRow(each, "", "pytest", "passed", "1 passed", 0.1, Verdict.PASS) for each in IDS)
+        rows = tuple(MatrixRow(each, "", "pytest", "passed", "1 passed", 0.1, Verdict.PASS) for each in CONTRACT_IDS)
         matrix = Matrix(
             version="0.1.0",
             commit=CODE.commit,
