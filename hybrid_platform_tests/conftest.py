@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from hybrid_platform.settings.session import ENV_PREFIX, NOT_SETTINGS
 from hybrid_platform_tests.code_server import Ui, dagster_dev
+from hybrid_platform_tests.support import run_here, synthetic
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("hybrid_platform", deadline=None)
@@ -44,3 +45,12 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     """`dagster dev`, started once for all tests of what the UI does; each uses a data directory of its own."""
     with dagster_dev(tmp_path_factory.mktemp("code-server")) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def session_of_evidence(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of a short session that passed all its gates."""
+    data = tmp_path_factory.mktemp("sealed") / "data"
+    here = run_here(data, {"seconds": 1.5, "heartbeat": {"interval_seconds": 1}}, synthetic(50))
+    assert here.code == 0, here.output
+    return data

@@ -109,7 +109,7 @@ def test_a_signal_while_preflight_waits_starts_nothing_and_says_so(tmp_path: Pat
 def test_a_signal_while_the_cli_still_imports_ends_it_well_and_says_so(tmp_path: Path, number: signal.Signals):
     script = (
         "import os\n"
-        "from hybrid_platform import cli\n"
+        "from hybrid_platform.cli import main as cli\n"
         "read = cli.settings_of\n"
         "def signalled(*given, **more):\n"
         f"    os.kill(os.getpid(), {int(number)})\n"

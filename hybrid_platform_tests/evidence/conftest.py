@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST, read_if_there
+from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST
 from hybrid_platform.evidence.dsse import sign
 from hybrid_platform.evidence.files import canonical_json
 from hybrid_platform.evidence.keys import Signer, load_signer, trusted_keys
-from hybrid_platform.evidence.records import session_files
 from hybrid_platform.evidence.statement import PAYLOAD_TYPE
 from hybrid_platform.evidence.verify import Expected, Verification, verify_bundle
-from hybrid_platform.security.paths import DataDir
-from hybrid_platform_tests.live.world import Stock, World
-from hybrid_platform_tests.support import run_here, synthetic
 
 
 class Bundle:
@@ -61,33 +57,9 @@ class Bundle:
         (self.path / name).write_text(text.replace(old, new, 1))
 
 
-@pytest.fixture(scope="session")
-def session_of_evidence(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data directory of a short session that passed all its gates."""
-    data = tmp_path_factory.mktemp("sealed") / "data"
-    here = run_here(data, {"seconds": 1.5, "heartbeat": {"interval_seconds": 1}}, synthetic(50))
-    assert here.code == 0, here.output
-    return data
-
-
 @pytest.fixture
 def bundle(session_of_evidence: Path, tmp_path: Path) -> Bundle:
     """A copy of that session's bundle."""
     sealed = next(path for path in (session_of_evidence / "evidence").iterdir() if path.name != "checks")
     shutil.copytree(sealed, tmp_path / sealed.name)
     return Bundle(tmp_path / sealed.name, session_of_evidence / "keys")
-
-
-@pytest.fixture(scope="session")
-def stock(session_of_evidence: Path, tmp_path_factory: pytest.TempPathFactory) -> Stock:
-    """Bundles made of a real session's records."""
-    found = next(path for path in (session_of_evidence / "evidence").iterdir() if path.name != "checks")
-    records = session_files(lambda name: read_if_there(DataDir(found), name))
-    return Stock(tmp_path_factory.mktemp("stock"), records)
-
-
-@pytest.fixture
-def world(stock: Stock, tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, stock)
-    yield made
-    made.forget()

@@ -117,5 +117,5 @@ def test_what_is_no_file_of_trades_is_one_clear_config_error_and_nothing_is_writ
     for line in ended.err.splitlines():
         assert line.startswith("error: feed.replay.")
         assert "trades.csv" in line
-        assert "expected" in line and "was" in line
+        assert "expected" in line and "got" in line
     assert not (tmp_path / "data").exists()

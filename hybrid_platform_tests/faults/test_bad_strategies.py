@@ -87,7 +87,7 @@ def test_a_strategy_that_blocks_is_given_up_after_the_drains_time(tmp_path: Path
     assert ended.code == 1, ended.text
     assert "Traceback" not in ended.text
     assert (left.session["state"], left.session["exit_reason"], left.session["is_clean"]) == ("FAILED", "StageStuck", 0)
-    assert left.evidence("session")["failure"].endswith("was stuck for 1 s: strategy")
+    assert left.evidence("session")["failure"].endswith("got stuck for 1 s: strategy")
     assert left.evidence("postflight")["verdict"] == "FAIL"
     assert left.count("ticks") == 201, "what came in is kept"
     assert left.count("signals") == 1

@@ -69,7 +69,7 @@ def test_files_that_vanish_under_a_session_end_it_at_the_next_commit(tmp_path: P
     ended = run_with(tmp_path / "data", deed)
     session, postflight = ended.steps["session"], ended.steps["postflight"]
     assert (session.exit_code, session.state, session.exit_reason) == (1, "FAILED", "DatabaseError")
-    assert session.failure.endswith(f"was another or no {names} [REPLACED]")
+    assert session.failure.endswith(f"got another or no {names} [REPLACED]")
     assert not session.ledger.balances, "what was written is not what is counted"
     assert (postflight.verdict, postflight.exit_code) == ("FAIL", 1)
 

@@ -57,7 +57,7 @@ def _make_the_strategy_exit(folder: Path) -> None:
 BEHIND_THE_GUARD = layered(synthetic(100), {"strategy": {"name": "mine_at_start:Mine"}, "isolation": "process"})
 FAULTS = {
     "an input removed": Fault(_remove_the_input, "FAILED", 12, "ConfigError", "trades.csv", {}),
-    "the database deleted": Fault(_delete_the_database, "FAILED", 12, "DatabaseError", "was no file", SHORT, False),
+    "the database deleted": Fault(_delete_the_database, "FAILED", 12, "DatabaseError", "got no file", SHORT, False),
     "the database overwritten": Fault(
         _overwrite_the_database, "FAILED", 12, "DatabaseError", "file is not a database", SHORT, False
     ),
