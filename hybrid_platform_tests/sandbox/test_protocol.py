@@ -48,7 +48,7 @@ def test_messages_arrive_as_they_were_sent_however_they_are_cut(line):
     [
         (b"not json\n", "expected Tested"),
         (b"\xff\xfe\n", "expected Tested"),
-        (b'{"message":"proceed"}\n', "was Proceed"),
+        (b'{"message":"proceed"}\n', "got Proceed"),
         (b'{"message":"unheard of"}\n', "unheard of"),
         (b'{"message":"tested","attempts":[],"hook_alive":1}\n', "expected Tested"),
         (b'{"message":"tested","attempts":[],"hook_alive":true,"more":1}\n', "more"),

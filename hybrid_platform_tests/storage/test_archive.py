@@ -273,7 +273,7 @@ def test_a_file_that_is_gone_or_changed_is_said_and_never_a_shorter_session(
 
 def test_what_asks_the_database_alone_refuses(finished, writing, data_dir):
     move(writing, data_dir)
-    with pytest.raises(TicksArchived, match="was 1,900 in the archive"):
+    with pytest.raises(TicksArchived, match="got 1,900 in the archive"):
         audit.highest_prices(finished, SESSION)
     with pytest.raises(TicksArchived):
         audit.orders_on_stale_ticks(finished, SESSION, 1)

@@ -116,7 +116,7 @@ def test_a_signal_carries_what_the_contract_says():
         ({"name": "periodic", "params": {"evry": 3}}, ["strategy.params.evry", "every"]),
         (
             {"name": "periodic", "params": {"every": 0}},
-            ["strategy.params.every", "greater than or equal to 1", "was 0"],
+            ["strategy.params.every", "greater than or equal to 1", "got 0"],
         ),
         ({"name": "sma_crossover", "params": {"short": 9, "long": 9}}, ["`short` below `long`"]),
         ({"name": "sma_crossover", "params": {"size": "1_0"}}, ["strategy.params.size", "'1_0'"]),

@@ -115,7 +115,7 @@ def test_a_new_day_begins_with_no_loss():
     outcome = run(settings_of(risk={"max_daily_loss_usd": 100}, **FREE), ticks, [signal_at(ticks, 0, BUY, 10)])
     (entry,) = outcome.of(InputRecord)
     assert entry.after_seq == 5  # 100.1 since midnight, when it stood at 95; not 150 since yesterday
-    assert "was 100.1" in entry.detail
+    assert "got 100.1" in entry.detail
 
 
 def test_the_drawdown_counts_from_the_peak_and_afresh_after_a_resume():
