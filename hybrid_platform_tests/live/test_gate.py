@@ -46,7 +46,13 @@ def live(**demands: Any) -> Breaks:
 
 
 def record(kind: str, change: Callable[[Any], Any]) -> Breaks:
-    return lambda world: world.change.update({kind: change})
+    """Break one record, on top of what another fault has already broken of it."""
+
+    def add(world: World) -> None:
+        before = world.change.get(kind)
+        world.change[kind] = change if before is None else lambda found: change(before(found))
+
+    return add
 
 
 def session(**fields: Any) -> Breaks:
@@ -102,7 +108,7 @@ def everywhere(**fields: Any) -> Breaks:
 
     def change(world: World) -> None:
         for kind in ("preflight", "pragma", "session", "postflight"):
-            world.change[kind] = lambda found: replaced(found, **fields)
+            record(kind, lambda found: replaced(found, **fields))(world)
 
     return change
 
