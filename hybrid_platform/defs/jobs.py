@@ -11,7 +11,8 @@ import dagster as dg
 
 from hybrid_platform.defs.assets import POSTFLIGHT, PRAGMA, PREFLIGHT, SHADOW
 from hybrid_platform.defs.runs import dagster_run, tag_exit
-from hybrid_platform.gates.host_checks import check_name, run_check
+from hybrid_platform.evidence.files import check_evidence_name
+from hybrid_platform.gates.host_checks import run_check
 
 shadow_run_job = dg.define_asset_job(
     SHADOW,
@@ -38,7 +39,7 @@ def _check(context: dg.AssetExecutionContext, kind: str) -> Iterator[dg.Material
             "verdict": evidence.verdict.value,
             "reasons": "; ".join(evidence.reasons) or "none",
             **evidence.summary,
-            "evidence": dg.MetadataValue.path(str(run.data_dir.root / check_name(run, kind))),
+            "evidence": dg.MetadataValue.path(str(run.data_dir.root / check_evidence_name(run.session_id, kind))),
         },
         check_results=[
             dg.AssetCheckResult(check_name="passed", passed=passed, description="; ".join(evidence.reasons) or "PASS")

@@ -16,11 +16,11 @@ from hybrid_platform.domain.errors import ExitCode, GateRefused, PlatformError
 from hybrid_platform.evidence.records import Evidence
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.gates.host_checks import CheckEvidence
+from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.report.writer import report_refusal
 from hybrid_platform.run.open import open_run
 from hybrid_platform.settings.session import load_settings
-from hybrid_platform.storage.records import Owner, this_process
 
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
 
@@ -39,7 +39,7 @@ class RunProcess(msgspec.Struct, frozen=True):
     """A run and its process: a run that is re-executed inherits the tags of the first, and is not run by it."""
 
     run_id: str
-    owner: Owner
+    owner: ProcessIdentity
 
 
 class DagsterStorageError(PlatformError):

@@ -18,10 +18,10 @@ from hybrid_platform.defs.jobs import PREFLIGHT_JOB, preflight_job, shadow_run_j
 from hybrid_platform.defs.runs import EXIT_CODE_TAG, EXIT_REASON_TAG, PROCESS_TAG, SESSION_TAG, RunProcess
 from hybrid_platform.domain.clocks import NS_PER_S, Clock, SystemClock, iso_utc
 from hybrid_platform.domain.errors import ConfigError, ExitCode
+from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.observability.liveness import LifeSign, last_sign
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.pipeline import StopReason
-from hybrid_platform.storage.records import Owner, this_process
 from hybrid_platform.supervision.desired import Wanted, read_wanted
 from hybrid_platform.supervision.observe import last_preflight, lease_holder, standing_halt
 from hybrid_platform.supervision.observed import RunSeen, Seen, life_of
@@ -90,7 +90,7 @@ def supervise(
     clock: Clock,
     environ: Mapping[str, str],
     validate: Validate = lambda job, config: None,
-    server: Owner | None = None,
+    server: ProcessIdentity | None = None,
 ) -> dg.SensorResult:
     """Look, decide and act once; ``server``: the process that this is, unless told otherwise."""
     memory, here = read_memory(cursor), _server_id(server or this_process())
@@ -172,7 +172,7 @@ def _run_seen(
     )
 
 
-def _owner_of(run: dg.DagsterRun) -> Owner | None:
+def _owner_of(run: dg.DagsterRun) -> ProcessIdentity | None:
     """Return the process that runs the steps, as it said itself."""
     try:
         found = msgspec.json.decode(run.tags.get(PROCESS_TAG, "").encode(), type=RunProcess)
@@ -225,7 +225,7 @@ def _reap(instance: dg.DagsterInstance, reap: Reap) -> None:
     instance.report_run_failed(run, f"Given up by {NAME}: {reap.why}.")
 
 
-def _server_id(server: Owner) -> str:
+def _server_id(server: ProcessIdentity) -> str:
     return f"{server.host}/{server.boot_id}/{server.pid}/{server.pid_started}"
 
 

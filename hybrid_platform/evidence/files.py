@@ -29,8 +29,19 @@ MAX_DEPTH = 64
 MAX_DIGITS = 400
 """Of one number; Python refuses integers beyond 4,300 with another error, and slowly below."""
 
+CHECKS = "evidence/checks"
+"""Folder of the evidence of checks and maintenance that run outside a session; names sort by time."""
+
 _MARK = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 T = TypeVar("T")
+
+
+def check_evidence_name(run_name: str, kind: str) -> str:
+    """Return the name, below the data directory, of the evidence of a check or of maintenance outside a session.
+
+    ``run_name`` begins with the time of the run, as a session's id does.
+    """
+    return f"{CHECKS}/{run_name}-{kind}.json"
 
 
 def canonical_json(record: object) -> bytes:

@@ -11,10 +11,11 @@ from hybrid_platform.domain.records import CodeIdentity, Verdict
 from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.files import write_json
 from hybrid_platform.evidence.records import Evidence, EvidenceT, evidence_name, read_evidence
+from hybrid_platform.host.process import this_process
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform.storage.records import SessionStart, this_process
+from hybrid_platform.storage.records import SessionStart
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,13 @@ import msgspec
 from hybrid_platform.domain.clocks import iso_utc
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.records import HealthcheckRecord, PressureGate, SystemState, Verdict
-from hybrid_platform.evidence.files import write_json
+from hybrid_platform.evidence.files import check_evidence_name, write_json
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.gates.preflight import host_checks, host_reasons
 from hybrid_platform.host.system import read_system_state
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.queries import find_sessions
 from hybrid_platform.storage.records import SessionInfo, SessionState
-
-CHECKS = "evidence/checks"
-"""Where the checks that ran alone leave their evidence; names sort by time."""
 
 
 class CheckEvidence(msgspec.Struct, frozen=True):
@@ -48,11 +45,6 @@ class CheckEvidence(msgspec.Struct, frozen=True):
         }
 
 
-def check_name(context: RunContext, kind: str) -> str:
-    """Return the name, below the data directory, of a check's evidence."""
-    return f"{CHECKS}/{context.session_id}-{kind}.json"
-
-
 def run_check(context: RunContext, kind: str, stop: threading.Event | None = None) -> CheckEvidence:
     """Check the host as before (``preflight``) or after a session (``postflight``), and write what was seen.
 
@@ -77,7 +69,7 @@ def run_check(context: RunContext, kind: str, stop: threading.Event | None = Non
         pressure,
         None if last is None else msgspec.to_builtins(last),
     )
-    write_json(context.data_dir, check_name(context, kind), evidence)
+    write_json(context.data_dir, check_evidence_name(context.session_id, kind), evidence)
     return evidence
 
 

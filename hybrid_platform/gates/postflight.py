@@ -25,7 +25,7 @@ from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.gates.preflight import host_checks, host_reasons
 from hybrid_platform.gates.session_checks import session_proofs
 from hybrid_platform.gates.trading_audit import TradingAudit, audit_trading
-from hybrid_platform.host.memory import give_back
+from hybrid_platform.host.process import trim_heap
 from hybrid_platform.host.system import read_system_state
 from hybrid_platform.log.reading import key_lines
 from hybrid_platform.maintenance.reserve import release_to_judge
@@ -57,7 +57,7 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
                 trading = audit_trading(engine, context.session_id, context.settings)
         finally:
             engine.dispose()
-        give_back()
+        trim_heap()
     except PlatformError as error:
         failed.append((f"database: {error}", ExitCode.CRASH))
     proofs = session_proofs(

@@ -19,9 +19,9 @@ from types import TracebackType
 import msgspec
 
 from hybrid_platform.domain.errors import ExitCode, GateRefused, PlatformError, StorageError
+from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.security.paths import DataDir, UnsafePathError
 from hybrid_platform.storage.engine import path_of
-from hybrid_platform.storage.records import Owner, this_process
 
 LEASE_SUFFIX = ".lease"
 HELD = "another session holds the lease"
@@ -52,7 +52,7 @@ class Holder(msgspec.Struct, frozen=True):
     """Who holds a lease, as its file says."""
 
     session_id: str
-    owner: Owner
+    owner: ProcessIdentity
     beat: int = 0
     """Counts up while it lives."""
 

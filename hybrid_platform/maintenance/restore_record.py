@@ -10,8 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from hybrid_platform.domain.errors import EvidenceError
-from hybrid_platform.evidence.files import read_json, write_json
-from hybrid_platform.gates.host_checks import CHECKS
+from hybrid_platform.evidence.files import CHECKS, check_evidence_name, read_json, write_json
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.engine import transaction
@@ -64,7 +63,7 @@ def place_of(settings: SessionSettings) -> str | None:
 
 def write_restore(data_dir: DataDir, name: str, record: RestoreEvidence) -> None:
     """Leave the record; ``name`` sorts by time."""
-    write_json(data_dir, f"{CHECKS}/{name}{END}", record)
+    write_json(data_dir, check_evidence_name(name, "restore"), record)
 
 
 def last_restore(data_dir: DataDir, place: str | None) -> RestoreEvidence | None:

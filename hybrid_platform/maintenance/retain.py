@@ -18,8 +18,7 @@ from hybrid_platform.domain.clocks import NS_PER_S, Clock, iso_utc
 from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
 from hybrid_platform.domain.ids import session_id_of
 from hybrid_platform.domain.words import counted
-from hybrid_platform.evidence.files import write_json
-from hybrid_platform.gates.host_checks import CHECKS
+from hybrid_platform.evidence.files import CHECKS, check_evidence_name, write_json
 from hybrid_platform.maintenance.lease import lease_path
 from hybrid_platform.maintenance.maintenance_lease import Beating, maintenance_lease
 from hybrid_platform.security.paths import DataDir
@@ -130,7 +129,7 @@ def retain(
     )
     if not is_rehearsal:
         name = session_id_of(started, "retention")
-        write_json(data_dir, f"{CHECKS}/{name}-retention.json", evidence)
+        write_json(data_dir, check_evidence_name(name, "retention"), evidence)
     return evidence
 
 

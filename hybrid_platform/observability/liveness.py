@@ -16,9 +16,9 @@ import msgspec
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock, iso_utc
 from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.domain.log import Log
+from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.maintenance.lease import BEAT_SECONDS, Lease, LeaseLost
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.storage.records import Owner, this_process
 
 NAME = "control/heartbeat.json"
 MAX_BYTES = 16_384
@@ -41,7 +41,7 @@ class LifeSign(msgspec.Struct, frozen=True):
 
     session_id: str
     run_id: str
-    owner: Owner
+    owner: ProcessIdentity
     phase: Phase
     n: int
     """Counts the signs of this session."""

@@ -35,7 +35,7 @@ from hybrid_platform.evidence.records import (
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.feeds.base import Sourced
 from hybrid_platform.gates.preflight import open_gate
-from hybrid_platform.host.memory import give_back
+from hybrid_platform.host.process import trim_heap
 from hybrid_platform.maintenance.lease import LeaseHeld, lease_path
 from hybrid_platform.maintenance.lost_rows import missing_rows
 from hybrid_platform.maintenance.maintenance_lease import session_lease
@@ -231,7 +231,7 @@ class ShadowRun:
                 self._context.log.error("the session's end could not be written to the database", error=str(error))
                 evidence = _failed(evidence, f"the session's end could not be written: {error}")
             self._context.write(evidence)
-            give_back()
+            trim_heap()
             self._context.log.info(
                 "session ended",
                 state=evidence.state,
@@ -341,7 +341,7 @@ class ShadowRun:
 
 def _require_over(lease: Path, session: SessionInfo) -> bool:
     """Return that a session left RUNNING is over; raise LeaseHeld where its process lives and only lost the lease."""
-    if session.owner.is_alive_beside:
+    if session.owner.is_other_live_process:
         raise LeaseHeld(lease, f"session {session.session_id} (process {session.owner.pid} on this host)")
     return True
 

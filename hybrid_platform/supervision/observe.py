@@ -14,7 +14,7 @@ from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.domain.ids import session_id_of
 from hybrid_platform.domain.records import Verdict
-from hybrid_platform.gates.host_checks import CHECKS
+from hybrid_platform.evidence.files import CHECKS
 from hybrid_platform.maintenance.lease import Holder, holder_of, lease_path
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.commands import CommandFile

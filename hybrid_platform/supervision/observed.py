@@ -6,9 +6,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.host.process import ProcessIdentity
 from hybrid_platform.observability.liveness import LifeSign, Phase
 from hybrid_platform.settings.supervision import SupervisionSettings
-from hybrid_platform.storage.records import Owner
 
 TOLERANCE_NS = NS_PER_S
 """Two readings of a clock may differ by so much: evidence that is dated later is dated in the future."""
@@ -79,7 +79,7 @@ class Seen(NamedTuple):
 def life_of(
     *,
     queued: bool,
-    owner: Owner | None,
+    owner: ProcessIdentity | None,
     sign: LifeSign | None,
     launched_ns: int,
     now_ns: int,

@@ -13,12 +13,13 @@ import pytest
 
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.ids import session_id_of
-from hybrid_platform.gates.host_checks import CHECKS
+from hybrid_platform.evidence.files import CHECKS
+from hybrid_platform.host.process import this_process
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import load_settings
 from hybrid_platform.storage.engine import open_engine, sqlite_url
 from hybrid_platform.storage.migrate import migrate
-from hybrid_platform.storage.records import SessionStart, this_process
+from hybrid_platform.storage.records import SessionStart
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.supervision.observe import last_preflight
 from hybrid_platform_tests.defs.conftest import Job, Launcher

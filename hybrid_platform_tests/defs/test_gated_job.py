@@ -14,10 +14,10 @@ import pytest
 from hybrid_platform.definitions import defs
 from hybrid_platform.defs import assets
 from hybrid_platform.defs.runs import EXIT_CODE_TAG, PROCESS_TAG, SESSION_TAG, RunProcess
+from hybrid_platform.host.process import this_process
 from hybrid_platform.session.runner import ShadowRun
 from hybrid_platform.storage.engine import open_engine, sqlite_url
 from hybrid_platform.storage.migrate import migrate
-from hybrid_platform.storage.records import this_process
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 from hybrid_platform_tests.support import layered, replay, run_config, synthetic, write_csv
 

@@ -23,11 +23,11 @@ from hybrid_platform.defs.runs import EXIT_CODE_TAG, EXIT_REASON_TAG, PROCESS_TA
 from hybrid_platform.defs.supervisor import NAME, SERVER_TAG, shadow_run_supervisor, supervise
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.commands import Command, CommandKind
+from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.maintenance.lease import Lease
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.commands import CommandFile
 from hybrid_platform.settings.session import SUPERVISED_RUN
-from hybrid_platform.storage.records import Owner, this_process
 from hybrid_platform.supervision.state import Phase, read_memory
 from hybrid_platform.testing import TestClock
 from hybrid_platform_tests.support import run_config
@@ -93,7 +93,7 @@ class Daemon:
                 return
         raise AssertionError(f"expected {phase}, got {self.memory}")
 
-    def start(self, owner: Owner | None = None) -> dg.DagsterRun:
+    def start(self, owner: ProcessIdentity | None = None) -> dg.DagsterRun:
         """Look until a session is launched; its process shows itself."""
         for _ in range(200):
             if self.look() == "shadow_run":
@@ -106,7 +106,7 @@ class Daemon:
         assert self.memory.phase is Phase.RUNNING
         return run
 
-    def show(self, run: dg.DagsterRun, owner: Owner) -> None:
+    def show(self, run: dg.DagsterRun, owner: ProcessIdentity) -> None:
         """The run's process shows itself."""
         process = msgspec.json.encode(RunProcess(run.run_id, owner)).decode()
         self.instance.add_run_tags(run.run_id, {PROCESS_TAG: process, SESSION_TAG: "s"})
@@ -203,15 +203,15 @@ def test_the_whole_life(daemon: Daemon):
     assert {"CHECKING", "STARTING", "RUNNING", "REAPED", "BACKOFF", "HALTED", "CONFIG", "STOPPED"} <= set(shown)
 
 
-def owner_of(process: subprocess.Popen[bytes]) -> Owner:
+def owner_of(process: subprocess.Popen[bytes]) -> ProcessIdentity:
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return msgspec.structs.replace(this_process(), pid=process.pid, pid_started=int(fields[19]))
 
 
-ELSEWHERE = Owner(pid=7, host="the-other-host", boot_id="another", pid_started=1)
+ELSEWHERE = ProcessIdentity(pid=7, host="the-other-host", boot_id="another", pid_started=1)
 
 
-def sign(daemon: Daemon, owner: Owner, phase: str = "RUNNING", unsupervised_s: float = 0.0) -> None:
+def sign(daemon: Daemon, owner: ProcessIdentity, phase: str = "RUNNING", unsupervised_s: float = 0.0) -> None:
     """The session gives a sign of life now."""
     at = daemon.clock.wall_ns()
     said = {

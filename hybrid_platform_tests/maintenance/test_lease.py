@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from hybrid_platform.domain.errors import ConfigError, GateRefused
+from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.maintenance.lease import Holder, Lease, LeaseHeld, LeaseLost, holder_of, lease_path
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.engine import sqlite_url
-from hybrid_platform.storage.records import Owner, this_process
 from hybrid_platform_tests.support import environment
 
 HOLDER = """
@@ -26,7 +26,7 @@ with Lease(Path(sys.argv[1]), "first"):
     print("held", flush=True)
     time.sleep(600)
 """
-ELSEWHERE = Owner(pid=4711, host="the-other-host", boot_id="another-boot", pid_started=1)
+ELSEWHERE = ProcessIdentity(pid=4711, host="the-other-host", boot_id="another-boot", pid_started=1)
 
 
 def test_a_second_holder_is_refused_with_the_name_of_the_first(tmp_path: Path):
@@ -120,7 +120,7 @@ def test_a_lease_may_be_released_twice(tmp_path: Path):
 # Another host, whose lock this kernel knows nothing of
 
 
-def claim(path: Path, owner: Owner = ELSEWHERE, beat: int = 1) -> None:
+def claim(path: Path, owner: ProcessIdentity = ELSEWHERE, beat: int = 1) -> None:
     path.write_bytes(msgspec.json.encode(Holder("first", owner, beat)).ljust(511) + b"\n")
 
 

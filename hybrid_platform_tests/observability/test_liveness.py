@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.host.process import this_process
 from hybrid_platform.maintenance.lease import Lease, holder_of
 from hybrid_platform.observability.liveness import NAME, Phase, Pulse, last_sign
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.storage.records import this_process
 from hybrid_platform.testing import ListLog, TestClock
 from hybrid_platform_tests.support import run_here, synthetic, until
 

@@ -26,11 +26,12 @@ from hybrid_platform.domain.steps import Step
 from hybrid_platform.domain.ticks import Tick, TickBatch, batch_from_rows
 from hybrid_platform.evidence.reproduction import Written
 from hybrid_platform.evidence.row_digests import InputDigest, TickDigest
+from hybrid_platform.host.process import this_process
 from hybrid_platform.settings.session import SessionSettings, load_settings
 from hybrid_platform.storage.engine import default_url, open_engine
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.queries import count_rows
-from hybrid_platform.storage.records import SessionEnd, SessionStart, SessionState, this_process
+from hybrid_platform.storage.records import SessionEnd, SessionStart, SessionState
 from hybrid_platform.storage.rows import LAYOUTS, record_rows
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import SessionWriter

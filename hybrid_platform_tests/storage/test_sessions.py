@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -13,11 +12,12 @@ import sqlalchemy as sa
 
 from hybrid_platform.domain.errors import ConfigError, ExitCode, StorageError
 from hybrid_platform.domain.orders import HeartbeatRecord
+from hybrid_platform.host.process import this_process
 from hybrid_platform.settings.session import load_settings
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.queries import find_session, find_sessions, read_ledger
-from hybrid_platform.storage.records import SessionEnd, SessionState, this_process
+from hybrid_platform.storage.records import SessionEnd, SessionState
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform_tests.storage.conftest import SESSION
 from hybrid_platform_tests.storage.samples import START_NS, a_table, order_story, session_start, some_ticks
@@ -144,11 +144,6 @@ def test_only_sessions_whose_process_is_gone_are_marked_by_default(writing, read
     assert {session.session_id for session in find_sessions(reading, state=SessionState.RUNNING)} == {
         SESSION, "mine", "of another host",
     }  # fmt: skip
-
-
-def test_this_process_is_not_gone():
-    assert not this_process().is_gone
-    assert this_process().pid == os.getpid()
 
 
 def test_sessions_are_listed_latest_first(writing, reading):

@@ -7,21 +7,21 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.observability.liveness import LifeSign, Phase
 from hybrid_platform.settings.supervision import SupervisionSettings
-from hybrid_platform.storage.records import Owner, this_process
 from hybrid_platform.supervision.observed import Life, life_of
 
 SETTINGS = SupervisionSettings()
 NOW = 1_700_000_000 * NS_PER_S
-ELSEWHERE = Owner(pid=7, host="the-other-host", boot_id="another", pid_started=1)
+ELSEWHERE = ProcessIdentity(pid=7, host="the-other-host", boot_id="another", pid_started=1)
 
 
-def sign(owner: Owner, age_s: float, phase: Phase = Phase.RUNNING, unsupervised_s: float = 0.0) -> LifeSign:
+def sign(owner: ProcessIdentity, age_s: float, phase: Phase = Phase.RUNNING, unsupervised_s: float = 0.0) -> LifeSign:
     return LifeSign("s", "r", owner, phase, 1, "", NOW - int(age_s * NS_PER_S), int(unsupervised_s * 1000))
 
 
-def life(owner: Owner | None, seen: LifeSign | None, waited_s: float = 0.0, *, queued: bool = False) -> Life:
+def life(owner: ProcessIdentity | None, seen: LifeSign | None, waited_s: float = 0.0, *, queued: bool = False) -> Life:
     launched_ns = NOW - int(waited_s * NS_PER_S)
     return life_of(
         queued=queued, owner=owner, sign=seen, launched_ns=launched_ns, now_ns=NOW, settings=SETTINGS
