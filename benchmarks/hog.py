@@ -27,7 +27,7 @@ from typing import Any
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.host.healthcheck import run_healthcheck
 from hybrid_platform.host.pressure import read_pressure
-from hybrid_platform.session.overload.monitor import STEPPED
+from hybrid_platform.log.events import LogEvent, find_event
 from hybrid_platform.storage.engine import sqlite_url
 from hybrid_platform.storage.probe import probe_database
 
@@ -97,11 +97,11 @@ def start(folder: Path, options: argparse.Namespace) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=err, env=environment)
 
 
-def lines(folder: Path, message: str) -> list[dict[str, Any]]:
-    """Return the session's whole log lines of a kind."""
+def lines(folder: Path, event: LogEvent) -> list[dict[str, Any]]:
+    """Return the session's whole log lines that record an event."""
     text = (folder / "session.log").read_text()
     found = (json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines() if line.startswith("{"))
-    return [line for line in found if line["message"] == message]
+    return [line for line in found if find_event(line) is event]
 
 
 def look(folder: Path, at: float, *, health: bool) -> dict[str, float]:
@@ -125,7 +125,7 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     samples: list[dict[str, float]] = []
     try:
         deadline = time.monotonic() + PATIENCE_S
-        while not lines(folder, "channels created (S6: bounded)"):
+        while not lines(folder, LogEvent.CHANNELS_CREATED):
             if session.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit((folder / "session.err").read_text() or "the session did not start")
             time.sleep(0.2)
@@ -153,8 +153,10 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "options": {name: value for name, value in vars(options).items() if not isinstance(value, Path)},
         "exit_code": code,
         "samples": samples,
-        "beats": [[beat["elapsed_s"], beat["tick_count"], beat["late_ms"]] for beat in lines(folder, "HEARTBEAT (G4)")],
-        "stepped": len(lines(folder, STEPPED)),
+        "beats": [
+            [beat["elapsed_s"], beat["tick_count"], beat["late_ms"]] for beat in lines(folder, LogEvent.HEARTBEAT)
+        ],
+        "stepped": len(lines(folder, LogEvent.LADDER_STEPPED)),
         "overload": evidence["overload"],
         "heartbeats": evidence["heartbeats"],
         "ledger": evidence["ledger"],

@@ -29,6 +29,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from hybrid_platform.log.events import LogEvent, find_event, parse_line
+
 MIB = 2**20
 CHANNELS = {"tick": 4096, "signal": 4096, "persist": 16_384}
 """Larger than the defaults, which hold a quarter of a second at this rate: a stall of the machine is no leak."""
@@ -153,8 +155,9 @@ class Watch:
         self._log_read += len(added)
         *lines, self._rest = (self._rest + added).split(b"\n")
         for line in lines:
-            if b'"HEARTBEAT (G4)"' in line:
-                self._beat = json.loads(line)
+            record = parse_line(line)
+            if record is not None and find_event(record) is LogEvent.HEARTBEAT:
+                self._beat = record
                 self.beats += 1
 
 

@@ -21,30 +21,31 @@ import msgspec
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.errors import EvidenceError
 from hybrid_platform.evidence.files import parse_json
+from hybrid_platform.log.events import LogEvent, find_event
 from hybrid_platform.security.paths import DataDir
 
 EVENTS = "events.jsonl"
-SIGNS = frozenset(
+CHAINED_EVENTS = frozenset(
     {
-        "preflight",
-        "host checked",
-        "preflight PASS",
-        "PRAGMA verification",
-        "all PRAGMAs verified successfully (S1 PASS)",
-        "pragma PASS",
-        "channels created (S6: bounded)",
-        "live venue open: orders are sent from here on",
-        "HEARTBEAT (G4)",
-        "host snapshot",
-        "sampling ladder stepped (S15)",
-        "FINAL METRICS",
-        "session ended",
-        "postflight PASS",
-        "evidence written",
+        LogEvent.PREFLIGHT_STARTED,
+        LogEvent.HOST_CHECKED,
+        LogEvent.PREFLIGHT_PASSED,
+        LogEvent.PRAGMAS_READ_BACK,
+        LogEvent.PRAGMAS_VERIFIED,
+        LogEvent.PRAGMA_PASSED,
+        LogEvent.CHANNELS_CREATED,
+        LogEvent.LIVE_VENUE_OPENED,
+        LogEvent.HEARTBEAT,
+        LogEvent.HOST_SNAPSHOT,
+        LogEvent.LADDER_STEPPED,
+        LogEvent.FINAL_METRICS,
+        LogEvent.SESSION_ENDED,
+        LogEvent.POSTFLIGHT_PASSED,
+        LogEvent.EVIDENCE_WRITTEN,
     }
 )
-"""Of what is only said, the lines that are chained; warnings and errors all are, up to `EACH` of a kind."""
-COUNTED_ONLY = frozenset({"signal vetoed"})
+"""Events that are always chained; warnings and errors are too, up to `EACH` with the same message."""
+COUNTED_ONLY = frozenset({LogEvent.SIGNAL_VETOED})
 """Warnings about single orders: the heartbeats carry their counts, the tables are the record."""
 EACH = 1_000
 MAX_WAITING = 20_000
@@ -86,12 +87,14 @@ class EventChain:
 
     def watch(self, line: Mapping[str, Any]) -> None:
         """Chain a log line if it matters."""
-        message = str(line.get("message"))
-        if message not in SIGNS and (line.get("level") == "info" or message in COUNTED_ONLY):
+        event = find_event(line)
+        is_chained = event in CHAINED_EVENTS
+        if not is_chained and (line.get("level") == "info" or event in COUNTED_ONLY):
             return
+        message = str(line.get("message"))
         with self._lock:
             self._kinds[message] += 1
-            is_one_of_many = message not in SIGNS and self._kinds[message] > EACH
+            is_one_of_many = not is_chained and self._kinds[message] > EACH
             if is_one_of_many or len(self._waiting) >= MAX_WAITING:
                 self._left_out += 1
                 return

@@ -12,6 +12,7 @@ from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.files import write_json
 from hybrid_platform.evidence.records import Evidence, EvidenceT, evidence_name, read_evidence
 from hybrid_platform.host.process import this_process
+from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings
@@ -53,8 +54,18 @@ class RunContext:
     def write(self, evidence: Evidence) -> None:
         """Write an evidence file, atomically, and chain its digest."""
         sha256 = write_json(self.data_dir, evidence_name(self.session_id, evidence.kind), evidence)
-        written = {"message": "evidence written", "kind": evidence.kind, "verdict": evidence.verdict.value}
-        self.chain.watch({"ts": iso_utc(self.clock.wall_ns()), "level": "info", **written, "sha256": sha256})
+        event = LogEvent.EVIDENCE_WRITTEN
+        self.chain.watch(
+            {
+                "ts": iso_utc(self.clock.wall_ns()),
+                "level": "info",
+                "message": event.value,
+                "event": event.event,
+                "kind": evidence.kind,
+                "verdict": evidence.verdict.value,
+                "sha256": sha256,
+            }
+        )
         self.chain.flush()
 
     def read(self, kind: str, of_type: type[EvidenceT]) -> EvidenceT | None:

@@ -27,7 +27,8 @@ from hybrid_platform.gates.session_checks import session_proofs
 from hybrid_platform.gates.trading_audit import TradingAudit, audit_trading
 from hybrid_platform.host.process import trim_heap
 from hybrid_platform.host.system import read_system_state
-from hybrid_platform.log.reading import key_lines
+from hybrid_platform.log.events import LogEvent
+from hybrid_platform.log.reading import read_key_lines
 from hybrid_platform.maintenance.reserve import release_to_judge
 from hybrid_platform.storage.audit import Audit, audit_session
 from hybrid_platform.storage.engine import open_engine
@@ -96,12 +97,13 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
         after=probe_database(context.database_url),
         counted=audit.counted,
         proofs=proofs,
-        log_lines=key_lines(context.data_dir, context.session_id),
+        log_lines=read_key_lines(context.data_dir, context.session_id),
     )
     context.write(evidence)
-    (context.log.info if evidence.verdict is Verdict.PASS else context.log.error)(
-        f"postflight {evidence.verdict}", reasons=evidence.reasons, proofs=_tally(evidence)
-    )
+    if evidence.verdict is Verdict.PASS:
+        context.log.info(LogEvent.POSTFLIGHT_PASSED, reasons=evidence.reasons, proofs=_tally(evidence))
+    else:
+        context.log.error("postflight FAIL", reasons=evidence.reasons, proofs=_tally(evidence))
     return evidence
 
 

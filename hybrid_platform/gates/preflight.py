@@ -29,6 +29,7 @@ from hybrid_platform.host.pressure import read_pressure, wait_for_pressure
 from hybrid_platform.host.system import read_system_state
 from hybrid_platform.live.gate import Release, live_conditions, release
 from hybrid_platform.live.inputs import LiveRequest
+from hybrid_platform.log.events import GATE_PASSED, LogEvent
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.observability.health import health_of
 from hybrid_platform.observability.notifications.notifier import receivers_of
@@ -78,7 +79,7 @@ def host_checks(
     health = health_of(context, new_is_fine=new_is_fine)
     take_snapshot(context.data_dir, context.clock, pressure.last, health)
     context.log.info(
-        "host checked",
+        LogEvent.HOST_CHECKED,
         healthcheck=health.verdict,
         cpu_pressure=pressure.last.percent,
         limit=pressure.limit,
@@ -109,7 +110,9 @@ def _say_waiting(context: RunContext, limit: float) -> Callable[[CpuPressure, fl
 def preflight(context: RunContext, stop: threading.Event | None = None) -> PreflightEvidence:
     """Judge whether a session may begin: host healthy, pressure below the limit, LIVE locked."""
     started = context.clock.wall_ns()
-    context.log.info("preflight", mode=context.settings.mode, config_sha256=context.settings.config_sha256)
+    context.log.info(
+        LogEvent.PREFLIGHT_STARTED, mode=context.settings.mode, config_sha256=context.settings.config_sha256
+    )
     health, pressure = host_checks(context, new_is_fine=True, stop=stop or threading.Event())
     conditions = live_conditions(_live_request(context, pressure))
     unmet = [condition for condition in conditions if not condition.met]
@@ -170,14 +173,14 @@ def verify_database(context: RunContext) -> PragmaGateEvidence:
             engine.dispose()
         found["pragmas"] = evidence = verify_pragmas(context.database_url, busy_timeout_ms=busy_timeout_ms)
         writing = {reading.name: reading.was for reading in evidence.readings if reading.connection == "write"}
-        context.log.info("PRAGMA verification", **writing)
+        context.log.info(LogEvent.PRAGMAS_READ_BACK, **writing)
         reasons += evidence.faults
         exit_code = ExitCode.CONFIG if reasons else exit_code
     except PlatformError as error:
         reasons.append(str(error))
         exit_code = error.exit_code
     if not reasons:
-        context.log.info("all PRAGMAs verified successfully (S1 PASS)")
+        context.log.info(LogEvent.PRAGMAS_VERIFIED)
     return _concluded(
         context,
         PragmaGateEvidence(
@@ -203,7 +206,7 @@ def _concluded(context: RunContext, evidence: EvidenceT) -> EvidenceT:
     """Write a gate's evidence; where it did not pass, log why and leave a REFUSED row."""
     context.write(evidence)
     if evidence.verdict is Verdict.PASS:
-        context.log.info(f"{evidence.kind} PASS")
+        context.log.info(GATE_PASSED[evidence.kind])
         return evidence
     for reason in evidence.reasons:
         context.log.error(f"{evidence.kind} FAIL", reason=reason, exit_code=evidence.exit_code)

@@ -27,6 +27,7 @@ from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.evidence.records import LiveFigures
 from hybrid_platform.live.gate import Release
 from hybrid_platform.live.order_guard import ArmedAccount, Sent
+from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.security.redaction import safe
 from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelStats, EndOfStream
@@ -99,7 +100,7 @@ class LiveExecution(Stage):
         """Connect, before anything starts; raise LiveAdapterError."""
         self._line.call("open", session_id)
         self._log.warning(
-            "live venue open: orders are sent from here on",
+            LogEvent.LIVE_VENUE_OPENED,
             account=self._release.account,
             max_notional_usd=self._release.max_notional_usd,
             bundles=self._release.bundles,
@@ -229,7 +230,7 @@ class LiveExecution(Stage):
         self._counts["submitted"] += 1
         self._log.limited(
             "info",
-            "live order sent",
+            LogEvent.LIVE_ORDER_SENT,
             order_id=order.order_id,
             symbol=order.instrument.symbol,
             side=order.side,
@@ -292,7 +293,7 @@ class LiveExecution(Stage):
     def _say_open(self) -> None:
         for sent in self._account.open_orders():
             self._log.error(
-                "live order may still be open at the venue: look there",
+                LogEvent.LIVE_ORDER_LEFT_OPEN,
                 order_id=sent.order.order_id,
                 status=sent.status,
                 executed=sent.executed,

@@ -1,31 +1,31 @@
-"""The fixed lines of a session's log, for its report: read back from the file, in order."""
+"""Key lines of a finished session's log, read back for its report."""
 
 from __future__ import annotations
 
 import os
 
 from hybrid_platform.domain.errors import PlatformError
+from hybrid_platform.log.events import LogEvent, find_event, parse_line
 from hybrid_platform.security.paths import DataDir
 
-FIXED = (
-    "PRAGMA verification",
-    "all PRAGMAs verified successfully (S1 PASS)",
-    "channels created (S6: bounded)",
-    "execution task started (shadow adapter, NO NETWORK)",
-    "execution task started (live adapter)",
-    "live venue open: orders are sent from here on",
-    "signal generated",
-    "shadow order executed (I1: no network call)",
-    "live order sent",
-    "live order filled",
-    "live order may still be open at the venue: look there",
-    "HEARTBEAT (G4)",
-    "FINAL METRICS",
-    "session ended",
+KEY_EVENTS = (
+    LogEvent.PRAGMAS_READ_BACK,
+    LogEvent.PRAGMAS_VERIFIED,
+    LogEvent.CHANNELS_CREATED,
+    LogEvent.SHADOW_EXECUTION_STARTED,
+    LogEvent.LIVE_EXECUTION_STARTED,
+    LogEvent.LIVE_VENUE_OPENED,
+    LogEvent.SIGNAL_GENERATED,
+    LogEvent.SHADOW_ORDER_EXECUTED,
+    LogEvent.LIVE_ORDER_SENT,
+    LogEvent.LIVE_ORDER_FILLED,
+    LogEvent.LIVE_ORDER_LEFT_OPEN,
+    LogEvent.HEARTBEAT,
+    LogEvent.FINAL_METRICS,
+    LogEvent.SESSION_ENDED,
 )
-EACH = 2
-"""Of each message, so many of its first lines."""
-MAX_LINE = 65_536
+MAX_LINES_PER_EVENT = 2
+MAX_LINE_CHARS = 65_536
 
 
 def log_name(session_id: str) -> str:
@@ -33,18 +33,22 @@ def log_name(session_id: str) -> str:
     return f"logs/{session_id}.jsonl"
 
 
-def key_lines(data_dir: DataDir, session_id: str) -> tuple[str, ...]:
-    """Return the first lines of each fixed message; empty where the log cannot be read. A log of any length will do."""
-    seen = dict.fromkeys(FIXED, 0)
+def read_key_lines(data_dir: DataDir, session_id: str) -> tuple[str, ...]:
+    """Return the first lines of each key event, in the log's order; none if the log cannot be read.
+
+    The log is read line by line, so it may be of any length.
+    """
+    remaining = dict.fromkeys(KEY_EVENTS, MAX_LINES_PER_EVENT)
     lines = []
     try:
         descriptor = data_dir.open(log_name(session_id), os.O_RDONLY)
     except (FileNotFoundError, PlatformError):
         return ()
     with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
-        while line := file.readline(MAX_LINE):
-            message = next((fixed for fixed in FIXED if f'"message":"{fixed}"' in line), None)
-            if message is not None and seen[message] < EACH:
-                seen[message] += 1
+        while line := file.readline(MAX_LINE_CHARS):
+            record = parse_line(line)
+            event = None if record is None else find_event(record)
+            if event is not None and remaining.get(event, 0):
+                remaining[event] -= 1
                 lines.append(line.rstrip("\n"))
     return tuple(lines)

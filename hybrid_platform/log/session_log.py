@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TextIO
 
 from hybrid_platform.domain.clocks import NS_PER_S, Clock, iso_utc
+from hybrid_platform.log.events import LogEvent, find_event
 from hybrid_platform.log.sanitize import Plain, plain_fields
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.security.redaction import safe
@@ -41,10 +42,11 @@ def as_json(line: Line) -> bytes:
 def as_text(line: Line) -> bytes:
     """Return a line as a person reads it on a terminal: time, level, message, fields."""
     time_of_day = str(line["ts"])[11:23]
+    hidden = {"ts", "level", "session_id", "message"} | (set() if find_event(line) is None else {"event"})
     fields = (
         f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for name, value in line.items()
-        if name not in {"ts", "level", "session_id", "message"}
+        if name not in hidden
     )
     return " ".join([time_of_day, f"{str(line['level']).upper():7}", str(line["message"]), *fields]).encode() + b"\n"
 
@@ -175,13 +177,15 @@ class SessionLog:
         if LEVELS[level] < self._threshold:
             return
         shown = plain_fields(fields)
-        said = safe(message, _MAX_MESSAGE)
+        event = {"event": message.event} if isinstance(message, LogEvent) else {}
+        said = message.value if isinstance(message, LogEvent) else safe(message, _MAX_MESSAGE)
         with self._lock:  # so that lines lie in the order of their times
             line: Line = {
                 "ts": iso_utc(self._clock.wall_ns()),
                 "level": level,
                 "session_id": self.session_id,
                 "message": said,
+                **event,
             }
             for name, value in shown.items():
                 while name in line:

@@ -7,7 +7,6 @@ a word, and makes a new one where there is none.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from hybrid_platform.domain.ids import SESSION_ID_PATTERN
 from hybrid_platform.evidence.files import read_json
 from hybrid_platform.evidence.records import PREFLIGHT, SESSION, evidence_name
 from hybrid_platform.evidence.run_context import RunContext
+from hybrid_platform.log.events import LogEvent, find_event, parse_line
 from hybrid_platform.log.reading import log_name
 from hybrid_platform.maintenance.restore_record import last_restore, lost_since, place_of
 from hybrid_platform.security.paths import DataDir
@@ -31,7 +31,7 @@ TAIL_BYTES = 1 << 20
 """So much of the end of a log is looked through for its last heartbeat."""
 LOOK_BACK = 20
 """So many directories of evidence are looked at for the last session that used this database."""
-_COUNTED = (b'"message":"HEARTBEAT (G4)"', b'"message":"FINAL METRICS"')
+_COUNTING_EVENTS = frozenset({LogEvent.HEARTBEAT, LogEvent.FINAL_METRICS})
 
 
 class _Began(msgspec.Struct):
@@ -70,11 +70,12 @@ def acknowledged_rows(data_dir: DataDir, session_id: str) -> int | None:
         file.seek(max(0, os.fstat(descriptor).st_size - TAIL_BYTES))
         lines = file.read().splitlines()
     for line in reversed(lines):
-        if any(message in line for message in _COUNTED):
+        record = parse_line(line)  # None if the line was cut off when the process ended
+        if record is not None and find_event(record) in _COUNTING_EVENTS:
             try:
-                return int(json.loads(line)["persist_count"])
+                return int(record["persist_count"])
             except (ValueError, KeyError, TypeError):
-                continue  # cut off in the middle, by what ended the process
+                continue
     return None
 
 

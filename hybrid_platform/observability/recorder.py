@@ -8,6 +8,7 @@ from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.host.flight_recorder import take_snapshot
 from hybrid_platform.host.pressure import read_pressure
+from hybrid_platform.log.events import LogEvent
 from hybrid_platform.observability.health import health_of
 
 
@@ -35,7 +36,7 @@ class IntervalRecorder:
         pressure = read_pressure(context.clock)
         try:
             take_snapshot(context.data_dir, context.clock, pressure, health)
-            context.log.info("host snapshot", cpu_pressure=pressure.percent, healthcheck=health.verdict)
+            context.log.info(LogEvent.HOST_SNAPSHOT, cpu_pressure=pressure.percent, healthcheck=health.verdict)
             context.chain.flush()
         except PlatformError as error:
             context.log.warning("flight recorder snapshot failed", error=str(error))

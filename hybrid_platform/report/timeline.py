@@ -8,11 +8,19 @@ from typing import NamedTuple
 
 from hybrid_platform.domain.errors import EvidenceError
 from hybrid_platform.evidence.chain import Link, walk_chain
+from hybrid_platform.log.events import LogEvent, find_event
 
 Point = tuple[float, float]
 
-_STEPPED = "sampling ladder stepped (S15)"
-_TOLD = {"host checked", "host snapshot", "HEARTBEAT (G4)", "FINAL METRICS", _STEPPED}
+_PLOTTED_EVENTS = frozenset(
+    {
+        LogEvent.HOST_CHECKED,
+        LogEvent.HOST_SNAPSHOT,
+        LogEvent.HEARTBEAT,
+        LogEvent.FINAL_METRICS,
+        LogEvent.LADDER_STEPPED,
+    }
+)
 
 
 class Timeline(NamedTuple):
@@ -53,12 +61,13 @@ class _Reader:
 
     def take(self, link: Link) -> None:
         event = link.event
-        if event.get("message") not in _TOLD:
+        log_event = find_event(event)
+        if log_event not in _PLOTTED_EVENTS:
             return
         now = datetime.fromisoformat(event["ts"]).timestamp()
         self._began = now if self._began is None else self._began
         at = now - self._began
-        if event["message"] == _STEPPED:
+        if log_event is LogEvent.LADDER_STEPPED:
             self.has_stepped = True
             self.sampling += [(at, float(event["before"])), (at, float(event["sample_every"]))]
             self.pressure.append((at, float(event["pressure"])))

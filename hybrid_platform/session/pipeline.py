@@ -23,6 +23,7 @@ from hybrid_platform.feeds.base import Feed
 from hybrid_platform.host.pressure import read_pressure
 from hybrid_platform.live.execution import LiveExecution
 from hybrid_platform.live.gate import Release
+from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.session.channel import ChannelAborted, ChannelClosed, ChannelStats
 from hybrid_platform.session.commands import CommandWatch
@@ -284,15 +285,15 @@ class Session:
     def _start(self) -> None:
         self._started = self._clock.monotonic_ns()
         self._log.info(
-            "channels created (S6: bounded)",
+            LogEvent.CHANNELS_CREATED,
             **{stats.name: stats.capacity for stats in self.channels.stats()},
             policies={stats.name: stats.policy for stats in self.channels.stats()},
         )
         standing = self._commands.standing()
         if standing is not None:
             self._tell(standing)
-        adapter = "shadow adapter, NO NETWORK" if self.venue is None else "live adapter"
-        self._log.info(f"execution task started ({adapter})", mode=self._settings.mode)
+        started = LogEvent.SHADOW_EXECUTION_STARTED if self.venue is None else LogEvent.LIVE_EXECUTION_STARTED
+        self._log.info(started, mode=self._settings.mode)
         if self.venue is not None:
             self.venue.open(self._log.session_id)
         try:
@@ -341,7 +342,7 @@ class Session:
         self._ended = self._clock.monotonic_ns()
         if not self.counters.feed.accepted and self._failure is None:
             self._log.warning("the feed gave no tick at all", feed=self._feed.name)
-        self._log.info("FINAL METRICS", **self.metrics())
+        self._log.info(LogEvent.FINAL_METRICS, **self.metrics())
 
     @property
     def state(self) -> RunState:

@@ -36,6 +36,7 @@ from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.feeds.base import Sourced
 from hybrid_platform.gates.preflight import open_gate
 from hybrid_platform.host.process import trim_heap
+from hybrid_platform.log.events import LogEvent
 from hybrid_platform.maintenance.lease import LeaseHeld, lease_path
 from hybrid_platform.maintenance.lost_rows import missing_rows
 from hybrid_platform.maintenance.maintenance_lease import session_lease
@@ -233,7 +234,7 @@ class ShadowRun:
             self._context.write(evidence)
             trim_heap()
             self._context.log.info(
-                "session ended",
+                LogEvent.SESSION_ENDED,
                 state=evidence.state,
                 exit_code=evidence.exit_code,
                 exit_reason=evidence.exit_reason,

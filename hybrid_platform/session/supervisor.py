@@ -15,6 +15,7 @@ from typing import Any
 from hybrid_platform.domain.clocks import NS_PER_S, Clock
 from hybrid_platform.domain.log import Log
 from hybrid_platform.domain.orders import HeartbeatRecord
+from hybrid_platform.log.events import LogEvent
 from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelClosed
 from hybrid_platform.session.heartbeat import Heartbeats
 from hybrid_platform.session.messages import Records
@@ -173,7 +174,7 @@ class Supervisor:
         if beat is None:
             return
         fields = self._counters()
-        self._log.info("HEARTBEAT (G4)", n=beat.n, late_ms=beat.late_ms, **fields)
+        self._log.info(LogEvent.HEARTBEAT, n=beat.n, late_ms=beat.late_ms, **fields)
         if beat.is_late:
             self._log.warning("heartbeat late (G4)", n=beat.n, late_ms=beat.late_ms)
         detail = json.dumps(fields, default=str)

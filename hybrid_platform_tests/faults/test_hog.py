@@ -17,7 +17,7 @@ import pytest
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.records import DatabaseReport, HealthcheckRecord
 from hybrid_platform.host.healthcheck import TIME_LIMIT_SECONDS, run_healthcheck
-from hybrid_platform.session.overload.monitor import STEPPED
+from hybrid_platform.log.events import LogEvent
 from hybrid_platform.storage.engine import default_url
 from hybrid_platform.storage.probe import probe_database
 from hybrid_platform.storage.urls import path_of
@@ -120,7 +120,7 @@ def test_real_pressure_makes_the_ladder_climb(hogged: Hogged):
     assert overload["readings"] >= 3
     if overload["source"] != "PSI":
         pytest.skip("a load average follows too slowly for a short test")
-    steps = hogged.ended.said(STEPPED)
+    steps = hogged.ended.said(LogEvent.LADDER_STEPPED)
     assert steps[0]["sample_every"] == 2 and "CPU pressure" in steps[0]["why"]
     assert hogged.ended.ledger()["feed", "synthetic", "sampled_out"] > 0
     (proof,) = [proof for proof in hogged.ended.evidence("postflight")["proofs"] if proof["id"] == "S15"]

@@ -16,6 +16,7 @@ from hybrid_platform.domain.log import Log
 from hybrid_platform.domain.records import CpuPressure
 from hybrid_platform.evidence.records import LadderStep, OverloadFigures
 from hybrid_platform.host.pressure import OFF_LIMIT
+from hybrid_platform.log.events import LogEvent
 from hybrid_platform.session.channel import ChannelStats
 from hybrid_platform.session.counters import FeedCounters
 from hybrid_platform.session.overload.ladder import Ladder, Limits, Load, Step
@@ -24,7 +25,6 @@ from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.session.stage import OnFailure
 from hybrid_platform.settings.session import SessionSettings
 
-STEPPED = "sampling ladder stepped (S15)"
 PRESSURE_LIMIT = 60.0
 FULL = 100.0
 RATE_LOOKS = 6
@@ -205,7 +205,7 @@ class OverloadWatch:
             self._steps.append(said)
         say = self._log.warning if step.after > step.before else self._log.info
         say(
-            STEPPED,
+            LogEvent.LADDER_STEPPED,
             sample_every=step.after,
             before=step.before,
             why=why,

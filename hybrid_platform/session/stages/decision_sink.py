@@ -23,15 +23,11 @@ from hybrid_platform.domain.orders import (
     TradeRecord,
     VetoRecord,
 )
+from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.session.channel import Channel
 from hybrid_platform.session.counters import DecisionCounters
 from hybrid_platform.session.messages import Records, Ticks
-
-SIGNAL = "signal generated"
-ORDER = "shadow order executed (I1: no network call)"
-LIVE_ORDER = "live order filled"
-VETO = "signal vetoed"
 
 
 class SignalsDigest:
@@ -127,9 +123,9 @@ class DecisionSink:
             self._say_order(record)
 
     def _say_signal(self, record: SignalRecord) -> None:
-        if (limited := self._log.limit.admit(SIGNAL)) is not None:
+        if (limited := self._log.limit.admit(LogEvent.SIGNAL_GENERATED)) is not None:
             self._log.info(
-                SIGNAL,
+                LogEvent.SIGNAL_GENERATED,
                 reason_code=record.reason,
                 tick_count=record.seq,
                 signal_id=record.signal_id,
@@ -140,10 +136,10 @@ class DecisionSink:
             )
 
     def _say_order(self, record: OrderRecord) -> None:
-        message = ORDER if record.is_shadow else LIVE_ORDER
-        if (limited := self._log.limit.admit(message)) is not None:
+        event = LogEvent.SHADOW_ORDER_EXECUTED if record.is_shadow else LogEvent.LIVE_ORDER_FILLED
+        if (limited := self._log.limit.admit(event)) is not None:
             self._log.info(
-                message,
+                event,
                 is_shadow=record.is_shadow,
                 order_id=record.order_id,
                 symbol=record.symbol,
@@ -170,9 +166,9 @@ class DecisionSink:
                 self._automatic.append(command)
 
     def _say_veto(self, record: VetoRecord) -> None:
-        if (limited := self._log.limit.admit(VETO)) is not None:
+        if (limited := self._log.limit.admit(LogEvent.SIGNAL_VETOED)) is not None:
             self._log.warning(
-                VETO,
+                LogEvent.SIGNAL_VETOED,
                 reason=record.reason,
                 detail=record.detail,
                 signal_id=record.signal_id,

@@ -20,10 +20,11 @@ from hybrid_platform.domain.records import (
 from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.records import OverloadFigures, ProofVerdict
 from hybrid_platform.gates.overload_proof import overload_proof
+from hybrid_platform.log.events import LogEvent
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.channel import ChannelStats
 from hybrid_platform.session.counters import FeedCounters
-from hybrid_platform.session.overload.monitor import STEPPED, OverloadWatch, has_ladder, limits_of
+from hybrid_platform.session.overload.monitor import OverloadWatch, has_ladder, limits_of
 from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.settings.session import load_settings
 from hybrid_platform.testing import Drop, ListLog, LocalVenue, Repeat, Send, Skip, TestClock
@@ -83,10 +84,10 @@ def test_pressure_above_its_limit_for_its_time_throttles_and_a_calm_host_recover
     assert host.sampler.every == 10
     host.run(70, pressure=12)
     assert host.sampler.every == 1
-    assert [(line["before"], line["sample_every"]) for line in host.log.of(STEPPED)] == [
+    assert [(line["before"], line["sample_every"]) for line in host.log.of(LogEvent.LADDER_STEPPED)] == [
         (1, 2), (2, 5), (5, 10), (10, 5), (5, 2), (2, 1),
     ]  # fmt: skip
-    assert host.log.of(STEPPED)[0]["why"] == "CPU pressure 85 %, limit 60 %"
+    assert host.log.of(LogEvent.LADDER_STEPPED)[0]["why"] == "CPU pressure 85 %, limit 60 %"
     assert [entry.level for entry in host.log.entries] == ["WARNING"] * 3 + ["INFO"] * 3
     figures = host.figures
     assert [(step.before, step.after) for step in figures.steps] == [(1, 2), (2, 5), (5, 10), (10, 5), (5, 2), (2, 1)]
@@ -131,7 +132,7 @@ def test_an_ingest_that_falls_behind_climbs_and_one_that_is_far_away_does_not():
         host.counters.lag_ns[0] += 900 * NS_PER_MS
         host.run(1)
     assert host.sampler.every > 1
-    assert "lag" in host.log.of(STEPPED)[0]["why"]
+    assert "lag" in host.log.of(LogEvent.LADDER_STEPPED)[0]["why"]
 
 
 def test_a_slow_feed_is_watched_and_never_sampled():
@@ -147,7 +148,7 @@ def test_a_feed_that_becomes_slow_leaves_the_ladder():
     assert host.sampler.every == 2
     host.run(30, rate=2)
     assert host.sampler.every == 1
-    assert host.log.of(STEPPED)[-1]["why"].startswith("CPU pressure 100 %")
+    assert host.log.of(LogEvent.LADDER_STEPPED)[-1]["why"].startswith("CPU pressure 100 %")
 
 
 def test_it_can_be_told_only_to_watch():
@@ -207,7 +208,7 @@ def test_a_session_above_its_limits_climbs_step_by_step_and_stops_with_overload(
     assert loaded.code == 13
     assert (loaded.session["state"], loaded.session["exit_reason"]) == ("FAILED", "OverloadError")
     assert loaded.evidence("session")["failure"].startswith("overload: expected the load to fall below its limits")
-    steps = [(line["before"], line["sample_every"]) for line in loaded.said(STEPPED)]
+    steps = [(line["before"], line["sample_every"]) for line in loaded.said(LogEvent.LADDER_STEPPED)]
     assert steps == [(1, 2), (2, 5), (5, 10)]
     overload = loaded.evidence("session")["overload"]
     assert [(step["before"], step["after"]) for step in overload["steps"]] == steps
@@ -232,7 +233,7 @@ def test_what_was_sampled_out_is_neither_seen_nor_persisted_and_counted_by_rung(
 
 def test_each_step_stands_in_the_chain_of_events_and_in_the_proof(loaded: Here):
     chain = (loaded.data_dir / "evidence" / loaded.session_id / "events.jsonl").read_text()
-    assert chain.count(STEPPED) == 3
+    assert chain.count(LogEvent.LADDER_STEPPED) == 3
     (proof,) = [proof for proof in loaded.evidence("postflight")["proofs"] if proof["id"] == "S15"]
     assert proof["verdict"] == "PASS" and "3 steps, at most every 10th tick" in proof["actual"]
 
@@ -249,10 +250,10 @@ def test_a_replay_is_never_sampled(tmp_path: Path):
 
 def test_a_step_down_stands_in_the_chain_too(tmp_path: Path):
     chain = EventChain(DataDir(tmp_path), "20260102T030405Z-1a2b3c4d", TestClock())
-    chain.watch({"level": "info", "message": STEPPED, "sample_every": 1})
+    chain.watch({"level": "info", "message": LogEvent.LADDER_STEPPED, "sample_every": 1})
     chain.flush()
     (events,) = tmp_path.rglob("events.jsonl")
-    assert STEPPED in events.read_text()
+    assert LogEvent.LADDER_STEPPED in events.read_text()
 
 
 def test_both_reports_show_the_ladder_and_the_page_plots_it(loaded: Here):
