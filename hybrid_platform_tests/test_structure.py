@@ -17,7 +17,7 @@ from packaging.version import Version
 import hybrid_platform
 from hybrid_platform.domain.errors import OverloadError
 from hybrid_platform.session.factories import build_channels
-from hybrid_platform.session.messages import Records
+from hybrid_platform.session.messages import RecordMessage
 from hybrid_platform.settings.session import OnFull, load_settings
 from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
 
@@ -45,18 +45,18 @@ def imports_of(path: Path) -> set[str]:
 
 @pytest.mark.scenario("I6", "S6")
 @pytest.mark.parametrize("feed", LIVE_FEEDS)
-def test_a_put_on_a_live_persist_channel_never_waits(feed: str):
+def test_a_send_to_a_live_persist_channel_never_waits(feed: str):
     channel = build_channels(load_settings({"feed": LIVE_FEEDS[feed]}, environ={})).persist
     assert channel.policy is OnFull.DROP_OLDEST
-    record = Records((None,))  # type: ignore[arg-type]  # what it holds does not matter here
+    record = RecordMessage((None,))  # type: ignore[arg-type]  # what it holds does not matter here
     refused: list[BaseException] = []
 
     def fill() -> None:
         try:
             for _ in range(10 * channel.capacity):
-                channel.put(record)
+                channel.send(record)
             for _ in range(10 * channel.capacity):
-                channel.put(record, keep=True)
+                channel.send(record, guaranteed=True)
         except OverloadError as error:
             refused.append(error)
 

@@ -31,7 +31,7 @@ from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.security.redaction import safe
 from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelStats, EndOfStream
-from hybrid_platform.session.messages import Ticks, Told, Wants
+from hybrid_platform.session.messages import ControlMessage, RequestMessage, TickMessage
 from hybrid_platform.session.stage import OnFailure, Stage
 from hybrid_platform.settings.session import OnFull, SessionSettings
 from hybrid_platform.trading.adapters.live import Cancel, LiveAdapter, Want
@@ -61,7 +61,7 @@ class LiveExecution(Stage):
         release: Release,
         settings: SessionSettings,
         table: InstrumentTable,
-        ticks: Channel[Ticks | Told],
+        ticks: Channel[TickMessage | ControlMessage],
         *,
         feed_ended: Callable[[], bool],
         clock: Clock,
@@ -69,7 +69,7 @@ class LiveExecution(Stage):
         on_failure: OnFailure,
     ) -> None:
         """``ticks``: the way back to the engine; this stage is its second producer."""
-        self._wants: Channel[Wants] = Channel("live_orders", CAPACITY, OnFull.FAIL)
+        self._wants: Channel[RequestMessage] = Channel("live_orders", CAPACITY, OnFull.FAIL)
         super().__init__("live execution", (self._wants,), (ticks,), on_failure)
         live = settings.gates.live
         self._release = release
@@ -117,9 +117,9 @@ class LiveExecution(Stage):
         except LiveAdapterError as error:
             self._log.error("the live venue's connection could not be ended", error=str(error))
 
-    def want(self, wants: Sequence[Want]) -> None:
+    def on_requests(self, requests: Sequence[Want]) -> None:
         """Take what the engine asks for, from the receiver; raise OverloadError where that is too much at once."""
-        self._wants.put(Wants(tuple(wants)))
+        self._wants.send(RequestMessage(tuple(requests)))
 
     def see(self, batch: TickBatch) -> None:
         """Take note of the last prices, from the pump."""
@@ -181,7 +181,7 @@ class LiveExecution(Stage):
             while not self._feed_ended():
                 self._turn()
             self.tell(END)
-            self._ticks.put(Told(END), keep=True)
+            self._ticks.send(ControlMessage(END), guaranteed=True)
             deadline = self._clock.monotonic_ns() + self._patience_ns
             while self._is_waiting() and self._clock.monotonic_ns() < deadline:
                 self._turn()
@@ -193,11 +193,11 @@ class LiveExecution(Stage):
 
     def _is_waiting(self) -> bool:
         """Whether the engine has not yet heard of the end, or an order may still rest at the venue."""
-        return not self._end_is_journalled or bool(self._account.open_orders()) or bool(self._wants.stats().left)
+        return not self._end_is_journalled or bool(self._account.open_orders()) or bool(self._wants.stats().depth)
 
     def _turn(self) -> None:
         try:
-            parcels = self._wants.take(timeout=LOOK_SECONDS)
+            messages = self._wants.receive(timeout=LOOK_SECONDS)
         except EndOfStream:
             # The guarded process is gone before the ticks ended: its receiver says why.
             raise ChannelAborted("live_orders") from None
@@ -206,13 +206,13 @@ class LiveExecution(Stage):
         if cancel_all:
             for sent in self._account.open_orders():
                 self._cancel(sent)
-        for parcel in parcels:
-            for want in parcel.wants:
-                if isinstance(want, Cancel):
-                    if (asked := self._account.sent.get(want.order_id)) is not None:
+        for message in messages:
+            for request in message.requests:
+                if isinstance(request, Cancel):
+                    if (asked := self._account.sent.get(request.order_id)) is not None:
                         self._cancel(asked)
                 else:
-                    self._submit(want.order)
+                    self._submit(request.order)
         self._hear(self._line.call("reports"))
 
     def _submit(self, order: Order) -> None:
@@ -246,7 +246,7 @@ class LiveExecution(Stage):
         """Tell the engine that an order never left this process."""
         self._counts["refused"] += 1
         self._log.error("live order not sent", order_id=order.order_id, why=why)
-        self._ticks.put(Told(Report(order.order_id, OrderStatus.REJECTED, why[:200], 0)), keep=True)
+        self._ticks.send(ControlMessage(Report(order.order_id, OrderStatus.REJECTED, why[:200], 0)), guaranteed=True)
 
     def _cancel(self, sent: Sent) -> None:
         if sent.is_cancel_asked or not sent.is_open:
@@ -265,7 +265,7 @@ class LiveExecution(Stage):
             self._log.limited(
                 "info", "venue reported", order_id=report.order_id, status=report.status, reason=report.reason
             )
-            self._ticks.put(Told(report), keep=True)
+            self._ticks.send(ControlMessage(report), guaranteed=True)
 
     def _withdraw(self) -> None:
         """The session fails: ask for a cancel of what may rest, listen for as long as may be, say what is open."""

@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from hybrid_platform.domain.ticks import TickBatch
     from hybrid_platform.reproduce.replay import Replay
     from hybrid_platform.sandbox.child import Guard
-    from hybrid_platform.session.strategy_host.frames import FrameWriter
+    from hybrid_platform.session.strategy_host.frames import PipeWriter
 
 ROWS = "rows"
-"""The stage that `Failed` names where rows that this platform never wrote cannot be decided again."""
+"""The stage that `StageFailed` names where rows that this platform never wrote cannot be decided again."""
 
 
 def _work(guard: Guard, begun: Begun) -> None:
     from hybrid_platform.domain.errors import PlatformError, StrategyError
-    from hybrid_platform.session.strategy_host.frames import Down, Failed, FrameReader
+    from hybrid_platform.session.strategy_host.frames import DownFrame, PipeReader, StageFailed
 
-    down, up = FrameReader(guard.pipes["down"], Down), begun.up
+    down, up = PipeReader(guard.pipes["down"], DownFrame), begun.up
     try:
         _decide(begun, down)
     except PlatformError as error:
         stage = "strategy" if isinstance(error, StrategyError) else "execution"
-        up.write(Failed(stage, str(error), int(error.exit_code), type(error).__name__))
+        up.write(StageFailed(stage, str(error), int(error.exit_code), type(error).__name__))
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, ArithmeticError) as error:
-        up.write(Failed(ROWS, f"{type(error).__name__}: {error}", 1, type(error).__name__))
+        up.write(StageFailed(ROWS, f"{type(error).__name__}: {error}", 1, type(error).__name__))
 
 
 def _decide(begun: Begun, down: Any) -> None:
@@ -44,48 +44,48 @@ def _decide(begun: Begun, down: Any) -> None:
     from hybrid_platform.reproduce.journal import read_journal
     from hybrid_platform.reproduce.replay import replay_of
     from hybrid_platform.session.strategy_host.frames import (
-        Decided,
-        Done,
-        Instruments,
-        Journalled,
-        Taken,
+        Ack,
+        InstrumentsFrame,
+        JournalFrame,
+        RecordsFrame,
+        Summary,
         TickFrame,
-        batch_of,
+        decode_ticks,
     )
 
     up, table = begun.up, InstrumentTable()
     inputs: list[InputRecord] = []
-    while isinstance(message := down.read(), Journalled):
-        inputs += message.records
+    while isinstance(frame := down.read(), JournalFrame):
+        inputs += frame.records
     replay, engine = replay_of(begun.settings, begun.strategy, table, read_journal(inputs), begun.plan["until"])
 
-    def batches(message: Any) -> Iterator[TickBatch]:
-        while isinstance(message, Instruments | TickFrame):
-            if isinstance(message, Instruments):
-                for instrument in message.entries:
+    def batches(frame: Any) -> Iterator[TickBatch]:
+        while isinstance(frame, InstrumentsFrame | TickFrame):
+            if isinstance(frame, InstrumentsFrame):
+                for instrument in frame.entries:
                     table.add(instrument)
             else:
-                yield batch_of(message, table)
-                up.write(Taken(message.count))
-            message = down.read()
+                yield decode_ticks(frame, table)
+                up.write(Ack(frame.count))
+            frame = down.read()
 
     threading.Thread(target=_show_signs, args=(replay, up), name="signs", daemon=True).start()
     sent = 0
-    for records in replay.run(batches(message)):
+    for records in replay.run(batches(frame)):
         if records:
-            up.write(Decided(tuple(records)))
+            up.write(RecordsFrame(tuple(records)))
             sent += len(records)
-    up.write(Done(replay.shown, sent, (0, 0, 0, 0, 0, 0), engine.account.snapshot()))
+    up.write(Summary(replay.shown, sent, (0, 0, 0, 0, 0, 0), engine.account.snapshot()))
 
 
-def _show_signs(replay: Replay, up: FrameWriter) -> None:
+def _show_signs(replay: Replay, up: PipeWriter) -> None:
     """Say each second how far it is: a batch may take longer than silence is borne, as long as it moves."""
-    from hybrid_platform.session.strategy_host.frames import ALIVE_SECONDS, Alive
+    from hybrid_platform.session.strategy_host.frames import STATUS_INTERVAL_S, StatusFrame
 
     never = threading.Event()
     with suppress(OSError):  # a parent that is gone is noticed by whoever decides
-        while not never.wait(ALIVE_SECONDS):
-            up.write(Alive((replay.sign,)))
+        while not never.wait(STATUS_INTERVAL_S):
+            up.write(StatusFrame((replay.sign,)))
 
 
 if __name__ == "__main__":

@@ -18,16 +18,16 @@ from hybrid_platform.reproduce.child import ROWS
 from hybrid_platform.reproduce.replay import UndecidableError
 from hybrid_platform.session.stage import Sign
 from hybrid_platform.session.strategy_host.frames import (
-    Alive,
-    Decided,
-    Done,
-    Down,
-    End,
-    Failed,
-    Instruments,
-    Journalled,
-    Taken,
-    frame_of,
+    Ack,
+    DownFrame,
+    EndOfTicks,
+    InstrumentsFrame,
+    JournalFrame,
+    RecordsFrame,
+    StageFailed,
+    StatusFrame,
+    Summary,
+    encode_ticks,
 )
 from hybrid_platform.session.strategy_host.process import REPLAY_FRAME, GuardedDecider, GuardedStageError
 from hybrid_platform.settings.session import SessionSettings
@@ -62,7 +62,7 @@ class GuardedReplay:
         try:
             records = tuple(inputs)
             for start in range(0, len(records), INPUTS_AT_ONCE):
-                self._write(Journalled(records[start : start + INPUTS_AT_ONCE]))
+                self._write(JournalFrame(records[start : start + INPUTS_AT_ONCE]))
         except BaseException:
             self.close()
             raise
@@ -75,14 +75,14 @@ class GuardedReplay:
         """
         for batch in self._frames(batches):
             if len(self._table) > self._known:
-                self._write(Instruments(tuple(self._table)[self._known :]))
+                self._write(InstrumentsFrame(tuple(self._table)[self._known :]))
                 self._known = len(self._table)
-            self._write(frame_of(batch))
-            yield from self._take(Taken)
+            self._write(encode_ticks(batch))
+            yield from self._take(Ack)
             if self._is_done:
                 return
-        self._write(End(0))
-        yield from self._take(Done)
+        self._write(EndOfTicks(0))
+        yield from self._take(Summary)
 
     @staticmethod
     def _frames(batches: Iterable[TickBatch]) -> Iterator[TickBatch]:
@@ -99,46 +99,46 @@ class GuardedReplay:
         """End the process."""
         self._guarded.close()
 
-    def _take(self, until: type[Taken | Done]) -> Iterator[tuple[Record, ...]]:
+    def _take(self, until: type[Ack | Summary]) -> Iterator[tuple[Record, ...]]:
         """Yield what comes before the message that is waited for, or before it says that it is done."""
         moved = time.monotonic()
         signs: tuple[Sign, ...] = ()
         while not self._is_done:
             left_s = None if self._silence_s is None else max(0.0, moved + self._silence_s - time.monotonic())
             try:
-                message = self._guarded.reader.read(left_s)
+                frame = self._guarded.reader.read(left_s)
             except EOFError:
                 raise IsolationError("the reproducing process ended in the middle") from None
             # A process that lives is not yet one that moves: what it says of its strategy has to change.
-            if isinstance(message, Alive) and (message.stages != signs or left_s is None or left_s > 0):
-                if message.stages != signs:
-                    moved, signs = time.monotonic(), message.stages
+            if isinstance(frame, StatusFrame) and (frame.stages != signs or left_s is None or left_s > 0):
+                if frame.stages != signs:
+                    moved, signs = time.monotonic(), frame.stages
                 continue
-            if message is None or isinstance(message, Alive):
+            if frame is None or isinstance(frame, StatusFrame):
                 raise IsolationError(
                     f"the reproducing process: expected to move within watchdog.stuck_seconds ({self._silence_s:g} s), "
                     "was silent"
                 )
-            if isinstance(message, Decided):
-                yield message.records
-            elif isinstance(message, Failed):
-                raise _error_of(message)
-            elif isinstance(message, Done):
-                self.shown, self._is_done = message.ticks, True
-            elif isinstance(message, until):
+            if isinstance(frame, RecordsFrame):
+                yield frame.records
+            elif isinstance(frame, StageFailed):
+                raise _error_of(frame)
+            elif isinstance(frame, Summary):
+                self.shown, self._is_done = frame.ticks, True
+            elif isinstance(frame, until):
                 return
             else:
-                raise IsolationError(f"pipe: expected decisions, got {type(message).__name__}")
+                raise IsolationError(f"pipe: expected decisions, got {type(frame).__name__}")
             moved = time.monotonic()
 
-    def _write(self, message: Down) -> None:
+    def _write(self, frame: DownFrame) -> None:
         try:
-            self._guarded.writer.write(message)
+            self._guarded.writer.write(frame)
         except BrokenPipeError:
             raise IsolationError("the reproducing process ended in the middle") from None
 
 
-def _error_of(failed: Failed) -> Exception:
+def _error_of(failed: StageFailed) -> Exception:
     if failed.stage == ROWS:
         return UndecidableError(failed.message)
     if failed.stage == "strategy":

@@ -1,9 +1,9 @@
-"""Bounded channels between stages, with a stated policy when full and exact counters (S6).
+"""Bounded channels between stages, with a stated overflow policy and exact counters (S6).
 
-What travels is parcels (a batch of ticks, a step, some records), and each counts as a number of
-events; ``capacity`` bounds the events that wait, not the parcel that a consumer works on. "Whatever
-is ready" goes in one take, so a slow feed gives single ticks and a fast one gives chunks.
-``sent = received + dropped + left`` holds at every instant.
+A channel carries messages (a batch of ticks, a decision step, some records), and each counts as a
+number of events. ``capacity`` bounds the events that wait, not the message that a consumer is
+working on. One `Channel.receive` returns everything that is ready, so a slow feed yields single
+ticks and a fast one yields chunks. ``sent = received + dropped + depth`` holds at every instant.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from hybrid_platform.settings.session import OnFull
 
 
 class ChannelClosed(Exception):
-    """Put after the last producer closed: a fault of the caller."""
+    """Raised by a send after the last producer closed; a bug in the caller."""
 
 
 class EndOfStream(Exception):
-    """Every producer closed and nothing is left: the consumer is done."""
+    """Raised by a receive when every producer has closed and the channel is empty."""
 
 
 class ChannelAborted(Exception):
-    """Another stage failed: stop now, what is left stays counted as left."""
+    """Raised on both sides after another stage failed; what still waits stays counted in ``depth``."""
 
 
 class ChannelStats(NamedTuple):
-    """A snapshot of one channel, in events."""
+    """Snapshot of one channel, in events."""
 
     name: str
     capacity: int
@@ -39,109 +39,117 @@ class ChannelStats(NamedTuple):
     received: int
     """Taken by the consumer."""
     dropped: int
-    """Evicted as the oldest, or refused for want of room."""
-    left: int
+    """Evicted as the oldest, or refused because the channel was full."""
+    depth: int
     """Waiting now."""
-    high_water: int
-    """Most that ever waited."""
+    max_depth: int
+    """The most that ever waited."""
     blocked: int
     """How often a producer had to wait."""
     refused: int = 0
-    """Of what was dropped, what was to be kept: no eviction, but a loss."""
+    """The guaranteed part of ``dropped``: data that must not be evicted, and was lost."""
 
     @property
     def balances(self) -> bool:
         """Whether every event is accounted for."""
-        return self.sent == self.received + self.dropped + self.left
+        return self.sent == self.received + self.dropped + self.depth
 
 
-class Parcel(Protocol):
-    """What a channel carries."""
+class Message(Protocol):
+    """A unit of work that a channel carries."""
 
     @property
     def events(self) -> int:
         """How many events it counts as; 0 is possible."""
 
     def split(self, first: int) -> tuple[Self, Self] | None:
-        """Return the first ``first`` events and the rest; None where a parcel is one whole."""
+        """Return the first ``first`` events and the rest, or None if the message cannot be split."""
 
 
-ParcelT = TypeVar("ParcelT", bound=Parcel)
+MessageT = TypeVar("MessageT", bound=Message)
 
-MAX_PARCELS = 16_384
-"""Parcels that count as no event (ticks without a signal, on their way to execution) are bounded too."""
+MAX_MESSAGES = 16_384
+"""Messages without events (ticks without a signal on their way to execution) are bounded too."""
 
 
-class Channel(Generic[ParcelT]):
-    """A bounded queue of parcels for one consumer and a known number of producers."""
+class Channel(Generic[MessageT]):
+    """Bounded queue of messages for one consumer and a known number of producers."""
 
     def __init__(
-        self, name: str, capacity: int, policy: OnFull, *, producers: int = 1, reserve: int | None = None
+        self,
+        name: str,
+        capacity: int,
+        policy: OnFull,
+        *,
+        producers: int = 1,
+        reserve: int | None = None,
+        max_messages: int = MAX_MESSAGES,
     ) -> None:
-        """Make an open channel.
+        """Open a channel.
 
-        ``reserve``: room of their own (as large as ``capacity`` by default) for parcels that are put
-        with ``keep=True``: these are never evicted, and evict nobody.
+        ``reserve`` is separate room (as large as ``capacity`` by default) for messages that are sent
+        with ``guaranteed=True``. They are never evicted, and they evict nothing.
         """
         self.name = name
         self.capacity = capacity
         self.policy = policy
-        self._room_for = (capacity, capacity if reserve is None else reserve)
+        self._limits = (capacity, capacity if reserve is None else reserve)
         self._waiting = [0, 0]
-        """Events by ``keep``."""
-        self._max_parcels = max(MAX_PARCELS, sum(self._room_for))
+        """Events by ``guaranteed``."""
+        self._max_messages = max(max_messages, sum(self._limits))
         self._producers = producers
-        self._parcels: deque[tuple[ParcelT, bool]] = deque()
-        self._sent = self._received = self._dropped = self._high_water = self._blocked = self._refused = 0
+        self._messages: deque[tuple[MessageT, bool]] = deque()
+        self._sent = self._received = self._dropped = self._max_depth = self._blocked = self._refused = 0
         self._aborted = False
         self._at_least = 0
-        """Events that the consumer waits for: nobody wakes it for fewer."""
+        """The consumer is woken only once this many events wait."""
         lock = threading.Lock()
         self._readable = threading.Condition(lock)
         self._writable = threading.Condition(lock)
 
-    def put(self, parcel: ParcelT, *, keep: bool = False) -> int:
-        """Offer a parcel; return how many events were dropped to make room.
+    def send(self, message: MessageT, *, guaranteed: bool = False) -> int:
+        """Send a message; return how many events were dropped to make room for it.
 
-        BLOCK waits for room, DROP_OLDEST evicts, FAIL raises OverloadError. With ``keep`` the
-        parcel lives in the reserve: it evicts nobody, and DROP_OLDEST becomes FAIL.
-        Raises ChannelAborted where another stage has failed.
+        BLOCK waits for room, DROP_OLDEST evicts, FAIL raises OverloadError. A ``guaranteed`` message
+        uses the reserve: it evicts nothing, and DROP_OLDEST becomes FAIL.
+        Raises ChannelAborted if another stage has failed.
         """
         with self._readable:
-            self._sent += parcel.events
+            self._sent += message.events
             if self.policy is OnFull.BLOCK:
-                self._block(parcel, keep)
+                self._block(message, guaranteed)
                 return 0
-            self._check_open(parcel, keep)
-            if self.policy is OnFull.DROP_OLDEST and not keep:
-                self._append(parcel, keep)
+            self._check_open(message, guaranteed)
+            if self.policy is OnFull.DROP_OLDEST and not guaranteed:
+                self._append(message, guaranteed)
                 return self._evict()
-            if not self._fits(parcel, keep):
-                self._lose(parcel, keep)
+            if not self._fits(message, guaranteed):
+                self._lose(message, guaranteed)
+                room, limit = "reserve" if guaranteed else "capacity", self._limits[guaranteed]
                 raise OverloadError(
-                    f"channel {self.name}: expected room for {parcel.events} more events in its "
-                    f"{'reserve' if keep else 'capacity'} of {self._room_for[keep]}, got {self._waiting[keep]} waiting"
+                    f"channel {self.name}: expected room for {message.events} more events in its {room} of {limit}, "
+                    f"got {self._waiting[guaranteed]} waiting"
                 )
-            self._append(parcel, keep)
+            self._append(message, guaranteed)
             return 0
 
-    def offer(self, parcel: ParcelT, *, keep: bool = False) -> bool:
-        """Put a parcel if there is room now, whatever the policy; return whether it was put. Never waits or drops."""
+    def try_send(self, message: MessageT, *, guaranteed: bool = False) -> bool:
+        """Send a message if there is room now; return whether it was sent. Never waits and never drops."""
         with self._readable:
             if self._ended():
                 raise ChannelAborted(self.name) if self._aborted else ChannelClosed(self.name)
-            if not self._fits(parcel, keep):
+            if not self._fits(message, guaranteed):
                 return False
-            self._sent += parcel.events
-            self._append(parcel, keep)
+            self._sent += message.events
+            self._append(message, guaranteed)
             return True
 
-    def take(self, limit: int | None = None, timeout: float | None = None, at_least: int = 0) -> list[ParcelT]:
-        """Return whatever is ready, at most about ``limit`` events (parcels are split where they can be).
+    def receive(self, limit: int | None = None, timeout: float | None = None, at_least: int = 0) -> list[MessageT]:
+        """Return what is ready, about ``limit`` events at most (messages are split where possible).
 
-        Waits up to ``timeout`` seconds (None: for ever) for something, or for ``at_least`` events: what is there
-        by then is returned, and an empty list means that nothing came. Raises EndOfStream when all producers
-        closed and nothing is left.
+        Waits up to ``timeout`` seconds (None: without limit) until ``at_least`` events, or anything at all,
+        are there, then returns what has come; an empty list means that nothing did. Raises EndOfStream when
+        all producers have closed and nothing is left, ChannelAborted if another stage has failed.
         """
         with self._readable:
             self._at_least = at_least
@@ -149,7 +157,7 @@ class Channel(Generic[ParcelT]):
                 self._readable.wait_for(lambda: self._is_enough() or self._ended(), timeout)
             if self._aborted:
                 raise ChannelAborted(self.name)
-            if not self._parcels:
+            if not self._messages:
                 if self._producers == 0:
                     raise EndOfStream(self.name)
                 return []
@@ -157,14 +165,14 @@ class Channel(Generic[ParcelT]):
             self._writable.notify_all()
             return taken
 
-    def give_way(self, timeout: float) -> None:
-        """Wait up to ``timeout`` seconds while more than half of the capacity waits: let the consumer have its turn."""
+    def wait_until_half_empty(self, timeout: float) -> None:
+        """Wait up to ``timeout`` seconds while the channel is more than half full, to let the consumer catch up."""
         with self._readable:
             if self._is_half_full():
                 self._writable.wait_for(lambda: not self._is_half_full() or self._ended(), timeout)
 
     def close(self) -> None:
-        """Say that one producer has put its last parcel."""
+        """Close the channel for one producer, which sends nothing more."""
         with self._readable:
             self._producers = max(0, self._producers - 1)
             if self._producers == 0:
@@ -172,14 +180,14 @@ class Channel(Generic[ParcelT]):
                 self._writable.notify_all()
 
     def close_all(self) -> None:
-        """Close for every producer, also one that is stuck and will never close."""
+        """Close the channel for every producer, including one that is stuck and will never close."""
         with self._readable:
             self._producers = 0
             self._readable.notify_all()
             self._writable.notify_all()
 
     def abort(self) -> None:
-        """Wake everybody with ChannelAborted."""
+        """Wake producers and consumer with ChannelAborted."""
         with self._readable:
             self._aborted = True
             self._readable.notify_all()
@@ -196,15 +204,15 @@ class Channel(Generic[ParcelT]):
                 self._received,
                 self._dropped,
                 sum(self._waiting),
-                self._high_water,
+                self._max_depth,
                 self._blocked,
                 self._refused,
             )
 
-    # What follows runs under the lock.
+    # The methods below run under the lock.
 
     def _is_enough(self) -> bool:
-        return bool(self._parcels) and sum(self._waiting) >= self._at_least
+        return bool(self._messages) and sum(self._waiting) >= self._at_least
 
     def _is_half_full(self) -> bool:
         return 2 * self._waiting[False] > self.capacity
@@ -212,80 +220,80 @@ class Channel(Generic[ParcelT]):
     def _ended(self) -> bool:
         return self._aborted or self._producers == 0
 
-    def _lose(self, parcel: ParcelT, keep: bool) -> None:
-        self._dropped += parcel.events
-        if keep:
-            self._refused += parcel.events
+    def _lose(self, message: MessageT, guaranteed: bool) -> None:
+        self._dropped += message.events
+        if guaranteed:
+            self._refused += message.events
 
-    def _check_open(self, parcel: ParcelT, keep: bool) -> None:
+    def _check_open(self, message: MessageT, guaranteed: bool) -> None:
         if self._ended():
-            self._lose(parcel, keep)
+            self._lose(message, guaranteed)
             raise ChannelAborted(self.name) if self._aborted else ChannelClosed(self.name)
 
-    def _room(self, keep: bool) -> int:
-        return self._room_for[keep] - self._waiting[keep]
+    def _room(self, guaranteed: bool) -> int:
+        return self._limits[guaranteed] - self._waiting[guaranteed]
 
-    def _fits(self, parcel: ParcelT, keep: bool) -> bool:
-        # A parcel that is larger than the channel fits an empty one, if it is one whole.
-        fits = parcel.events <= self._room(keep) or (self._waiting[keep] == 0 and parcel.split(1) is None)
-        return fits and len(self._parcels) < self._max_parcels
+    def _fits(self, message: MessageT, guaranteed: bool) -> bool:
+        # A message that is larger than the channel and cannot be split fits an empty channel.
+        fits = message.events <= self._room(guaranteed) or (self._waiting[guaranteed] == 0 and message.split(1) is None)
+        return fits and len(self._messages) < self._max_messages
 
-    def _block(self, parcel: ParcelT, keep: bool) -> None:
-        rest = parcel
+    def _block(self, message: MessageT, guaranteed: bool) -> None:
+        rest = message
         while True:
-            self._check_open(rest, keep)
-            room = self._room(keep)
+            self._check_open(rest, guaranteed)
+            room = self._room(guaranteed)
             if rest.events > room > 0 and (parts := rest.split(room)) is not None:
-                self._append(parts[0], keep)
+                self._append(parts[0], guaranteed)
                 rest = parts[1]
-            elif self._fits(rest, keep):
-                self._append(rest, keep)
+            elif self._fits(rest, guaranteed):
+                self._append(rest, guaranteed)
                 return
             else:
                 self._blocked += 1
                 self._writable.wait()
 
-    def _append(self, parcel: ParcelT, keep: bool) -> None:
-        self._parcels.append((parcel, keep))
-        self._waiting[keep] += parcel.events
-        self._high_water = max(self._high_water, sum(self._waiting))
+    def _append(self, message: MessageT, guaranteed: bool) -> None:
+        self._messages.append((message, guaranteed))
+        self._waiting[guaranteed] += message.events
+        self._max_depth = max(self._max_depth, sum(self._waiting))
         if self._is_enough():
             self._readable.notify()
 
     def _evict(self) -> int:
-        """Drop the oldest that need not be kept until the rest fits; return how many events went."""
+        """Drop the oldest messages that are not guaranteed until the rest fits; return how many events were dropped."""
         evicted = 0
-        kept: list[tuple[ParcelT, bool]] = []
-        while self._parcels and (self._room(False) < 0 or len(self._parcels) + len(kept) > self._max_parcels):
-            parcel, keep = self._parcels.popleft()
-            if keep:
-                kept.append((parcel, keep))
+        kept: list[tuple[MessageT, bool]] = []
+        while self._messages and (self._room(False) < 0 or len(self._messages) + len(kept) > self._max_messages):
+            message, guaranteed = self._messages.popleft()
+            if guaranteed:
+                kept.append((message, guaranteed))
                 continue
-            gone, excess = parcel.events, -self._room(False)
-            if gone > excess > 0 and (parts := parcel.split(excess)) is not None:
+            gone, excess = message.events, -self._room(False)
+            if gone > excess > 0 and (parts := message.split(excess)) is not None:
                 gone = excess
                 kept.append((parts[1], False))
             self._waiting[False] -= gone
             evicted += gone
-        self._parcels.extendleft(reversed(kept))
+        self._messages.extendleft(reversed(kept))
         self._dropped += evicted
         return evicted
 
-    def _take(self, limit: int | None) -> list[ParcelT]:
+    def _take(self, limit: int | None) -> list[MessageT]:
         if limit is None:
-            taken = [parcel for parcel, _ in self._parcels]
-            self._parcels.clear()
+            taken = [message for message, _ in self._messages]
+            self._messages.clear()
             self._received += sum(self._waiting)
             self._waiting = [0, 0]
             return taken
         taken, room = [], limit
-        while self._parcels and room > 0:
-            parcel, keep = self._parcels.popleft()
-            if parcel.events > room and (parts := parcel.split(room)) is not None:
-                self._parcels.appendleft((parts[1], keep))
-                parcel = parts[0]
-            taken.append(parcel)
-            room -= parcel.events
-            self._received += parcel.events
-            self._waiting[keep] -= parcel.events
+        while self._messages and room > 0:
+            message, guaranteed = self._messages.popleft()
+            if message.events > room and (parts := message.split(room)) is not None:
+                self._messages.appendleft((parts[1], guaranteed))
+                message = parts[0]
+            taken.append(message)
+            room -= message.events
+            self._received += message.events
+            self._waiting[guaranteed] -= message.events
         return taken

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.session.channel import Channel, ChannelStats
-from hybrid_platform.session.messages import Records, Steps, Ticks, Told
+from hybrid_platform.session.messages import ControlMessage, RecordMessage, StepMessage, TickMessage
 from hybrid_platform.settings.session import Mode, OnFull, SessionSettings
 from hybrid_platform.strategies.base import Strategy
 from hybrid_platform.strategies.runner import StrategyRunner
@@ -24,9 +24,9 @@ PERSIST_PRODUCERS = 3
 class Channels(NamedTuple):
     """The session's channels."""
 
-    tick: Channel[Ticks | Told]
-    signal: Channel[Steps | Told]
-    persist: Channel[Ticks | Records]
+    tick: Channel[TickMessage | ControlMessage]
+    signal: Channel[StepMessage | ControlMessage]
+    persist: Channel[TickMessage | RecordMessage]
 
     def stats(self) -> tuple[ChannelStats, ...]:
         """Return a snapshot of each."""

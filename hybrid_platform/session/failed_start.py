@@ -70,7 +70,10 @@ def stated_feed(settings: SessionSettings) -> dict[str, Any]:
 
 def channel_figures(stats: ChannelStats) -> ChannelFigures:
     """Return a channel's statistics as evidence."""
-    return ChannelFigures(**{**stats._asdict(), "policy": stats.policy.value})
+    figures = stats._asdict()
+    # The evidence keeps the ledger's words.
+    left, high_water = figures.pop("depth"), figures.pop("max_depth")
+    return ChannelFigures(**figures, left=left, high_water=high_water)
 
 
 def _leave_row(context: RunContext, end: SessionEnd) -> None:

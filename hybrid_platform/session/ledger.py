@@ -37,7 +37,7 @@ class Ledger(NamedTuple):
         return not self.faults
 
 
-def build_ledger(  # noqa: C901
+def build_ledger(
     feed_name: str,
     feed: FeedCounters,
     channels: Iterable[ChannelStats],
@@ -62,14 +62,14 @@ def build_ledger(  # noqa: C901
         faults.append(f"feed {feed_name}: {feed.sampled_out} sampled out, {sum(rungs.values())} by the ladder's rungs")
     evicted = 0
     for stats in channels:
-        for reason in ("sent", "received", "dropped", "left"):
-            rows.append(LedgerRow("channel", stats.name, reason, getattr(stats, reason)))
+        counts = {"sent": stats.sent, "received": stats.received, "dropped": stats.dropped, "left": stats.depth}
+        rows.extend(LedgerRow("channel", stats.name, reason, count) for reason, count in counts.items())
         if stats.refused:
             rows.append(LedgerRow("channel", stats.name, REFUSED, stats.refused))
-        if not stats.balances or stats.left:
+        if not stats.balances or stats.depth:
             faults.append(
                 f"channel {stats.name}: sent {stats.sent} = received {stats.received} + dropped {stats.dropped} "
-                f"+ left {stats.left} (expected 0 left)"
+                f"+ left {stats.depth} (expected 0 left)"
             )
         if stats.name == "persist":
             # Ticks alone: what has a reserve is never evicted, and one that was refused is no tick.

@@ -1,4 +1,4 @@
-"""What travels through the channels, and how many events each counts as."""
+"""The messages that travel through the channels, and how many events each counts as."""
 
 from __future__ import annotations
 
@@ -12,112 +12,112 @@ from hybrid_platform.domain.ticks import TickBatch, joined
 from hybrid_platform.trading.adapters.live import Want
 from hybrid_platform.trading.order import Report
 
-TOGETHER = 8
-"""Ticks that came one by one and wait are worked on together, as many at most; a signal waits for all of them."""
+MAX_COALESCED = 8
+"""Waiting single ticks are processed together, this many at most, because a signal waits for all of them."""
 
 
-class Ticks(NamedTuple):
-    """ingest -> strategy and ingest -> persist: each tick is an event, and ticks can be cut apart."""
+class TickMessage(NamedTuple):
+    """ingest -> strategy and ingest -> persist: each tick is an event, and a batch can be split."""
 
     batch: TickBatch
 
     @property
     def events(self) -> int:
-        """One a tick."""
+        """One per tick."""
         return len(self.batch)
 
-    def split(self, first: int) -> tuple[Ticks, Ticks]:
-        """Cut after ``first`` ticks; nothing is copied."""
-        return Ticks(self.batch[:first]), Ticks(self.batch[first:])
+    def split(self, first: int) -> tuple[TickMessage, TickMessage]:
+        """Split after ``first`` ticks without copying."""
+        return TickMessage(self.batch[:first]), TickMessage(self.batch[first:])
 
 
-class Steps(NamedTuple):
-    """strategy -> execution: each signal is an event; ticks and timers ride along."""
+class StepMessage(NamedTuple):
+    """strategy -> execution: each signal is an event; ticks and timers come with it."""
 
     step: Step
 
     @property
     def events(self) -> int:
-        """One a signal."""
+        """One per signal."""
         return len(self.step.signals)
 
     def split(self, first: int) -> None:
-        """A step is one whole: its signals belong to its ticks."""
+        """Return None: a step cannot be split, its signals belong to its ticks."""
 
 
-class Told(NamedTuple):
-    """A command, or what a live venue said, on its way to execution at its place between the ticks; no event."""
+class ControlMessage(NamedTuple):
+    """A command or a live venue's report, sent to execution at its place between the ticks; counts as no event."""
 
-    word: Command | Report
+    content: Command | Report
 
     @property
     def events(self) -> int:
-        """None."""
+        """Always 0."""
         return 0
 
     def split(self, first: int) -> None:
-        """It is one whole."""
+        """Return None: a control message cannot be split."""
 
 
-class Wants(NamedTuple):
-    """guarded process -> live execution: each order or cancel is an event."""
+class RequestMessage(NamedTuple):
+    """sandboxed process -> live execution: each order or cancel is an event."""
 
-    wants: tuple[Want, ...]
+    requests: tuple[Want, ...]
 
     @property
     def events(self) -> int:
-        """One a want."""
-        return len(self.wants)
+        """One per request."""
+        return len(self.requests)
 
     def split(self, first: int) -> None:
-        """What was decided in one step is one whole."""
+        """Return None: the requests of one step stay together."""
 
 
-class Records(NamedTuple):
-    """execution -> persist: each audit record is an event, and none is ever evicted."""
+class RecordMessage(NamedTuple):
+    """execution -> persist: each audit record is an event, and is never evicted."""
 
     records: tuple[Record, ...]
 
     @property
     def events(self) -> int:
-        """One a record."""
+        """One per record."""
         return len(self.records)
 
-    def split(self, first: int) -> tuple[Records, Records]:
-        """Cut after ``first`` records."""
-        return Records(self.records[:first]), Records(self.records[first:])
+    def split(self, first: int) -> tuple[RecordMessage, RecordMessage]:
+        """Split after ``first`` records."""
+        return RecordMessage(self.records[:first]), RecordMessage(self.records[first:])
 
 
-def together(parcels: Iterable[Ticks | Told]) -> Iterator[Ticks | Told]:
-    """Yield the same in order, neighbouring ticks joined while they are few: a batch costs more than its ticks."""
+def coalesce(messages: Iterable[TickMessage | ControlMessage]) -> Iterator[TickMessage | ControlMessage]:
+    """Yield the messages in order, small neighbouring batches joined: a batch costs more than its ticks."""
     waiting: list[TickBatch] = []
     count = 0
-    for parcel in parcels:
-        batch = parcel.batch if isinstance(parcel, Ticks) else None
-        if waiting and (batch is None or count + len(batch) > TOGETHER or not _are_alike(waiting[0], batch)):
-            yield Ticks(joined(waiting))
+    for message in messages:
+        batch = message.batch if isinstance(message, TickMessage) else None
+        if waiting and (batch is None or count + len(batch) > MAX_COALESCED or not _can_join(waiting[0], batch)):
+            yield TickMessage(joined(waiting))
             waiting, count = [], 0
         if batch is None:
-            yield parcel
+            yield message
         else:
             waiting.append(batch)
             count += len(batch)
     if waiting:
-        yield Ticks(joined(waiting))
+        yield TickMessage(joined(waiting))
 
 
-def one_by_one(parcels: Iterable[Ticks | Told]) -> Iterator[Ticks | Told]:
-    """Yield the same in order, every tick by itself: no signal waits for the ticks behind its own."""
-    for parcel in parcels:
-        rest: Ticks | Told | None = parcel
-        while isinstance(rest, Ticks) and rest.events > 1:
+def split_into_single(messages: Iterable[TickMessage | ControlMessage]) -> Iterator[TickMessage | ControlMessage]:
+    """Yield the messages in order, one tick each, so that no signal waits for the ticks after its own."""
+    for message in messages:
+        rest: TickMessage | ControlMessage | None = message
+        while isinstance(rest, TickMessage) and rest.events > 1:
             first, rest = rest.split(1)
             yield first
         if rest is not None:
             yield rest
 
 
-def _are_alike(batch: TickBatch, other: TickBatch) -> bool:
-    """Whether their ids are of one kind: each keeps its own."""
+def _can_join(batch: TickBatch, other: TickBatch) -> bool:
+    """Return whether two batches have trade ids of the same type, which joining preserves."""
     one, another = batch.trade_ref, other.trade_ref
     return one is another if one is None or another is None else one.dtype == another.dtype

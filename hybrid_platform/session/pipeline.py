@@ -31,7 +31,7 @@ from hybrid_platform.session.counters import Counters
 from hybrid_platform.session.factories import build_channels
 from hybrid_platform.session.heartbeat import Heartbeats
 from hybrid_platform.session.interpreter import set_for_stages
-from hybrid_platform.session.messages import Told
+from hybrid_platform.session.messages import ControlMessage
 from hybrid_platform.session.overload.monitor import OverloadWatch, has_ladder
 from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.session.overload.watchdog import Watchdog
@@ -316,7 +316,7 @@ class Session:
         if self.venue is not None:
             self.venue.tell(command)
         with suppress(ChannelAborted, ChannelClosed):
-            self.channels.tick.put(Told(command), keep=True)
+            self.channels.tick.send(ControlMessage(command), guaranteed=True)
 
     def request_stop(self, reason: str) -> None:
         """Ask for a drain; the first reason stays. Safe from any thread and from a signal handler."""
@@ -440,7 +440,7 @@ class Session:
             "bp_drops_tick": stats["tick"].dropped,
             "bp_drops_signal": stats["signal"].dropped,
             "bp_drops_persist": stats["persist"].dropped,
-            "queue_depths": {name: each.left for name, each in stats.items()},
+            "queue_depths": {name: each.depth for name, each in stats.items()},
             "lag_ms": round(lag[len(lag) // 2] / NS_PER_MS, 3) if lag else None,
             "rejected": counters.feed.rejected,
             "duplicates": counters.feed.duplicate,

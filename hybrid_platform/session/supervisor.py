@@ -18,7 +18,7 @@ from hybrid_platform.domain.orders import HeartbeatRecord
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelClosed
 from hybrid_platform.session.heartbeat import Heartbeats
-from hybrid_platform.session.messages import Records
+from hybrid_platform.session.messages import RecordMessage
 from hybrid_platform.session.overload.watchdog import Finding, StageStuck, Watchdog
 from hybrid_platform.session.stage import OnFailure, Stage
 
@@ -186,5 +186,5 @@ class Supervisor:
     def _say_waiting(self) -> None:
         """Put the beats on the persist channel without ever waiting for it: a full one gets them at the next look."""
         with suppress(ChannelAborted, ChannelClosed):
-            while self._waiting and self._persist_channel.offer(Records((self._waiting[0],)), keep=True):
+            while self._waiting and self._persist_channel.try_send(RecordMessage((self._waiting[0],)), guaranteed=True):
                 self._waiting.pop(0)

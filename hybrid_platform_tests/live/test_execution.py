@@ -89,7 +89,7 @@ class Way:
     def want(self, *orders: Order, row: OrderRecord | None = None) -> None:
         for order in orders:
             self.stage.note([row or row_of(order)])
-            self.stage.want([Submit(order)])
+            self.stage.on_requests([Submit(order)])
 
     def ended(self) -> BaseException | None:
         """Wait for its end; return what it failed with."""
@@ -98,7 +98,7 @@ class Way:
 
     def heard(self) -> list[Any]:
         """What came back for the engine."""
-        return [parcel.word for parcel in self.ticks.take(timeout=0)]
+        return [message.content for message in self.ticks.receive(timeout=0)]
 
     def finish(self) -> BaseException | None:
         self.is_over = True
@@ -229,7 +229,7 @@ def test_an_order_twice_or_one_too_many_fails_it(way):
 
 
 def test_an_order_that_has_no_row_on_its_way_to_the_database_is_not_sent(way):
-    way.stage.want([Submit(an_order(1))])
+    way.stage.on_requests([Submit(an_order(1))])
     assert "expected its row on the way to the database first, got none" in str(way.ended())
     assert way.adapter.submitted == []
 
@@ -302,7 +302,7 @@ def test_nothing_that_the_guarded_process_says_loosens_an_operators_halt(way):
 
 
 def test_a_cancel_of_an_order_that_never_left_asks_nothing_of_the_venue(way):
-    way.stage.want([Cancel("O9")])
+    way.stage.on_requests([Cancel("O9")])
     assert way.finish() is None
     assert way.adapter.canceled == []
 

@@ -35,12 +35,12 @@ ACTS = {
         from hybrid_platform.session.stages.execution import ExecutionStage
         original = ExecutionStage._decide
 
-        def decide(stage, parcel):
+        def decide(stage, message):
             try:
                 socket.create_connection(("127.0.0.1", %(port)d), 2)
             except OSError:
                 pass
-            return original(stage, parcel)
+            return original(stage, message)
 
         ExecutionStage._decide = decide
         return buy(tick, 1, "TRIED")

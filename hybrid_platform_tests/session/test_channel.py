@@ -40,8 +40,8 @@ def numbers(start: int, count: int) -> Numbers:
 def drain(channel: Channel[Numbers]) -> list[int]:
     taken = []
     try:
-        while parcels := channel.take(timeout=0):
-            taken += [item for parcel in parcels for item in parcel.items]
+        while messages := channel.receive(timeout=0):
+            taken += [item for message in messages for item in message.items]
     except EndOfStream:
         pass
     return taken
@@ -49,27 +49,27 @@ def drain(channel: Channel[Numbers]) -> list[int]:
 
 def test_drop_oldest_keeps_the_newest_and_counts_the_rest():
     channel = Channel("tick", 5, OnFull.DROP_OLDEST)
-    assert channel.put(numbers(0, 4)) == 0
-    assert channel.put(numbers(4, 3)) == 2
+    assert channel.send(numbers(0, 4)) == 0
+    assert channel.send(numbers(4, 3)) == 2
     stats = channel.stats()
-    assert (stats.sent, stats.dropped, stats.left, stats.high_water) == (7, 2, 5, 7)
+    assert (stats.sent, stats.dropped, stats.depth, stats.max_depth) == (7, 2, 5, 7)
     assert drain(channel) == [2, 3, 4, 5, 6]
     assert channel.stats().balances
 
 
 def test_drop_oldest_of_a_parcel_larger_than_the_channel_keeps_its_end():
     channel = Channel("tick", 3, OnFull.DROP_OLDEST)
-    assert channel.put(numbers(0, 10)) == 7
+    assert channel.send(numbers(0, 10)) == 7
     assert drain(channel) == [7, 8, 9]
 
 
 def test_what_must_be_kept_is_never_evicted_and_fails_only_when_its_reserve_is_full():
     channel = Channel("persist", 4, OnFull.DROP_OLDEST, reserve=3)
-    channel.put(numbers(0, 4))
-    channel.put(numbers(100, 3), keep=True)
-    assert channel.put(numbers(4, 2)) == 2
+    channel.send(numbers(0, 4))
+    channel.send(numbers(100, 3), guaranteed=True)
+    assert channel.send(numbers(4, 2)) == 2
     with pytest.raises(OverloadError, match=r"persist.*reserve of 3, got 3 waiting"):
-        channel.put(numbers(103, 1), keep=True)
+        channel.send(numbers(103, 1), guaranteed=True)
     assert drain(channel) == [2, 3, 100, 101, 102, 4, 5]
     assert channel.stats().dropped == 3
     assert channel.stats().balances
@@ -77,52 +77,52 @@ def test_what_must_be_kept_is_never_evicted_and_fails_only_when_its_reserve_is_f
 
 def test_fail_refuses_what_does_not_fit_and_keeps_what_waits():
     channel = Channel("signal", 4, OnFull.FAIL)
-    channel.put(Whole((1, 2, 3)))
+    channel.send(Whole((1, 2, 3)))
     with pytest.raises(OverloadError, match=r"signal.*capacity of 4, got 3 waiting"):
-        channel.put(Whole((4, 5)))
+        channel.send(Whole((4, 5)))
     assert drain(channel) == [1, 2, 3]
     assert channel.stats().balances
 
 
 def test_one_whole_parcel_larger_than_the_channel_passes_through_an_empty_one():
     channel = Channel("signal", 2, OnFull.FAIL)
-    channel.put(Whole((1, 2, 3)))
+    channel.send(Whole((1, 2, 3)))
     assert drain(channel) == [1, 2, 3]
 
 
 def test_a_take_with_a_limit_cuts_parcels_and_loses_nothing():
     channel = Channel("tick", 10, OnFull.BLOCK)
-    channel.put(numbers(0, 7))
-    assert [parcel.items for parcel in channel.take(3)] == [(0, 1, 2)]
+    channel.send(numbers(0, 7))
+    assert [message.items for message in channel.receive(3)] == [(0, 1, 2)]
     assert drain(channel) == [3, 4, 5, 6]
 
 
 def test_the_three_endings_are_told_apart():
     channel = Channel("tick", 10, OnFull.BLOCK, producers=2)
-    assert channel.take(timeout=0) == []
-    channel.put(numbers(0, 1))
+    assert channel.receive(timeout=0) == []
+    channel.send(numbers(0, 1))
     channel.close()
     channel.close()
     with pytest.raises(ChannelClosed):
-        channel.put(numbers(1, 1))
+        channel.send(numbers(1, 1))
     assert drain(channel) == [0]
     with pytest.raises(EndOfStream):
-        channel.take()
+        channel.receive()
     channel.abort()
     with pytest.raises(ChannelAborted):
-        channel.take()
+        channel.receive()
     assert channel.stats().dropped == 1
     assert channel.stats().balances
 
 
 def test_a_producer_that_waits_is_woken_by_an_abort():
     channel = Channel("tick", 1, OnFull.BLOCK)
-    channel.put(numbers(0, 1))
+    channel.send(numbers(0, 1))
     outcome = []
 
     def produce() -> None:
         try:
-            channel.put(numbers(1, 5))
+            channel.send(numbers(1, 5))
         except ChannelAborted:
             outcome.append("aborted")
 
@@ -136,13 +136,12 @@ def test_a_producer_that_waits_is_woken_by_an_abort():
     assert channel.stats().balances
 
 
-def test_parcels_that_count_as_no_event_are_bounded_too(monkeypatch):
-    monkeypatch.setattr("hybrid_platform.session.channel.MAX_PARCELS", 3)
-    channel = Channel("signal", 1, OnFull.FAIL)
+def test_messages_without_events_are_bounded():
+    channel = Channel("signal", 1, OnFull.FAIL, max_messages=3)
     for _ in range(3):
-        channel.put(Whole(()))
+        channel.send(Whole(()))
     with pytest.raises(OverloadError):
-        channel.put(Whole(()))
+        channel.send(Whole(()))
 
 
 @settings(max_examples=60, deadline=None)
@@ -163,14 +162,14 @@ def test_every_event_of_several_producers_is_received_dropped_or_left(policy, ca
         start = which * 100_000
         for size in sizes[which]:
             with contextlib.suppress(OverloadError):
-                channel.put(numbers(start, size), keep=kept and which == 0)
+                channel.send(numbers(start, size), guaranteed=kept and which == 0)
             start += size
         channel.close()
 
     def consume(which: int) -> None:
         try:
             while True:
-                received[which] += [item for parcel in channel.take(limit, 5) for item in parcel.items]
+                received[which] += [item for message in channel.receive(limit, 5) for item in message.items]
         except EndOfStream:
             return
 
@@ -184,7 +183,7 @@ def test_every_event_of_several_producers_is_received_dropped_or_left(policy, ca
     stats = channel.stats()
     offered = [i * 100_000 + n for i, own in enumerate(sizes) for n in range(sum(own))]
     assert stats.balances
-    assert stats.left == 0
+    assert stats.depth == 0
     assert stats.sent == len(offered)
     got = sorted(received[0] + received[1])
     assert len(got) == stats.received == len(set(got))
@@ -203,11 +202,11 @@ def test_one_consumer_sees_each_producers_events_in_order_and_waiting_events_sta
     for _ in range(data.draw(st.integers(0, 40))):
         if data.draw(st.booleans()):
             size = data.draw(st.integers(0, 30))
-            channel.put(numbers(next_item, size))
+            channel.send(numbers(next_item, size))
             next_item += size
         else:
-            seen += [item for parcel in channel.take(data.draw(st.integers(1, 30)), 0) for item in parcel.items]
-        assert channel.stats().left <= capacity
+            seen += [item for message in channel.receive(data.draw(st.integers(1, 30)), 0) for item in message.items]
+        assert channel.stats().depth <= capacity
         assert channel.stats().balances
     assert seen == sorted(seen)
 
@@ -215,17 +214,17 @@ def test_one_consumer_sees_each_producers_events_in_order_and_waiting_events_sta
 def test_a_consumer_that_waits_for_many_is_woken_by_enough_by_the_end_or_by_its_timeout():
     channel = Channel("persist", 8, OnFull.BLOCK)
     taken = []
-    consumer = threading.Thread(target=lambda: taken.extend(channel.take(timeout=30, at_least=4)), daemon=True)
+    consumer = threading.Thread(target=lambda: taken.extend(channel.receive(timeout=30, at_least=4)), daemon=True)
     consumer.start()
-    channel.put(numbers(0, 3))
+    channel.send(numbers(0, 3))
     consumer.join(0.1)
     assert consumer.is_alive()
-    channel.put(numbers(3, 1))
+    channel.send(numbers(3, 1))
     consumer.join(10)
     assert taken == [numbers(0, 3), numbers(3, 1)]
-    channel.put(numbers(4, 1))
-    assert channel.take(timeout=0.01, at_least=4) == [numbers(4, 1)]
-    channel.put(numbers(5, 1))
+    channel.send(numbers(4, 1))
+    assert channel.receive(timeout=0.01, at_least=4) == [numbers(4, 1)]
+    channel.send(numbers(5, 1))
     channel.close()
-    assert channel.take(at_least=4) == [numbers(5, 1)]
+    assert channel.receive(at_least=4) == [numbers(5, 1)]
     assert channel.stats().balances

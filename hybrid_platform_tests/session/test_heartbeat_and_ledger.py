@@ -12,7 +12,7 @@ from hybrid_platform.session.channel import Channel, ChannelStats
 from hybrid_platform.session.counters import FeedCounters
 from hybrid_platform.session.heartbeat import Heartbeats
 from hybrid_platform.session.ledger import build_ledger
-from hybrid_platform.session.messages import Records, Ticks
+from hybrid_platform.session.messages import RecordMessage, TickMessage
 from hybrid_platform.settings.session import OnFull
 
 
@@ -96,16 +96,16 @@ def test_a_ledger_that_does_not_balance_says_where(channel, written, counted, wo
 
 @pytest.mark.scenario("S6", "L4")
 def test_a_record_that_the_reserve_refused_is_no_evicted_tick():
-    channel: Channel[Ticks | Records] = Channel("persist", 2, OnFull.DROP_OLDEST)
-    record = Records((None,))  # type: ignore[arg-type]  # what it holds does not matter here
+    channel: Channel[TickMessage | RecordMessage] = Channel("persist", 2, OnFull.DROP_OLDEST)
+    record = RecordMessage((None,))  # type: ignore[arg-type]  # what it holds does not matter here
     table = InstrumentTable()
     table.add(instrument_of("V", "A-USD"))
-    channel.put(Ticks(batch_from_rows(table, [(0, 100, 1, 0, n, n, n) for n in range(3)])))
+    channel.send(TickMessage(batch_from_rows(table, [(0, 100, 1, 0, n, n, n) for n in range(3)])))
     for _ in range(2):
-        channel.put(record, keep=True)
+        channel.send(record, guaranteed=True)
     with pytest.raises(OverloadError):
-        channel.put(record, keep=True)
-    channel.take()
+        channel.send(record, guaranteed=True)
+    channel.receive()
     assert channel.stats()[3:7] == (6, 4, 2, 0)
     written = {"ticks": 2, "signals": 2}
     ledger = build_ledger("synthetic", feed(3), [channel.stats()], written, written)

@@ -22,9 +22,17 @@ from hybrid_platform.domain.orders import buy
 from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.session.channel import Channel, EndOfStream
 from hybrid_platform.session.interpreter import SWITCH_SECONDS, set_for_stages
-from hybrid_platform.session.messages import TOGETHER, Ticks, Told, together
+from hybrid_platform.session.messages import MAX_COALESCED, ControlMessage, TickMessage, coalesce
 from hybrid_platform.session.stages.strategy import LIVE_TAKE, SLOW_NS, StrategyStage
-from hybrid_platform.session.strategy_host.frames import End, FrameReader, FrameWriter, Instruments, Taken, Up, frame_of
+from hybrid_platform.session.strategy_host.frames import (
+    Ack,
+    EndOfTicks,
+    InstrumentsFrame,
+    PipeReader,
+    PipeWriter,
+    UpFrame,
+    encode_ticks,
+)
 from hybrid_platform.session.strategy_host.pipes import ACKNOWLEDGED_AT, ACKNOWLEDGED_S, PipeSource
 from hybrid_platform.settings.session import OnFull
 from hybrid_platform.strategies.base import Params, Strategy
@@ -33,7 +41,7 @@ from hybrid_platform.testing import TestClock
 from hybrid_platform_tests.support import PATIENCE
 
 REFS = st.one_of(st.none(), st.integers(1, 99), st.text("abc", min_size=1, max_size=3))
-STOP = Told(Command(CommandKind.HALT, "somebody", "a reason", 1))
+STOP = ControlMessage(Command(CommandKind.HALT, "somebody", "a reason", 1))
 
 
 def a_table() -> InstrumentTable:
@@ -42,56 +50,60 @@ def a_table() -> InstrumentTable:
     return table
 
 
-def ticks_of(table: InstrumentTable, first: int, refs: list[int | str | None]) -> Ticks:
+def ticks_of(table: InstrumentTable, first: int, refs: list[int | str | None]) -> TickMessage:
     rows = [(0, 100 + first + n, 1, 0, ref, first + n, first + n) for n, ref in enumerate(refs)]
-    return Ticks(batch_from_rows(table, rows).numbered(first))
+    return TickMessage(batch_from_rows(table, rows).numbered(first))
 
 
-def said(parcels) -> list[object]:
+def said(messages) -> list[object]:
     """Every tick, as it stands, and every word, in order."""
     return [
-        entry for parcel in parcels for entry in ([parcel] if isinstance(parcel, Told) else list(parcel.batch.rows()))
+        entry
+        for message in messages
+        for entry in ([message] if isinstance(message, ControlMessage) else list(message.batch.rows()))
     ]
 
 
 @pytest.mark.scenario("S8", "S6")
-@given(st.lists(st.one_of(st.none(), st.lists(REFS, min_size=1, max_size=TOGETHER + 2)), max_size=12))
+@given(st.lists(st.one_of(st.none(), st.lists(REFS, min_size=1, max_size=MAX_COALESCED + 2)), max_size=12))
 def test_joined_ticks_are_the_same_ticks_and_a_word_keeps_its_place(parts):
-    table, parcels, first = a_table(), [], 1
+    table, messages, first = a_table(), [], 1
     for part in parts:
         if part is None:
-            parcels.append(STOP)
+            messages.append(STOP)
         else:
-            parcels.append(ticks_of(table, first, part))
+            messages.append(ticks_of(table, first, part))
             first += len(part)
-    joined = list(together(parcels))
-    assert said(joined) == said(parcels)
-    assert sum(parcel.events for parcel in joined) == first - 1
+    joined = list(coalesce(messages))
+    assert said(joined) == said(messages)
+    assert sum(message.events for message in joined) == first - 1
     longest = max((len(part) for part in parts if part), default=0)
-    assert all(parcel.events <= max(TOGETHER, longest) for parcel in joined), "a signal waits for a few ticks only"
+    assert all(message.events <= max(MAX_COALESCED, longest) for message in joined), (
+        "a signal waits for a few ticks only"
+    )
 
 
 @pytest.mark.scenario("S6")
 def test_ticks_that_came_one_by_one_are_worked_on_by_eights():
     table = a_table()
-    parcels = [ticks_of(table, number, [None]) for number in range(1, 21)]
-    assert [parcel.events for parcel in together(parcels)] == [TOGETHER, TOGETHER, 20 - 2 * TOGETHER]
+    messages = [ticks_of(table, number, [None]) for number in range(1, 21)]
+    assert [message.events for message in coalesce(messages)] == [MAX_COALESCED, MAX_COALESCED, 20 - 2 * MAX_COALESCED]
 
 
 @pytest.mark.scenario("S6")
 def test_a_strategy_lets_execution_have_its_turn_once_half_of_the_signal_channel_waits():
     channel = Channel("signal", 4, OnFull.FAIL)
     for number in range(1, 3):
-        channel.put(ticks_of(a_table(), number, [None]))
+        channel.send(ticks_of(a_table(), number, [None]))
     started = time.monotonic()
-    channel.give_way(PATIENCE)
+    channel.wait_until_half_empty(PATIENCE)
     assert time.monotonic() - started < PATIENCE / 2, "half of it is not more than half"
-    channel.put(ticks_of(a_table(), 3, [None]))
-    waiting = threading.Thread(target=channel.give_way, args=(PATIENCE,))
+    channel.send(ticks_of(a_table(), 3, [None]))
+    waiting = threading.Thread(target=channel.wait_until_half_empty, args=(PATIENCE,))
     waiting.start()
     waiting.join(0.05)
     assert waiting.is_alive(), "three of four wait"
-    channel.take()
+    channel.receive()
     waiting.join(PATIENCE / 2)
     assert not waiting.is_alive()
 
@@ -140,7 +152,7 @@ class Busy(Strategy[Params]):
 def a_stage(strategy: Strategy[Params], signals: Channel, ticks: int) -> tuple[StrategyStage, list[BaseException]]:
     table, source, errors = a_table(), Channel("tick", 256, OnFull.DROP_OLDEST), []
     for number in range(1, ticks + 1):
-        source.put(ticks_of(table, number, [None]))
+        source.send(ticks_of(table, number, [None]))
     source.close()
     stage = StrategyStage(
         StrategyRunner(strategy, table),
@@ -162,11 +174,11 @@ def test_ticks_that_wait_end_no_session_because_execution_takes_its_time():
     taken = 0
     with suppress(EndOfStream):
         while True:
-            for parcel in signals.take(4, PATIENCE):
-                taken += parcel.events
+            for message in signals.receive(4, PATIENCE):
+                taken += message.events
             time.sleep(0.002)
     assert (errors, taken) == ([], 200)
-    assert signals.stats().high_water <= 32 + TOGETHER
+    assert signals.stats().max_depth <= 32 + MAX_COALESCED
 
 
 @pytest.mark.scenario("S7")
@@ -177,9 +189,9 @@ def test_a_signal_of_a_slow_strategy_waits_for_no_tick_behind_its_own():
     stage, errors = a_stage(slow, signals, 2 * LIVE_TAKE)
     stage.start()
     assert stage.join(PATIENCE)
-    sizes = [len(parcel.step.ticks) for parcel in signals.take()]
+    sizes = [len(message.step.ticks) for message in signals.receive()]
     assert errors == []
-    assert sizes == [TOGETHER] * (LIVE_TAKE // TOGETHER) + [1] * LIVE_TAKE, "once it is known to be slow"
+    assert sizes == [MAX_COALESCED] * (LIVE_TAKE // MAX_COALESCED) + [1] * LIVE_TAKE, "once it is known to be slow"
 
 
 @pytest.fixture
@@ -193,39 +205,39 @@ def pipes():
 @pytest.mark.scenario("S6", "S13")
 def test_ticks_are_acknowledged_by_half_a_window_or_when_they_are_few_and_it_takes_long(pipes):
     (down_reading, down_writing), (up_reading, up_writing) = pipes
-    table, parent, replies = a_table(), FrameWriter(down_writing), FrameReader(up_reading, Up)
+    table, parent, replies = a_table(), PipeWriter(down_writing), PipeReader(up_reading, UpFrame)
     clock = TestClock()
-    source = PipeSource(down_reading, FrameWriter(up_writing), InstrumentTable(), clock)
+    source = PipeSource(down_reading, PipeWriter(up_writing), InstrumentTable(), clock)
 
     def send(number: int) -> None:
-        parent.write(frame_of(ticks_of(table, number, [None]).batch))
+        parent.write(encode_ticks(ticks_of(table, number, [None]).batch))
 
     def acknowledged() -> list[int]:
         found = []
         while (message := replies.read(0)) is not None:
-            assert isinstance(message, Taken)
+            assert isinstance(message, Ack)
             found.append(message.events)
         return found
 
-    parent.write(Instruments(tuple(table)))
+    parent.write(InstrumentsFrame(tuple(table)))
     many = 2 * ACKNOWLEDGED_AT + 3
     for number in range(1, many + 1):
         send(number)
-    seen = [int(source.take(timeout=1)[0].batch.seq[0]) for _ in range(many)]
+    seen = [int(source.receive(timeout=1)[0].batch.seq[0]) for _ in range(many)]
     assert seen == list(range(1, many + 1))
     assert acknowledged() == [ACKNOWLEDGED_AT, ACKNOWLEDGED_AT], "the rest is still worked on"
-    assert source.take(timeout=0.01) == []
+    assert source.receive(timeout=0.01) == []
     assert acknowledged() == [3], "nothing waits: what was worked on is said at once"
     for number in (many + 1, many + 2):
         send(number)
-        source.take(timeout=1)
+        source.receive(timeout=1)
         assert acknowledged() == [1] * (number - many - 1), "a slow strategy is seen to move"
         clock.advance(ACKNOWLEDGED_S)
     send(many + 3)
-    parent.write(End(many + 3))
-    source.take(timeout=1)
+    parent.write(EndOfTicks(many + 3))
+    source.receive(timeout=1)
     with pytest.raises(EndOfStream):
-        source.take(timeout=1)
+        source.receive(timeout=1)
     assert acknowledged() == [1, 1], "all of it, before the end"
     assert source.last_seq == many + 3
 

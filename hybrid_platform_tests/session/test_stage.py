@@ -20,7 +20,7 @@ WAIT = 30.0
 
 
 class One:
-    """A parcel of one event."""
+    """A message of one event."""
 
     events = 1
 
@@ -29,7 +29,7 @@ class One:
 
 
 class Source(Stage):
-    """Puts parcels until it is stopped."""
+    """Puts messages until it is stopped."""
 
     def __init__(self, output: Channel[Any], stop: threading.Event, failures: list[Any]) -> None:
         super().__init__("source", (), (output,), lambda *told: failures.append(told))
@@ -37,11 +37,11 @@ class Source(Stage):
 
     def work(self) -> None:
         while not self._stop.is_set():
-            self._output.put(One())
+            self._output.send(One())
 
 
 class Relay(Stage):
-    """Hands parcels on, until what it is told happens."""
+    """Hands messages on, until what it is told happens."""
 
     def __init__(self, inp: Channel[Any], output: Channel[Any], failures: list[Any], then: Any = None) -> None:
         super().__init__("relay", (inp,), (output,), lambda *told: failures.append(told))
@@ -52,12 +52,12 @@ class Relay(Stage):
         while True:
             self.activity.rest()
             try:
-                parcels = self._input.take()
+                messages = self._input.receive()
             except EndOfStream:
                 return
             self.activity.work()
-            for parcel in parcels:
-                self._output.put(parcel)
+            for message in messages:
+                self._output.send(message)
                 handed += 1
                 if handed > 100 and self._then is not None:
                     self._then()
@@ -73,7 +73,7 @@ class Sink(Stage):
     def work(self) -> None:
         while True:
             try:
-                self.taken += len(self._input.take())
+                self.taken += len(self._input.receive())
             except EndOfStream:
                 return
 
@@ -142,7 +142,7 @@ def test_a_stop_drains_every_stage_and_loses_no_event():
     assert line.failures == []
     first, second = line.first.stats(), line.second.stats()
     assert first.sent == first.received > 0
-    assert first.left == second.left == 0
+    assert first.depth == second.depth == 0
     beats = len(line.log.of("HEARTBEAT (G4)"))
     assert line.sink.taken == first.sent + beats, "heartbeats go the same way"
 
@@ -165,9 +165,9 @@ def test_a_stage_that_fails_stops_what_feeds_it_and_lets_what_follows_drain():
     assert not any(stage.is_alive for stage in (line.source, line.relay, line.sink))
     ((stage, error),) = line.failures
     assert stage == "relay" and isinstance(error, ZeroDivisionError)
-    assert line.second.stats().left == 0
+    assert line.second.stats().depth == 0
     first = line.first.stats()
-    assert first.sent == first.received + first.dropped + first.left
+    assert first.sent == first.received + first.dropped + first.depth
 
 
 @pytest.mark.scenario("S13", "G4")
@@ -178,7 +178,7 @@ def test_a_stage_that_is_stuck_is_named_alone_and_heartbeats_go_on_until_it_is_g
     assert supervisor.ended.wait(WAIT)
     ((stage, error),) = line.failures
     assert stage == "supervisor" and isinstance(error, StageStuck)
-    assert str(error).endswith("was stuck for 0.5 s: relay")
+    assert str(error).endswith("got stuck for 0.5 s: relay")
     assert len(line.log.of("HEARTBEAT (G4)")) > 3
     assert not line.sink.is_alive
     release.set()

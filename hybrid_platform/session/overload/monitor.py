@@ -154,7 +154,7 @@ class OverloadWatch:
         self._source = reading.source.value
         stats = self._channels()
         dropped = sum(channel.dropped for channel in stats)
-        queue = max(min(FULL, 100 * channel.left / channel.capacity) for channel in stats)
+        queue = max(min(FULL, 100 * channel.depth / channel.capacity) for channel in stats)
         if dropped > self._dropped:
             self._dropped, queue = dropped, FULL
         return Load(reading.percent, queue, self._lag_ms(now))

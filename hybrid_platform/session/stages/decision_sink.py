@@ -1,6 +1,6 @@
 """Where decisions pass into the op's hands: counted, digested, said in the log, and put on the persist channel.
 
-in: `Records`, from the execution stage or from the pipe of the guarded process · out: the same, in
+in: `RecordMessage`, from the execution stage or from the pipe of the guarded process · out: the same, in
 order. All counters of trading come from the records themselves, never from what user code could say.
 """
 
@@ -27,7 +27,7 @@ from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.session.channel import Channel
 from hybrid_platform.session.counters import DecisionCounters
-from hybrid_platform.session.messages import Records, Ticks
+from hybrid_platform.session.messages import RecordMessage, TickMessage
 
 
 class SignalsDigest:
@@ -55,7 +55,7 @@ class DecisionSink:
 
     def __init__(
         self,
-        persist: Channel[Ticks | Records],
+        persist: Channel[TickMessage | RecordMessage],
         *,
         live: bool,
         counters: DecisionCounters,
@@ -79,10 +79,10 @@ class DecisionSink:
             InputRecord: self._say_input,
         }
 
-    def put(self, parcel: Records, *, keep: bool = True) -> int:
-        """Pass records on, into the reserve where nothing is evicted; raises what `Channel.put` raises."""
-        dropped = self._persist.put(parcel, keep=keep)
-        self._take(parcel.records)
+    def send(self, message: RecordMessage, *, guaranteed: bool = True) -> int:
+        """Pass records on, into the reserve where nothing is evicted; raises what `Channel.send` raises."""
+        dropped = self._persist.send(message, guaranteed=guaranteed)
+        self._take(message.records)
         return dropped
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """execution: asks the risk engine, then its adapter; every decision becomes audit records (S7, S9, I1, I2).
 
-in: `Steps` and commands · out: `Records`, into the reserve of the persist channel where nothing is
+in: `StepMessage` and commands · out: `RecordMessage`, into the reserve of the persist channel where nothing is
 evicted · when even that is full: the session ends with OVERLOAD, so that no decision goes unrecorded.
 It never waits for disk (I6); only a lossless replay may hold it back.
 """
@@ -13,7 +13,7 @@ from typing import Protocol
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.orders import Record
 from hybrid_platform.session.channel import Channel, EndOfStream
-from hybrid_platform.session.messages import Records, Steps, Told
+from hybrid_platform.session.messages import ControlMessage, RecordMessage, StepMessage
 from hybrid_platform.session.stage import Guard, OnFailure, Stage
 from hybrid_platform.trading.adapters.live import Want
 from hybrid_platform.trading.engine import ExecutionEngine
@@ -23,7 +23,7 @@ from hybrid_platform.trading.order import Report
 class RecordSink(Protocol):
     """Where decisions go: towards the persist channel, at once or over the guarded process's pipe."""
 
-    def put(self, parcel: Records, *, keep: bool = True) -> int:
+    def send(self, message: RecordMessage, *, guaranteed: bool = True) -> int:
         """Pass records on."""
 
     def close(self) -> None:
@@ -36,23 +36,23 @@ class ExecutionStage(Stage):
     def __init__(
         self,
         engine: ExecutionEngine,
-        signals: Channel[Steps | Told],
+        signals: Channel[StepMessage | ControlMessage],
         decisions: RecordSink,
         *,
         live: bool,
         clock: Clock,
         on_failure: OnFailure,
         guard: Guard | None = None,
-        wanted: Callable[[tuple[Want, ...]], None] | None = None,
+        on_requests: Callable[[tuple[Want, ...]], None] | None = None,
     ) -> None:
-        """``wanted``: takes what a live venue is to be told, after the records of it."""
+        """``on_requests``: takes what a live venue is to be told, after the records of it."""
         super().__init__("execution", (signals,), (decisions,), on_failure, guard)
         self._engine = engine
         self._signals = signals
         self._decisions = decisions
         self._live = live
         self._clock = clock
-        self._wanted = wanted
+        self._on_requests = on_requests
         self._seq = 0
         self._now = 0
 
@@ -61,31 +61,31 @@ class ExecutionStage(Stage):
         while True:
             self.activity.rest()
             try:
-                parcels = self._signals.take()
+                messages = self._signals.receive()
             except EndOfStream:
                 self.activity.work()
                 self._hand_on(self._engine.finish())
                 return
             self.activity.work()
-            for parcel in parcels:
-                self._hand_on(self._obey(parcel) if isinstance(parcel, Told) else self._decide(parcel))
+            for message in messages:
+                self._hand_on(self._obey(message) if isinstance(message, ControlMessage) else self._decide(message))
 
-    def _decide(self, parcel: Steps) -> list[Record]:
-        step = parcel.step
+    def _decide(self, message: StepMessage) -> list[Record]:
+        step = message.step
         if len(step.ticks):
             self._seq = int(step.ticks.seq[-1])
             self._now = int(step.ticks.ts_recv[-1])
         return self._engine.on_step(step, self._clock.wall_ns() if self._live else None)
 
-    def _obey(self, parcel: Told) -> list[Record]:
+    def _obey(self, message: ControlMessage) -> list[Record]:
         # The session clock moves with recorded inputs; in a replay a command comes at the time of the last tick.
         now = max(self._now, self._clock.wall_ns()) if self._live else self._now
-        if isinstance(parcel.word, Report):
-            return self._engine.on_report(parcel.word, self._seq, now)
-        return self._engine.on_command(parcel.word, self._seq, now)
+        if isinstance(message.content, Report):
+            return self._engine.on_report(message.content, self._seq, now)
+        return self._engine.on_command(message.content, self._seq, now)
 
     def _hand_on(self, records: list[Record]) -> None:
         if records:
-            self._decisions.put(Records(tuple(records)), keep=True)
-        if self._wanted is not None and (wants := self._engine.take_wants()):
-            self._wanted(wants)
+            self._decisions.send(RecordMessage(tuple(records)), guaranteed=True)
+        if self._on_requests is not None and (requests := self._engine.take_wants()):
+            self._on_requests(requests)

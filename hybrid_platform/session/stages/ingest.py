@@ -1,6 +1,6 @@
 """ingest: turns what a feed read into numbered ticks, for strategy and for persist (S5, S6, S15).
 
-in: `FeedBatch` from the feed · out: `Ticks` on the tick channel first (fresh data matters more),
+in: `FeedBatch` from the feed · out: `TickMessage` on the tick channel first (fresh data matters more),
 then on the persist channel · when full: each channel's policy; what is dropped is counted there.
 """
 
@@ -15,7 +15,7 @@ from hybrid_platform.feeds.base import Feed, FeedBatch
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.session.channel import Channel, ChannelAborted
 from hybrid_platform.session.counters import FeedCounters
-from hybrid_platform.session.messages import Records, Ticks, Told
+from hybrid_platform.session.messages import ControlMessage, RecordMessage, TickMessage
 from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.session.stage import OnFailure, Stage
 from hybrid_platform.session.stages.deduplicate import Deduplicator
@@ -31,8 +31,8 @@ class Ingest(Stage):
     def __init__(
         self,
         feed: Feed,
-        ticks: Channel[Ticks | Told],
-        persist: Channel[Ticks | Records],
+        ticks: Channel[TickMessage | ControlMessage],
+        persist: Channel[TickMessage | RecordMessage],
         *,
         sampler: Sampler,
         counters: FeedCounters,
@@ -60,7 +60,7 @@ class Ingest(Stage):
                 self.activity.work()
                 self._account(batch)
                 if batch.gaps:
-                    self._persist.put(Records(batch.gaps), keep=True)
+                    self._persist.send(RecordMessage(batch.gaps), guaranteed=True)
                 if len(batch.ticks):
                     self._send(batch.ticks)
                 self.activity.rest()
@@ -122,15 +122,15 @@ class Ingest(Stage):
         counters.accepted += len(new)
         counters.first_event = int(new.ts_event[0]) if counters.first_event is None else counters.first_event
         counters.last_event = int(new.ts_event[-1])
-        parcel = Ticks(new)
+        message = TickMessage(new)
         try:
-            self._tell_of_drops(self._ticks, self._ticks.put(parcel))
+            self._tell_of_drops(self._ticks, self._ticks.send(message))
         except ChannelAborted:
             # The strategy is gone, so the session ends; the ticks that came in are persisted all the same.
             self._stop.set()
         finally:
             # Also where the tick channel refused it: what came in is persisted, or counted where it was dropped.
-            self._tell_of_drops(self._persist, self._persist.put(parcel))
+            self._tell_of_drops(self._persist, self._persist.send(message))
 
     def _tell_of_drops(self, channel: Channel[Any], dropped: int) -> None:
         if dropped:

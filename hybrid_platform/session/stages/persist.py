@@ -1,6 +1,6 @@
 """persist: the only writer of a running session, in batches by count and by a flush timer (I6, S12, L4).
 
-in: `Ticks` and `Records` · out: committed rows · when the database is locked: the writer waits, and
+in: `TickMessage` and `RecordMessage` · out: committed rows · when the database is locked: the writer waits, and
 live the channel evicts the oldest ticks behind it, counted; audit rows are never evicted. A write that
 fails for good ends the session, and what was committed before stays.
 """
@@ -13,7 +13,7 @@ from hybrid_platform.domain.ticks import TickBatch, joined
 from hybrid_platform.evidence.row_digests import InputDigest, TickDigest
 from hybrid_platform.session.channel import Channel, EndOfStream
 from hybrid_platform.session.counters import PersistCounters
-from hybrid_platform.session.messages import Records, Ticks
+from hybrid_platform.session.messages import RecordMessage, TickMessage
 from hybrid_platform.session.stage import OnFailure, Stage
 from hybrid_platform.storage.rows import LAYOUTS, record_rows
 from hybrid_platform.storage.writer import SessionWriter
@@ -29,7 +29,7 @@ class Persist(Stage):
     def __init__(
         self,
         writer: SessionWriter,
-        channel: Channel[Ticks | Records],
+        channel: Channel[TickMessage | RecordMessage],
         *,
         batch_rows: int,
         flush_interval_ms: int,
@@ -57,20 +57,20 @@ class Persist(Stage):
         while True:
             self.activity.rest()
             try:
-                parcels = self._channel.take(self._batch_rows, self._patience(), self._enough if self._rows else 0)
+                messages = self._channel.receive(self._batch_rows, self._patience(), self._enough if self._rows else 0)
             except EndOfStream:
                 self.activity.work()
                 self._flush()
                 return
             self.activity.work()
-            for parcel in parcels:
+            for message in messages:
                 if not self._rows:
                     self._since = self._clock.monotonic_ns()
-                self._rows += parcel.events
-                if isinstance(parcel, Ticks):
-                    self._ticks.append(parcel.batch)
+                self._rows += message.events
+                if isinstance(message, TickMessage):
+                    self._ticks.append(message.batch)
                 else:
-                    self._records.extend(parcel.records)
+                    self._records.extend(message.records)
             if self._rows >= self._batch_rows or (self._rows and self._patience() == 0):
                 self._flush()
 

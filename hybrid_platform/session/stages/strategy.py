@@ -1,6 +1,6 @@
 """strategy: shows every tick to the strategy, in order, and hands on what it wants (S8).
 
-in: `Ticks` and commands · out: `Steps` (the ticks ride along, execution needs them for marks and
+in: `TickMessage` and commands · out: `StepMessage` (the ticks ride along, execution needs them for marks and
 fills) · when the signal channel is full: FAIL ends the session with OVERLOAD, BLOCK waits · a strategy
 that raises, or returns what is no signal, ends the session as a CRASH that names it.
 """
@@ -13,7 +13,7 @@ from typing import Protocol
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.session.channel import Channel, EndOfStream
-from hybrid_platform.session.messages import Steps, Ticks, Told, one_by_one, together
+from hybrid_platform.session.messages import ControlMessage, StepMessage, TickMessage, coalesce, split_into_single
 from hybrid_platform.session.stage import Guard, OnFailure, Stage
 from hybrid_platform.strategies.runner import StrategyRunner
 
@@ -21,7 +21,7 @@ IDLE_SECONDS = 0.25
 LIVE_TAKE, REPLAY_TAKE = 64, 4_096
 """Live, a slow strategy works on few ticks at a time, so that what waits behind it stays fresh."""
 
-GIVE_WAY_SECONDS = 0.05
+YIELD_TO_EXECUTION_S = 0.05
 """Live, execution may have its turn before more ticks are looked at: what waits then, waits where ticks are dropped."""
 
 SLOW_NS = 1_000_000
@@ -31,7 +31,7 @@ SLOW_NS = 1_000_000
 class TickSource(Protocol):
     """Where ticks come from: the tick channel, or the pipe that continues it in the guarded process."""
 
-    def take(self, limit: int | None = None, timeout: float | None = None) -> list[Ticks | Told]:
+    def receive(self, limit: int | None = None, timeout: float | None = None) -> list[TickMessage | ControlMessage]:
         """Return whatever is ready; raise EndOfStream at the end."""
 
     def abort(self) -> None:
@@ -45,7 +45,7 @@ class StrategyStage(Stage):
         self,
         runner: StrategyRunner,
         ticks: TickSource,
-        signals: Channel[Steps | Told],
+        signals: Channel[StepMessage | ControlMessage],
         *,
         last_seq: Callable[[], int],
         live: bool,
@@ -74,27 +74,27 @@ class StrategyStage(Stage):
         while True:
             self.activity.rest()
             try:
-                parcels = self._ticks.take(limit, IDLE_SECONDS)
+                messages = self._ticks.receive(limit, IDLE_SECONDS)
             except EndOfStream:
                 self.activity.work()
                 self._hand_on(self._runner.on_end(self._last_seq()))
                 return
             self.activity.work()
-            for parcel in one_by_one(parcels) if self._live and self._is_slow else together(parcels):
-                if isinstance(parcel, Told):
-                    self._signals.put(parcel, keep=True)
+            for message in split_into_single(messages) if self._live and self._is_slow else coalesce(messages):
+                if isinstance(message, ControlMessage):
+                    self._signals.send(message, guaranteed=True)
                 else:
-                    self._show(parcel)
-            if not parcels and self._live:
+                    self._show(message)
+            if not messages and self._live:
                 self._hand_on(self._runner.on_idle(self._clock.wall_ns()))
 
-    def _show(self, ticks: Ticks) -> None:
+    def _show(self, ticks: TickMessage) -> None:
         if self._live:
-            self._signals.give_way(GIVE_WAY_SECONDS)
+            self._signals.wait_until_half_empty(YIELD_TO_EXECUTION_S)
         started = self._clock.monotonic_ns()
         self._hand_on(self._runner.on_batch(ticks.batch))
         self._is_slow = self._clock.monotonic_ns() - started >= SLOW_NS * ticks.events
 
     def _hand_on(self, steps: Iterable[Step]) -> None:
         for step in steps:
-            self._signals.put(Steps(step))
+            self._signals.send(StepMessage(step))

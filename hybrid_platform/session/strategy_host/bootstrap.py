@@ -18,7 +18,7 @@ from hybrid_platform.sandbox.child import enter
 
 if TYPE_CHECKING:
     from hybrid_platform.sandbox.child import Guard
-    from hybrid_platform.session.strategy_host.frames import FrameWriter
+    from hybrid_platform.session.strategy_host.frames import PipeWriter
     from hybrid_platform.settings.session import SessionSettings
     from hybrid_platform.strategies.base import Strategy
 
@@ -29,7 +29,7 @@ class Begun(NamedTuple):
     plan: dict[str, Any]
     settings: SessionSettings
     strategy: Strategy[Any]
-    up: FrameWriter
+    up: PipeWriter
 
 
 def run_guarded(work: Callable[[Guard, Begun], None]) -> None:
@@ -51,11 +51,11 @@ def run_guarded(work: Callable[[Guard, Begun], None]) -> None:
 
 def _begin(guard: Guard) -> Begun | None:
     from hybrid_platform.domain.errors import ConfigError
-    from hybrid_platform.session.strategy_host.frames import FrameWriter, Ready, Refused
+    from hybrid_platform.session.strategy_host.frames import PipeWriter, StrategyReady, StrategyRefused
     from hybrid_platform.settings.session import SessionSettings
     from hybrid_platform.strategies.loader import build_strategy
 
-    up = FrameWriter(guard.pipes["up"])
+    up = PipeWriter(guard.pipes["up"])
     plan: dict[str, Any] = json.loads(guard.arguments)
     settings = SessionSettings.model_validate(plan["settings"])
     if settings.isolation_memory_mb is not None:
@@ -65,7 +65,7 @@ def _begin(guard: Guard) -> Begun | None:
     try:
         strategy = build_strategy(settings.strategy)
     except ConfigError as error:
-        up.write(Refused(str(error), int(error.exit_code)))
+        up.write(StrategyRefused(str(error), int(error.exit_code)))
         return None
-    up.write(Ready())
+    up.write(StrategyReady())
     return Begun(plan, settings, strategy, up)

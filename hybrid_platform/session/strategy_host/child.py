@@ -26,7 +26,7 @@ def _run(guard: Guard, begun: Begun) -> None:
     from hybrid_platform.session.interpreter import set_for_stages
     from hybrid_platform.session.stages.execution import ExecutionStage
     from hybrid_platform.session.stages.strategy import StrategyStage
-    from hybrid_platform.session.strategy_host.frames import ALIVE_SECONDS, Alive, Done, Failed
+    from hybrid_platform.session.strategy_host.frames import STATUS_INTERVAL_S, StageFailed, StatusFrame, Summary
     from hybrid_platform.session.strategy_host.pipes import PipeSink, PipeSource
 
     settings, up, table = begun.settings, begun.up, InstrumentTable()
@@ -34,7 +34,7 @@ def _run(guard: Guard, begun: Begun) -> None:
     def on_failure(stage: str, error: BaseException) -> None:
         code = error.exit_code if isinstance(error, PlatformError) else ExitCode.CRASH
         message = str(error) if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
-        up.write(Failed(stage, message, int(code), type(error).__name__))
+        up.write(StageFailed(stage, message, int(code), type(error).__name__))
 
     @contextmanager
     def named(stage: str) -> Iterator[None]:
@@ -50,7 +50,14 @@ def _run(guard: Guard, begun: Begun) -> None:
     live = settings.is_live_feed
     stages = (
         ExecutionStage(
-            engine, signals, sink, live=live, clock=clock, on_failure=on_failure, guard=named, wanted=sink.want
+            engine,
+            signals,
+            sink,
+            live=live,
+            clock=clock,
+            on_failure=on_failure,
+            guard=named,
+            on_requests=sink.on_requests,
         ),
         StrategyStage(
             runner,
@@ -66,15 +73,15 @@ def _run(guard: Guard, begun: Begun) -> None:
     for stage in stages:
         stage.start()
     for stage in stages:
-        while not stage.join(ALIVE_SECONDS):
+        while not stage.join(STATUS_INTERVAL_S):
             with suppress(OSError):  # a parent that is gone is noticed by the stages
-                up.write(Alive(tuple(stage.sign for stage in stages)))
+                up.write(StatusFrame(tuple(stage.sign for stage in stages)))
     stats = signals.stats()
     up.write(
-        Done(
+        Summary(
             ticks=source.received,
             records=sink.sent,
-            signal_channel=(stats.sent, stats.received, stats.dropped, stats.left, stats.high_water, stats.blocked),
+            signal_channel=(stats.sent, stats.received, stats.dropped, stats.depth, stats.max_depth, stats.blocked),
             account=engine.account.snapshot(),
         )
     )

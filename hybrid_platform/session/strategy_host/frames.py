@@ -26,13 +26,13 @@ from hybrid_platform.trading.accounts import AccountSnapshot
 from hybrid_platform.trading.adapters.live import Want
 from hybrid_platform.trading.order import Report
 
-ALIVE_SECONDS = 1.0
+STATUS_INTERVAL_S = 1.0
 """How often the guarded process says where its stages are."""
 MAX_FRAME = 64 * 1024 * 1024
 _LENGTH = struct.Struct("<I")
 
 
-class Instruments(msgspec.Struct, frozen=True, tag="instruments"):
+class InstrumentsFrame(msgspec.Struct, frozen=True, tag="instruments"):
     """Down: entries to append to the table, before the first tick that needs them."""
 
     entries: tuple[Instrument, ...]
@@ -54,67 +54,67 @@ class TickFrame(msgspec.Struct, frozen=True, tag="ticks"):
     """None: the same as ``ts_event``."""
 
 
-class Order(msgspec.Struct, frozen=True, tag="order"):
+class CommandFrame(msgspec.Struct, frozen=True, tag="command"):
     """Down: a command, at its place between the ticks."""
 
     command: Command
 
 
-class Heard(msgspec.Struct, frozen=True, tag="heard"):
+class ReportFrame(msgspec.Struct, frozen=True, tag="report"):
     """Down: what a live venue said, at its place between the ticks."""
 
     report: Report
 
 
-class Journalled(msgspec.Struct, frozen=True, tag="journalled"):
+class JournalFrame(msgspec.Struct, frozen=True, tag="journal"):
     """Down, to reproduce a session: entries of its journal, before the first tick."""
 
     records: tuple[InputRecord, ...]
 
 
-class End(msgspec.Struct, frozen=True, tag="end"):
+class EndOfTicks(msgspec.Struct, frozen=True, tag="end"):
     """Down: no more ticks."""
 
     last_seq: int
     """The last number that ingest gave: what is missing until there was dropped."""
 
 
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
+class StrategyReady(msgspec.Struct, frozen=True, tag="ready"):
     """Up: the strategy is made."""
 
 
-class Refused(msgspec.Struct, frozen=True, tag="refused"):
+class StrategyRefused(msgspec.Struct, frozen=True, tag="refused"):
     """Up: the strategy could not be made."""
 
     message: str
     exit_code: int
 
 
-class Taken(msgspec.Struct, frozen=True, tag="taken"):
+class Ack(msgspec.Struct, frozen=True, tag="ack"):
     """Up: so many ticks were worked on; as many more may come."""
 
     events: int
 
 
-class Alive(msgspec.Struct, frozen=True, tag="alive"):
+class StatusFrame(msgspec.Struct, frozen=True, tag="status"):
     """Up, every second: where each stage is, from the end of the pipeline to its beginning."""
 
     stages: tuple[Sign, ...]
 
 
-class Decided(msgspec.Struct, frozen=True, tag="decided"):
+class RecordsFrame(msgspec.Struct, frozen=True, tag="records"):
     """Up: audit records, in order."""
 
     records: tuple[Record, ...]
 
 
-class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
+class RequestsFrame(msgspec.Struct, frozen=True, tag="requests"):
     """Up: what a live venue is to be told, after the records of it."""
 
-    wants: tuple[Want, ...]
+    requests: tuple[Want, ...]
 
 
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
+class StageFailed(msgspec.Struct, frozen=True, tag="failed"):
     """Up: a stage failed."""
 
     stage: str
@@ -124,7 +124,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The type of its error."""
 
 
-class Done(msgspec.Struct, frozen=True, tag="done"):
+class Summary(msgspec.Struct, frozen=True, tag="summary"):
     """Up, last: what the guarded side counted."""
 
     ticks: int
@@ -132,16 +132,16 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     records: int
     """Sent over the pipe."""
     signal_channel: tuple[int, int, int, int, int, int]
-    """sent, received, dropped, left, high_water, blocked."""
+    """sent, received, dropped, depth, max_depth, blocked."""
     account: AccountSnapshot
     """As the engine has it; postflight holds the one from the ``trades`` table against it (I4)."""
 
 
-Down = Instruments | TickFrame | Order | Heard | Journalled | End
-Up = Ready | Refused | Taken | Alive | Decided | Wanted | Failed | Done
+DownFrame = InstrumentsFrame | TickFrame | CommandFrame | ReportFrame | JournalFrame | EndOfTicks
+UpFrame = StrategyReady | StrategyRefused | Ack | StatusFrame | RecordsFrame | RequestsFrame | StageFailed | Summary
 
 
-class FrameWriter:
+class PipeWriter:
     """Writes frames to a pipe; safe from several threads. Raises BrokenPipeError where the reader is gone."""
 
     def __init__(self, descriptor: int) -> None:
@@ -149,16 +149,16 @@ class FrameWriter:
         self._encoder = msgspec.msgpack.Encoder()
         self._lock = threading.Lock()
 
-    def write(self, message: Down | Up) -> None:
+    def write(self, frame: DownFrame | UpFrame) -> None:
         """Write one frame, whole."""
-        body = self._encoder.encode(message)
-        frame = memoryview(_LENGTH.pack(len(body)) + body)
+        body = self._encoder.encode(frame)
+        rest = memoryview(_LENGTH.pack(len(body)) + body)
         with self._lock:
-            while frame:
-                frame = frame[os.write(self._descriptor, frame) :]
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
 
 
-class FrameReader:
+class PipeReader:
     """Reads frames of one direction from a pipe; one thread."""
 
     def __init__(self, descriptor: int, kind: Any) -> None:
@@ -170,18 +170,18 @@ class FrameReader:
         self._buffer = bytearray()
 
     def read(self, timeout: float | None = None) -> Any:
-        """Return the next message, or None after ``timeout`` seconds.
+        """Return the next frame, or None after ``timeout`` seconds.
 
         Raises EOFError at the end of the pipe and IsolationError for a frame that is none.
         """
-        while (message := self._buffered()) is None:
+        while (frame := self._buffered()) is None:
             if not self._poll.poll(None if timeout is None else timeout * 1000):
                 return None
             piece = os.read(self._descriptor, 1 << 20)
             if not piece:
                 raise EOFError("end of the pipe")
             self._buffer += piece
-        return message
+        return frame
 
     def _buffered(self) -> Any:
         if len(self._buffer) < _LENGTH.size:
@@ -200,7 +200,7 @@ class FrameReader:
             raise IsolationError(f"pipe: expected a message, got one that does not decode: {error}") from None
 
 
-def frame_of(batch: TickBatch) -> TickFrame:
+def encode_ticks(batch: TickBatch) -> TickFrame:
     """Return a batch as it is sent."""
     seq, instrument, refs = batch.seq, batch.instrument, batch.trade_ref
     first, last = int(seq[0]), int(seq[-1])
@@ -219,7 +219,7 @@ def frame_of(batch: TickBatch) -> TickFrame:
     )
 
 
-def batch_of(frame: TickFrame, table: InstrumentTable) -> TickBatch:
+def decode_ticks(frame: TickFrame, table: InstrumentTable) -> TickBatch:
     """Return a frame as the batch it was; raise IsolationError where its columns disagree in length."""
     n = frame.count
     ts_event = _int64s(frame.ts_event, n)

@@ -8,20 +8,20 @@ from hybrid_platform.domain.clocks import NS_PER_S, Clock
 from hybrid_platform.domain.errors import IsolationError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.session.channel import ChannelAborted, EndOfStream
-from hybrid_platform.session.messages import Records, Ticks, Told
+from hybrid_platform.session.messages import ControlMessage, RecordMessage, TickMessage
 from hybrid_platform.session.strategy_host.frames import (
-    Decided,
-    Down,
-    End,
-    FrameReader,
-    FrameWriter,
-    Heard,
-    Journalled,
-    Order,
-    Taken,
+    Ack,
+    CommandFrame,
+    DownFrame,
+    EndOfTicks,
+    JournalFrame,
+    PipeReader,
+    PipeWriter,
+    RecordsFrame,
+    ReportFrame,
+    RequestsFrame,
     TickFrame,
-    Wanted,
-    batch_of,
+    decode_ticks,
 )
 from hybrid_platform.trading.adapters.live import Want
 
@@ -34,9 +34,9 @@ ACKNOWLEDGED_S = 0.05
 class PipeSource:
     """Ticks and commands from the parent, one frame at a time; they are acknowledged once they were worked on."""
 
-    def __init__(self, descriptor: int, up: FrameWriter, table: InstrumentTable, clock: Clock) -> None:
+    def __init__(self, descriptor: int, up: PipeWriter, table: InstrumentTable, clock: Clock) -> None:
         self._clock = clock
-        self._reader = FrameReader(descriptor, Down)
+        self._reader = PipeReader(descriptor, DownFrame)
         self._up = up
         self._table = table
         self._unacknowledged = 0
@@ -46,8 +46,8 @@ class PipeSource:
         self.received = 0
         self.last_seq = 0
 
-    def take(self, limit: int | None = None, timeout: float | None = None) -> list[Ticks | Told]:  # noqa: C901
-        """Return the next frame's ticks or command; the parent bounds how many. Raises as `Channel.take`."""
+    def receive(self, limit: int | None = None, timeout: float | None = None) -> list[TickMessage | ControlMessage]:  # noqa: C901
+        """Return the next frame's ticks or command; the parent bounds how many. Raises as `Channel.receive`."""
         late_ns = self._clock.monotonic_ns() - self._since
         if self._unacknowledged >= ACKNOWLEDGED_AT or late_ns >= ACKNOWLEDGED_S * NS_PER_S:
             self._acknowledge()
@@ -55,43 +55,43 @@ class PipeSource:
             if self._aborted:
                 raise ChannelAborted("pipe")
             try:
-                message = self._read(timeout)
+                frame = self._read(timeout)
             except EOFError:
                 # The parent gave the session up: what was decided is sent, and no more is taken.
                 raise ChannelAborted("pipe") from None
-            if message is None:
+            if frame is None:
                 return []
-            if isinstance(message, TickFrame):
+            if isinstance(frame, TickFrame):
                 if not self._unacknowledged:
                     self._since = self._clock.monotonic_ns()
-                self._unacknowledged += message.count
-                self.received += message.count
-                return [Ticks(batch_of(message, self._table))]
-            if isinstance(message, Order):
-                return [Told(message.command)]
-            if isinstance(message, Heard):
-                return [Told(message.report)]
-            if isinstance(message, End):
+                self._unacknowledged += frame.count
+                self.received += frame.count
+                return [TickMessage(decode_ticks(frame, self._table))]
+            if isinstance(frame, CommandFrame):
+                return [ControlMessage(frame.command)]
+            if isinstance(frame, ReportFrame):
+                return [ControlMessage(frame.report)]
+            if isinstance(frame, EndOfTicks):
                 self._acknowledge()
-                self.last_seq = message.last_seq
+                self.last_seq = frame.last_seq
                 raise EndOfStream("pipe")
-            if isinstance(message, Journalled):
+            if isinstance(frame, JournalFrame):
                 raise IsolationError("pipe: expected ticks, got a journal")
-            for instrument in message.entries:
+            for instrument in frame.entries:
                 self._table.add(instrument)
 
-    def _read(self, timeout: float | None) -> Down | None:
+    def _read(self, timeout: float | None) -> DownFrame | None:
         """Return the next message; where none comes soon, what was worked on is acknowledged meanwhile."""
         if self._unacknowledged:
-            message = self._reader.read(ACKNOWLEDGED_S)
-            if message is not None:
-                return cast(Down, message)
+            frame = self._reader.read(ACKNOWLEDGED_S)
+            if frame is not None:
+                return cast(DownFrame, frame)
             self._acknowledge()
-        return cast("Down | None", self._reader.read(timeout))
+        return cast("DownFrame | None", self._reader.read(timeout))
 
     def _acknowledge(self) -> None:
         if self._unacknowledged:
-            self._up.write(Taken(self._unacknowledged))
+            self._up.write(Ack(self._unacknowledged))
             self._unacknowledged = 0
 
     def abort(self) -> None:
@@ -102,19 +102,19 @@ class PipeSource:
 class PipeSink:
     """Audit records to the parent."""
 
-    def __init__(self, up: FrameWriter) -> None:
+    def __init__(self, up: PipeWriter) -> None:
         self._up = up
         self.sent = 0
 
-    def put(self, parcel: Records, *, keep: bool = True) -> int:
+    def send(self, message: RecordMessage, *, guaranteed: bool = True) -> int:
         """Send records; waits where the pipe is full, which a live parent never lets happen."""
-        self._up.write(Decided(parcel.records))
-        self.sent += len(parcel.records)
+        self._up.write(RecordsFrame(message.records))
+        self.sent += len(message.records)
         return 0
 
-    def want(self, wants: tuple[Want, ...]) -> None:
+    def on_requests(self, requests: tuple[Want, ...]) -> None:
         """Send what a live venue is to be told; the records of it are sent."""
-        self._up.write(Wanted(wants))
+        self._up.write(RequestsFrame(requests))
 
     def close(self) -> None:
-        """The last word is the process's own: `Done`."""
+        """The last word is the process's own: `Summary`."""

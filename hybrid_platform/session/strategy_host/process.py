@@ -29,26 +29,26 @@ from hybrid_platform.sandbox.guarded import GuardedChild
 from hybrid_platform.sandbox.spawn import spawn
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelStats, EndOfStream
-from hybrid_platform.session.messages import Records, Ticks, Told, together
+from hybrid_platform.session.messages import ControlMessage, RecordMessage, TickMessage, coalesce
 from hybrid_platform.session.stage import OnFailure, Sign, Stage
 from hybrid_platform.session.stages.decision_sink import DecisionSink
 from hybrid_platform.session.strategy_host.frames import (
-    Alive,
-    Decided,
-    Done,
-    End,
-    Failed,
-    FrameReader,
-    FrameWriter,
-    Heard,
-    Instruments,
-    Order,
-    Ready,
-    Refused,
-    Taken,
-    Up,
-    Wanted,
-    frame_of,
+    Ack,
+    CommandFrame,
+    EndOfTicks,
+    InstrumentsFrame,
+    PipeReader,
+    PipeWriter,
+    RecordsFrame,
+    ReportFrame,
+    RequestsFrame,
+    StageFailed,
+    StatusFrame,
+    StrategyReady,
+    StrategyRefused,
+    Summary,
+    UpFrame,
+    encode_ticks,
 )
 from hybrid_platform.settings.session import OnFull, SessionSettings
 from hybrid_platform.storage.files import COMPANIONS
@@ -107,14 +107,14 @@ class GuardedDecider:
         except BaseException:
             self._output.close()
             raise
-        self.done: Done | None = None
+        self.done: Summary | None = None
         try:
             self._require(settings)
             for descriptor in self.child.pipes.values():
                 with suppress(OSError):  # a smaller pipe works too
                     fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-            self.writer = FrameWriter(self.child.pipes["down"])
-            self.reader = FrameReader(self.child.pipes["up"], Up)
+            self.writer = PipeWriter(self.child.pipes["down"])
+            self.reader = PipeReader(self.child.pipes["up"], UpFrame)
             self._await_strategy()
         except BaseException:
             self.close()
@@ -141,12 +141,12 @@ class GuardedDecider:
 
     def _await_strategy(self) -> None:
         try:
-            message = self.reader.read(START_SECONDS)
+            frame = self.reader.read(START_SECONDS)
         except EOFError:
             raise IsolationError("the guarded process ended before the strategy was made") from None
-        if isinstance(message, Refused):
-            raise ConfigError(message.message)
-        if not isinstance(message, Ready):
+        if isinstance(frame, StrategyRefused):
+            raise ConfigError(frame.message)
+        if not isinstance(frame, StrategyReady):
             raise IsolationError(f"strategy: expected to be made within {START_SECONDS:g} s, got not")
 
 
@@ -161,8 +161,8 @@ class Credit:
         self._aborted = False
         self._changed = threading.Condition()
 
-    def take(self, wanted: int) -> int:
-        """Wait for room and take up to ``wanted`` of it; raise ChannelAborted when the other side is gone."""
+    def acquire(self, wanted: int) -> int:
+        """Wait for room and take up to ``on_requests`` of it; raise ChannelAborted when the other side is gone."""
         with self._changed:
             self._changed.wait_for(lambda: self._open < self._window or self._aborted)
             if self._aborted:
@@ -174,9 +174,9 @@ class Credit:
     def acknowledge(self, events: int) -> None:
         """Take note that so many ticks were worked on."""
         self.acknowledged += events
-        self.give(events)
+        self.release(events)
 
-    def give(self, events: int) -> None:
+    def release(self, events: int) -> None:
         """Return room."""
         with self._changed:
             self._open -= events
@@ -195,7 +195,7 @@ class Pump(Stage):
     def __init__(
         self,
         decider: GuardedDecider,
-        ticks: Channel[Ticks | Told],
+        ticks: Channel[TickMessage | ControlMessage],
         credit: Credit,
         table: InstrumentTable,
         *,
@@ -222,16 +222,16 @@ class Pump(Stage):
             while True:
                 self.activity.rest()
                 # Room first: what waits for it waits in the channel, where the oldest can still be dropped.
-                room = self._credit.take(self._frame)
+                room = self._credit.acquire(self._frame)
                 try:
-                    parcels = self._ticks.take(room)
+                    messages = self._ticks.receive(room)
                 except EndOfStream:
-                    self._writer.write(End(self._last_seq()))
+                    self._writer.write(EndOfTicks(self._last_seq()))
                     return
                 self.activity.work()
-                for parcel in together(parcels):
-                    self._send(parcel)
-                self._credit.give(room - sum(parcel.events for parcel in parcels))
+                for message in coalesce(messages):
+                    self._send(message)
+                self._credit.release(room - sum(message.events for message in messages))
         except BrokenPipeError:
             # The receiver sees the same end, and says why.
             raise ChannelAborted("pipe") from None
@@ -240,19 +240,19 @@ class Pump(Stage):
             self._child.close_pipe("down")
             raise
 
-    def _send(self, parcel: Ticks | Told) -> None:
-        if isinstance(parcel, Told):
-            word = parcel.word
-            self._writer.write(Heard(word) if isinstance(word, Report) else Order(word))
+    def _send(self, message: TickMessage | ControlMessage) -> None:
+        if isinstance(message, ControlMessage):
+            content = message.content
+            self._writer.write(ReportFrame(content) if isinstance(content, Report) else CommandFrame(content))
             return
         if self._venue is not None:
-            self._venue.see(parcel.batch)
+            self._venue.see(message.batch)
         if len(self._table) > self._known:
             entries = tuple(self._table)[self._known :]
-            self._writer.write(Instruments(entries))
+            self._writer.write(InstrumentsFrame(entries))
             self._known += len(entries)
-        self._writer.write(frame_of(parcel.batch))
-        self.sent += len(parcel.batch)
+        self._writer.write(encode_ticks(message.batch))
+        self.sent += len(message.batch)
 
 
 class Receiver(Stage):
@@ -261,7 +261,7 @@ class Receiver(Stage):
     def __init__(
         self,
         decider: GuardedDecider,
-        ticks: Channel[Ticks | Told],
+        ticks: Channel[TickMessage | ControlMessage],
         credit: Credit,
         decisions: DecisionSink,
         *,
@@ -281,27 +281,27 @@ class Receiver(Stage):
         """Take what comes until the process says that it is done."""
         while self._decider.done is None:
             try:
-                message = cast("Up | None", self._decider.reader.read(LOOK_SECONDS))
+                frame = cast("UpFrame | None", self._decider.reader.read(LOOK_SECONDS))
             except EOFError:
                 raise IsolationError(f"the guarded process ended in the middle: {self._how_it_ended()}") from None
-            if message is not None:
+            if frame is not None:
                 self.activity.work()
-            if isinstance(message, Decided):
-                self._pass_on(message)
-            elif isinstance(message, Alive):
-                self._inside = message.stages
-            elif isinstance(message, Wanted) and self._venue is not None:
-                self._pass_to_venue(self._venue, message)
-            elif isinstance(message, Taken):
-                self._credit.acknowledge(message.events)
-            elif isinstance(message, Failed):
+            if isinstance(frame, RecordsFrame):
+                self._pass_on(frame)
+            elif isinstance(frame, StatusFrame):
+                self._inside = frame.stages
+            elif isinstance(frame, RequestsFrame) and self._venue is not None:
+                self._pass_to_venue(self._venue, frame)
+            elif isinstance(frame, Ack):
+                self._credit.acknowledge(frame.events)
+            elif isinstance(frame, StageFailed):
                 # It drains what it has, and then says that it is done.
-                self._on_failure(message.stage, GuardedStageError(message.message, message.exit_code, message.kind))
+                self._on_failure(frame.stage, GuardedStageError(frame.message, frame.exit_code, frame.kind))
                 self.abort()
-            elif isinstance(message, Done):
-                self._decider.done = message
-            elif message is not None:
-                raise IsolationError(f"pipe: expected decisions, got {type(message).__name__}")
+            elif isinstance(frame, Summary):
+                self._decider.done = frame
+            elif frame is not None:
+                raise IsolationError(f"pipe: expected decisions, got {type(frame).__name__}")
 
     @property
     def signs(self) -> tuple[Sign, ...]:
@@ -314,11 +314,11 @@ class Receiver(Stage):
         """Ticks that the strategy has worked on."""
         return self._credit.acknowledged
 
-    def _pass_on(self, decided: Decided) -> None:
-        """Put records; where there is no room for them the session fails, but the pipe is read on until `Done`."""
+    def _pass_on(self, decided: RecordsFrame) -> None:
+        """Put records; where there is no room for them the session fails, but the pipe is read on until `Summary`."""
         self.received += len(decided.records)
         try:
-            self._decisions.put(Records(decided.records))
+            self._decisions.send(RecordMessage(decided.records))
             if self._venue is not None:
                 self._venue.note(decided.records)
         except OverloadError as error:
@@ -327,10 +327,10 @@ class Receiver(Stage):
         except ChannelAborted:
             self.abort()
 
-    def _pass_to_venue(self, venue: LiveExecution, wanted: Wanted) -> None:
+    def _pass_to_venue(self, venue: LiveExecution, frame: RequestsFrame) -> None:
         """Hand on what was decided, once its records are on their way; a way that ended takes nothing more."""
         try:
-            venue.want(wanted.wants)
+            venue.on_requests(frame.requests)
         except OverloadError as error:
             self._on_failure(self.name, error)
             self.abort()
@@ -343,17 +343,17 @@ class Receiver(Stage):
 
 
 def pipe_stats(
-    pump: Pump, receiver: Receiver, done: Done | None, live: bool, signal: ChannelStats
+    pump: Pump, receiver: Receiver, done: Summary | None, live: bool, signal: ChannelStats
 ) -> tuple[ChannelStats, ...]:
     """Return the two pipes, and the signal channel behind them, as channels of the ledger."""
     ticks, records = (done.ticks, done.records) if done else (receiver.acknowledged, receiver.received)
     window = LIVE_WINDOW if live else REPLAY_WINDOW
     inside = done.signal_channel if done else (0, 0, 0, 0, 0, 0)
-    sent, received, dropped, left, high_water, blocked = inside
+    sent, received, dropped, depth, max_depth, blocked = inside
     return (
         ChannelStats("pipe_ticks", window, OnFull.BLOCK, pump.sent, ticks, 0, pump.sent - ticks, 0, 0),
         signal._replace(
-            sent=sent, received=received, dropped=dropped, left=left, high_water=high_water, blocked=blocked
+            sent=sent, received=received, dropped=dropped, depth=depth, max_depth=max_depth, blocked=blocked
         ),
         ChannelStats(
             "pipe_records", window, OnFull.BLOCK, records, receiver.received, 0, records - receiver.received, 0, 0

@@ -192,7 +192,7 @@ def ingested(batches: Sequence[tuple[int, FeedBatch]]) -> tuple[FeedCounters, li
     )
     stage.start()
     assert stage.join(60) and not failures
-    sent = [parcel.batch for parcel in ticks.take()] if ticks.stats().left else []
+    sent = [message.batch for message in ticks.receive()] if ticks.stats().depth else []
     return counters, sent, sampler
 
 

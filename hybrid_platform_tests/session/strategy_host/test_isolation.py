@@ -136,7 +136,7 @@ def test_threads_and_process_decide_alike(tmp_path):
                 "data_dir": "data",
                 "isolation": isolation,
                 "strategy": {"name": "sma_crossover"},
-                "feed": {"replay": {"path": str(Path(__file__).parents[2] / "run_configs/data/sample_trades.csv.gz")}},
+                "feed": {"replay": {"path": str(Path(__file__).parents[3] / "run_configs/data/sample_trades.csv.gz")}},
             },
             {"feed": {"replay": {"columns": {"ts": "ts_ms", "price": "price", "size": "size", "symbol": "symbol"}}}},
         )
@@ -227,7 +227,7 @@ def test_a_slow_strategy_is_not_taken_for_a_stuck_one(tmp_path, isolation, monke
     columns = {"ts": "ts", "price": "price", "size": "size", "symbol": "symbol"}
     feed = {"replay": {"path": "slow.csv", "columns": columns}}
     (tmp_path / "mine.py").write_text(slow)
-    environ = {"PYTHONPATH": f"{Path(__file__).parents[2]}{os.pathsep}{tmp_path}"}
+    environ = {"PYTHONPATH": f"{Path(__file__).parents[3]}{os.pathsep}{tmp_path}"}
     layers = {"data_dir": "data", "isolation": isolation, "drain_timeout_seconds": 6, "feed": feed}
     settings = layered(layers, {"strategy": {"name": "mine:Honest"}})
     ended = cli(tmp_path, "shadow-run", settings=settings, **environ)
