@@ -167,7 +167,7 @@ def arm(
     from hybrid_platform.domain.exact import canonical, parse_decimal
     from hybrid_platform.evidence.keys import load_signer, trusted_keys
     from hybrid_platform.evidence.verify import Expected, verify_bundle
-    from hybrid_platform.live.authorization import Arming, new_nonce, sign_arming
+    from hybrid_platform.live.authorization import LiveAuthorization, new_nonce, sign_authorization
     from hybrid_platform.security.paths import DataDir, check_input_file, check_output_file
 
     try:
@@ -186,7 +186,7 @@ def arm(
         return int(bad.code)
     encrypted = b"ENCRYPTED" in check_input_file(key, "--key").read_bytes()[:100]
     password = click.prompt("Passphrase", hide_input=True, err=True).encode() if encrypted else None
-    arming = Arming(
+    authorization = LiveAuthorization(
         nonce=new_nonce(),
         bundles=tuple(sorted({str(result.sha256) for result in results})),
         account=account,
@@ -195,13 +195,13 @@ def arm(
         issued_ns=now,
         expires_ns=now + int(valid_for * NS_PER_S),
     )
-    content = sign_arming(arming, load_signer(key, "--key", password))
+    content = sign_authorization(authorization, load_signer(key, "--key", password))
     with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
     click.echo(
-        f"{out}: armed once for {account}, up to {canonical(maximum)} USD, in {arming.data_dir}, on the proof of"
+        f"{out}: armed once for {account}, up to {canonical(maximum)} USD, in {authorization.data_dir}, on the proof of"
     )
-    for digest in arming.bundles:
+    for digest in authorization.bundles:
         click.echo(f"  {digest}")
     return 0
 

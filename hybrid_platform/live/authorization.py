@@ -1,8 +1,8 @@
-"""Arming tokens: an operator's signed word that these bundles may trade on this account, once (G1, S14).
+"""Arming tokens: an operator's signed permission to trade on one account once, on the proof of these bundles (G1, S14).
 
-in: what an operator arms, and their key · out: an envelope, and back the token in it. A token that was
-used leaves a mark below ``control/spent``; whoever copies the token elsewhere has one for another
-directory, which the gate refuses.
+in: an operator's authorization and key · out: the token, a signed envelope; and back the authorization in it.
+A consumed token leaves a marker file below ``control/spent``. The token names its data directory, so that the gate
+refuses a copy of it elsewhere.
 """
 
 from __future__ import annotations
@@ -20,69 +20,80 @@ from hybrid_platform.evidence.files import parse_json
 from hybrid_platform.evidence.keys import Signer, TrustedKeys
 from hybrid_platform.security.paths import DataDir
 
-ARMING_TYPE = "application/vnd.hybrid-platform.arming+json"
+AUTHORIZATION_TYPE = "application/vnd.hybrid-platform.arming+json"
 _NONCE = re.compile(r"[0-9a-f]{32}")
 
 
-class Arming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an operator signs."""
+class LiveAuthorization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The signed content of an arming token."""
 
     schema: int = 1
     nonce: str
     bundles: tuple[str, ...]
-    """Digests of the bundles that it rests on, sorted."""
+    """Digests of the proof bundles, sorted."""
     account: str
     max_notional_usd: Decimal
-    """Beyond it the settings' ``risk.max_exposure_usd`` must not go."""
+    """Upper limit for the setting ``risk.max_exposure_usd``."""
     data_dir: str
-    """The absolute data directory in which it may be used."""
+    """Absolute path of the only data directory in which the token is valid."""
     issued_ns: int
     expires_ns: int
     """Wall clock."""
 
 
-class Armed(NamedTuple):
-    """A token whose signature is good."""
+class SignedAuthorization(NamedTuple):
+    """An authorization whose signature is valid."""
 
-    arming: Arming
+    authorization: LiveAuthorization
     keyid: str
     operator: str
     """File name of the operator's pinned key."""
 
 
 def new_nonce() -> str:
-    """Return 128 random bits."""
+    """Return 128 random bits, in hex."""
     return os.urandom(16).hex()
 
 
-def sign_arming(arming: Arming, signer: Signer) -> bytes:
+def sign_authorization(authorization: LiveAuthorization, signer: Signer) -> bytes:
     """Return the token."""
-    return sign(ARMING_TYPE, msgspec.json.encode(arming, order="sorted"), signer)
+    return sign(AUTHORIZATION_TYPE, msgspec.json.encode(authorization, order="sorted"), signer)
 
 
-def read_arming(content: bytes, operators: TrustedKeys) -> Armed:
-    """Return the token in an envelope; raise EvidenceError where no pinned operator signed it, or it is none."""
-    opened = trusted_payload(open_envelope(content, "arming token"), ARMING_TYPE, operators)
-    arming: Arming = parse_json(opened.payload, "arming token", Arming)
-    if arming.schema != 1 or not _NONCE.fullmatch(arming.nonce) or not arming.max_notional_usd.is_finite():
-        raise EvidenceError("arming token: expected schema 1, a nonce and a finite notional, got otherwise")
-    return Armed(arming, opened.keyid, opened.key_name)
+def read_authorization(content: bytes, operators: TrustedKeys) -> SignedAuthorization:
+    """Return the authorization in a token.
+
+    Raises EvidenceError unless the token is well-formed and a pinned operator signed it.
+    """
+    opened = trusted_payload(open_envelope(content, "arming token"), AUTHORIZATION_TYPE, operators)
+    found: LiveAuthorization = parse_json(opened.payload, "arming token", LiveAuthorization)
+    if found.schema != 1 or not _NONCE.fullmatch(found.nonce) or not found.max_notional_usd.is_finite():
+        raise EvidenceError(
+            "arming token: expected schema 1, a nonce of 32 hex digits and a finite notional, "
+            f"got schema {found.schema}, nonce {found.nonce!r:.40}, notional {found.max_notional_usd}"
+        )
+    return SignedAuthorization(found, opened.keyid, opened.key_name)
 
 
-def is_spent(data_dir: DataDir, arming: Arming) -> bool:
-    """Return whether a token was used."""
-    return data_dir.resolve(_mark(arming)).exists()
+def is_consumed(data_dir: DataDir, authorization: LiveAuthorization) -> bool:
+    """Return whether the token was used before."""
+    return data_dir.resolve(_marker_name(authorization)).exists()
 
 
-def spend(data_dir: DataDir, arming: Arming) -> None:
-    """Use a token up; raise EvidenceError where somebody did so before, also at this same moment."""
+def consume(data_dir: DataDir, authorization: LiveAuthorization) -> None:
+    """Mark the token as used.
+
+    Raises EvidenceError if it was used before, including by another process at the same moment.
+    """
     try:
-        descriptor = data_dir.open(_mark(arming), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        descriptor = data_dir.open(_marker_name(authorization), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     except PlatformError as error:
-        raise EvidenceError(f"arming token {arming.nonce[:8]}…: expected one not used before, was: {error}") from None
+        raise EvidenceError(
+            f"arming token {authorization.nonce[:8]}…: expected one not used before, got: {error}"
+        ) from None
     os.fsync(descriptor)
     os.close(descriptor)
 
 
-def _mark(arming: Arming) -> str:
-    return f"control/spent/{arming.nonce}"
+def _marker_name(authorization: LiveAuthorization) -> str:
+    return f"control/spent/{authorization.nonce}"

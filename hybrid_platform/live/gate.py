@@ -1,8 +1,7 @@
-"""The LIVE gate: default deny, every unmet condition named (G1, S14, L1).
+"""The LIVE gate: it denies by default and names every unmet condition (G1, S14, L1).
 
-in: settings, code, host, kill switch and the proof that the settings name · out: the conditions, each met or
-not; `release` makes the adapter where all are met. Whatever raises while judging counts as not met. All
-that is asked of evidence can be met by SHADOW and PAPER sessions alone.
+in: settings, code, host, kill switch and the proof that the settings name · out: the conditions, each met or not;
+`release` constructs the adapter when all are met. A condition that raises counts as unmet.
 """
 
 from __future__ import annotations
@@ -16,82 +15,85 @@ from typing import NamedTuple
 
 from hybrid_platform.domain.errors import ExitCode, GateRefused
 from hybrid_platform.evidence.records import LiveCondition
-from hybrid_platform.live.authorization import spend
+from hybrid_platform.live.authorization import consume
 from hybrid_platform.live.conditions import CONDITIONS
-from hybrid_platform.live.inputs import Case, LiveRequest, UnmetError
+from hybrid_platform.live.inputs import LiveGateInputs, LiveRequest, UnmetConditionError
 from hybrid_platform.settings.session import Mode
 from hybrid_platform.trading.adapters.live import LiveAdapter
 
 
 class Release(NamedTuple):
-    """The gate is open: an adapter, made for this account and notional, and nothing beyond."""
+    """The adapter of an open gate, constructed for one account and one maximum notional."""
 
     adapter: LiveAdapter
     account: str
     max_notional_usd: Decimal
     bundles: tuple[str, ...]
+    """Digests of the proof bundles."""
 
 
 def live_conditions(request: LiveRequest) -> tuple[LiveCondition, ...]:
     """Return every condition for LIVE; an empty tuple for the other modes."""
-    return _judged(Case(request)) if request.settings.mode is Mode.LIVE else ()
+    return _judge_all(LiveGateInputs(request)) if request.settings.mode is Mode.LIVE else ()
 
 
 def release(request: LiveRequest) -> Release:
-    """Judge every condition, use the arming token up, and make the adapter.
+    """Judge every condition, consume the arming token, and construct the adapter.
 
-    Raises GateRefused (exit code CONFIG) naming every unmet condition; then no adapter is made. A token
-    that somebody uses up at the same moment is one of the reasons.
+    Raises GateRefused (exit code CONFIG) with every unmet condition, also when another process consumes the token at
+    the same moment; then no adapter is constructed.
     """
-    case = Case(request)
-    unmet = [condition.detail for condition in _judged(case) if not condition.met]
+    inputs = LiveGateInputs(request)
+    unmet = [condition.detail for condition in _judge_all(inputs) if not condition.met]
     if request.settings.mode is not Mode.LIVE:
         unmet.append(f"mode: expected LIVE, got {request.settings.mode}")
     if unmet:
         raise GateRefused("LIVE refused: " + "; ".join(unmet), ExitCode.CONFIG)
-    arming = case.armed.arming
+    authorization = inputs.signed_authorization.authorization
     try:
-        spend(request.data_dir, arming)
-        made = partial(case.adapter_class, arming.account, arming.max_notional_usd)
-        adapter = _in_time(made, float(case.live.call_seconds))
+        consume(request.data_dir, authorization)
+        construct = partial(inputs.adapter_class, authorization.account, authorization.max_notional_usd)
+        adapter = _construct_within(construct, float(inputs.live.call_seconds))
     except Exception as error:  # an adapter may raise anything
         raise GateRefused(f"LIVE refused: {type(error).__name__}: {error}", ExitCode.CONFIG) from None
-    return Release(adapter, arming.account, arming.max_notional_usd, arming.bundles)
+    return Release(adapter, authorization.account, authorization.max_notional_usd, authorization.bundles)
 
 
-def _in_time(make: Callable[[], LiveAdapter], seconds: float) -> LiveAdapter:
-    """Return the adapter; raise what its constructor raises, and TimeoutError where it takes longer than that."""
-    made: SimpleQueue[LiveAdapter | BaseException] = SimpleQueue()
+def _construct_within(construct: Callable[[], LiveAdapter], timeout_s: float) -> LiveAdapter:
+    """Return the adapter; raise what its constructor raises, and TimeoutError when it takes too long."""
+    results: SimpleQueue[LiveAdapter | BaseException] = SimpleQueue()
 
     def run() -> None:
         try:
-            made.put(make())
+            results.put(construct())
         except BaseException as error:
-            made.put(error)
+            results.put(error)
 
-    # A daemon, for a constructor that hangs must not keep the process either.
-    Thread(target=run, name="live adapter made", daemon=True).start()
+    # A daemon thread, so that a constructor that hangs does not keep the process alive.
+    Thread(target=run, name="live adapter constructor", daemon=True).start()
     try:
-        adapter = made.get(timeout=seconds)
+        result = results.get(timeout=timeout_s)
     except Empty:
-        expected = f"expected to be made within gates.live.call_seconds ({seconds:g} s)"
-        raise TimeoutError(f"adapter: {expected}, got not; nothing was sent") from None
-    if isinstance(adapter, Exception):
-        raise adapter
-    if isinstance(adapter, BaseException):  # one that exits is no reason for this process to
-        raise RuntimeError(f"adapter raised {type(adapter).__name__}: {adapter}")
-    return adapter
+        raise TimeoutError(
+            f"adapter: expected its constructor to return within gates.live.call_seconds ({timeout_s:g} s), "
+            "got no answer; no order was sent"
+        ) from None
+    if isinstance(result, Exception):
+        raise result
+    if isinstance(result, BaseException):  # an adapter that raises SystemExit must not end this process
+        raise RuntimeError(f"adapter raised {type(result).__name__}: {result}")
+    return result
 
 
-def _judged(case: Case) -> tuple[LiveCondition, ...]:
-    return tuple(_judge(name, condition, case) for name, condition in CONDITIONS.items())
+def _judge_all(inputs: LiveGateInputs) -> tuple[LiveCondition, ...]:
+    return tuple(_judge(name, condition, inputs) for name, condition in CONDITIONS.items())
 
 
-def _judge(name: str, condition: Callable[[Case], str], case: Case) -> LiveCondition:
+def _judge(name: str, condition: Callable[[LiveGateInputs], str], inputs: LiveGateInputs) -> LiveCondition:
     try:
-        return LiveCondition(name, True, f"{name}: {condition(case)}")
-    except UnmetError as unmet:
+        return LiveCondition(name, True, f"{name}: {condition(inputs)}")
+    except UnmetConditionError as unmet:
         return LiveCondition(name, False, f"{name}: {unmet}")
-    except Exception as error:  # what cannot be judged is denied
-        told = f"{type(error).__name__}: {error}".replace("\n", "; ")[:400]
-        return LiveCondition(name, False, f"{name}: expected to be judged, got not: {told}")
+    except Exception as error:  # a condition that cannot be judged denies
+        message = f"{type(error).__name__}: {error}".replace("\n", "; ")[:400]
+        return LiveCondition(name, False, f"{name}: could not be judged: {message}")

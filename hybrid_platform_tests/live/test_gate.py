@@ -281,10 +281,10 @@ def test_whatever_raises_while_judging_denies(world, monkeypatch):
     request = world.build()
     for name in CONDITIONS:
         with monkeypatch.context() as patch:
-            patch.setitem(CONDITIONS, name, lambda case: 1 // 0)
+            patch.setitem(CONDITIONS, name, lambda inputs: 1 // 0)
             unmet = [condition for condition in live_conditions(request) if not condition.met]
             assert [condition.name for condition in unmet] == [name]
-    monkeypatch.setitem(CONDITIONS, name, lambda case: 1 // 0)
+    monkeypatch.setitem(CONDITIONS, name, lambda inputs: 1 // 0)
     with pytest.raises(GateRefused, match="ZeroDivisionError"):
         release(request)
 
@@ -325,7 +325,9 @@ def test_an_adapter_whose_making_hangs_is_refused_in_its_time(world):
     world.live["call_seconds"] = "0.2"
     request = world.build()
     began = time.monotonic()
-    with pytest.raises(GateRefused, match=r"expected to be made within gates.live.call_seconds \(0.2 s\)") as caught:
+    with pytest.raises(
+        GateRefused, match=r"expected its constructor to return within gates.live.call_seconds \(0.2 s\)"
+    ) as caught:
         release(request)
     assert caught.value.exit_code is ExitCode.CONFIG
     assert time.monotonic() - began < 30, "it was not waited for"

@@ -29,7 +29,7 @@ from hybrid_platform.evidence.keys import Signer, load_signer, make_key
 from hybrid_platform.evidence.matrix import Matrix, MatrixRow, write_matrix
 from hybrid_platform.evidence.predicate import STEPS
 from hybrid_platform.evidence.records import Evidence, SessionFiles, evidence_name
-from hybrid_platform.live.authorization import Arming, new_nonce, sign_arming
+from hybrid_platform.live.authorization import LiveAuthorization, new_nonce, sign_authorization
 from hybrid_platform.live.inputs import ADAPTERS, LiveRequest
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings, load_settings
@@ -225,7 +225,7 @@ class World:
         write_matrix(self.data, self.matrix(matrix), self.stock.signer(self.matrix_key))
 
     def _token(self) -> None:
-        arming = Arming(
+        authorization = LiveAuthorization(
             nonce=new_nonce(),
             bundles=tuple(sorted({sha256_of((path / MANIFEST).read_bytes()) for path in self.bundles})),
             account=ACCOUNT,
@@ -234,8 +234,8 @@ class World:
             issued_ns=self.now_ns - NS_PER_S,
             expires_ns=self.now_ns + 60 * NS_PER_S,
         )
-        self.armed = self.arming(arming)
-        (self.folder / "token.json").write_bytes(sign_arming(self.armed, self.stock.signer(self.operator_key)))
+        self.armed = self.arming(authorization)
+        (self.folder / "token.json").write_bytes(sign_authorization(self.armed, self.stock.signer(self.operator_key)))
 
     def _install_adapters(self) -> None:
         """An installed distribution, as far as Python can tell."""
