@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from hybrid_platform.definitions import defs
+from hybrid_platform_tests.definitions import defs
 from hybrid_platform_tests.support import Left, Settings, layered, run_config
 
 

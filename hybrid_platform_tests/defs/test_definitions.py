@@ -13,7 +13,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from hybrid_platform.definitions import defs
+from hybrid_platform.defs.shared.names import PLATFORM_JOBS
+from hybrid_platform_tests.definitions import defs
 from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
 
 GATED = ["preflight_healthcheck", "pragma_verification", "shadow_run", "postflight_evidence"]
@@ -176,6 +177,10 @@ def test_the_instances_settings_keep_everything_below_the_working_directory():
     assert settings["storage"]["sqlite"]["base_dir"].startswith(".dagster")
     assert settings["compute_logs"]["config"]["base_dir"].startswith(".dagster")
     assert settings["telemetry"] == {"enabled": False}
+
+
+def test_the_platforms_jobs_are_the_ones_that_retention_prunes(repository: dg.RepositoryDefinition):
+    assert found(repository, "jobs") == PLATFORM_JOBS
 
 
 def test_what_dagster_made_is_not_walked_through_while_the_rest_is_imported():

@@ -70,7 +70,7 @@ def _read_only_database(folder: Path) -> Path:
 
 @pytest.mark.scenario("S1", "G3", "I5")
 def test_a_pragma_that_cannot_be_set_stops_the_run_at_pragma_verification(tmp_path: Path):
-    """As an asset: defs/test_gated_job.py."""
+    """As an asset: defs/session/test_assets.py."""
     path = _read_only_database(tmp_path)
     settings = {**SHORT, "database_url": sqlite_url(path)}
     ended = cli(tmp_path, "shadow-run", settings=settings, before=_without_override)

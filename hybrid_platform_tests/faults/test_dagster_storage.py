@@ -14,10 +14,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from hybrid_platform.defs import assets
+from hybrid_platform.defs.session import assets
 from hybrid_platform.session.runner import ShadowRun
 from hybrid_platform_tests.defs.conftest import Launcher
-from hybrid_platform_tests.defs.test_gated_job import SHORT, STEPS
+from hybrid_platform_tests.defs.session.test_assets import SHORT, STEPS
 from hybrid_platform_tests.support import Left
 
 LOCKED_SECONDS = 8.0 if "HYBRID_PLATFORM_TEST_LONG" in os.environ else 1.0

@@ -1,6 +1,6 @@
 """A second session on the same database: refused by name, and the first does not notice.
 
-From the UI: defs/test_false_start.py.
+From the UI: defs/session/test_failed_start.py.
 """
 
 from __future__ import annotations

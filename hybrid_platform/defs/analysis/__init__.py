@@ -1,0 +1,1 @@
+"""Analysis of finished sessions: reproduction, comparison, parameter sweeps."""

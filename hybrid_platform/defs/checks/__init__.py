@@ -1,0 +1,1 @@
+"""Stand-alone healthchecks of the host and of the last session."""

@@ -1,0 +1,1 @@
+"""Retention of ticks, logs and Dagster's own runs."""

@@ -1,0 +1,1 @@
+"""The verification matrix: every claim of the contract with its proof."""

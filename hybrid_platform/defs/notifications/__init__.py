@@ -1,0 +1,1 @@
+"""Notifications about runs and about halts of trading."""

@@ -1,0 +1,209 @@
+"""Tell operators of failed runs, overload, recovery and halts, while runs are Dagster's. All start switched off.
+
+Whom to tell stands in the run's own settings (``notify``); a halt is looked up in the command file of each data
+directory that recent runs used. A notice that could not be delivered fails the sensor's tick, never a run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from hybrid_platform.defs.session.jobs import shadow_run_job
+from hybrid_platform.defs.shared.names import EXIT_CODE_TAG, SESSION_TAG, SHADOW
+from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.domain.commands import CommandKind
+from hybrid_platform.domain.errors import ConfigError, PlatformError
+from hybrid_platform.domain.words import counted
+from hybrid_platform.evidence.records import POSTFLIGHT, PRAGMA, PREFLIGHT, REFUSAL, SESSION, Evidence, read_evidence
+from hybrid_platform.observability.notifications.messages import Notice, commanded, ended_badly, recovered
+from hybrid_platform.observability.notifications.notifier import Notifier, origin_of
+from hybrid_platform.security.paths import DataDir
+from hybrid_platform.session.commands import CommandFile, Entry
+from hybrid_platform.settings.operations import NotifySettings
+from hybrid_platform.settings.session import SessionSettings, load_settings
+
+DELIVERY_SECONDS = 9.0
+"""A sensor's tick may take 60 s, and may have five runs to tell of."""
+LOOK_SECONDS = 30
+RECENT_RUNS = 25
+UNREADABLE = "unreadable:"
+"""Before the place of a command file, in the cursor: it was told that nobody can read it."""
+ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+
+
+class NotDelivered(PlatformError):
+    """A receiver did not take a notice: look at the receiver; the run is as it is."""
+
+
+class _TickLog:
+    """The sensor's tick as a log."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def info(self, message: str, **fields: Any) -> None:
+        self._logger.info("%s %s", message, fields)
+
+    def warning(self, message: str, **fields: Any) -> None:
+        self._logger.warning("%s %s", message, fields)
+
+    def error(self, message: str, **fields: Any) -> None:
+        self._logger.error("%s %s", message, fields)
+
+
+def _stated(run: dg.DagsterRun) -> Mapping[str, Any]:
+    """Return the settings that a run was launched with, valid or not."""
+    found: Any = run.run_config
+    for key in ("resources", "session", "config"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _settings(stated: Mapping[str, Any]) -> SessionSettings:
+    """Return a run's settings; where they are what was wrong with it, the part that says whom to tell."""
+    told = {name: stated[name] for name in ("notify", "data_dir") if name in stated}
+    try:
+        return load_settings(stated)
+    except ConfigError:
+        return load_settings(told)
+
+
+def _tell(notify: NotifySettings, logger: logging.Logger, notices: list[Notice]) -> None:
+    """Deliver, or raise NotDelivered (ConfigError where a receiver is named that is not there)."""
+    notifier = Notifier(notify, _TickLog(logger))
+    for notice in notices:
+        notifier.tell(notice)
+    if faults := notifier.close(DELIVERY_SECONDS):
+        raise NotDelivered("; ".join(sorted(set(faults))))
+
+
+def _reasons(context: dg.RunFailureSensorContext, settings: SessionSettings) -> list[str]:
+    """Return why a run failed: what its evidence says, else its failed steps, else Dagster."""
+    session_id = context.dagster_run.tags.get(SESSION_TAG)
+    if session_id is not None:
+        try:
+            data_dir = DataDir(settings.data_dir)
+            for kind in (REFUSAL, POSTFLIGHT, SESSION, PRAGMA, PREFLIGHT):
+                evidence = read_evidence(data_dir, session_id, kind, Evidence)
+                if evidence is not None and evidence.reasons:
+                    return list(evidence.reasons)
+        except PlatformError as error:
+            context.log.warning(f"evidence could not be read: {error}")
+    steps = [event.step_failure_data.user_failure_data for event in context.get_step_failure_events()]
+    told = [step.description for step in steps if step is not None and step.description]
+    return told or [context.failure_event.message or "no reason was given"]
+
+
+@dg.run_failure_sensor(
+    name="notify_failure",
+    monitored_jobs=[shadow_run_job],
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    minimum_interval_seconds=LOOK_SECONDS,
+    description="Tells whoever the run's settings name that a shadow run failed, or met with overload (13), and why.",
+)
+def notify_failure(context: dg.RunFailureSensorContext) -> None:
+    """Tell of one failed run."""
+    run = context.dagster_run
+    settings = _settings(_stated(run))
+    code = run.tags.get(EXIT_CODE_TAG, "")
+    origin = origin_of(
+        settings.notify, SystemClock(), session_id=run.tags.get(SESSION_TAG), run_id=run.run_id, in_dagster=True
+    )
+    notice = ended_badly(origin, int(code) if code.isdecimal() else None, _reasons(context, settings))
+    _tell(settings.notify, context.log, [notice])
+
+
+@dg.run_status_sensor(
+    name="notify_recovery",
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[shadow_run_job],
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    minimum_interval_seconds=LOOK_SECONDS,
+    description="Tells that a shadow run ended well after one that failed.",
+)
+def notify_recovery(context: dg.RunStatusSensorContext) -> None:
+    """Tell of one run that succeeded, if the one before it failed."""
+    run = context.dagster_run
+    before = _before(context.instance, run.run_id)
+    if before is None or before.status is not dg.DagsterRunStatus.FAILURE:
+        return
+    settings = _settings(_stated(run))
+    origin = origin_of(
+        settings.notify, SystemClock(), session_id=run.tags.get(SESSION_TAG), run_id=run.run_id, in_dagster=True
+    )
+    _tell(settings.notify, context.log, [recovered(origin, before.tags.get(SESSION_TAG) or f"run {before.run_id}")])
+
+
+def _before(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
+    """Return the last ended shadow run that was created before this one."""
+    ended = dg.RunsFilter(job_name=SHADOW, statuses=ENDED)
+    runs = iter(instance.get_runs(ended, limit=RECENT_RUNS))  # the latest first
+    for run in runs:
+        if run.run_id == run_id:
+            return next(runs, None)
+    return None
+
+
+@dg.sensor(
+    name="notify_halt",
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    minimum_interval_seconds=LOOK_SECONDS,
+    description="Tells of every halt, reduction and resume of trading, by persons and by limits, as it is given.",
+)
+def notify_halt(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Tell of the commands that came since the last tick; at the first look, of the one that stands."""
+    seen: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
+    told = 0
+    faults: list[str] = []
+    for settings in _recent(context.instance):
+        place = str(DataDir(settings.data_dir).root)
+        file = CommandFile(DataDir(settings.data_dir), SystemClock())
+        entries = file.new()
+        known, unreadable = seen.get(place), f"{UNREADABLE} {place}"
+        if not file.is_readable:
+            # Told once, and its place stays: what was told before is not told again once it can be read.
+            fresh = [] if unreadable in seen else entries
+        else:
+            fresh = _standing(entries) if known is None or len(entries) < known else entries[known:]
+        if fresh:
+            origin = origin_of(settings.notify, SystemClock(), session_id=None, run_id=None, in_dagster=True)
+            notices = [commanded(origin._replace(session_id=each.session_id), each.command) for each in fresh]
+            try:
+                _tell(settings.notify, context.log, notices)
+            except (NotDelivered, PlatformError) as error:
+                # Its place stays: it is tried again at the next tick, and keeps nobody else from being told.
+                faults.append(f"{place}: {error}")
+                continue
+        told += len(fresh)
+        if file.is_readable:
+            seen[place] = len(entries)
+            seen.pop(unreadable, None)
+        else:
+            seen[unreadable] = 1
+        context.update_cursor(json.dumps(seen))
+    said = f"{counted(told, 'command')} told" if told else "no new command"
+    if faults:
+        said = f"{said}; tried again at the next tick: {'; '.join(faults)}"
+        context.log.error(said)
+    return dg.SkipReason(said)
+
+
+def _recent(instance: dg.DagsterInstance) -> Iterator[SessionSettings]:
+    """Return the settings of recent runs, the latest for each data directory; without any, the environment's."""
+    places = set()
+    stated = [_stated(run) for run in instance.get_runs(dg.RunsFilter(job_name=SHADOW), limit=RECENT_RUNS)]
+    for each in stated or [{}]:
+        settings = _settings(each)
+        if settings.data_dir not in places:
+            places.add(settings.data_dir)
+            yield settings
+
+
+def _standing(entries: list[Entry]) -> list[Entry]:
+    last = entries[-1:]
+    return [entry for entry in last if entry.command.kind is not CommandKind.RESUME]

@@ -1,0 +1,1 @@
+"""The gated session: preflight, PRAGMA verification, the shadow run and postflight evidence."""

@@ -1,0 +1,1 @@
+"""Code that several topics share: names, runs, metadata and resources."""

@@ -1,0 +1,174 @@
+"""Metadata of the session's assets: numbers under stable names for plots, tables to read, paths of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from hybrid_platform.domain.records import DatabaseReport, HealthcheckRecord, PressureGate
+from hybrid_platform.evidence.records import (
+    Evidence,
+    PostflightEvidence,
+    PragmaGateEvidence,
+    PreflightEvidence,
+    SessionEvidence,
+    evidence_name,
+)
+from hybrid_platform.evidence.run_context import RunContext
+from hybrid_platform.report.assets import PAGE, REPORT
+from hybrid_platform.report.markdown import table
+from hybrid_platform.report.measures.records import Measures
+from hybrid_platform.report.writer import Concluded
+
+Metadata = dict[str, Any]
+
+
+def build_preflight_metadata(run: RunContext, evidence: PreflightEvidence) -> Metadata:
+    """Return the host before the session, and the settings."""
+    return {
+        **_build_common(run, evidence),
+        **_build_host(evidence.healthcheck, evidence.pressure),
+        "settings": dg.MetadataValue.json(evidence.settings),
+    }
+
+
+def build_pragma_metadata(run: RunContext, evidence: PragmaGateEvidence) -> Metadata:
+    """Return the PRAGMAs as read back from each connection."""
+    shown: Metadata = {
+        **_build_common(run, evidence),
+        "database": evidence.database,
+        **_build_database("before", evidence.before),
+    }
+    if evidence.pragmas is not None:
+        rows = [
+            (reading.connection, reading.name, str(reading.expected), str(reading.was))
+            for reading in evidence.pragmas.readings
+        ]
+        shown["pragmas"] = _markdown(("connection", "pragma", "expected", "read back"), rows)
+    return shown
+
+
+def build_session_metadata(run: RunContext, evidence: SessionEvidence) -> Metadata:
+    """Return the session's figures."""
+    counters = evidence.counters
+    return {
+        **_build_common(run, evidence),
+        "state": evidence.state,
+        "exit_reason": evidence.exit_reason,
+        "ticks": counters["tick_count"],
+        "signals": counters["signal_count"],
+        "shadow_orders": counters["shadow_orders"],
+        **({"live_orders": evidence.orders} if evidence.live else {}),
+        "trades": counters["trade_count"],
+        "vetoes": counters["risk_vetoes"],
+        "persist_errors": counters["persist_errors"],
+        "rejected_rows": counters["rejected"],
+        "dropped": sum(channel.dropped for channel in evidence.channels),
+        "ticks_per_second": evidence.ticks_per_second,
+        "pipeline_seconds": evidence.pipeline_s,
+        "heartbeats": evidence.heartbeats.beaten,
+        "heartbeats_late": evidence.heartbeats.late,
+        **_build_load(evidence),
+        "signals_digest": evidence.signals.sha256,
+        "channels": _markdown(
+            ("channel", "capacity", "policy", "sent", "received", "dropped", "left", "most waiting"),
+            [
+                (c.name, c.capacity, c.policy, c.sent, c.received, c.dropped, c.left, c.high_water)
+                for c in evidence.channels
+            ],
+        ),
+        "ledger": _markdown(
+            ("kind", "name", "reason", "count"), [(r.kind, r.name, r.reason, r.count) for r in evidence.ledger.rows]
+        ),
+        "log": dg.MetadataValue.path(str(run.data_dir.root / "logs" / f"{run.session_id}.jsonl")),
+    }
+
+
+def _build_load(evidence: SessionEvidence) -> Metadata:
+    """Return the CPU pressure during the session, and the ticks that overload protection sampled out (S15)."""
+    load = evidence.overload
+    if load is None:
+        return {}
+    return {
+        "cpu_pressure_mean": load.mean_pressure,
+        "cpu_pressure_most": load.most_pressure,
+        "sampling_steps": load.stepped,
+        "sampled_out": sum(load.sampled_out.values()),
+    }
+
+
+def build_postflight_metadata(run: RunContext, evidence: PostflightEvidence, concluded: Concluded) -> Metadata:
+    """Return the verdict, the report itself, and the signed bundle."""
+    folder = run.data_dir.root / "evidence" / run.session_id
+    return {
+        **_build_common(run, evidence),
+        "gates": _markdown(
+            ("gate", "verdict", "actual"),
+            [(p.id, p.verdict.value, p.actual) for p in evidence.proofs if p.id.startswith("G")],
+        ),
+        # Paths, not links: a browser does not open a file: link from a page that came over http.
+        "report_page": dg.MetadataValue.path(str(folder / PAGE)),
+        "report": dg.MetadataValue.md(run.data_dir.read_bytes(f"evidence/{run.session_id}/{REPORT}").decode()),
+        "report_file": dg.MetadataValue.path(str(folder / REPORT)),
+        **_build_host(evidence.healthcheck, evidence.pressure),
+        **_build_database("after", evidence.after),
+        "proofs": _markdown(
+            ("id", "claim", "expected", "actual", "verdict"),
+            [(p.id, p.claim, p.expected, p.actual, p.verdict.value) for p in evidence.proofs],
+        ),
+        "proofs_passed": sum(proof.verdict.value == "PASS" for proof in evidence.proofs),
+        "bundle": dg.MetadataValue.path(str(concluded.seal.path)),
+        "bundle_sha256": concluded.seal.sha256,
+        "bundle_key": concluded.seal.keyid,
+        "chain_head": f"{concluded.seal.chain.entries} events, {concluded.seal.chain.head}",
+        **_build_trading(concluded.measures),
+    }
+
+
+def _build_trading(found: Measures | None) -> Metadata:
+    """Return the trading results as numbers that the UI plots from run to run."""
+    if found is None:
+        return {}
+    fall, trips, cost = found.risk.drawdown, found.trips, found.cost
+    numbers = {
+        "pnl_usd": float(found.result.pnl),
+        "fees_usd": float(found.result.fees),
+        "max_drawdown_percent": fall.percent if fall else None,
+        "sharpe": found.risk.sharpe,
+        "win_rate": trips.win_rate,
+        "slippage_bps": cost.slippage_bps,
+        "shortfall_bps": cost.shortfall_bps,
+    }
+    return {name: value for name, value in numbers.items() if value is not None}
+
+
+def _build_common(run: RunContext, evidence: Evidence) -> Metadata:
+    return {
+        "verdict": evidence.verdict.value,
+        "reasons": "; ".join(evidence.reasons) or "none",
+        "session_id": evidence.session_id,
+        "exit_code": evidence.exit_code,
+        "evidence": dg.MetadataValue.path(str(run.data_dir.root / evidence_name(evidence.session_id, evidence.kind))),
+    }
+
+
+def _build_host(health: HealthcheckRecord, pressure: PressureGate) -> Metadata:
+    return {
+        "cpu_pressure_first": pressure.first.percent,
+        "cpu_pressure": pressure.last.percent,
+        "cpu_pressure_limit": pressure.limit,
+        "pressure_waited_seconds": pressure.waited_s,
+        "healthcheck": _markdown(
+            ("item", "verdict", "detail"), [(item.name, item.verdict.value, item.detail) for item in health.items]
+        ),
+    }
+
+
+def _build_database(when: str, report: DatabaseReport) -> Metadata:
+    return {f"database_ticks_{when}": report.ticks or 0, f"database_{when}": "exists" if report.exists else "new"}
+
+
+def _markdown(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Mapping[str, Any] | dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(table(heads, rows))

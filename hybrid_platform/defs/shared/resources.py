@@ -1,0 +1,32 @@
+"""The resource `session`: the settings of a run as they were launched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import dagster as dg
+
+from hybrid_platform.defs.shared.schema import shape_of
+from hybrid_platform.settings.session import SessionSettings
+
+
+class SessionConfig(NamedTuple):
+    """Settings that a run was launched with. They are not validated yet, so that preflight can report every fault."""
+
+    stated: Mapping[str, Any]
+
+
+@dg.resource(
+    config_schema=shape_of(SessionSettings),
+    description="Settings of a session. What is left out comes from HYBRID_PLATFORM_… variables, then the defaults.",
+)
+def session(context: dg.InitResourceContext) -> SessionConfig:
+    """Return the launch's settings unchanged."""
+    return SessionConfig(context.resource_config or {})
+
+
+@dg.definitions
+def resources() -> dg.Definitions:
+    """Return the platform's resources."""
+    return dg.Definitions(resources={"session": session})

@@ -1,0 +1,1 @@
+"""The supervisor that keeps one session running."""

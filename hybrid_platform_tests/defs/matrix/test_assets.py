@@ -1,0 +1,42 @@
+"""The job that proves the whole contract: its rows in the UI, its page, and a run that fails where a row does (G5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hybrid_platform.analysis.matrix import run_matrix
+from hybrid_platform.defs.matrix import assets as matrix_defs
+from hybrid_platform.domain.contract import CONTRACT_IDS
+from hybrid_platform_tests.defs.conftest import Job, Launcher
+
+pytestmark = pytest.mark.scenario("G5")
+
+
+def test_a_row_without_a_proof_fails_the_run_and_every_row_is_shown(launch: Launcher, tmp_path: Path, monkeypatch):
+    """The contract's own tests take minutes; here a small folder stands in for them."""
+    tests = tmp_path / "sample_tests"
+    tests.mkdir()
+    marked = "\n".join(f"@pytest.mark.scenario('{each}')" for each in CONTRACT_IDS if each != "S5")
+    (tests / "test_sample.py").write_text(f"import pytest\n{marked}\ndef test_nearly_all(): pass\n")
+    monkeypatch.setattr(matrix_defs, "run_matrix", partial(run_matrix, tests=tests))
+    job = launch(job="verification_matrix")
+    assert not job.result.success
+    shown = metadata_of(job)
+    assert (shown["proved"].value, shown["unproved"].value) == (len(CONTRACT_IDS) - 1, 1)
+    assert shown["matrix"].value.count("PASS") == len(CONTRACT_IDS) - 1
+    [check] = job.result.get_asset_check_evaluations()
+    assert (check.passed, check.description) == (False, "S5")
+
+    (tests / "test_more.py").write_text("import pytest\n@pytest.mark.scenario('S5')\ndef test_the_rest(): pass\n")
+    job = launch(job="verification_matrix")
+    assert job.result.success
+    assert "PASS" in Path(metadata_of(job)["page"].value).read_text()
+
+
+def metadata_of(job: Job) -> Mapping[str, Any]:
+    return job.result.get_asset_materialization_events()[0].materialization.metadata

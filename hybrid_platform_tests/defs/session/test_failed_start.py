@@ -1,0 +1,143 @@
+"""A fault between a session's gates and its first stage: a verdict in the evidence, judged like every other (L4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from hybrid_platform.defs.session import assets
+from hybrid_platform.maintenance.lease import Lease
+from hybrid_platform.session.failed_start import COUNTERS
+from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.storage.files import COMPANIONS
+from hybrid_platform_tests.defs.conftest import Job, Launcher
+from hybrid_platform_tests.defs.session.test_assets import SHORT, STEPS
+from hybrid_platform_tests.support import good_rows, layered, replay, run_here, start_cli, synthetic, write_csv
+
+STRATEGY = """
+from hybrid_platform.strategies import Params, Strategy
+class Mine(Strategy[Params]):
+    def on_tick(self, tick):
+        return None
+"""
+
+
+class Fault(NamedTuple):
+    """What happens between preflight and start, and how the session then ends."""
+
+    deed: Callable[[Path], None]
+    state: str
+    exit_code: int
+    exit_reason: str
+    words: str
+    settings: dict[str, Any]
+    has_row: bool = True
+
+
+def _remove_the_input(folder: Path) -> None:
+    (folder / "trades.csv").unlink()
+
+
+def _delete_the_database(folder: Path) -> None:
+    for end in COMPANIONS:
+        (folder / "data" / f"bot.db{end}").unlink(missing_ok=True)
+
+
+def _overwrite_the_database(folder: Path) -> None:
+    (folder / "data" / "bot.db").write_bytes(b"no database" * 1000)
+
+
+def _make_the_strategy_exit(folder: Path) -> None:
+    (folder / "mine_at_start.py").write_text("import os\nos._exit(3)\n")
+
+
+BEHIND_THE_GUARD = layered(synthetic(100), {"strategy": {"name": "mine_at_start:Mine"}, "isolation": "process"})
+FAULTS = {
+    "an input removed": Fault(_remove_the_input, "FAILED", 12, "ConfigError", "trades.csv", {}),
+    "the database deleted": Fault(_delete_the_database, "FAILED", 12, "DatabaseError", "got no file", SHORT, False),
+    "the database overwritten": Fault(
+        _overwrite_the_database, "FAILED", 12, "DatabaseError", "file is not a database", SHORT, False
+    ),
+    "the guarded process dead": Fault(
+        _make_the_strategy_exit, "FAILED", 1, "IsolationError", "ended before the strategy was made", BEHIND_THE_GUARD
+    ),
+}
+
+
+@pytest.mark.scenario("L4", "G5")
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_before_the_first_stage_is_a_verdict_that_postflight_judges(
+    launch: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    fault = FAULTS[name]
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine_at_start.py").write_text(STRATEGY)
+    path = write_csv(tmp_path / "trades.csv", good_rows(10))
+
+    def shadow_run(context: Any) -> ShadowRun:
+        fault.deed(tmp_path)
+        return ShadowRun(context)
+
+    monkeypatch.setattr(assets, "ShadowRun", shadow_run)
+    job = launch(fault.settings or layered(replay(path), {"isolation": "thread"}))
+    require_judged(job, fault.state, fault.exit_code, fault.words)
+    assert job.tags["exit_reason"] == fault.exit_reason
+    if fault.has_row:
+        row = job.left.session
+        assert (row["state"], row["exit_code"], row["exit_reason"]) == (fault.state, fault.exit_code, fault.exit_reason)
+        assert all(job.left.count(table) == 0 for table in ("ticks", "orders", "heartbeats"))
+    else:
+        assert job.left.said("the session's row could not be written to the database")
+    if name == "the database deleted":
+        assert not job.left.database.exists(), "nobody made an empty one in its place"
+
+
+@pytest.mark.scenario("L4")
+def test_a_session_that_runs_already_refuses_the_next_by_name(launch: Launcher):
+    launch.data_dir.mkdir()
+    with Lease(launch.data_dir / "bot.db.lease", "the-first"):
+        job = launch(SHORT)
+    require_judged(job, "REFUSED", 12, "another session holds the lease")
+    assert "the-first" in job.left.evidence("session")["failure"]
+    row = job.left.session
+    assert (row["state"], row["exit_code"]) == ("REFUSED", 12)
+    assert row["exit_reason"] == job.tags["exit_reason"] == job.left.evidence("session")["failure"]
+    job = launch(SHORT)
+    assert job.result.success, "and the next one goes on"
+    assert set(COUNTERS) <= set(job.left.evidence("session")["counters"])
+
+
+def require_judged(job: Job, state: str, exit_code: int, words: str) -> None:
+    """Check that all four assets came to be, that the last one's check failed the run, and that all of it says why."""
+    assert not job.result.success
+    assert job.materialised == STEPS
+    assert job.checks["verdict"] is False and job.checks["session_complete"] is False
+    assert job.tags["exit_code"] == str(exit_code)
+    evidence = job.left.evidence("session")
+    assert (evidence["state"], evidence["exit_code"], evidence["verdict"]) == (state, exit_code, "FAIL")
+    assert (evidence["began"], evidence["clean"]) == (False, False)
+    assert words in evidence["failure"]
+    assert evidence["reasons"] == [evidence["failure"]]
+    postflight = job.left.evidence("postflight")
+    assert (postflight["verdict"], postflight["exit_code"]) == ("FAIL", exit_code)
+    assert f"session: {evidence['failure']}" in postflight["reasons"]
+    assert {proof["verdict"] for proof in postflight["proofs"] if proof["id"] in {"I1", "S13", "G4"}} == {"NOT_RUN"}
+    assert words in job.left.report
+    assert (job.left.data_dir / "evidence" / job.session_id / "report.html").exists()
+
+
+@pytest.mark.scenario("L4")
+def test_the_same_on_the_terminal_is_a_code_and_a_reason(tmp_path: Path):
+    """The database goes while preflight's lines are still on the screen: the lease is taken by nobody else."""
+    left = run_here(tmp_path / "data", SHORT, with_report=False)
+    with Lease(left.data_dir / "bot.db.lease", "the-first"), start_cli(tmp_path, "shadow-run", settings=SHORT) as again:
+        ended = again.end()
+    assert ended.code == 12, ended.text
+    assert "Traceback" not in ended.text
+    assert "the-first" in ended.err and "report.md" in ended.err
+    assert left.evidence("session")["state"] == "REFUSED"
+    assert left.evidence("postflight")["verdict"] == "FAIL"
+    assert "did not begin" in left.said("the session did not begin")[0]["message"]
