@@ -1,6 +1,6 @@
 """live execution: the only way from approved orders to a venue, in the op's process (S14, L1, L4).
 
-in: `Submit` and `Cancel` from the guarded process, the adapter that the LIVE gate released, the kill switch · out:
+in: order requests from the guarded process, the adapter that the LIVE gate released, the kill switch · out:
 what the adapter is told, and the venue's reports, back into the tick channel at their place between the ticks, so that
 the engine journals them. Every order is judged a second time, against what was armed and what this process saw
 itself; what does not pass is not sent, and the session fails. An adapter that raises, hangs or reports nonsense
@@ -34,7 +34,7 @@ from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelStat
 from hybrid_platform.session.messages import ControlMessage, RequestMessage, TickMessage
 from hybrid_platform.session.stage import OnFailure, Stage
 from hybrid_platform.settings.session import OnFull, SessionSettings
-from hybrid_platform.trading.adapters.live import Cancel, LiveAdapter, Want
+from hybrid_platform.trading.adapters.live import CancelOrder, LiveAdapter, OrderRequest
 from hybrid_platform.trading.order import Order, Report
 from hybrid_platform.trading.risk.engine import Refused, judged_again
 
@@ -117,7 +117,7 @@ class LiveExecution(Stage):
         except LiveAdapterError as error:
             self._log.error("the live venue's connection could not be ended", error=str(error))
 
-    def on_requests(self, requests: Sequence[Want]) -> None:
+    def on_requests(self, requests: Sequence[OrderRequest]) -> None:
         """Take what the engine asks for, from the receiver; raise OverloadError where that is too much at once."""
         self._wants.send(RequestMessage(tuple(requests)))
 
@@ -208,7 +208,7 @@ class LiveExecution(Stage):
                 self._cancel(sent)
         for message in messages:
             for request in message.requests:
-                if isinstance(request, Cancel):
+                if isinstance(request, CancelOrder):
                     if (asked := self._account.sent.get(request.order_id)) is not None:
                         self._cancel(asked)
                 else:

@@ -9,7 +9,7 @@ from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.orders import Record
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.domain.ticks import TickBatch, joined
-from hybrid_platform.trading.adapters.live import Want
+from hybrid_platform.trading.adapters.live import OrderRequest
 from hybrid_platform.trading.order import Report
 
 MAX_COALESCED = 8
@@ -62,7 +62,7 @@ class ControlMessage(NamedTuple):
 class RequestMessage(NamedTuple):
     """sandboxed process -> live execution: each order or cancel is an event."""
 
-    requests: tuple[Want, ...]
+    requests: tuple[OrderRequest, ...]
 
     @property
     def events(self) -> int:

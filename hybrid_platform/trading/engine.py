@@ -25,7 +25,7 @@ from hybrid_platform.domain.reasons import VetoReason
 from hybrid_platform.domain.steps import Step
 from hybrid_platform.settings.session import Mode, SessionSettings
 from hybrid_platform.trading.accounts import Account
-from hybrid_platform.trading.adapters.live import Outbox, Want, detail_of
+from hybrid_platform.trading.adapters.live import OrderRequest, Outbox, detail_of
 from hybrid_platform.trading.adapters.paper.model import paper_model
 from hybrid_platform.trading.adapters.paper.venue import PaperVenue
 from hybrid_platform.trading.adapters.shadow import ShadowAdapter
@@ -52,7 +52,7 @@ class ExecutionEngine:
     ) -> None:
         """Start flat. ``late``: signal id -> instant of its late decision, to reproduce a session.
 
-        In mode LIVE it only lays out what it wants sent (`take_wants`): it holds no way to a venue.
+        In mode LIVE it only lays out what it wants sent (`drain_requests`): it holds no way to a venue.
         """
         risk, execution = settings.risk, settings.execution
         self._table = table
@@ -122,9 +122,9 @@ class ExecutionEngine:
         self._walk.settle()
         return self._journal.take()
 
-    def take_wants(self) -> tuple[Want, ...]:
-        """Return what a live venue is to be told, in order; nothing in the other modes."""
-        return () if self._outbox is None else self._outbox.take()
+    def drain_requests(self) -> tuple[OrderRequest, ...]:
+        """Return the requests for a live venue since the last call, in order; empty in the other modes."""
+        return () if self._outbox is None else self._outbox.drain()
 
     def finish(self) -> list[Record]:
         """End the session: what the venue has executed is told, what still rests is CANCELED (SESSION_END).

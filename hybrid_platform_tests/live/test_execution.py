@@ -24,7 +24,7 @@ from hybrid_platform.live.order_guard import ArmedAccount
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.session.channel import Channel, ChannelAborted
 from hybrid_platform.settings.session import OnFull, load_settings
-from hybrid_platform.trading.adapters.live import Cancel, Submit
+from hybrid_platform.trading.adapters.live import CancelOrder, SubmitOrder
 from hybrid_platform.trading.order import Fill, Order, Report
 from hybrid_platform.trading.risk.engine import Approved
 from hybrid_platform_tests.support import until
@@ -89,7 +89,7 @@ class Way:
     def want(self, *orders: Order, row: OrderRecord | None = None) -> None:
         for order in orders:
             self.stage.note([row or row_of(order)])
-            self.stage.on_requests([Submit(order)])
+            self.stage.on_requests([SubmitOrder(order)])
 
     def ended(self) -> BaseException | None:
         """Wait for its end; return what it failed with."""
@@ -229,7 +229,7 @@ def test_an_order_twice_or_one_too_many_fails_it(way):
 
 
 def test_an_order_that_has_no_row_on_its_way_to_the_database_is_not_sent(way):
-    way.stage.on_requests([Submit(an_order(1))])
+    way.stage.on_requests([SubmitOrder(an_order(1))])
     assert "expected its row on the way to the database first, got none" in str(way.ended())
     assert way.adapter.submitted == []
 
@@ -302,7 +302,7 @@ def test_nothing_that_the_guarded_process_says_loosens_an_operators_halt(way):
 
 
 def test_a_cancel_of_an_order_that_never_left_asks_nothing_of_the_venue(way):
-    way.stage.on_requests([Cancel("O9")])
+    way.stage.on_requests([CancelOrder("O9")])
     assert way.finish() is None
     assert way.adapter.canceled == []
 

@@ -39,7 +39,7 @@ from hybrid_platform.strategies import Params, Strategy
 from hybrid_platform.strategies.loader import build_strategy
 from hybrid_platform.strategies.runner import StrategyRunner
 from hybrid_platform.trading.accounts import Account
-from hybrid_platform.trading.adapters.live import Submit, Want
+from hybrid_platform.trading.adapters.live import OrderRequest, SubmitOrder
 from hybrid_platform.trading.engine import ExecutionEngine
 from hybrid_platform.trading.order import Fill, Order, Report
 
@@ -194,8 +194,10 @@ class _LiveVenue:
         self._open: dict[str, tuple[Order, Decimal, int]] = {}
         """Order, executed, fills."""
 
-    def take(self, wants: Iterable[Want]) -> None:
-        self._open |= {want.order.order_id: (want.order, Decimal(0), 0) for want in wants if isinstance(want, Submit)}
+    def take(self, wants: Iterable[OrderRequest]) -> None:
+        self._open |= {
+            want.order.order_id: (want.order, Decimal(0), 0) for want in wants if isinstance(want, SubmitOrder)
+        }
 
     def say(self, dice: int) -> Report | None:
         if not self._open:
@@ -234,7 +236,7 @@ class _Run:
             self.now += NS_PER_MS
             if (report := self.venue.say(act.count)) is not None:
                 self.records += self.engine.on_report(report, self.runner.last_seq, self.now)
-                self.venue.take(self.engine.take_wants())
+                self.venue.take(self.engine.drain_requests())
             return
         if act.what in {"idle", "command"}:
             self.now += act.count * NS_PER_MS
@@ -243,7 +245,7 @@ class _Run:
             else:
                 command = Command(act.command, "a person", "a test")
                 self.records += self.engine.on_command(command, self.runner.last_seq, self.now)
-                self.venue.take(self.engine.take_wants())
+                self.venue.take(self.engine.drain_requests())
             return
         part = self.ticks[self.at : self.at + act.count]
         self.at += len(part)
@@ -257,7 +259,7 @@ class _Run:
     def take(self, steps: list[Step], decided_at: int | None = None) -> None:
         for step in steps:
             self.records += self.engine.on_step(step, decided_at)
-        self.venue.take(self.engine.take_wants())
+        self.venue.take(self.engine.drain_requests())
 
     def end(self, finish: bool) -> list[Record]:
         self.take(self.runner.on_end(len(self.ticks)))

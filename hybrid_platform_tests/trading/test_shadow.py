@@ -20,7 +20,7 @@ from hybrid_platform.domain.orders import (
     TradeRecord,
 )
 from hybrid_platform.domain.steps import Step
-from hybrid_platform.trading.adapters.live import Submit
+from hybrid_platform.trading.adapters.live import SubmitOrder
 from hybrid_platform.trading.engine import ExecutionEngine
 from hybrid_platform_tests.trading.market import (
     FREE,
@@ -218,12 +218,12 @@ def test_shadow_is_the_default_and_live_only_lays_out_what_it_wants_sent():
     ticks = ticks_of(table_of(), ["100", "100"])
     engine = ExecutionEngine(settings_of("live", live_armed=True), ticks.table)
     records = engine.on_step(Step(ticks, (signal_at(ticks, 0, BUY, 1),)))
-    (want,) = engine.take_wants()
-    assert isinstance(want, Submit)
+    (want,) = engine.drain_requests()
+    assert isinstance(want, SubmitOrder)
     (row,) = [record for record in records if isinstance(record, OrderRecord)]
     assert (row.order_id, row.status.value, row.is_shadow) == (want.order.order_id, "SUBMITTED", False)
     assert not [record for record in engine.finish() if isinstance(record, TradeRecord)]
-    assert engine.take_wants() == ()
+    assert engine.drain_requests() == ()
 
 
 def test_a_cancel_finds_nothing_to_cancel_in_shadow():

@@ -15,7 +15,7 @@ from hybrid_platform.domain.orders import Record
 from hybrid_platform.session.channel import Channel, EndOfStream
 from hybrid_platform.session.messages import ControlMessage, RecordMessage, StepMessage
 from hybrid_platform.session.stage import Guard, OnFailure, Stage
-from hybrid_platform.trading.adapters.live import Want
+from hybrid_platform.trading.adapters.live import OrderRequest
 from hybrid_platform.trading.engine import ExecutionEngine
 from hybrid_platform.trading.order import Report
 
@@ -43,7 +43,7 @@ class ExecutionStage(Stage):
         clock: Clock,
         on_failure: OnFailure,
         guard: Guard | None = None,
-        on_requests: Callable[[tuple[Want, ...]], None] | None = None,
+        on_requests: Callable[[tuple[OrderRequest, ...]], None] | None = None,
     ) -> None:
         """``on_requests``: takes what a live venue is to be told, after the records of it."""
         super().__init__("execution", (signals,), (decisions,), on_failure, guard)
@@ -87,5 +87,5 @@ class ExecutionStage(Stage):
     def _hand_on(self, records: list[Record]) -> None:
         if records:
             self._decisions.send(RecordMessage(tuple(records)), guaranteed=True)
-        if self._on_requests is not None and (requests := self._engine.take_wants()):
+        if self._on_requests is not None and (requests := self._engine.drain_requests()):
             self._on_requests(requests)

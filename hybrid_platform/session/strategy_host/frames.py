@@ -23,7 +23,7 @@ from hybrid_platform.domain.orders import InputRecord, Record
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.session.stage import Sign
 from hybrid_platform.trading.accounts import AccountSnapshot
-from hybrid_platform.trading.adapters.live import Want
+from hybrid_platform.trading.adapters.live import OrderRequest
 from hybrid_platform.trading.order import Report
 
 STATUS_INTERVAL_S = 1.0
@@ -111,7 +111,7 @@ class RecordsFrame(msgspec.Struct, frozen=True, tag="records"):
 class RequestsFrame(msgspec.Struct, frozen=True, tag="requests"):
     """Up: what a live venue is to be told, after the records of it."""
 
-    requests: tuple[Want, ...]
+    requests: tuple[OrderRequest, ...]
 
 
 class StageFailed(msgspec.Struct, frozen=True, tag="failed"):

@@ -23,7 +23,7 @@ from hybrid_platform.session.strategy_host.frames import (
     TickFrame,
     decode_ticks,
 )
-from hybrid_platform.trading.adapters.live import Want
+from hybrid_platform.trading.adapters.live import OrderRequest
 
 ACKNOWLEDGED_AT = 32
 """Half of a live window: so many ticks are acknowledged together, where they come fast; each wakes a thread there."""
@@ -112,7 +112,7 @@ class PipeSink:
         self.sent += len(message.records)
         return 0
 
-    def on_requests(self, requests: tuple[Want, ...]) -> None:
+    def on_requests(self, requests: tuple[OrderRequest, ...]) -> None:
         """Send what a live venue is to be told; the records of it are sent."""
         self._up.write(RequestsFrame(requests))
 

@@ -2,7 +2,7 @@
 
 An installed package offers one as entry point in the group ``hybrid_platform.live_adapters``: a class that
 the LIVE gate makes, with account and maximum notional, once every condition holds. It lives in the op's process.
-Beside it, what the guarded process says of it: `Submit` and `Cancel` out, reports back in.
+Beside it, what the guarded process says of it: `SubmitOrder` and `CancelOrder` out, reports back in.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ class LiveAdapter(Protocol):
 METHODS = ("open", "submit", "cancel", "reports", "close")
 
 
-class Submit(msgspec.Struct, frozen=True, tag="submit"):
+class SubmitOrder(msgspec.Struct, frozen=True, tag="submit"):
     """The engine approved an order; its row was sent before."""
 
     order: Order
 
 
-class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+class CancelOrder(msgspec.Struct, frozen=True, tag="cancel"):
     """The engine asks for a cancel."""
 
     order_id: str
 
 
-Want = Submit | Cancel
+OrderRequest = SubmitOrder | CancelOrder
 
 
 class Outbox:
@@ -69,20 +69,20 @@ class Outbox:
     """
 
     def __init__(self) -> None:
-        self._wants: list[Want] = []
+        self._requests: list[OrderRequest] = []
 
     def submit(self, approved: Approved[Order], now: int) -> None:
         """Lay an approved order out."""
-        self._wants.append(Submit(Approved.opened(approved)))
+        self._requests.append(SubmitOrder(Approved.opened(approved)))
 
     def cancel(self, order_id: str, now: int) -> None:
         """Lay a cancel out."""
-        self._wants.append(Cancel(order_id))
+        self._requests.append(CancelOrder(order_id))
 
-    def take(self) -> tuple[Want, ...]:
-        """Return what was laid out since the last time, in order."""
-        wants, self._wants = tuple(self._wants), []
-        return wants
+    def drain(self) -> tuple[OrderRequest, ...]:
+        """Return the requests since the last call, in order."""
+        requests, self._requests = tuple(self._requests), []
+        return requests
 
 
 def detail_of(report: Report) -> str:
