@@ -20,7 +20,7 @@ from hybrid_platform import __version__
 from hybrid_platform.cli import analysis, evidence, maintenance
 from hybrid_platform.cli.options import config_option, data_dir_option, db_option, reader_of, set_option, settings_of
 from hybrid_platform.domain.errors import ExitCode, PlatformError
-from hybrid_platform.domain.words import counted
+from hybrid_platform.domain.text import plural
 
 if TYPE_CHECKING:
     from hybrid_platform.cli.service import Service
@@ -342,7 +342,7 @@ def export(
 
     with reader_of(settings_of(config_file, assignments, **flags)) as engine:
         for path, rows in export_session(engine, session_id, folder, kind=kind, tables=tables or None):
-            click.echo(f"{path}: {counted(rows, 'row')}")
+            click.echo(f"{path}: {plural(rows, 'row')}")
 
 
 for command in (*evidence.COMMANDS, *analysis.COMMANDS, *maintenance.COMMANDS):

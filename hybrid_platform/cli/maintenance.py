@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hybrid_platform.cli.options import config_option, data_dir_option, db_option, set_option, settings_of
-from hybrid_platform.domain.words import counted
+from hybrid_platform.domain.text import plural
 
 
 @click.command()
@@ -41,14 +41,14 @@ def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...]
     found = run(settings, SystemClock(), is_rehearsal=dry_run, tell=lambda line: click.echo(line, err=True))
     would = "would " if dry_run else ""
     for session in found.moved:
-        into = "" if dry_run else f" in {counted(session.files, 'file')}"
-        click.echo(f"{would}move {session.session_id}: {counted(session.ticks, 'tick')}{into}")
+        into = "" if dry_run else f" in {plural(session.files, 'file')}"
+        click.echo(f"{would}move {session.session_id}: {plural(session.ticks, 'tick')}{into}")
     for log in found.logs:
-        click.echo(f"{would}remove {log.name}: {counted(log.bytes, 'byte')}")
+        click.echo(f"{would}remove {log.name}: {plural(log.bytes, 'byte')}")
     figures = found.figures
     click.echo(
-        f"{counted(figures['sessions'], 'session')}, {counted(figures['ticks'], 'tick')} to {found.archive}; "
-        f"{counted(figures['freed_bytes'], 'byte')} given back by the database, "
+        f"{plural(figures['sessions'], 'session')}, {plural(figures['ticks'], 'tick')} to {found.archive}; "
+        f"{plural(figures['freed_bytes'], 'byte')} given back by the database, "
         f"{figures['logs_bytes']:,} by logs and checks"
     )
     found.require_whole()
@@ -108,10 +108,10 @@ def restore(file: Path, config_file: Path | None, assignments: tuple[str, ...], 
 def _shown(report: Any) -> str:
     rows = ", ".join(f"{count:,} {name}" for name, count in report.rows.items() if count) or "no rows"
     running = f", {report.running} running" if report.running else ""
-    archived = f"; {counted(report.archived_ticks, 'more tick')} in the archive" if report.archived_ticks else ""
+    archived = f"; {plural(report.archived_ticks, 'more tick')} in the archive" if report.archived_ticks else ""
     return (
         f"{report.path}: {report.bytes:,} bytes, sha256 {report.sha256}\n"
-        f"  schema {report.revision}, {counted(report.sessions, 'session')}{running}: {rows}{archived}"
+        f"  schema {report.revision}, {plural(report.sessions, 'session')}{running}: {rows}{archived}"
     )
 
 

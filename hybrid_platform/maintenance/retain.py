@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from hybrid_platform.domain.clocks import NS_PER_S, Clock, iso_utc
 from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
 from hybrid_platform.domain.ids import session_id_of
-from hybrid_platform.domain.words import counted
+from hybrid_platform.domain.text import plural
 from hybrid_platform.evidence.files import CHECKS, check_evidence_name, write_json
 from hybrid_platform.maintenance.lease import lease_path
 from hybrid_platform.maintenance.maintenance_lease import Beating, maintenance_lease
@@ -171,8 +171,8 @@ def _move(
                         tell(f"{session.session_id} was not moved: {error}")
                     else:
                         moved.append(done)
-                        into = f"{counted(done.files, 'file')}, {counted(done.bytes, 'byte')}"
-                        tell(f"{done.session_id}: {counted(done.ticks, 'tick')} in {into}")
+                        into = f"{plural(done.files, 'file')}, {plural(done.bytes, 'byte')}"
+                        tell(f"{done.session_id}: {plural(done.ticks, 'tick')} in {into}")
                 # Also where a kill came between moving and this.
                 freed = compact(engine, beat)
                 compacted = freed if compacted is None else _added(compacted, freed)

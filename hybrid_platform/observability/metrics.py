@@ -17,9 +17,9 @@ from prometheus_client.registry import Collector
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
 from hybrid_platform.domain.commands import TradingState
-from hybrid_platform.domain.histogram import Histogram
 from hybrid_platform.domain.reasons import VetoReason
 from hybrid_platform.domain.records import CpuPressure, PressureAverages
+from hybrid_platform.domain.statistics import Histogram
 from hybrid_platform.security.redaction import printable
 from hybrid_platform.session.channel import ChannelStats
 from hybrid_platform.session.pipeline import RunState, Session

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hybrid_platform.domain.commands import Command, TradingState
-from hybrid_platform.domain.histogram import Histogram
+from hybrid_platform.domain.statistics import Histogram
 
 LAG_BUCKETS_S = (-1.0, -0.1, 0.0, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
 """Below zero too: clocks disagree."""

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, iso_utc
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.records import Verdict
+from hybrid_platform.domain.statistics import quantile
 from hybrid_platform.evidence.code_digest import strategy_sha256
 from hybrid_platform.evidence.records import (
     PRAGMA,
@@ -362,5 +363,4 @@ def _quantiles(values: list[float]) -> dict[str, float]:
     if not values:
         return {}
     ordered = sorted(values)
-    last = len(ordered) - 1
-    return {name: round(ordered[int(last * part)], 3) for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
+    return {name: round(quantile(ordered, share), 3) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}

@@ -3,7 +3,7 @@
 in: batches of ticks, advanced position by position · out: marks, the clock, and how late data was.
 Without signals a batch costs a few numpy calls, however long it is.
 
-The clock rule (S7) is that of `domain.lag`. Lag is receipt minus event time. A negative median of the
+The clock rule (S7) is that of `domain.statistics`. Lag is receipt minus event time. A negative median of the
 venue's last `WINDOW` prints proves that its clock and ours disagree, and lag is then counted from it;
 a positive one may be real delay, and is not forgiven. So a lone negative lag is fresh, and a late
 print is late even beside a clock that runs ahead.
@@ -18,7 +18,7 @@ import numpy as np
 
 from hybrid_platform.domain.exact import MONEY, from_units
 from hybrid_platform.domain.instruments import InstrumentTable
-from hybrid_platform.domain.lag import MIN_SAMPLES, WINDOW
+from hybrid_platform.domain.statistics import MIN_SAMPLES, WINDOW
 from hybrid_platform.domain.ticks import Int64s, TickBatch
 from hybrid_platform.trading.print_sizes import PrintSizes
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
-from hybrid_platform.domain.lag import MIN_SAMPLES, WINDOW, RunningMedianLag
 from hybrid_platform.domain.orders import Side
+from hybrid_platform.domain.statistics import MIN_SAMPLES, WINDOW, RunningMedianLag
 from hybrid_platform.trading.market_state import Marks
 from hybrid_platform.trading.print_sizes import PrintSizes
 from hybrid_platform_tests.trading.market import SECOND, START, Print, run, settings_of, signal_at, table_of, ticks_of
@@ -78,7 +78,7 @@ def test_sums_of_sizes_do_not_overflow():
 
 
 def reference(lags):
-    """What `domain.lag` says of the same lags: one rule, two speeds."""
+    """What `domain.statistics` says of the same lags: one rule, two speeds."""
     running = RunningMedianLag()
     for lag in lags:
         running.observe(lag)

@@ -18,7 +18,7 @@ from hybrid_platform.defs.shared.names import EXIT_CODE_TAG, SESSION_TAG, SHADOW
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.domain.errors import ConfigError, PlatformError
-from hybrid_platform.domain.words import counted
+from hybrid_platform.domain.text import plural
 from hybrid_platform.evidence.records import POSTFLIGHT, PRAGMA, PREFLIGHT, REFUSAL, SESSION, Evidence, read_evidence
 from hybrid_platform.observability.notifications.messages import Notice, commanded, ended_badly, recovered
 from hybrid_platform.observability.notifications.notifier import Notifier, origin_of
@@ -186,7 +186,7 @@ def notify_halt(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         else:
             seen[unreadable] = 1
         context.update_cursor(json.dumps(seen))
-    said = f"{counted(told, 'command')} told" if told else "no new command"
+    said = f"{plural(told, 'command')} told" if told else "no new command"
     if faults:
         said = f"{said}; tried again at the next tick: {'; '.join(faults)}"
         context.log.error(said)

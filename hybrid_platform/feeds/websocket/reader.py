@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from hybrid_platform.domain.exact import to_units
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable, clean_symbol
-from hybrid_platform.domain.lag import RunningMedianLag
 from hybrid_platform.domain.orders import GapRecord
+from hybrid_platform.domain.statistics import RunningMedianLag
 from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.feeds.base import FeedBatch, Rejection
 from hybrid_platform.feeds.websocket.gaps import GapTracker

@@ -7,6 +7,7 @@ from array import array
 import numpy as np
 import numpy.typing as npt
 
+from hybrid_platform.domain.statistics import quantile
 from hybrid_platform.report.measures.records import Quantiles
 
 Floats = npt.NDArray[np.float64]
@@ -18,8 +19,8 @@ def quantiles_of(values: Floats) -> Quantiles | None:
     if not len(values):
         return None
     ordered = np.sort(values)
-    p50, p95, p99 = (float(ordered[int((len(ordered) - 1) * share)]) for share in (0.5, 0.95, 0.99))
-    return Quantiles(len(ordered), float(ordered.mean()), p50, p95, p99, float(ordered[-1]))
+    p50, p95, p99, highest = (quantile(ordered.tolist(), share) for share in (0.5, 0.95, 0.99, 1.0))
+    return Quantiles(len(ordered), float(ordered.mean()), p50, p95, p99, highest)
 
 
 class Sample:

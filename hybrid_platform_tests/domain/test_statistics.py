@@ -1,4 +1,4 @@
-"""The running median lag: against a plain definition, and the rule for clocks that disagree (S7)."""
+"""Quantiles, histograms, and the running median lag with its rule for clocks that disagree (S7)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_platform.domain.lag import RunningMedianLag
+from hybrid_platform.domain.statistics import Histogram, RunningMedianLag, quantile
 
 MS = 1_000_000
 LAGS = st.lists(st.integers(-(10**12), 10**12), max_size=200)
 
 
+@given(st.lists(st.integers(), min_size=1, max_size=50), st.floats(0, 1))
+def test_a_quantile_is_the_lower_of_two_neighbours(values, share):
+    """A share of the values lies at or below the quantile, and the ends are the minimum and the maximum."""
+    ordered = sorted(values)
+    found = quantile(ordered, share)
+    assert found in values
+    assert quantile(ordered, 0.5, higher=True) == ordered[len(ordered) // 2]
+    assert sum(value <= found for value in values) >= share * (len(values) - 1)
+    assert (quantile(ordered, 0), quantile(ordered, 1)) == (min(values), max(values))
+
+
+def test_a_histogram_counts_values_up_to_each_bound():
+    histogram = Histogram((-1.0, 0.0, 0.5))
+    for value_ns in (-2_000_000_000, -1_000_000_000, 0, 500_000_000, 500_000_001, 10**18):
+        histogram.observe(value_ns)
+    assert histogram.cumulative() == [(-1.0, 2), (0.0, 3), (0.5, 4), (float("inf"), 6)]
+    assert histogram.sum_s == pytest.approx(10**9 - 2.5 + 0.5)
+    with pytest.raises(ValueError, match="ascending"):
+        Histogram((1.0, 1.0))
+
+
 @given(LAGS, st.integers(1, 50))
-def test_the_median_is_that_of_the_last_window(lags, window):
+def test_the_median_covers_the_last_window(lags, window):
     lag = RunningMedianLag(window=window, min_samples=1)
     for value in lags:
         lag.observe(value)
