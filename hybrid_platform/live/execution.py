@@ -26,7 +26,7 @@ from hybrid_platform.domain.orders import InputRecord, OrderRecord, OrderStatus,
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.evidence.records import LiveFigures
 from hybrid_platform.live.gate import Release
-from hybrid_platform.live.order_guard import ArmedAccount, Sent
+from hybrid_platform.live.order_guard import LiveOrderGuard, SentOrder
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.security.redaction import safe
@@ -79,7 +79,7 @@ class LiveExecution(Stage):
         # One call for each order that may rest, the wait for the venue, and its close.
         calls = settings.risk.max_open_orders + 2
         self._withdrawal_s = calls * float(live.call_seconds) + self._patience_ns / NS_PER_S
-        self._account = ArmedAccount(
+        self._order_guard = LiveOrderGuard(
             release.max_notional_usd, settings.risk.max_open_orders, settings.risk.usd_rates, table
         )
         self._table = table
@@ -125,13 +125,13 @@ class LiveExecution(Stage):
         """Take note of the last prices, from the pump."""
         for index in np.unique(batch.instrument).tolist():
             last = int(np.flatnonzero(batch.instrument == index)[-1])
-            self._account.see(index, from_units(int(batch.price[last]), self._table[index].price_scale))
+            self._order_guard.update_price(index, from_units(int(batch.price[last]), self._table[index].price_scale))
 
     def note(self, records: Sequence[Record]) -> None:
         """Take note of what is on its way to the database, from the receiver."""
         for record in records:
             if isinstance(record, OrderRecord):
-                self._account.record(record)
+                self._order_guard.add_row(record)
             elif isinstance(record, InputRecord) and (command := command_of(record)) is not None:
                 self._end_is_journalled |= command == END
                 if command.automatic:
@@ -169,8 +169,8 @@ class LiveExecution(Stage):
             bundles=self._release.bundles,
             adapter=f"{type(self._release.adapter).__module__}:{type(self._release.adapter).__qualname__}",
             **self._counts,
-            exposure_usd=self._account.exposure_usd(),
-            open_orders={sent.order.order_id: sent.status.value for sent in self._account.open_orders()},
+            exposure_usd=self._order_guard.exposure_usd(),
+            open_orders={sent.order.order_id: sent.status.value for sent in self._order_guard.open_orders()},
         )
 
     # The stage's own thread.
@@ -193,7 +193,7 @@ class LiveExecution(Stage):
 
     def _is_waiting(self) -> bool:
         """Whether the engine has not yet heard of the end, or an order may still rest at the venue."""
-        return not self._end_is_journalled or bool(self._account.open_orders()) or bool(self._wants.stats().depth)
+        return not self._end_is_journalled or bool(self._order_guard.open_orders()) or bool(self._wants.stats().depth)
 
     def _turn(self) -> None:
         try:
@@ -204,29 +204,29 @@ class LiveExecution(Stage):
         with self._lock:
             cancel_all, self._cancel_all = self._cancel_all, False
         if cancel_all:
-            for sent in self._account.open_orders():
+            for sent in self._order_guard.open_orders():
                 self._cancel(sent)
         for message in messages:
             for request in message.requests:
                 if isinstance(request, CancelOrder):
-                    if (asked := self._account.sent.get(request.order_id)) is not None:
+                    if (asked := self._order_guard.sent.get(request.order_id)) is not None:
                         self._cancel(asked)
                 else:
                     self._submit(request.order)
         self._hear(self._line.call("reports"))
 
     def _submit(self, order: Order) -> None:
-        verdict = judged_again(order, self._account.why_not)
+        verdict = judged_again(order, self._order_guard.rejection_reason)
         if isinstance(verdict, Refused):
             self._refuse(order, f"NOT_ARMED {verdict.detail}")
             raise NotArmedError(f"order {order.order_id}: {verdict.detail}; it was not sent")
         with self._lock:
             standing = self._standing
-        if standing is not None and not (standing.kind is CommandKind.REDUCE and self._account.is_reducing(order)):
+        if standing is not None and not (standing.kind is CommandKind.REDUCE and self._order_guard.is_reducing(order)):
             # The engine approved it before the command reached it.
             self._refuse(order, f"NOT_SENT {standing.kind} by {standing.who}")
             return
-        sent = self._account.hand_over(order)
+        sent = self._order_guard.mark_sent(order)
         self._counts["submitted"] += 1
         self._log.limited(
             "info",
@@ -248,10 +248,10 @@ class LiveExecution(Stage):
         self._log.error("live order not sent", order_id=order.order_id, why=why)
         self._ticks.send(ControlMessage(Report(order.order_id, OrderStatus.REJECTED, why[:200], 0)), guaranteed=True)
 
-    def _cancel(self, sent: Sent) -> None:
-        if sent.is_cancel_asked or not sent.is_open:
+    def _cancel(self, sent: SentOrder) -> None:
+        if sent.cancel_requested or not sent.is_open:
             return
-        sent.is_cancel_asked = True
+        sent.cancel_requested = True
         self._counts["cancels"] += 1
         self._line.call("cancel", sent.order.order_id, self._clock.wall_ns())
 
@@ -259,7 +259,7 @@ class LiveExecution(Stage):
         if not isinstance(reports, Sequence) or isinstance(reports, str | bytes):
             raise LiveAdapterError(f"adapter: expected a sequence of reports, got {type(reports).__name__}")
         for report in reports:
-            if (fault := self._account.hear(report)) is not None:
+            if (fault := self._order_guard.apply_report(report)) is not None:
                 raise LiveAdapterError(f"adapter: {fault}")
             self._counts["reports"] += 1
             self._log.limited(
@@ -270,10 +270,10 @@ class LiveExecution(Stage):
     def _withdraw(self) -> None:
         """The session fails: ask for a cancel of what may rest, listen for as long as may be, say what is open."""
         try:
-            for sent in self._account.open_orders():
+            for sent in self._order_guard.open_orders():
                 self._cancel(sent)
             deadline = self._clock.monotonic_ns() + self._patience_ns
-            while self._account.open_orders() and self._clock.monotonic_ns() < deadline:
+            while self._order_guard.open_orders() and self._clock.monotonic_ns() < deadline:
                 self._hear_alone(self._line.call("reports"))
                 self._nothing.wait(LOOK_SECONDS)
             self._hear_alone(self._line.call("close", self._clock.wall_ns()))
@@ -284,19 +284,19 @@ class LiveExecution(Stage):
     def _hear_alone(self, reports: Any) -> None:
         """Take reports that the engine is no longer there for; the log is their record."""
         for report in reports:
-            if (fault := self._account.hear(report)) is not None:
+            if (fault := self._order_guard.apply_report(report)) is not None:
                 raise LiveAdapterError(f"adapter: {fault}")
             self._log.warning(
                 "venue reported after the engine had ended", order_id=report.order_id, status=report.status
             )
 
     def _say_open(self) -> None:
-        for sent in self._account.open_orders():
+        for sent in self._order_guard.open_orders():
             self._log.error(
                 LogEvent.LIVE_ORDER_LEFT_OPEN,
                 order_id=sent.order.order_id,
                 status=sent.status,
-                executed=sent.executed,
+                executed=sent.filled_qty,
                 qty=sent.order.qty,
                 account=self._release.account,
             )

@@ -20,7 +20,7 @@ from hybrid_platform.domain.orders import OrderRecord, OrderStatus, OrderType, S
 from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.live.execution import LiveExecution
 from hybrid_platform.live.gate import Release
-from hybrid_platform.live.order_guard import ArmedAccount
+from hybrid_platform.live.order_guard import LiveOrderGuard
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.session.channel import Channel, ChannelAborted
 from hybrid_platform.settings.session import OnFull, load_settings
@@ -417,20 +417,20 @@ def test_a_venue_that_does_not_answer_a_cancel_leaves_the_order_open_on_record(w
 
 
 def test_what_an_order_is_judged_against_does_not_grow_with_those_that_ended():
-    account = ArmedAccount(ARMED, 5, {"USD": Decimal(1)}, a_table())
-    account.see(0, Decimal(PRICE))
+    guard = LiveOrderGuard(ARMED, 5, {"USD": Decimal(1)}, a_table())
+    guard.update_price(0, Decimal(PRICE))
     for number in range(1, 101):
         order = an_order(number, side=Side.BUY if number % 2 else Side.SELL)
-        account.record(row_of(order))
-        assert account.why_not(order) is None
-        account.hand_over(order)
-        assert list(account.pending) == [order.order_id]
+        guard.add_row(row_of(order))
+        assert guard.rejection_reason(order) is None
+        guard.mark_sent(order)
+        assert list(guard.pending) == [order.order_id]
         ended = (OrderStatus.REJECTED, None) if number % 10 in {1, 2} else (OrderStatus.FILLED, a_fill(number).fill)
-        assert account.hear(Report(order.order_id, ended[0], "VENUE", 0, ended[1])) is None
-        assert not account.pending
-    assert account.exposure_usd() == 0
-    account.record(row_of(order))
-    assert account.why_not(order) == "expected an order that was not sent before, got one"
+        assert guard.apply_report(Report(order.order_id, ended[0], "VENUE", 0, ended[1])) is None
+        assert not guard.pending
+    assert guard.exposure_usd() == 0
+    guard.add_row(row_of(order))
+    assert guard.rejection_reason(order) == "expected an order that was not sent before, got one that was"
 
 
 MOVES = st.lists(
@@ -444,32 +444,32 @@ MOVES = st.lists(
 @given(MOVES)
 def test_however_orders_and_fills_follow_each_other_no_more_than_what_was_armed_is_ever_at_the_venue(moves):
     table = a_table()
-    account = ArmedAccount(ARMED, 5, {"USD": Decimal(1)}, table)
-    account.see(0, Decimal(PRICE))
+    guard = LiveOrderGuard(ARMED, 5, {"USD": Decimal(1)}, table)
+    guard.update_price(0, Decimal(PRICE))
     net, pending = Decimal(0), {Side.BUY: Decimal(0), Side.SELL: Decimal(0)}
     for number, (side, qty, percent, what) in enumerate(moves, 1):
         order = an_order(number, qty, side)
-        account.record(row_of(order))
+        guard.add_row(row_of(order))
         before = max(abs(net + pending[Side.BUY]), abs(net - pending[Side.SELL])) * PRICE
-        if account.why_not(order) is not None:
+        if guard.rejection_reason(order) is not None:
             continue
-        account.hand_over(order)
+        guard.mark_sent(order)
         pending[side] += qty
         worst = max(abs(net + pending[Side.BUY]), abs(net - pending[Side.SELL])) * PRICE
         assert worst <= max(ARMED, before)
-        assert account.exposure_usd() == worst
+        assert guard.exposure_usd() == worst
         executed = Decimal(qty) * percent / 100 if what else Decimal(0)
         if executed:
             status = OrderStatus.FILLED if executed == qty else OrderStatus.PARTIALLY_FILLED
             report = Report(order.order_id, status, "VENUE", 0, Fill(1, executed, Decimal(PRICE), Decimal(0)))
-            assert account.hear(report) is None
-            assert account.hear(report) is None, "a repetition changes nothing"
+            assert guard.apply_report(report) is None
+            assert guard.apply_report(report) is None, "a repetition changes nothing"
             net += executed if side is Side.BUY else -executed
             pending[side] -= executed
         if what == "cancel" and executed < qty:
-            assert account.hear(Report(order.order_id, OrderStatus.CANCELED, "VENUE", 0, None, executed)) is None
+            assert guard.apply_report(Report(order.order_id, OrderStatus.CANCELED, "VENUE", 0, None, executed)) is None
             pending[side] -= Decimal(qty) - executed
-        assert account.exposure_usd() == max(abs(net + pending[Side.BUY]), abs(net - pending[Side.SELL])) * PRICE
+        assert guard.exposure_usd() == max(abs(net + pending[Side.BUY]), abs(net - pending[Side.SELL])) * PRICE
 
 
 def test_no_thread_of_an_adapter_keeps_the_process():
