@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell echo $$(( $$($(PYTHON) -c 'import os; print(os.cpu_count() or 1)') + 1 )))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test fuzz attacks truth-table soak hog faults setup dev check lock bench help clean
+.PHONY: run test rooms fuzz attacks truth-table soak hog faults setup dev check lock bench help clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -63,6 +63,9 @@ attacks: $(VENV)/.ready-dev  ## every rogue strategy, here and now: what gets ou
 
 truth-table: $(VENV)/.ready-dev  ## the LIVE gate, here and now: each condition broken alone, and what keeps it shut
 	$(BIN)/python -m hybrid_platform_tests.live.truth_table
+
+rooms: $(VENV)/.ready-dev  ## draw who imports whom, docs/images/rooms.svg; fails on a cycle
+	$(BIN)/python -m hybrid_platform_tests.rooms docs/images/rooms.svg
 
 lock:            ## compile the lock files from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra build --generate-hashes --universal --no-strip-extras --python-version 3.11 --no-emit-index-url --no-header -q -o requirements.lock
