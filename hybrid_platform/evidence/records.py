@@ -281,6 +281,8 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """What became of each live source: connects, why connections ended, gaps, lag."""
     began: bool = True
     """False: an error kept it from beginning; every count is 0, and there is no row of it but its own."""
+    error: str | msgspec.UnsetType = msgspec.UNSET
+    """Class of the error that kept the session from beginning, such as ``LeaseHeld``; absent otherwise."""
     state: str
     exit_reason: str
     failure: str | None

@@ -24,7 +24,6 @@ from hybrid_platform.security.paths import DataDir, UnsafePathError
 from hybrid_platform.storage.engine import path_of
 
 LEASE_SUFFIX = ".lease"
-HELD = "another session holds the lease"
 BEAT_SECONDS = 3.0
 """How often a holder beats."""
 WATCH_SECONDS = 10.0
@@ -39,7 +38,8 @@ class LeaseHeld(GateRefused):
 
     def __init__(self, path: Path, holder: str) -> None:
         super().__init__(
-            f"{HELD} {path}: expected nobody, got {holder}; stop it first, or choose another data_dir or database_url",
+            f"another session holds the lease {path}: expected nobody, got {holder}; stop it first, or choose another"
+            " data_dir or database_url",
             ExitCode.CONFIG,
         )
 

@@ -57,7 +57,9 @@ def false_start(
     exit_reason = reason if state is SessionState.REFUSED else type(error).__name__
     context.log.error("the session did not begin", state=state, exit_code=int(code), reason=reason, **trace_of(error))
     _leave_row(context, SessionEnd(state, code, exit_reason, context.clock.wall_ns(), is_clean=False))
-    evidence = _evidence(context, preflight, started_ns, (state, code, exit_reason, reason), crashed)
+    evidence = _evidence(
+        context, preflight, started_ns, (state, code, exit_reason, reason), crashed, type(error).__name__
+    )
     context.write(evidence)
     return evidence
 
@@ -94,6 +96,7 @@ def _evidence(
     started_ns: int,
     end: tuple[SessionState, ExitCode, str, str],
     crashed: Sequence[CrashedSession],
+    error: str,
 ) -> SessionEvidence:
     state, code, exit_reason, reason = end
     settings, digest = context.settings, SignalsDigest()
@@ -105,6 +108,7 @@ def _evidence(
         reasons=(reason,),
         exit_code=int(code),
         began=False,
+        error=error,
         mode=settings.mode.value,
         strategy=settings.strategy.model_dump(mode="json"),
         feed=stated_feed(settings),

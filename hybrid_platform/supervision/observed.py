@@ -40,6 +40,8 @@ class RunSeen(NamedTuple):
     ended_ns: int = 0
     exit_code: int = 0
     exit_reason: str = ""
+    error: str = ""
+    """Class of the error that kept its session from beginning."""
     by_person: bool = False
     """Somebody ended it, in the UI or by a signal to its process."""
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.errors import ExitCode
-from hybrid_platform.maintenance.lease import HELD
+from hybrid_platform.maintenance.lease import LeaseHeld
 from hybrid_platform.session.pipeline import StopReason
 from hybrid_platform.settings.supervision import SupervisionSettings
 from hybrid_platform.supervision.observed import Life, RunSeen, Seen
@@ -145,7 +145,7 @@ def _judged(memory: Memory, seen: Seen, run: RunSeen, settings: SupervisionSetti
     told = f"generation {run.generation} ended with exit code {run.exit_code} ({run.exit_reason or 'no reason given'})"
     if run.by_person:
         return _blocked(memory, Phase.STOPPED, f"{told}: a person ended it; {AGAIN}")
-    if run.exit_code == ExitCode.CONFIG and run.exit_reason.startswith(HELD):
+    if run.exit_code == ExitCode.CONFIG and run.error == LeaseHeld.__name__:
         # Nothing is wrong with it: it came while another session ran.
         return replace(memory, cause=told, not_before_ns=seen.now_ns + _ns(settings.backoff_seconds))
     if run.exit_code == ExitCode.CONFIG:

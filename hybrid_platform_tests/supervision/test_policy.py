@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_platform.domain.clocks import NS_PER_S
-from hybrid_platform.maintenance.lease import HELD
+from hybrid_platform.maintenance.lease import LeaseHeld
 from hybrid_platform.settings.supervision import SupervisionSettings
 from hybrid_platform.supervision.observed import CheckSeen, Life
 from hybrid_platform.supervision.reconcile import Check, Launch, Reap, Wait, backoff_seconds
@@ -194,7 +194,7 @@ def test_another_session_on_the_database_is_waited_for():
     require_nothing_more(world, Phase.WAITING)
     world.holder = None
     world.look_until_launched(60)
-    world.end(12, f"{HELD} /data/bot.db.lease: …")
+    world.end(12, "another session holds the lease /data/bot.db.lease: …", error=LeaseHeld.__name__)
     world.look()
     assert world.memory.blocked is None, "it came a moment too late, and nothing is wrong with it"
     world.look_until_launched(60)
@@ -290,7 +290,8 @@ def test_a_launch_that_never_appeared_is_given_up_in_time_by_a_clock_that_was_se
 
 EVENTS = st.one_of(
     st.tuples(st.just("end"), st.sampled_from([0, 1, 10, 11, 12, 13]),
-              st.sampled_from(["TIME_LIMIT", "END_OF_FEED", "TERMINATED", "CRASH", HELD]), st.booleans()),
+              st.sampled_from(["TIME_LIMIT", "END_OF_FEED", "TERMINATED", "CRASH"]), st.booleans(),
+              st.sampled_from(["", LeaseHeld.__name__])),
     st.tuples(st.just("life"), st.sampled_from(list(Life))),
     st.tuples(st.just("halt"), st.booleans()),
     st.tuples(st.just("holder"), st.booleans()),
@@ -306,8 +307,8 @@ def happen(world: World, event: tuple) -> None:
     kind, *values = event
     alive = world.run is not None and world.run.life is not None
     if kind == "end" and alive:
-        code, reason, by_person = values
-        world.end(code, reason, by_person=by_person)
+        code, reason, by_person, error = values
+        world.end(code, reason, by_person=by_person, error=error)
     elif kind == "life" and alive:
         world.life(values[0])
     elif kind == "halt":

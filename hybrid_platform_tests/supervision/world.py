@@ -75,11 +75,11 @@ class World:
             self.look()
         return self.now_s - began
 
-    def end(self, code: int, reason: str = "", *, by_person: bool = False) -> None:
+    def end(self, code: int, reason: str = "", *, by_person: bool = False, error: str = "") -> None:
         """The running run ends."""
         assert self.run is not None
         self.run = self.run._replace(
-            life=None, ended_ns=self.now_ns, exit_code=code, exit_reason=reason, by_person=by_person
+            life=None, ended_ns=self.now_ns, exit_code=code, exit_reason=reason, by_person=by_person, error=error
         )
 
     def life(self, life: Life) -> None:

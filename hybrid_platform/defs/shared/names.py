@@ -37,5 +37,7 @@ PLATFORM_JOBS = frozenset(
 SESSION_TAG = "hybrid_platform/session_id"
 EXIT_CODE_TAG = "hybrid_platform/exit_code"
 EXIT_REASON_TAG = "hybrid_platform/exit_reason"
+ERROR_TAG = "hybrid_platform/error"
+"""The class of the error that kept the session from starting; the supervisor decides by it."""
 PROCESS_TAG = ".dagster/hybrid_platform_process"
 """The process that executes the steps, as the JSON of `RunProcess`; the supervisor reads it. The UI hides the tag."""

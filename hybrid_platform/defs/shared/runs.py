@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import dagster as dg
 import msgspec
 
-from hybrid_platform.defs.shared.names import EXIT_CODE_TAG, EXIT_REASON_TAG, PROCESS_TAG, SESSION_TAG
+from hybrid_platform.defs.shared.names import ERROR_TAG, EXIT_CODE_TAG, EXIT_REASON_TAG, PROCESS_TAG, SESSION_TAG
 from hybrid_platform.defs.shared.resources import SessionConfig
 from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
 from hybrid_platform.domain.errors import ExitCode, GateRefused, PlatformError
@@ -114,6 +114,8 @@ def tag_exit(context: StepContext, evidence: Evidence | CheckEvidence, *, is_las
     reason = getattr(evidence, "exit_reason", None)
     if reason:
         tags[EXIT_REASON_TAG] = reason
+    if isinstance(error := getattr(evidence, "error", None), str):
+        tags[ERROR_TAG] = error
     if tags:
         _add_tags(context, tags)
 

@@ -16,6 +16,7 @@ import msgspec
 from hybrid_platform.defs.checks.jobs import preflight_job
 from hybrid_platform.defs.session.jobs import shadow_run_job
 from hybrid_platform.defs.shared.names import (
+    ERROR_TAG,
     EXIT_CODE_TAG,
     EXIT_REASON_TAG,
     PREFLIGHT_JOB,
@@ -168,6 +169,7 @@ def _run_seen(
         ended_ns=int((record.end_time or record.update_timestamp.timestamp()) * NS_PER_S),
         exit_code=code,
         exit_reason=reason,
+        error=tags.get(ERROR_TAG, ""),
         by_person=_is_by_person(instance, run, reason, here),
     )
 

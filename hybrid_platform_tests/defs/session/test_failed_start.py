@@ -105,9 +105,11 @@ def test_a_session_that_runs_already_refuses_the_next_by_name(launch: Launcher):
     row = job.left.session
     assert (row["state"], row["exit_code"]) == ("REFUSED", 12)
     assert row["exit_reason"] == job.tags["exit_reason"] == job.left.evidence("session")["failure"]
+    assert job.tags["error"] == job.left.evidence("session")["error"] == "LeaseHeld"
     job = launch(SHORT)
     assert job.result.success, "and the next one goes on"
     assert set(COUNTERS) <= set(job.left.evidence("session")["counters"])
+    assert "error" not in job.left.evidence("session") and "error" not in job.tags
 
 
 def require_judged(job: Job, state: str, exit_code: int, words: str) -> None:

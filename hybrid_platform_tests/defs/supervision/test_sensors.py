@@ -18,7 +18,7 @@ from dagster._core.events import DagsterEvent
 from dagster._core.test_utils import create_run_for_test
 
 from hybrid_platform.defs.checks.sensors import postflight_on_failure
-from hybrid_platform.defs.shared.names import EXIT_CODE_TAG, EXIT_REASON_TAG, PROCESS_TAG, SESSION_TAG
+from hybrid_platform.defs.shared.names import ERROR_TAG, EXIT_CODE_TAG, EXIT_REASON_TAG, PROCESS_TAG, SESSION_TAG
 from hybrid_platform.defs.shared.runs import RunProcess
 from hybrid_platform.defs.supervision.assets import NAME
 from hybrid_platform.defs.supervision.sensors import SERVER_TAG, shadow_run_supervisor, supervise
@@ -301,6 +301,18 @@ def test_a_signal_that_ended_the_run_alone_was_somebodys_wish_and_with_its_serve
     daemon.succeed(with_server, 0, "TERMINATED")
     daemon.server = msgspec.structs.replace(daemon.server, pid_started=0)
     daemon.start()
+
+
+def test_a_run_refused_by_the_lease_is_started_again(daemon: Daemon):
+    """Exit code 12 blocks the supervisor, except where another session held the lease."""
+    run = daemon.start()
+    daemon.instance.add_run_tags(run.run_id, {ERROR_TAG: "LeaseHeld"})
+    daemon.fail(run, 12, "another session holds the lease")
+    daemon.look()
+    assert daemon.memory.blocked is None
+    run = daemon.start()
+    daemon.fail(run, 12, "another session holds the lease")
+    daemon.look_until(Phase.CONFIG)
 
 
 def test_a_session_that_a_person_started_is_waited_for(daemon: Daemon):
