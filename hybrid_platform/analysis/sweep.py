@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from hybrid_platform.domain.errors import ConfigError, EvidenceError, Fault
-from hybrid_platform.evidence.files import canonical_json, read_json
+from hybrid_platform.evidence.files import encode_record, read_json
 from hybrid_platform.report.comparison import read_side, write_comparison
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings, load_settings, merge, shown
@@ -101,7 +101,7 @@ def plan_sweep(name: str, settings: SessionSettings, vary: Mapping[str, Any]) ->
 
 def write_plan(data_dir: DataDir, plan: SweepPlan) -> Path:
     """Write a plan; one of that name is replaced, the sessions of its points stay."""
-    return data_dir.write_atomic(f"sweeps/{plan.name}/plan.json", canonical_json(plan))
+    return data_dir.write_atomic(f"sweeps/{plan.name}/plan.json", encode_record(plan))
 
 
 def read_plan(data_dir: DataDir, name: str) -> SweepPlan:
@@ -135,7 +135,7 @@ def run_point(data_dir: DataDir, plan: SweepPlan, key: str) -> int:
     point = plan.point(key)
     settings = settings_of_point(plan, point, data_dir)
     path = data_dir.write_atomic(
-        f"{_folder(plan, point)}/settings.json", canonical_json(settings.model_dump(mode="json"))
+        f"{_folder(plan, point)}/settings.json", encode_record(settings.model_dump(mode="json"))
     )
     command = [sys.executable, "-m", "hybrid_platform.cli.main", "shadow-run", "--config", str(path)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:

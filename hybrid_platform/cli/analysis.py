@@ -32,7 +32,7 @@ def reproduce(
     (the first row that differs is named), 3 INCOMPLETE (ticks were not persisted, or the session did not end
     COMPLETE); 12 no such session or strategy, 64 usage.
     """
-    from hybrid_platform.evidence.files import canonical_json
+    from hybrid_platform.evidence.files import encode_record
     from hybrid_platform.report.writer import last_session
     from hybrid_platform.reproduce.fresh import reproduce_fresh
     from hybrid_platform.security.paths import DataDir
@@ -41,7 +41,7 @@ def reproduce(
     settings = settings_of(config_file, assignments, **flags)
     data_dir = DataDir(settings.data_dir)
     found = reproduce_fresh(data_dir, url_of(settings), session_id or last_session(data_dir), settings.keys.signing_key)
-    click.echo(canonical_json(found).decode() if as_json else "\n".join(reproduction_lines(found)))
+    click.echo(encode_record(found).decode() if as_json else "\n".join(reproduction_lines(found)))
     return found.exit_code
 
 

@@ -21,6 +21,7 @@ import msgspec
 
 from hybrid_platform.domain.errors import EvidenceError
 from hybrid_platform.domain.exact import canonical
+from hybrid_platform.domain.text import deterministic_json
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.security.redaction import MASK, is_secret_name, redact
 
@@ -44,7 +45,7 @@ def check_evidence_name(run_name: str, kind: str) -> str:
     return f"{CHECKS}/{run_name}-{kind}.json"
 
 
-def canonical_json(record: object) -> bytes:
+def encode_record(record: object) -> bytes:
     """Return a record (msgspec Struct, mapping, sequence …) as the one JSON text that stands for it.
 
     Sorted keys, two spaces, ASCII, Decimals as exact text, secrets as ``***``, a line end at the
@@ -55,8 +56,7 @@ def canonical_json(record: object) -> bytes:
         data = msgspec.to_builtins(record, builtin_types=(Decimal,), str_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
         raise EvidenceError(f"{type(record).__name__}: expected plain data, was: {error}") from None
-    text = json.dumps(_checked(data, "", 0), sort_keys=True, indent=2, allow_nan=False)
-    return text.encode("ascii") + b"\n"
+    return deterministic_json(_checked(data, "", 0), compact=False).encode("ascii") + b"\n"
 
 
 def write_json(data_dir: DataDir, name: str | Path, record: object) -> str:
@@ -64,7 +64,7 @@ def write_json(data_dir: DataDir, name: str | Path, record: object) -> str:
 
     Raises EvidenceError for a record that is no data, UnsafePathError and StorageError as DataDir.
     """
-    content = canonical_json(record)
+    content = encode_record(record)
     data_dir.write_atomic(name, content)
     return sha256_of(content)
 

@@ -10,7 +10,7 @@ import msgspec
 from hybrid_platform.domain.contract import CONTRACT_IDS
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.dsse import open_envelope, sign, trusted_payload
-from hybrid_platform.evidence.files import canonical_json, parse_json
+from hybrid_platform.evidence.files import encode_record, parse_json
 from hybrid_platform.evidence.keys import Signer, TrustedKeys
 from hybrid_platform.security.paths import DataDir
 
@@ -70,7 +70,7 @@ def matrix_name(commit: str | None, dirty: bool | None) -> str:
 
 def write_matrix(data_dir: DataDir, matrix: Matrix, signer: Signer) -> str:
     """Write the matrix, readable and signed; return its name without an ending."""
-    name, payload = matrix_name(matrix.commit, matrix.dirty), canonical_json(matrix)
+    name, payload = matrix_name(matrix.commit, matrix.dirty), encode_record(matrix)
     data_dir.write_atomic(f"{name}.json", payload)
     data_dir.write_atomic(f"{name}.dsse.json", sign(MATRIX_TYPE, payload, signer))
     return name

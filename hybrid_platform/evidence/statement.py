@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from hybrid_platform.domain.errors import EvidenceError
-from hybrid_platform.evidence.files import canonical_json, parse_json
+from hybrid_platform.evidence.files import encode_record, parse_json
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -51,7 +51,7 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
 def statement_of(digests: dict[str, str], predicate_type: str, predicate: dict[str, Any]) -> bytes:
     """Return the payload: canonical JSON, subjects sorted by name."""
     subjects = tuple(Subject(name, Digest(digests[name])) for name in sorted(digests))
-    return canonical_json(Statement(subjects, predicate_type, predicate))
+    return encode_record(Statement(subjects, predicate_type, predicate))
 
 
 def parse_statement(payload: bytes, predicate_type: str) -> Statement:

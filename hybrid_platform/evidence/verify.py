@@ -20,7 +20,7 @@ from hybrid_platform.domain.contract import GATE_IDS
 from hybrid_platform.domain.errors import EvidenceError, PlatformError
 from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST, inventory, read_chain, read_if_there
 from hybrid_platform.evidence.dsse import Envelope, Opened, open_envelope, trusted_payload
-from hybrid_platform.evidence.files import canonical_json, sha256_file, sha256_of
+from hybrid_platform.evidence.files import encode_record, sha256_file, sha256_of
 from hybrid_platform.evidence.keys import TrustedKeys
 from hybrid_platform.evidence.predicate import PREDICATE_TYPE, STEPS, predicate_of
 from hybrid_platform.evidence.records import session_files
@@ -193,7 +193,7 @@ class _Verifier:
         files = session_files(lambda name: read_if_there(self._folder, name))
         again = predicate_of(files, read_chain(self._folder, self._session_id))
         signed = {name: value for name, value in self._said.predicate.items() if name != "sealed"}
-        if canonical_json(again) != canonical_json(signed):
+        if encode_record(again) != encode_record(signed):
             differing = sorted(name for name in {*again, *signed} if not _same(again.get(name), signed.get(name)))
             raise _CheckError(
                 f"expected what was signed to follow from the files, got otherwise in {', '.join(differing)}"
@@ -270,4 +270,4 @@ def sealed_ns(predicate: dict[str, Any]) -> int:
 
 
 def _same(one: Any, other: Any) -> bool:
-    return canonical_json({"": one}) == canonical_json({"": other})
+    return encode_record({"": one}) == encode_record({"": other})

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hybrid_platform.domain.clocks import iso_utc
 from hybrid_platform.domain.exact import canonical
 from hybrid_platform.evidence.bundle import read_if_there
-from hybrid_platform.evidence.files import canonical_json, parse_json
+from hybrid_platform.evidence.files import encode_record, parse_json
 from hybrid_platform.report.markdown import table
 from hybrid_platform.report.measures.records import MEASURES, Latency, Measures, Quantiles
 from hybrid_platform.report.measures.session import measure_session
@@ -42,7 +42,7 @@ def write_trading(data_dir: DataDir, engine: sa.Engine, session_id: str) -> Meas
     """
     measured = measure_session(engine, session_id)
     folder = f"evidence/{session_id}"
-    data_dir.write_atomic(f"{folder}/{FILE}", canonical_json(measured.measures))
+    data_dir.write_atomic(f"{folder}/{FILE}", encode_record(measured.measures))
     for name, picture in session_plots(measured).items():
         data_dir.write_atomic(f"{folder}/{FOLDER}/{name}.svg", picture)
     return measured.measures

@@ -8,7 +8,6 @@ derived from these classes. ``load_settings`` turns any mapping into settings or
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import sys
@@ -22,6 +21,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.instruments import Instrument
+from hybrid_platform.domain.text import deterministic_json
 from hybrid_platform.settings.base import Exact as Exact  # noqa: PLC0414 (strategies import it from here)
 from hybrid_platform.settings.base import Seconds, Symbol
 from hybrid_platform.settings.base import Section as _Section
@@ -339,21 +339,19 @@ class SessionSettings(_Section):
             raise ValueError("each instrument once")
         return items
 
-    def canonical_json(self, exclude: frozenset[str] = frozenset()) -> str:
-        """Return the settings as JSON with sorted keys and no spaces: the form that is hashed."""
-        return json.dumps(
-            self.model_dump(mode="json", exclude=set(exclude)), sort_keys=True, separators=(",", ":"), ensure_ascii=True
-        )
+    def to_deterministic_json(self, exclude: frozenset[str] = frozenset()) -> str:
+        """Return the settings as compact JSON with sorted keys, the text that the digests are taken of."""
+        return deterministic_json(self.model_dump(mode="json", exclude=set(exclude)), compact=True)
 
     @property
     def config_sha256(self) -> str:
         """Digest of all settings."""
-        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+        return hashlib.sha256(self.to_deterministic_json().encode()).hexdigest()
 
     @property
     def trading_sha256(self) -> str:
         """Digest of what decides trading: without mode, arming, time, places, gates, keys and who watches (SPEC 3)."""
-        return hashlib.sha256(self.canonical_json(NOT_TRADING).encode()).hexdigest()
+        return hashlib.sha256(self.to_deterministic_json(NOT_TRADING).encode()).hexdigest()
 
     def stated_instruments(self) -> dict[tuple[str, str], Instrument]:
         """Return the stated instruments by ``(venue, symbol)``, as `InstrumentTable` takes them."""

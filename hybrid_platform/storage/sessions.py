@@ -118,7 +118,7 @@ def _row(start: SessionStart) -> dict[str, Any]:
         "code_version": start.code_version,
         "strategy": settings.strategy.name,
         "feed": settings.feed.kind,
-        "settings": settings.canonical_json(frozenset({"database_url"})),
+        "settings": settings.to_deterministic_json(frozenset({"database_url"})),
         "pid": owner.pid,
         "host": owner.host,
         "boot_id": owner.boot_id,

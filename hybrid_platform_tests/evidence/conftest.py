@@ -13,7 +13,7 @@ import pytest
 
 from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST
 from hybrid_platform.evidence.dsse import sign
-from hybrid_platform.evidence.files import canonical_json
+from hybrid_platform.evidence.files import encode_record
 from hybrid_platform.evidence.keys import Signer, load_signer, trusted_keys
 from hybrid_platform.evidence.statement import PAYLOAD_TYPE
 from hybrid_platform.evidence.verify import Expected, Verification, verify_bundle
@@ -44,7 +44,7 @@ class Bundle:
     def change_statement(self, change: Callable[[dict[str, Any]], None], signer: Signer | None = None) -> None:
         statement = self.statement
         change(statement)
-        self.sign_again(canonical_json(statement), signer)
+        self.sign_again(encode_record(statement), signer)
 
     def change_envelope(self, change: Callable[[dict[str, Any]], None]) -> None:
         envelope = json.loads((self.path / ENVELOPE).read_text())

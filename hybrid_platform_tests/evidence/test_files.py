@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hybrid_platform.domain.errors import EvidenceError, StorageError
 from hybrid_platform.domain.records import CpuPressure, HealthcheckItem, HealthcheckRecord, PressureSource, Verdict
-from hybrid_platform.evidence.files import canonical_json, parse_json, read_json, sha256_file, write_json
+from hybrid_platform.evidence.files import encode_record, parse_json, read_json, sha256_file, write_json
 from hybrid_platform.security.paths import DataDir, UnsafePathError
 
 RECORD = HealthcheckRecord(1, (HealthcheckItem("db", Verdict.PASS, "é new"),), Verdict.PASS, "", 0.25)
@@ -46,16 +46,16 @@ json_data = st.recursive(
 
 @given(json_data)
 def test_all_plain_data_survives_the_way_there_and_back(value: object) -> None:
-    assert parse_json(canonical_json(value), "x") == value
+    assert parse_json(encode_record(value), "x") == value
 
 
 @given(st.dictionaries(st.text("abcdef", max_size=4), st.integers(), max_size=6))
 def test_the_order_of_keys_does_not_change_the_text(value: dict[str, int]) -> None:
-    assert canonical_json(value) == canonical_json(dict(reversed(value.items())))
+    assert encode_record(value) == encode_record(dict(reversed(value.items())))
 
 
 def test_decimals_are_exact_text() -> None:
-    assert json.loads(canonical_json({"pnl": Decimal("1E+2"), "fee": Decimal("-0.10"), "zero": Decimal("-0")})) == {
+    assert json.loads(encode_record({"pnl": Decimal("1E+2"), "fee": Decimal("-0.10"), "zero": Decimal("-0")})) == {
         "pnl": "100", "fee": "-0.1", "zero": "0",
     }  # fmt: skip
 
@@ -85,11 +85,11 @@ def test_data_without_end_is_refused() -> None:
     loop.append(loop)
     for value in (nested, loop):
         with pytest.raises(EvidenceError):
-            canonical_json(value)
+            encode_record(value)
 
 
 def test_no_secret_reaches_the_evidence() -> None:
-    text = canonical_json(
+    text = encode_record(
         {"database_url": "postgresql://bot:hunter2x@h/db", "api_key": "hunter2x", "why": ["Bearer hunter2xhunter2x"]}
     )
     assert b"hunter2x" not in text

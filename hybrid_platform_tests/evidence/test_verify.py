@@ -16,7 +16,7 @@ from hybrid_platform.domain.contract import GATE_IDS
 from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST
 from hybrid_platform.evidence.chain import EVENTS
 from hybrid_platform.evidence.code_digest import package_in, tree_sha256
-from hybrid_platform.evidence.files import canonical_json, sha256_of
+from hybrid_platform.evidence.files import encode_record, sha256_of
 from hybrid_platform.evidence.keys import make_key
 from hybrid_platform.evidence.verify import VerifyCode
 from hybrid_platform.settings.session import load_settings, read_yaml
@@ -357,7 +357,7 @@ def test_a_gate_that_did_not_pass_is_another_answer_than_a_forgery(bundle, gate)
     for proof in record["proofs"]:
         if proof["id"] == gate:
             proof["verdict"] = "FAIL"
-    (bundle.path / "postflight.json").write_bytes(canonical_json(record))
+    (bundle.path / "postflight.json").write_bytes(encode_record(record))
     with_digests_mended(bundle)
     bundle.change_statement(lambda statement: statement["predicate"]["gates"].update({gate: "FAIL"}))
     result = bundle.verify(max_age_s=-1.0, trading_sha256="0")
@@ -368,7 +368,7 @@ def test_a_gate_that_did_not_pass_is_another_answer_than_a_forgery(bundle, gate)
 def test_a_gate_more_or_less_than_the_exact_set_does_not_pass(bundle):
     record = json.loads((bundle.path / "postflight.json").read_text())
     record["proofs"] = [proof for proof in record["proofs"] if proof["id"] != "G3"]
-    (bundle.path / "postflight.json").write_bytes(canonical_json(record))
+    (bundle.path / "postflight.json").write_bytes(encode_record(record))
     with_digests_mended(bundle)
     bundle.change_statement(lambda statement: statement["predicate"]["gates"].pop("G3"))
     assert "G3 missing" in bundle.verify().failed[0].detail
