@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
 from hybrid_platform.domain.exact import parse_decimal
 from hybrid_platform.domain.instruments import Instrument
-from hybrid_platform.domain.reasons import VetoReason
-from hybrid_platform.domain.ticks import Tick
+from hybrid_platform.domain.ticks import Tick, TickBatch
 
 
 class Side(StrEnum):
@@ -55,6 +55,49 @@ class OrderStatus(StrEnum):
     PENDING_CANCEL = "PENDING_CANCEL"
     CANCELED = "CANCELED"
     EXPIRED = "EXPIRED"
+
+
+class VetoReason(StrEnum):
+    """One code per pre-trade check; the detail of a veto says limit and value."""
+
+    RISK_CAP = "RISK_CAP"
+    """Total exposure, per-symbol exposure or open orders would exceed its cap (I2)."""
+    STALE_DATA = "STALE_DATA"
+    """The market data behind the signal is older than ``max_staleness_ms`` (S7)."""
+    DUPLICATE_SIGNAL = "DUPLICATE_SIGNAL"
+    """The same signal again (I3)."""
+    INVALID_SIGNAL = "INVALID_SIGNAL"
+    """Not an order anybody could place: size not above zero, missing limit price …"""
+    UNKNOWN_INSTRUMENT = "UNKNOWN_INSTRUMENT"
+    """The instrument has not been seen, is not active, or its quote has no stated USD rate."""
+    UNKNOWN_ORDER = "UNKNOWN_ORDER"
+    """The signal asks to cancel an order that is not open."""
+    PRICE_INCREMENT = "PRICE_INCREMENT"
+    """The limit price is no multiple of the instrument's stated price increment."""
+    SIZE_INCREMENT = "SIZE_INCREMENT"
+    """The quantity is no multiple of the instrument's stated size increment."""
+    QUANTITY_LIMIT = "QUANTITY_LIMIT"
+    """The quantity is outside the instrument's stated minimum and maximum."""
+    NOTIONAL_LIMIT = "NOTIONAL_LIMIT"
+    """The notional is outside the instrument's stated minimum and maximum."""
+    ORDER_NOTIONAL = "ORDER_NOTIONAL"
+    """One order's notional in USD would exceed ``max_order_notional_usd``."""
+    PRICE_COLLAR = "PRICE_COLLAR"
+    """The limit price is further from the last price than ``price_collar_bps``."""
+    REDUCE_ONLY = "REDUCE_ONLY"
+    """A reduce-only order would not make the position smaller."""
+    ORDER_RATE = "ORDER_RATE"
+    """More orders than ``max_orders_per_second`` and ``order_burst`` allow."""
+    DAILY_LOSS = "DAILY_LOSS"
+    """The loss since midnight UTC is beyond ``max_daily_loss_usd``; only reducing orders pass."""
+    DRAWDOWN = "DRAWDOWN"
+    """Equity is further below its peak than ``max_drawdown_usd``; only reducing orders pass."""
+    REDUCING = "REDUCING"
+    """Trading state REDUCING: only reducing orders pass."""
+    HALTED = "HALTED"
+    """Trading state HALTED: nothing passes until a person resumes."""
+    CHECK_ERROR = "CHECK_ERROR"
+    """A check raised: what cannot be judged is denied."""
 
 
 class Signal(msgspec.Struct, frozen=True):
@@ -249,3 +292,17 @@ Record = (
     SignalRecord | VetoRecord | OrderRecord | OrderEventRecord | TradeRecord | InputRecord | HeartbeatRecord | GapRecord
 )
 """Anything that must never be evicted on its way to the database."""
+
+
+class DecisionStep(NamedTuple):
+    """Strategy -> execution: the ticks that were looked at, and what the strategy wanted at them.
+
+    Execution needs the ticks for its marks and its fills; only signals count as events.
+    """
+
+    ticks: TickBatch
+    signals: tuple[Signal, ...]
+    inputs: tuple[InputRecord, ...] = ()
+    """Journal entries the strategy stage made before these ticks (holes, timers), in order, with ``n`` 0."""
+    timer: int | None = None
+    """A timer's instant: the session clock moves there, after the (then empty) ticks."""

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
 from hybrid_platform.domain.commands import TradingState
-from hybrid_platform.domain.reasons import VetoReason
+from hybrid_platform.domain.orders import VetoReason
 from hybrid_platform.domain.records import CpuPressure, PressureAverages
 from hybrid_platform.domain.statistics import Histogram
 from hybrid_platform.security.redaction import printable

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from hybrid_platform.domain.commands import Command
-from hybrid_platform.domain.orders import Record
-from hybrid_platform.domain.steps import Step
+from hybrid_platform.domain.orders import DecisionStep, Record
 from hybrid_platform.domain.ticks import TickBatch, joined
 from hybrid_platform.trading.adapters.live import OrderRequest
 from hybrid_platform.trading.order import Report
@@ -34,7 +33,7 @@ class TickMessage(NamedTuple):
 class StepMessage(NamedTuple):
     """strategy -> execution: each signal is an event; ticks and timers come with it."""
 
-    step: Step
+    step: DecisionStep
 
     @property
     def events(self) -> int:

@@ -1,6 +1,6 @@
 """Run one strategy over batches of ticks: stamps its signals, fires its timers, journals its holes.
 
-in: numbered `TickBatch` · out: `Step`. Pure and deterministic: the same ticks, holes and timers
+in: numbered `TickBatch` · out: `DecisionStep`. Pure and deterministic: the same ticks, holes and timers
 give the same steps' contents, however the ticks are cut into batches (S8).
 """
 
@@ -21,8 +21,7 @@ from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.errors import StrategyError
 from hybrid_platform.domain.ids import signal_id_of
 from hybrid_platform.domain.instruments import InstrumentTable
-from hybrid_platform.domain.orders import InputKind, InputRecord, Signal
-from hybrid_platform.domain.steps import Step
+from hybrid_platform.domain.orders import DecisionStep, InputKind, InputRecord, Signal
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
 from hybrid_platform.strategies.base import Strategy
 
@@ -70,7 +69,7 @@ class StrategyRunner:
         """Ticks of the batch at hand that the strategy has not been shown yet; any thread may ask."""
         return self._strategy.ahead
 
-    def on_batch(self, batch: TickBatch) -> Iterator[Step]:
+    def on_batch(self, batch: TickBatch) -> Iterator[DecisionStep]:
         """Show the strategy a batch of ticks (in order of ``seq``, holes allowed); yield its steps.
 
         Raises StrategyError where the strategy raised, or returned what is no signal, after the steps of
@@ -88,21 +87,21 @@ class StrategyRunner:
             if len(rest):
                 yield from self._show(rest, inputs)
 
-    def on_idle(self, now: int) -> list[Step]:
+    def on_idle(self, now: int) -> list[DecisionStep]:
         """Fire the timer where the wall clock says it is due although no tick came (live feeds)."""
         if not self._every or not self._clock or now < self._due:
             return []
         return [self._fire(self._due_at(now))]
 
-    def on_end(self, last_seq: int) -> list[Step]:
+    def on_end(self, last_seq: int) -> list[DecisionStep]:
         """Journal the hole at the end, where ticks up to ``last_seq`` were lost."""
         if last_seq <= self._accounted:
             return []
         hole = self._hole(last_seq + 1)
         self._accounted = last_seq
-        return [Step(self._no_ticks, (), (hole,))]
+        return [DecisionStep(self._no_ticks, (), (hole,))]
 
-    def on_entry(self, entry: InputRecord) -> list[Step]:
+    def on_entry(self, entry: InputRecord) -> list[DecisionStep]:
         """Do again what a journal says the strategy met after ``after_seq``: a hole or a timer; else nothing.
 
         Raises ValueError for a hole that says no last tick.
@@ -128,7 +127,7 @@ class StrategyRunner:
         detail = json.dumps({"first": self._seq + 1, "last": next_seq - 1})
         return InputRecord(0, self._seq, InputKind.DROP, self._clock, detail)
 
-    def _show(self, ticks: TickBatch, inputs: tuple[InputRecord, ...]) -> Iterator[Step]:
+    def _show(self, ticks: TickBatch, inputs: tuple[InputRecord, ...]) -> Iterator[DecisionStep]:
         first, last = int(ticks.seq[0]), int(ticks.seq[-1])
         stamped: list[Signal] = []
         at, ordinal = first - 1, 0
@@ -153,7 +152,7 @@ class StrategyRunner:
             self._seq = self._accounted = int(ticks.seq[-1])
             self._clock = max(self._clock, int(ticks.ts_recv.max()))
             self._ordinal = ordinal if at == self._seq else 0
-            yield Step(ticks, tuple(stamped), inputs)
+            yield DecisionStep(ticks, tuple(stamped), inputs)
         if failure is not None:
             raise failure
 
@@ -162,7 +161,7 @@ class StrategyRunner:
         one_by_one = type(self._strategy).on_batch is Strategy.on_batch
         return shown - self._strategy.ahead - 1 if one_by_one else 0
 
-    def _fire(self, now: int, inputs: tuple[InputRecord, ...] = ()) -> Step:
+    def _fire(self, now: int, inputs: tuple[InputRecord, ...] = ()) -> DecisionStep:
         stamped = []
         for signal in self._on_timer(now):
             if signal.seq != self._seq:
@@ -174,7 +173,7 @@ class StrategyRunner:
         self._clock = max(self._clock, now)
         if self._every:
             self._due = now - now % self._every + self._every
-        return Step(self._no_ticks, tuple(stamped), (*inputs, journal), timer=now)
+        return DecisionStep(self._no_ticks, tuple(stamped), (*inputs, journal), timer=now)
 
     def _first_due(self, ticks: TickBatch) -> int | None:
         """Return the position of the first tick at or after the timer's due time."""

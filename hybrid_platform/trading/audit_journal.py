@@ -13,9 +13,9 @@ from hybrid_platform.domain.orders import (
     Signal,
     SignalRecord,
     TradeRecord,
+    VetoReason,
     VetoRecord,
 )
-from hybrid_platform.domain.reasons import VetoReason
 from hybrid_platform.trading.order import Fill, Order
 from hybrid_platform.trading.states import Life
 

@@ -1,6 +1,6 @@
 """The execution engine: ticks, signals and commands in order -> audit records in order.
 
-in: `Step`s, operators' `Command`s · out: for every signal its record, then one veto, or one order with
+in: `DecisionStep`s, operators' `Command`s · out: for every signal its record, then one veto, or one order with
 its events and trades, or a cancel of one. The same input gives the same records however the ticks are
 cut into steps. It owns everything that trading remembers; one thread calls it; it never waits. Carries
 S7, S9, S10, S11, I1, I2, I3, I4.
@@ -20,9 +20,7 @@ from hybrid_platform.domain.clocks import NS_PER_MS
 from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.ids import order_id_of
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
-from hybrid_platform.domain.orders import InputKind, Record, Signal
-from hybrid_platform.domain.reasons import VetoReason
-from hybrid_platform.domain.steps import Step
+from hybrid_platform.domain.orders import DecisionStep, InputKind, Record, Signal, VetoReason
 from hybrid_platform.settings.session import Mode, SessionSettings
 from hybrid_platform.trading.accounts import Account
 from hybrid_platform.trading.adapters.live import OrderRequest, Outbox, detail_of
@@ -80,7 +78,7 @@ class ExecutionEngine:
         self._control = Control(risk, watch, self._context, self._journal, self._desk, marks, self._equity)
         self._walk = Walk(table, marks, self._desk, self._account, self._control, venue)
 
-    def on_step(self, step: Step, decided_at: int | None = None) -> list[Record]:
+    def on_step(self, step: DecisionStep, decided_at: int | None = None) -> list[Record]:
         """Take a step's journal entries, then its timer or its ticks and signals in order; return the records made.
 
         ``decided_at`` (ns): when execution got to the step, in a live feed. A signal that is then

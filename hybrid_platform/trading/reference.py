@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from hybrid_platform.domain import reasons
 from hybrid_platform.domain.exact import canonical, from_units
+from hybrid_platform.domain.orders import VetoReason
 from hybrid_platform.settings.session import RiskSettings, load_settings
 from hybrid_platform.trading.adapters.paper.latency import PRESETS
 from hybrid_platform.trading.assumptions import assumptions_of
@@ -33,12 +33,12 @@ def rewritten(document: str) -> str:
 
 def veto_reasons() -> str:
     """Every code of a veto, with what it means."""
-    source = ast.parse(inspect.getsource(reasons.VetoReason)).body[0]
+    source = ast.parse(inspect.getsource(VetoReason)).body[0]
     assert isinstance(source, ast.ClassDef)
     meanings = [
         node.value.value for node in source.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     ]
-    rows = zip((f"`{reason}`" for reason in reasons.VetoReason), map(str, meanings[1:]), strict=True)
+    rows = zip((f"`{reason}`" for reason in VetoReason), map(str, meanings[1:]), strict=True)
     return _table(("code", "the signal was vetoed because"), rows)
 
 

@@ -14,6 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.orders import (
+    DecisionStep,
     OrderEventRecord,
     OrderRecord,
     OrderStatus,
@@ -24,7 +25,6 @@ from hybrid_platform.domain.orders import (
     TimeInForce,
     TradeRecord,
 )
-from hybrid_platform.domain.steps import Step
 from hybrid_platform.trading.accounts import Account, rebuild
 from hybrid_platform.trading.adapters.paper.model import paper_model
 from hybrid_platform.trading.adapters.paper.venue import PaperVenue
@@ -239,14 +239,16 @@ class PaperMachine(RuleBasedStateMachine):
         self.at += gap * 10**6
         self.prints.append(Print(price, size, index, self.at))
         ticks = ticks_of(self.table, self.prints[-1:], first_seq=len(self.prints))
-        self.take(self.engine.on_step(Step(ticks, tuple(self.wished(wish) for wish in wishes))))
+        self.take(self.engine.on_step(DecisionStep(ticks, tuple(self.wished(wish) for wish in wishes))))
 
     @precondition(lambda self: self.prints)
     @rule(gap=st.sampled_from((1, 20, 1000)), wishes=st.lists(WISHES, max_size=1))
     def timer(self, gap: int, wishes: list[Wish]) -> None:
         self.at += gap * 10**6
         nothing = ticks_of(self.table, [])
-        self.take(self.engine.on_step(Step(nothing, tuple(self.wished(wish) for wish in wishes), timer=self.at)))
+        self.take(
+            self.engine.on_step(DecisionStep(nothing, tuple(self.wished(wish) for wish in wishes), timer=self.at))
+        )
 
     @rule(kind=st.sampled_from(CommandKind))
     def command(self, kind: CommandKind) -> None:

@@ -20,9 +20,18 @@ from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import ExitCode
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
-from hybrid_platform.domain.orders import InputRecord, OrderStatus, OrderType, Record, Signal, TimeInForce, buy, sell
+from hybrid_platform.domain.orders import (
+    DecisionStep,
+    InputRecord,
+    OrderStatus,
+    OrderType,
+    Record,
+    Signal,
+    TimeInForce,
+    buy,
+    sell,
+)
 from hybrid_platform.domain.records import CodeIdentity
-from hybrid_platform.domain.steps import Step
 from hybrid_platform.domain.ticks import Tick, TickBatch, batch_from_rows
 from hybrid_platform.evidence.reproduction import Written
 from hybrid_platform.evidence.row_digests import InputDigest, TickDigest
@@ -256,7 +265,7 @@ class _Run:
             late = None if act.late_ms is None else self.now + act.late_ms * NS_PER_MS
             self.take(self.runner.on_batch(part), late)
 
-    def take(self, steps: list[Step], decided_at: int | None = None) -> None:
+    def take(self, steps: list[DecisionStep], decided_at: int | None = None) -> None:
         for step in steps:
             self.records += self.engine.on_step(step, decided_at)
         self.venue.take(self.engine.drain_requests())

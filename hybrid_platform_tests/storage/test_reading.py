@@ -14,8 +14,7 @@ import sqlalchemy as sa
 
 from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
-from hybrid_platform.domain.orders import Side, SignalRecord, TradeRecord, VetoRecord
-from hybrid_platform.domain.reasons import VetoReason
+from hybrid_platform.domain.orders import Side, SignalRecord, TradeRecord, VetoReason, VetoRecord
 from hybrid_platform.storage import audit, export, queries
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError

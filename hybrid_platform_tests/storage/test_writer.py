@@ -22,9 +22,9 @@ from hybrid_platform.domain.orders import (
     OrderStatus,
     Side,
     SignalRecord,
+    VetoReason,
     VetoRecord,
 )
-from hybrid_platform.domain.reasons import VetoReason
 from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.storage.bulk import MAX_PARAMETERS, ManyRows
 from hybrid_platform.storage.engine import transaction

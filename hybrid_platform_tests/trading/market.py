@@ -14,6 +14,7 @@ from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.ids import signal_id_of
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import (
+    DecisionStep,
     OrderEventRecord,
     OrderRecord,
     OrderType,
@@ -24,7 +25,6 @@ from hybrid_platform.domain.orders import (
     TradeRecord,
     VetoRecord,
 )
-from hybrid_platform.domain.steps import Step
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
 from hybrid_platform.settings.session import SessionSettings, load_settings
 from hybrid_platform.trading.engine import ExecutionEngine
@@ -85,14 +85,14 @@ def stamped(signal: Signal, ts: int, ordinal: int = 1) -> Signal:
     return msgspec.structs.replace(signal, signal_id=signal_id_of(signal.seq, ordinal), ts=ts)
 
 
-def steps_of(ticks: TickBatch, signals: Sequence[Signal], cuts: Iterable[int] = ()) -> list[Step]:
+def steps_of(ticks: TickBatch, signals: Sequence[Signal], cuts: Iterable[int] = ()) -> list[DecisionStep]:
     """Cut ticks at positions, and give every signal to the step of its tick."""
     edges = sorted({0, len(ticks), *(cut % (len(ticks) + 1) for cut in cuts)})
     steps = []
     for start, end in pairwise(edges):
         part = ticks[start:end]
         first, last = int(part.seq[0]), int(part.seq[-1])
-        steps.append(Step(part, tuple(signal for signal in signals if first <= signal.seq <= last)))
+        steps.append(DecisionStep(part, tuple(signal for signal in signals if first <= signal.seq <= last)))
     return steps
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hybrid_platform.domain.orders import OrderStatus
-from hybrid_platform.domain.reasons import VetoReason
+from hybrid_platform.domain.orders import OrderStatus, VetoReason
 from hybrid_platform.trading.assumptions import assumptions_of
 from hybrid_platform.trading.reference import SECTIONS, rewritten
 from hybrid_platform_tests.conftest import REPOSITORY

@@ -8,8 +8,15 @@ import pytest
 
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.instruments import Instrument
-from hybrid_platform.domain.orders import InputRecord, OrderEventRecord, OrderRecord, OrderStatus, Side, TimeInForce
-from hybrid_platform.domain.steps import Step
+from hybrid_platform.domain.orders import (
+    DecisionStep,
+    InputRecord,
+    OrderEventRecord,
+    OrderRecord,
+    OrderStatus,
+    Side,
+    TimeInForce,
+)
 from hybrid_platform.trading.adapters.paper.latency import PRESETS, latency_of
 from hybrid_platform.trading.engine import ExecutionEngine
 from hybrid_platform.trading.market_state import Marks
@@ -151,9 +158,9 @@ def test_a_timer_moves_the_venue_on_while_the_market_is_silent():
     table = table_of()
     ticks = ticks_of(table, [100])
     engine = ExecutionEngine(paper(submit_ms=100, report_ms=100), table)
-    engine.on_step(Step(ticks, (signal_at(ticks, 0, BUY, 1),)))
-    assert engine.on_step(Step(ticks[:0], (), timer=START + 199 * MS)) == []
-    event, row = engine.on_step(Step(ticks[:0], (), timer=START + SECOND))
+    engine.on_step(DecisionStep(ticks, (signal_at(ticks, 0, BUY, 1),)))
+    assert engine.on_step(DecisionStep(ticks[:0], (), timer=START + 199 * MS)) == []
+    event, row = engine.on_step(DecisionStep(ticks[:0], (), timer=START + SECOND))
     assert (event.status, event.ts, row.status) == (OrderStatus.ACCEPTED, START + 200 * MS, OrderStatus.ACCEPTED)
 
 

@@ -9,8 +9,7 @@ from decimal import Decimal
 import pytest
 
 from hybrid_platform.domain.instruments import Instrument
-from hybrid_platform.domain.orders import Side, TimeInForce
-from hybrid_platform.domain.reasons import VetoReason
+from hybrid_platform.domain.orders import Side, TimeInForce, VetoReason
 from hybrid_platform.trading.risk.checks import checks_of
 from hybrid_platform.trading.risk.engine import Approved, RiskEngine
 from hybrid_platform.trading.risk.loss import EquityWatch

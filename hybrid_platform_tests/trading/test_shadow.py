@@ -9,6 +9,7 @@ import pytest
 
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import (
+    DecisionStep,
     InputKind,
     InputRecord,
     OrderEventRecord,
@@ -19,7 +20,6 @@ from hybrid_platform.domain.orders import (
     TimeInForce,
     TradeRecord,
 )
-from hybrid_platform.domain.steps import Step
 from hybrid_platform.trading.adapters.live import SubmitOrder
 from hybrid_platform.trading.engine import ExecutionEngine
 from hybrid_platform_tests.trading.market import (
@@ -193,10 +193,10 @@ def test_a_timers_signal_is_judged_by_the_age_of_the_last_tick():
     ticks = ticks_of(table, ["100"])
     for age, reasons in ((2 * SECOND, []), (2 * SECOND + 1, ["STALE_DATA"])):
         engine = ExecutionEngine(settings_of(), table)
-        engine.on_step(Step(ticks, ()))
+        engine.on_step(DecisionStep(ticks, ()))
         now = START + age
         signal = msgspec.structs.replace(signal_at(ticks, 0, BUY, 1), ts=now)
-        records = engine.on_step(Step(ticks[:0], (signal,), timer=now))
+        records = engine.on_step(DecisionStep(ticks[:0], (signal,), timer=now))
         assert [record.reason.value for record in records if hasattr(record, "detail")] == reasons
         assert all(record.ts == now for record in records)
 
@@ -205,7 +205,9 @@ def test_journal_entries_are_numbered_in_one_sequence_with_the_engines_own():
     ticks = ticks_of(table_of(), ["100", "100"])
     hole = InputRecord(0, 0, InputKind.DROP, START, '{"first": 1, "last": 4}')
     engine = ExecutionEngine(settings_of(), ticks.table)
-    records = engine.on_step(Step(ticks, (signal_at(ticks, 0, BUY, 1),), (hole, hole)), decided_at=START + 9 * SECOND)
+    records = engine.on_step(
+        DecisionStep(ticks, (signal_at(ticks, 0, BUY, 1),), (hole, hole)), decided_at=START + 9 * SECOND
+    )
     assert [(record.n, record.kind.value) for record in records if isinstance(record, InputRecord)] == [
         (1, "DROP"), (2, "DROP"), (3, "LATE_DECISION"),
     ]  # fmt: skip
@@ -217,7 +219,7 @@ def test_shadow_is_the_default_and_live_only_lays_out_what_it_wants_sent():
     assert settings_of().mode.value == "SHADOW"
     ticks = ticks_of(table_of(), ["100", "100"])
     engine = ExecutionEngine(settings_of("live", live_armed=True), ticks.table)
-    records = engine.on_step(Step(ticks, (signal_at(ticks, 0, BUY, 1),)))
+    records = engine.on_step(DecisionStep(ticks, (signal_at(ticks, 0, BUY, 1),)))
     (want,) = engine.drain_requests()
     assert isinstance(want, SubmitOrder)
     (row,) = [record for record in records if isinstance(record, OrderRecord)]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from hybrid_platform.domain.clocks import Clock
-from hybrid_platform.domain.steps import Step
+from hybrid_platform.domain.orders import DecisionStep
 from hybrid_platform.session.channel import Channel, EndOfStream
 from hybrid_platform.session.messages import ControlMessage, StepMessage, TickMessage, coalesce, split_into_single
 from hybrid_platform.session.stage import Guard, OnFailure, Stage
@@ -95,6 +95,6 @@ class StrategyStage(Stage):
         self._hand_on(self._runner.on_batch(ticks.batch))
         self._is_slow = self._clock.monotonic_ns() - started >= SLOW_NS * ticks.events
 
-    def _hand_on(self, steps: Iterable[Step]) -> None:
+    def _hand_on(self, steps: Iterable[DecisionStep]) -> None:
         for step in steps:
             self._signals.send(StepMessage(step))

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, final, runtime_checkable
 
 from hybrid_platform.domain.commands import TradingState
-from hybrid_platform.domain.reasons import VetoReason
+from hybrid_platform.domain.orders import VetoReason
 from hybrid_platform.trading.market_state import Mark, Marks
 from hybrid_platform.trading.order import Order
 from hybrid_platform.trading.risk.exposure import Exposure

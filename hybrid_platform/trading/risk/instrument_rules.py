@@ -12,7 +12,7 @@ import numpy as np
 
 from hybrid_platform.domain.exact import MONEY, canonical, from_units
 from hybrid_platform.domain.instruments import Instrument
-from hybrid_platform.domain.reasons import VetoReason
+from hybrid_platform.domain.orders import VetoReason
 from hybrid_platform.domain.ticks import Int64s
 from hybrid_platform.trading.order import Order, notional
 

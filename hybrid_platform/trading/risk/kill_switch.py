@@ -10,8 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from hybrid_platform.domain.commands import Command, CommandKind, TradingState
-from hybrid_platform.domain.orders import InputKind
-from hybrid_platform.domain.reasons import VetoReason
+from hybrid_platform.domain.orders import InputKind, VetoReason
 from hybrid_platform.settings.session import RiskSettings
 from hybrid_platform.trading.audit_journal import Journal
 from hybrid_platform.trading.market_state import Marks

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.exact import MONEY, canonical
-from hybrid_platform.domain.reasons import VetoReason
+from hybrid_platform.domain.orders import VetoReason
 
 NS_PER_DAY = 86_400 * NS_PER_S
 
