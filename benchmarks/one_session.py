@@ -26,7 +26,7 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.gates.postflight import postflight
 from hybrid_platform.gates.preflight import preflight, verify_database
 from hybrid_platform.run.open import open_run
-from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.settings.session import load_settings
 
 LOOK_SECONDS = 0.1
@@ -111,7 +111,7 @@ def run(settings: dict[str, Any], drain_after: float | None = None, *, judged: b
         for step in (preflight(run), verify_database(run)):
             if step.exit_code:
                 raise SystemExit(f"{type(step).__name__}: {step.reasons}")
-        shadow = ShadowRun(run)
+        shadow = SessionRunner(run)
         watch = Watch()
         watch.look()
         until = time.monotonic() + (drain_after or math.inf)

@@ -30,7 +30,7 @@ from hybrid_platform.gates.postflight import postflight
 from hybrid_platform.gates.preflight import preflight, verify_database
 from hybrid_platform.report.writer import conclude
 from hybrid_platform.run.open import open_run
-from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.settings.session import load_settings, merge
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -344,7 +344,7 @@ def run_here(
         if not steps[-1].exit_code:
             steps.append(verify_database(run))
         if not steps[-1].exit_code:
-            shadow = ShadowRun(run)
+            shadow = SessionRunner(run)
             assert shadow.wait(PATIENCE)
             steps.append(shadow.finish())
             if before_postflight is not None:

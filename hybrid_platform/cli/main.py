@@ -170,9 +170,9 @@ def _drain_on_signals() -> Iterator[_Stop]:
 
 
 def _session(run: RunContext, stop: _Stop, service: Service) -> Evidence:
-    from hybrid_platform.session.runner import ShadowRun
+    from hybrid_platform.session.runner import SessionRunner
 
-    shadow = ShadowRun(run)
+    shadow = SessionRunner(run)
     stop.session = shadow
     if stop.reason is not None:
         shadow.request_stop(stop.reason)

@@ -25,7 +25,7 @@ from hybrid_platform.storage.records import SessionState
 if TYPE_CHECKING:
     from hybrid_platform.domain.commands import Command
     from hybrid_platform.evidence.run_context import RunContext
-    from hybrid_platform.session.runner import ShadowRun
+    from hybrid_platform.session.runner import SessionRunner
     from hybrid_platform.settings.session import SessionSettings
 
 STILL_SECONDS = 10.0
@@ -53,7 +53,7 @@ class Service:
         self._run = run
         self._notifier = Notifier(self._settings, run.log)
 
-    def look(self, shadow: ShadowRun) -> None:
+    def look(self, shadow: SessionRunner) -> None:
         """Pass a sign of life on, if the session's supervising thread gives one; and tell of halts and resumes."""
         session = shadow.session
         if session is None:
@@ -61,7 +61,7 @@ class Service:
         if not self._is_ready:
             self._is_ready = True
             self._manager.ready("the session runs")
-        if self._clock.monotonic_ns() - session.looked() < STILL_SECONDS * NS_PER_S:
+        if self._clock.monotonic_ns() - session.last_poll_ns() < STILL_SECONDS * NS_PER_S:
             now = session.progress()
             self._manager.alive(
                 f"{now.elapsed_s:.0f} s: {now.ticks:,} ticks, {now.orders:,} orders, {now.vetoes:,} vetoes, "
@@ -72,7 +72,7 @@ class Service:
             self._notifier.tell(commanded(self._origin(), command))
         self._command = command
 
-    def drained(self, shadow: ShadowRun) -> None:
+    def drained(self, shadow: SessionRunner) -> None:
         """The session's threads ended."""
         self.look(shadow)
         self._manager.stopping("drained: counting rows, writing evidence")

@@ -35,7 +35,7 @@ from hybrid_platform.observability.health import health_of
 from hybrid_platform.observability.notifications.notifier import receivers_of
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.commands import CommandFile
-from hybrid_platform.session.feeds import feed_of, input_files, table_of
+from hybrid_platform.session.feeds import build_session_feed, list_input_files, new_instrument_table
 from hybrid_platform.session.strategy_host.process import check_reach, check_strategy, private_paths
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.engine import open_engine, shown_url
@@ -58,7 +58,7 @@ def check_settings(settings: SessionSettings, database_url: str, clock: Clock, d
     else:
         check_strategy(settings)
     receivers_of(settings.notify)
-    feed = feed_of(settings, table_of(settings), clock, log, database_url, store=data_dir)
+    feed = build_session_feed(settings, new_instrument_table(settings), clock, log, database_url, store=data_dir)
     feed.open()
     feed.close()
 
@@ -129,7 +129,7 @@ def preflight(context: RunContext, stop: threading.Event | None = None) -> Prefl
         healthcheck=health,
         pressure=pressure,
         live_gate=conditions,
-        inputs=input_files(context.settings),
+        inputs=list_input_files(context.settings),
         strategy_sha256=strategy_sha256(context.settings.strategy.name),
     )
     return _concluded(context, evidence)

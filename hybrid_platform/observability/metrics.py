@@ -22,7 +22,7 @@ from hybrid_platform.domain.records import CpuPressure, PressureAverages
 from hybrid_platform.domain.statistics import Histogram
 from hybrid_platform.security.redaction import printable
 from hybrid_platform.session.channel import ChannelStats
-from hybrid_platform.session.pipeline import RunState, Session
+from hybrid_platform.session.pipeline import Pipeline, PipelineState
 
 PREFIX = "hybrid_platform_"
 MAX_VALUES = 50
@@ -39,7 +39,7 @@ Labelled = tuple[tuple[str, ...], float]
 class Subject(NamedTuple):
     """What one scrape looks at."""
 
-    session: Session
+    session: Pipeline
     about: Mapping[str, str]
     """Labels of the info metric."""
     started_ns: int
@@ -98,7 +98,7 @@ def _dropped(subject: Subject) -> Iterable[Labelled]:
 
 def _denied(subject: Subject) -> Iterable[Labelled]:
     found: dict[tuple[str, ...], float] = {}
-    for each in subject.session.decider.denied():
+    for each in subject.session.host.denied():
         key = (each.kind.value, each.source)
         found[key] = found.get(key, 0) + each.count
     return found.items()
@@ -130,7 +130,7 @@ FAMILIES: tuple[Family | Buckets, ...] = (
     Family("session_start_time_seconds", "gauge", "When the session started, Unix time.", (),
            _one(lambda s: s.started_ns / NS_PER_S)),
     Family("session_state", "gauge", "1 for the state of the session, else 0.", ("state",),
-           lambda s: [((state.value,), state is s.session.state) for state in RunState]),
+           lambda s: [((state.value,), state is s.session.state) for state in PipelineState]),
     Family("trading_state", "gauge", "1 for the trading state, as the engine journalled it, else 0.", ("state",),
            lambda s: [((state.value,), state is s.session.counters.decisions.trading_state) for state in TradingState]),
     Family("trading_halts", "counter", "Commands that halted or reduced trading, by persons or limits.", (),
@@ -206,7 +206,7 @@ class SessionCollector(Collector):
 
     def __init__(
         self,
-        session: Session,
+        session: Pipeline,
         about: Mapping[str, str],
         *,
         started_ns: int,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from hybrid_platform.session.strategy_host.bootstrap import Begun, run_guarded
+from hybrid_platform.session.strategy_host.bootstrap import ChildContext, run_sandboxed
 
 if TYPE_CHECKING:
     from hybrid_platform.domain.orders import InputRecord
@@ -25,13 +25,13 @@ ROWS = "rows"
 """The stage that `StageFailed` names where rows that this platform never wrote cannot be decided again."""
 
 
-def _work(guard: Guard, begun: Begun) -> None:
+def _work(guard: Guard, context: ChildContext) -> None:
     from hybrid_platform.domain.errors import PlatformError, StrategyError
     from hybrid_platform.session.strategy_host.frames import DownFrame, PipeReader, StageFailed
 
-    down, up = PipeReader(guard.pipes["down"], DownFrame), begun.up
+    down, up = PipeReader(guard.pipes["down"], DownFrame), context.up
     try:
-        _decide(begun, down)
+        _decide(context, down)
     except PlatformError as error:
         stage = "strategy" if isinstance(error, StrategyError) else "execution"
         up.write(StageFailed(stage, str(error), int(error.exit_code), type(error).__name__))
@@ -39,7 +39,7 @@ def _work(guard: Guard, begun: Begun) -> None:
         up.write(StageFailed(ROWS, f"{type(error).__name__}: {error}", 1, type(error).__name__))
 
 
-def _decide(begun: Begun, down: Any) -> None:
+def _decide(context: ChildContext, down: Any) -> None:
     from hybrid_platform.domain.instruments import InstrumentTable
     from hybrid_platform.reproduce.journal import read_journal
     from hybrid_platform.reproduce.replay import replay_of
@@ -53,11 +53,11 @@ def _decide(begun: Begun, down: Any) -> None:
         decode_ticks,
     )
 
-    up, table = begun.up, InstrumentTable()
+    up, table = context.up, InstrumentTable()
     inputs: list[InputRecord] = []
     while isinstance(frame := down.read(), JournalFrame):
         inputs += frame.records
-    replay, engine = replay_of(begun.settings, begun.strategy, table, read_journal(inputs), begun.plan["until"])
+    replay, engine = replay_of(context.settings, context.strategy, table, read_journal(inputs), context.plan["until"])
 
     def batches(frame: Any) -> Iterator[TickBatch]:
         while isinstance(frame, InstrumentsFrame | TickFrame):
@@ -69,7 +69,7 @@ def _decide(begun: Begun, down: Any) -> None:
                 up.write(Ack(frame.count))
             frame = down.read()
 
-    threading.Thread(target=_show_signs, args=(replay, up), name="signs", daemon=True).start()
+    threading.Thread(target=_send_status, args=(replay, up), name="signs", daemon=True).start()
     sent = 0
     for records in replay.run(batches(frame)):
         if records:
@@ -78,15 +78,15 @@ def _decide(begun: Begun, down: Any) -> None:
     up.write(Summary(replay.shown, sent, (0, 0, 0, 0, 0, 0), engine.account.snapshot()))
 
 
-def _show_signs(replay: Replay, up: PipeWriter) -> None:
+def _send_status(replay: Replay, up: PipeWriter) -> None:
     """Say each second how far it is: a batch may take longer than silence is borne, as long as it moves."""
     from hybrid_platform.session.strategy_host.frames import STATUS_INTERVAL_S, StatusFrame
 
     never = threading.Event()
     with suppress(OSError):  # a parent that is gone is noticed by whoever decides
         while not never.wait(STATUS_INTERVAL_S):
-            up.write(StatusFrame((replay.sign,)))
+            up.write(StatusFrame((replay.status,)))
 
 
 if __name__ == "__main__":
-    run_guarded(_work)
+    run_sandboxed(_work)

@@ -16,7 +16,7 @@ from hybrid_platform.domain.orders import InputRecord, Record
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.reproduce.child import ROWS
 from hybrid_platform.reproduce.replay import UndecidableError
-from hybrid_platform.session.stage import Sign
+from hybrid_platform.session.stage import StageStatus
 from hybrid_platform.session.strategy_host.frames import (
     Ack,
     DownFrame,
@@ -29,12 +29,12 @@ from hybrid_platform.session.strategy_host.frames import (
     Summary,
     encode_ticks,
 )
-from hybrid_platform.session.strategy_host.process import REPLAY_FRAME, GuardedDecider, GuardedStageError
+from hybrid_platform.session.strategy_host.process import REPLAY_FRAME, SandboxedStageError, StrategyProcess
 from hybrid_platform.settings.session import SessionSettings
 
 MODULE = "hybrid_platform.reproduce.child"
 INPUTS_AT_ONCE = 4_096
-CLOSE_OUT_SECONDS = 10.0
+CLOSE_OUT_TIMEOUT_S = 10.0
 
 
 class GuardedReplay:
@@ -48,11 +48,11 @@ class GuardedReplay:
         inputs: Iterable[InputRecord],
         until: int | None,
     ) -> None:
-        """Start it, and give it the journal. Raises what `GuardedDecider` raises.
+        """Start it, and give it the journal. Raises what `StrategyProcess` raises.
 
         ``private``: what it must not read. ``until``: the first tick that cannot be shown, if there is one.
         """
-        self._guarded = GuardedDecider(settings, private, None, module=MODULE, plan={"until": until})
+        self._guarded = StrategyProcess(settings, private, None, module=MODULE, plan={"until": until})
         self._table = table
         self._known = 0
         self._is_done = False
@@ -93,7 +93,7 @@ class GuardedReplay:
 
     def close_out(self) -> IsolationEvidence:
         """Read the guard back a last time and return all that was read back; then the process is gone."""
-        return self._guarded.close_out(CLOSE_OUT_SECONDS)
+        return self._guarded.close_out(CLOSE_OUT_TIMEOUT_S)
 
     def close(self) -> None:
         """End the process."""
@@ -102,7 +102,7 @@ class GuardedReplay:
     def _take(self, until: type[Ack | Summary]) -> Iterator[tuple[Record, ...]]:
         """Yield what comes before the message that is waited for, or before it says that it is done."""
         moved = time.monotonic()
-        signs: tuple[Sign, ...] = ()
+        statuses: tuple[StageStatus, ...] = ()
         while not self._is_done:
             left_s = None if self._silence_s is None else max(0.0, moved + self._silence_s - time.monotonic())
             try:
@@ -110,9 +110,9 @@ class GuardedReplay:
             except EOFError:
                 raise IsolationError("the reproducing process ended in the middle") from None
             # A process that lives is not yet one that moves: what it says of its strategy has to change.
-            if isinstance(frame, StatusFrame) and (frame.stages != signs or left_s is None or left_s > 0):
-                if frame.stages != signs:
-                    moved, signs = time.monotonic(), frame.stages
+            if isinstance(frame, StatusFrame) and (frame.stages != statuses or left_s is None or left_s > 0):
+                if frame.stages != statuses:
+                    moved, statuses = time.monotonic(), frame.stages
                 continue
             if frame is None or isinstance(frame, StatusFrame):
                 raise IsolationError(
@@ -143,4 +143,4 @@ def _error_of(failed: StageFailed) -> Exception:
         return UndecidableError(failed.message)
     if failed.stage == "strategy":
         return StrategyError(failed.message)
-    return GuardedStageError(failed.message, failed.exit_code, failed.kind)
+    return SandboxedStageError(failed.message, failed.exit_code, failed.kind)

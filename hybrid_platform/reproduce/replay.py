@@ -17,7 +17,7 @@ from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import Record
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.reproduce.journal import Entry, Journal
-from hybrid_platform.session.stage import Sign
+from hybrid_platform.session.stage import StageStatus
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.strategies.base import Strategy
 from hybrid_platform.strategies.runner import StrategyRunner
@@ -47,9 +47,9 @@ class Replay:
         """Ticks that the strategy was shown."""
 
     @property
-    def sign(self) -> Sign:
+    def status(self) -> StageStatus:
         """How far it is, also in the middle of a batch; any thread may ask."""
-        return Sign("strategy", True, self.shown, self._runner.ahead)
+        return StageStatus("strategy", True, self.shown, self._runner.ahead)
 
     def run(self, batches: Iterable[TickBatch]) -> Iterator[list[Record]]:
         """Yield what is decided at each step; raise StrategyError where the strategy does."""

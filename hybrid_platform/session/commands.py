@@ -18,7 +18,7 @@ NAME = "control/commands.jsonl"
 MAX_BYTES = 16 * 2**20
 
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CommandEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line."""
 
     at: str
@@ -39,7 +39,7 @@ class CommandFile:
 
     def give(self, command: Command, session_id: str | None = None) -> None:
         """Append a command; it is on the disk when this returns."""
-        entry = Entry(iso_utc(self._clock.wall_ns()), command, session_id)
+        entry = CommandEntry(iso_utc(self._clock.wall_ns()), command, session_id)
         # Behind a line that broke off this one would be a part of it, and a RESUME would resume nothing.
         own_line = b"\n" if self._is_torn() else b""
         self._data_dir.append(NAME, own_line + msgspec.json.encode(entry) + b"\n")
@@ -59,7 +59,7 @@ class CommandFile:
         last = entries[-1].command if entries else None
         return None if last is None or last.kind is CommandKind.RESUME else last
 
-    def new(self) -> list[Entry]:
+    def new(self) -> list[CommandEntry]:
         """Return the whole lines that came since the last call."""
         try:
             content = self._data_dir.read_bytes(NAME, MAX_BYTES)
@@ -75,18 +75,18 @@ class CommandFile:
         self._read += len(whole)
         return [self._entry(line) for line in whole.splitlines() if line.strip()]
 
-    def _entry(self, line: bytes) -> Entry:
+    def _entry(self, line: bytes) -> CommandEntry:
         try:
-            return msgspec.json.decode(line, type=Entry)
+            return msgspec.json.decode(line, type=CommandEntry)
         except (msgspec.DecodeError, ValueError) as error:
             return self._unreadable(str(error))
 
-    def _unreadable(self, why: str) -> Entry:
+    def _unreadable(self, why: str) -> CommandEntry:
         halt = Command(CommandKind.HALT, "hybrid_platform", f"{NAME} could not be read: {why}")
-        return Entry(iso_utc(self._clock.wall_ns()), halt)
+        return CommandEntry(iso_utc(self._clock.wall_ns()), halt)
 
 
-class CommandWatch:
+class CommandWatcher:
     """Carries commands between the file and a running session; called by the supervising thread."""
 
     def __init__(self, file: CommandFile, session_id: str) -> None:
@@ -102,7 +102,7 @@ class CommandWatch:
         self._is_halted = standing is not None and standing.kind is CommandKind.HALT
         return standing
 
-    def look(self) -> list[Command]:
+    def poll(self) -> list[Command]:
         """Write down what limits gave, and return what operators said since the last look.
 
         A halt stands in the file until a person ends it: strategy code could say anything in the limits' name.

@@ -56,7 +56,7 @@ def build_channels(settings: SessionSettings) -> Channels:
     )
 
 
-def build_decider(
+def build_runner_and_engine(
     settings: SessionSettings, strategy: Strategy[Any], table: InstrumentTable
 ) -> tuple[StrategyRunner, ExecutionEngine]:
     """Return what decides, fresh: the strategy in its runner, and the trading engine."""

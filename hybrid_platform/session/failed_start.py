@@ -25,7 +25,7 @@ from hybrid_platform.evidence.records import (
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.session.channel import ChannelStats
 from hybrid_platform.session.factories import build_channels
-from hybrid_platform.session.pipeline import trace_of
+from hybrid_platform.session.pipeline import format_trace
 from hybrid_platform.session.stages.decision_sink import SignalsDigest
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.engine import open_engine, require_file
@@ -39,7 +39,7 @@ COUNTERS = (
 """What reports and checks read of a session's counters."""
 
 
-def false_start(
+def record_failed_start(
     context: RunContext,
     preflight: PreflightEvidence,
     started_ns: int,
@@ -55,7 +55,9 @@ def false_start(
     reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
     state = SessionState.REFUSED if isinstance(error, GateRefused) else SessionState.FAILED
     exit_reason = reason if state is SessionState.REFUSED else type(error).__name__
-    context.log.error("the session did not begin", state=state, exit_code=int(code), reason=reason, **trace_of(error))
+    context.log.error(
+        "the session did not begin", state=state, exit_code=int(code), reason=reason, **format_trace(error)
+    )
     _leave_row(context, SessionEnd(state, code, exit_reason, context.clock.wall_ns(), is_clean=False))
     evidence = _evidence(
         context, preflight, started_ns, (state, code, exit_reason, reason), crashed, type(error).__name__
@@ -64,13 +66,13 @@ def false_start(
     return evidence
 
 
-def stated_feed(settings: SessionSettings) -> dict[str, Any]:
+def describe_feed(settings: SessionSettings) -> dict[str, Any]:
     """Return the feed as the settings state it."""
     kind = settings.feed.kind
     return {kind: getattr(settings.feed, kind).model_dump(mode="json", exclude_none=True)}
 
 
-def channel_figures(stats: ChannelStats) -> ChannelFigures:
+def build_channel_figures(stats: ChannelStats) -> ChannelFigures:
     """Return a channel's statistics as evidence."""
     figures = stats._asdict()
     # The evidence keeps the ledger's words.
@@ -100,7 +102,7 @@ def _evidence(
 ) -> SessionEvidence:
     state, code, exit_reason, reason = end
     settings, digest = context.settings, SignalsDigest()
-    channels = tuple(channel_figures(stats) for stats in build_channels(settings).stats())
+    channels = tuple(build_channel_figures(stats) for stats in build_channels(settings).stats())
     why = ("the session did not begin",)
     return SessionEvidence(
         **context.common(SESSION, started_ns),
@@ -111,7 +113,7 @@ def _evidence(
         error=error,
         mode=settings.mode.value,
         strategy=settings.strategy.model_dump(mode="json"),
-        feed=stated_feed(settings),
+        feed=describe_feed(settings),
         inputs=preflight.inputs,
         state=state.value,
         exit_reason=exit_reason,

@@ -20,12 +20,12 @@ from hybrid_platform.storage.stored import stored_batches
 _CHUNK = 1 << 20
 
 
-def table_of(settings: SessionSettings) -> InstrumentTable:
+def new_instrument_table(settings: SessionSettings) -> InstrumentTable:
     """Return an empty table that knows the stated instruments' rules."""
     return InstrumentTable(settings.stated_instruments(), settings.default_quote)
 
 
-def feed_of(
+def build_session_feed(
     settings: SessionSettings,
     table: InstrumentTable,
     clock: Clock,
@@ -41,7 +41,7 @@ def feed_of(
     return build_feed(settings, table, clock, log, stored=stored, store=store, session_id=session_id, earlier=earlier)
 
 
-def input_files(settings: SessionSettings) -> tuple[dict[str, Any], ...]:
+def list_input_files(settings: SessionSettings) -> tuple[dict[str, Any], ...]:
     """Return name, size in bytes and SHA-256 of every file that the feed will replay."""
     replay = settings.feed.replay
     if replay is None or not replay.paths:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
 
 
-class Beat(NamedTuple):
+class DueHeartbeat(NamedTuple):
     """One heartbeat."""
 
     n: int
@@ -33,7 +33,7 @@ class Heartbeats:
         """How many beats there were."""
         return self._next - self.skipped
 
-    def due(self, now: int) -> Beat | None:
+    def due(self, now: int) -> DueHeartbeat | None:
         """Return the beat that is due at a monotonic instant, or None."""
         if self._started is None:
             self._started = now
@@ -48,7 +48,7 @@ class Heartbeats:
         is_late = late > self._late
         self.late += is_late
         self.longest_late_ms = max(self.longest_late_ms, since // NS_PER_MS)
-        return Beat(n, late // NS_PER_MS, is_late)
+        return DueHeartbeat(n, late // NS_PER_MS, is_late)
 
     def missing(self, end: int) -> int:
         """Return how many beats are missing at the end of the session (monotonic instant)."""

@@ -18,7 +18,7 @@ it asks, if another computes: a shorter one than Python's 5 ms loses less time t
 """
 
 
-def set_for_stages() -> Callable[[], None]:
+def tune_interpreter() -> Callable[[], None]:
     """Set the interpreter, of the whole process; return what sets it back."""
     before, was_frozen = sys.getswitchinterval(), gc.get_freeze_count() > 0
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -26,20 +26,20 @@ from hybrid_platform.live.gate import Release
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.session.channel import ChannelAborted, ChannelClosed, ChannelStats
-from hybrid_platform.session.commands import CommandWatch
+from hybrid_platform.session.commands import CommandWatcher
 from hybrid_platform.session.counters import Counters
 from hybrid_platform.session.factories import build_channels
 from hybrid_platform.session.heartbeat import Heartbeats
-from hybrid_platform.session.interpreter import set_for_stages
+from hybrid_platform.session.interpreter import tune_interpreter
 from hybrid_platform.session.messages import ControlMessage
-from hybrid_platform.session.overload.monitor import OverloadWatch, has_ladder
+from hybrid_platform.session.overload.monitor import OverloadMonitor, can_throttle
 from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.session.overload.watchdog import Watchdog
 from hybrid_platform.session.stages.decision_sink import DecisionSink, SignalsDigest
 from hybrid_platform.session.stages.ingest import Ingest
 from hybrid_platform.session.stages.persist import Persist
-from hybrid_platform.session.strategy_host.hosts import Decider, ProcessDecider, ThreadDecider
-from hybrid_platform.session.strategy_host.process import GuardedDecider, GuardedStageError
+from hybrid_platform.session.strategy_host.hosts import ProcessHost, StrategyHost, ThreadHost
+from hybrid_platform.session.strategy_host.process import SandboxedStageError, StrategyProcess
 from hybrid_platform.session.supervisor import Supervisor
 from hybrid_platform.settings.session import Mode, SessionSettings
 from hybrid_platform.storage.writer import SessionWriter
@@ -56,7 +56,7 @@ class StopReason:
     TERMINATED = "TERMINATED"
 
 
-class RunState(StrEnum):
+class PipelineState(StrEnum):
     """Where a session's life stands, for whoever watches it."""
 
     RUNNING = "RUNNING"
@@ -80,7 +80,7 @@ class Failure(NamedTuple):
     @property
     def kind(self) -> str:
         """The error's type; of one behind the guard, the type it had there."""
-        return self.error.kind if isinstance(self.error, GuardedStageError) else type(self.error).__name__
+        return self.error.kind if isinstance(self.error, SandboxedStageError) else type(self.error).__name__
 
     def __str__(self) -> str:
         if isinstance(self.error, PlatformError):
@@ -102,21 +102,21 @@ class Progress(NamedTuple):
     committed_rows: int
 
 
-class Session:
+class Pipeline:
     """A session that was built and not yet ended. One caller: start, wait or stop, finish."""
 
     def __init__(  # noqa: PLR0913
         self,
         settings: SessionSettings,
         feed: Feed,
-        strategy: Strategy[Any] | GuardedDecider,
+        strategy: Strategy[Any] | StrategyProcess,
         table: InstrumentTable,
         writer: SessionWriter,
         *,
         clock: Clock,
         log: SessionLog,
         on_interval: Callable[[], None],
-        commands: CommandWatch,
+        commands: CommandWatcher,
         release: Release | None = None,
     ) -> None:
         """Wire everything; start nothing.
@@ -162,7 +162,7 @@ class Session:
             automatic=commands.automatic,
         )
         self.venue = self._live_execution(release, strategy, table)
-        self.decider = self._decider(strategy, table, decisions)
+        self.host = self._build_host(strategy, table, decisions)
         self._persist = Persist(
             writer,
             channels.persist,
@@ -175,11 +175,11 @@ class Session:
             clock=clock,
             on_failure=self._fail,
         )
-        self.overload = self._overload_watch() if has_ladder(settings) else None
+        self.overload = self._overload_watch() if can_throttle(settings) else None
         # A synthetic feed ends itself, so that every tick that is due is emitted however late the process is.
         own_limit = settings.feed.synthetic is not None
         self._supervisor = Supervisor(
-            (self._ingest, *self.decider.stages),
+            (self._ingest, *self.host.stages),
             self._persist,
             channels.persist,
             watchdog=self._watchdog(),
@@ -188,25 +188,27 @@ class Session:
             # Not the persist channel: the supervisor's own heartbeats go there.
             progress=lambda: (
                 tuple((each.sent, each.received) for each in self.channel_stats()[:-1]),
-                tuple(sign.ahead for sign in self.decider.signs()),
+                tuple(status.remaining for status in self.host.statuses()),
             ),
             time_limit_seconds=None if own_limit else settings.seconds,
             drain_timeout_seconds=settings.drain_timeout_seconds,
             on_time_limit=lambda: self.request_stop(StopReason.TIME_LIMIT),
             on_interval=on_interval,
-            on_look=self._look,
+            on_poll=self._poll,
             stop=self._stop,
             clock=clock,
             log=log,
             on_failure=self._fail,
         )
 
-    def _decider(self, strategy: Strategy[Any] | GuardedDecider, table: InstrumentTable, to: DecisionSink) -> Decider:
+    def _build_host(
+        self, strategy: Strategy[Any] | StrategyProcess, table: InstrumentTable, to: DecisionSink
+    ) -> StrategyHost:
         def last_seq() -> int:
             return self.counters.feed.accepted
 
-        if isinstance(strategy, GuardedDecider):
-            return ProcessDecider(
+        if isinstance(strategy, StrategyProcess):
+            return ProcessHost(
                 self._settings,
                 strategy,
                 table,
@@ -216,7 +218,7 @@ class Session:
                 on_failure=self._fail,
                 venue=self.venue,
             )
-        return ThreadDecider(
+        return ThreadHost(
             self._settings,
             strategy,
             table,
@@ -228,11 +230,11 @@ class Session:
         )
 
     def _live_execution(
-        self, release: Release | None, strategy: Strategy[Any] | GuardedDecider, table: InstrumentTable
+        self, release: Release | None, strategy: Strategy[Any] | StrategyProcess, table: InstrumentTable
     ) -> LiveExecution | None:
         """Return the way to a venue, which is there in mode LIVE, behind the gate, beside a guarded process only."""
         is_live = self._settings.mode is Mode.LIVE
-        if is_live is (release is None) or (is_live and not isinstance(strategy, GuardedDecider)):
+        if is_live is (release is None) or (is_live and not isinstance(strategy, StrategyProcess)):
             expected = "LIVE with a release of the LIVE gate and isolation: process, or another mode"
             given = "no release" if release is None else "a release"
             was = f"{self._settings.mode}, isolation: {self._settings.isolation}, {given}"
@@ -251,18 +253,18 @@ class Session:
         )
 
     def _watchdog(self) -> Watchdog:
-        stages = (self._ingest, *self.decider.stages, self._persist)
+        stages = (self._ingest, *self.host.stages, self._persist)
         return Watchdog(
             self._settings,
-            lambda: (self._persist.sign, *self.decider.signs(), self._ingest.sign),
+            lambda: (self._persist.status, *self.host.statuses(), self._ingest.status),
             stages,
             received=lambda: self.counters.feed.received,
             feed=self._feed.name,
             started=self._clock.monotonic_ns(),
         )
 
-    def _overload_watch(self) -> OverloadWatch:
-        return OverloadWatch(
+    def _overload_watch(self) -> OverloadMonitor:
+        return OverloadMonitor(
             self._settings,
             self.sampler,
             read=lambda: read_pressure(self._clock),
@@ -275,7 +277,7 @@ class Session:
 
     def start(self) -> None:
         """Start the threads, from the end of the pipeline to its beginning."""
-        self._set_back = set_for_stages()
+        self._set_back = tune_interpreter()
         try:
             self._start()
         except BaseException:
@@ -297,7 +299,7 @@ class Session:
         if self.venue is not None:
             self.venue.open(self._log.session_id)
         try:
-            for stage in (self._persist, *reversed(self.decider.stages), self._ingest):
+            for stage in (self._persist, *reversed(self.host.stages), self._ingest):
                 stage.start()
             self._supervisor.start()
         except BaseException:  # a host that gives no more threads: those that were started end
@@ -306,11 +308,11 @@ class Session:
                 self.venue.abandon()
             raise
 
-    def _look(self) -> None:
-        for command in self._commands.look():
+    def _poll(self) -> None:
+        for command in self._commands.poll():
             self._tell(command)
         if self.overload is not None:
-            self.overload.look()
+            self.overload.poll()
 
     def _tell(self, command: Command) -> None:
         if self.venue is not None:
@@ -324,13 +326,13 @@ class Session:
             self._stop_reason = reason
         self._stop.set()
 
-    def give_up(self, part: str, error: BaseException) -> None:
+    def fail(self, part: str, error: BaseException) -> None:
         """End the session as failed, for a reason outside its stages. Safe from any thread."""
         self._fail(part, error)
 
-    def looked(self) -> int:
+    def last_poll_ns(self) -> int:
         """Return the monotonic instant (ns) at which the supervising thread last looked."""
-        return self._supervisor.looked
+        return self._supervisor.last_poll_ns
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the session has drained; return whether it has."""
@@ -345,13 +347,13 @@ class Session:
         self._log.info(LogEvent.FINAL_METRICS, **self.metrics())
 
     @property
-    def state(self) -> RunState:
+    def state(self) -> PipelineState:
         """Where its life stands."""
         if self._failure is not None:
-            return RunState.FAILED
+            return PipelineState.FAILED
         if self._supervisor.ended.is_set():
-            return RunState.DRAINED
-        return RunState.DRAINING if self._stop.is_set() else RunState.RUNNING
+            return PipelineState.DRAINED
+        return PipelineState.DRAINING if self._stop.is_set() else PipelineState.RUNNING
 
     @property
     def persist_errors(self) -> int:
@@ -385,7 +387,7 @@ class Session:
     @property
     def is_clean(self) -> bool:
         """Whether every thread ended by itself."""
-        stages = (self._ingest, *self.decider.stages, self._persist)
+        stages = (self._ingest, *self.host.stages, self._persist)
         return self._failure is None and not any(stage.is_alive for stage in stages)
 
     @property
@@ -411,7 +413,7 @@ class Session:
             "stage failed" if first else "stage failed too",
             stage=stage,
             error=str(Failure(stage, error)),
-            **trace_of(error),
+            **format_trace(error),
         )
         self._stop.set()
 
@@ -422,7 +424,7 @@ class Session:
 
     def channel_stats(self) -> tuple[ChannelStats, ...]:
         """Return every channel, in the order in which a tick meets them."""
-        return (self.channels.tick.stats(), *self.decider.stats(), self.channels.persist.stats())
+        return (self.channels.tick.stats(), *self.host.stats(), self.channels.persist.stats())
 
     def metrics(self) -> dict[str, Any]:
         """Return the fields of HEARTBEAT and FINAL METRICS."""
@@ -469,7 +471,7 @@ class Session:
         )
 
 
-def trace_of(error: BaseException) -> dict[str, str]:
+def format_trace(error: BaseException) -> dict[str, str]:
     """Return where an error came from, where its message alone does not say what to do: a fault of the platform."""
     told = isinstance(error, PlatformError | OSError | MemoryError)  # what the host refuses is no fault of ours
     return {} if told else {"trace": "".join(traceback.format_exception(error))}

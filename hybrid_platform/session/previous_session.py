@@ -18,7 +18,7 @@ from hybrid_platform.storage.queries import find_session, find_sessions, gaps_of
 from hybrid_platform.storage.records import SessionInfo, SessionState
 
 
-class Predecessor:
+class PreviousSession:
     """The last session before this one that saw a tick of the same kind of live feed, as it was found at the start."""
 
     def __init__(self, engine: sa.Engine, feed: str, log: Log) -> None:

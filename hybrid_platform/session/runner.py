@@ -45,13 +45,13 @@ from hybrid_platform.maintenance.reserve import hold_reserve
 from hybrid_platform.observability.liveness import Pulse
 from hybrid_platform.observability.metrics_endpoint import Watching
 from hybrid_platform.observability.recorder import IntervalRecorder
-from hybrid_platform.session.commands import CommandFile, CommandWatch
-from hybrid_platform.session.failed_start import channel_figures, false_start, stated_feed
-from hybrid_platform.session.feeds import feed_of, table_of
+from hybrid_platform.session.commands import CommandFile, CommandWatcher
+from hybrid_platform.session.failed_start import build_channel_figures, describe_feed, record_failed_start
+from hybrid_platform.session.feeds import build_session_feed, new_instrument_table
 from hybrid_platform.session.ledger import Ledger, LedgerRow, build_ledger
-from hybrid_platform.session.pipeline import Progress, Session
-from hybrid_platform.session.previous_session import Predecessor
-from hybrid_platform.session.strategy_host.process import GuardedDecider, private_paths
+from hybrid_platform.session.pipeline import Pipeline, Progress
+from hybrid_platform.session.previous_session import PreviousSession
+from hybrid_platform.session.strategy_host.process import StrategyProcess, private_paths
 from hybrid_platform.settings.session import Mode
 from hybrid_platform.storage.engine import open_engine, require_file
 from hybrid_platform.storage.queries import count_rows
@@ -61,10 +61,10 @@ from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform.strategies.base import Strategy
 from hybrid_platform.strategies.loader import build_strategy
 
-CLOSE_OUT_SECONDS = 10.0
+CLOSE_OUT_TIMEOUT_S = 10.0
 
 
-class ShadowRun:
+class SessionRunner:
     """A running session. One caller: construct (it starts), wait or stop, finish."""
 
     def __init__(self, context: RunContext) -> None:
@@ -87,7 +87,9 @@ class ShadowRun:
                 # Given back first: the host may have had nothing left for the evidence. The lease is kept until then.
                 with suppress(PlatformError, OSError):
                     self._parts.close()
-                self._false_start = false_start(context, self._preflight, self._started_ns, error, self._crashed)
+                self._false_start = record_failed_start(
+                    context, self._preflight, self._started_ns, error, self._crashed
+                )
             else:
                 self._stack = stack.pop_all()
 
@@ -117,9 +119,9 @@ class ShadowRun:
             context.log.warning("rows that were reported as committed were left out by a restore", what=loss)
         for loss in self._lost.unexplained:
             context.log.error("rows that were reported as committed are missing (L4)", what=loss)
-        self._before = Predecessor(self._engine, settings.feed.kind, context.log) if settings.is_live_feed else None
-        table = table_of(settings)
-        feed = feed_of(
+        self._before = PreviousSession(self._engine, settings.feed.kind, context.log) if settings.is_live_feed else None
+        table = new_instrument_table(settings)
+        feed = build_session_feed(
             settings,
             table,
             context.clock,
@@ -139,7 +141,7 @@ class ShadowRun:
         stack.callback(recorder.close)
         self._writer = SessionWriter(self._engine, context.session_id, on_wait=self._say_locked)
         stack.callback(self._writer.close)
-        self._session = Session(
+        self._session = Pipeline(
             settings,
             feed,
             strategy,
@@ -148,13 +150,13 @@ class ShadowRun:
             clock=context.clock,
             log=context.log,
             on_interval=recorder,
-            commands=CommandWatch(CommandFile(context.data_dir, context.clock), context.session_id),
+            commands=CommandWatcher(CommandFile(context.data_dir, context.clock), context.session_id),
             release=release,
         )
         self._metrics = Watching(context, self._session)
         stack.callback(self._metrics.close)
         self._session.start()
-        self._pulse.watch(self._session.looked, partial(self._session.give_up, "lease"))
+        self._pulse.watch(self._session.last_poll_ns, partial(self._session.fail, "lease"))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the session has drained; return whether it has."""
@@ -170,11 +172,11 @@ class ShadowRun:
         return self._session.progress()
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> Pipeline | None:
         """The running session, to look at; None where it did not begin."""
         return None if self._false_start is not None else self._session
 
-    def _strategy(self, stack: ExitStack) -> Strategy[Any] | GuardedDecider:
+    def _strategy(self, stack: ExitStack) -> Strategy[Any] | StrategyProcess:
         """Make the strategy, in this process or behind the guard."""
         settings = self._context.settings
         if settings.isolation == "thread":
@@ -182,7 +184,7 @@ class ShadowRun:
         if settings.mode is Mode.LIVE:
             settings = settings.model_copy(update={"require_isolation": True})
         private = private_paths(settings, self._context.data_dir, self._context.database_url)
-        guarded = GuardedDecider(settings, private, self._context.log)
+        guarded = StrategyProcess(settings, private, self._context.log)
         stack.callback(guarded.close)
         return guarded
 
@@ -204,8 +206,8 @@ class ShadowRun:
             self._session.finish()
             if self._session.is_writing:
                 self._writer.abandon()
-            patience_s = min(CLOSE_OUT_SECONDS, self._context.settings.drain_timeout_seconds)
-            self._isolation = self._session.decider.close_out(patience_s)
+            patience_s = min(CLOSE_OUT_TIMEOUT_S, self._context.settings.drain_timeout_seconds)
+            self._isolation = self._session.host.close_out(patience_s)
             try:
                 counted = count_rows(self._engine, self._context.session_id)
             except PlatformError as error:
@@ -218,7 +220,7 @@ class ShadowRun:
                 stats,
                 self._writer.written,
                 counted,
-                self._session.sampler.left_out,
+                self._session.sampler.sampled_out,
             )
             evidence = self._evidence(ledger)
             try:
@@ -294,7 +296,7 @@ class ShadowRun:
             exit_code=int(exit_code),
             mode=settings.mode.value,
             strategy=settings.strategy.model_dump(mode="json"),
-            feed=stated_feed(settings),
+            feed=describe_feed(settings),
             inputs=self._preflight.inputs,
             sources=self._sources(),
             state="COMPLETE" if exit_code is ExitCode.COMPLETE else "FAILED",
@@ -303,7 +305,7 @@ class ShadowRun:
             clean=session.is_clean,
             isolation=self._isolation,
             counters=session.metrics(),
-            channels=tuple(channel_figures(stats) for stats in session.channel_stats()),
+            channels=tuple(build_channel_figures(stats) for stats in session.channel_stats()),
             ledger=LedgerFigures(tuple(LedgerLine(*row) for row in ledger.rows), ledger.balances, ledger.faults),
             heartbeats=HeartbeatFigures(
                 heartbeats.beaten,
@@ -331,7 +333,7 @@ class ShadowRun:
             first_event=None if feed.first_event is None else iso_utc(feed.first_event),
             last_event=None if feed.last_event is None else iso_utc(feed.last_event),
             strategy_sha256=strategy_sha256(settings.strategy.name),
-            account=session.decider.account(),
+            account=session.host.account(),
             ticks=ticks,
             journal=journal,
             live=session.venue.figures() if session.venue else None,

@@ -18,7 +18,7 @@ OnFailure = Callable[[str, BaseException], None]
 """Told the stage's name and its error; the first one told decides how the session ends."""
 
 
-Guard = Callable[[str], AbstractContextManager[None]]
+StageScope = Callable[[str], AbstractContextManager[None]]
 
 
 class Abortable(Protocol):
@@ -35,36 +35,36 @@ class Closable(Protocol):
         """Nothing more comes from this stage."""
 
 
-class Activity:
+class StageProgress:
     """What a stage is at: its thread says so, and anybody may read it."""
 
-    __slots__ = ("is_busy", "moves")
+    __slots__ = ("is_busy", "iterations")
 
     def __init__(self) -> None:
         self.is_busy = False
-        self.moves = 0
+        self.iterations = 0
 
-    def work(self) -> None:
+    def mark_busy(self) -> None:
         """Something was taken, and is worked on from now."""
-        self.moves += 1
+        self.iterations += 1
         self.is_busy = True
 
-    def rest(self) -> None:
+    def mark_idle(self) -> None:
         """There is nothing to do but to wait for more."""
         self.is_busy = False
 
 
-class Sign(NamedTuple):
+class StageStatus(NamedTuple):
     """What a stage is at, for whoever watches it."""
 
     name: str
     is_busy: bool
     """At work, not waiting for more."""
-    moves: int
+    iterations: int
     """How often it began to work."""
-    ahead: int = 0
+    remaining: int = 0
     """Ticks still ahead of it in the batch at hand."""
-    owes: str = "progress of a stage at work"
+    expectation: str = "progress of a stage at work"
     """What is expected of it while it is busy."""
 
 
@@ -77,12 +77,12 @@ class Stage:
         inputs: Sequence[Abortable],
         outputs: Sequence[Closable],
         on_failure: OnFailure,
-        guard: Guard | None = None,
+        guard: StageScope | None = None,
     ) -> None:
         """``guard``: entered with the stage's name, by its own thread, around all its work."""
         self._guard = guard or (lambda name: nullcontext())
         self.name = name
-        self.activity = Activity()
+        self.progress = StageProgress()
         self.has_ended = False
         """Whether the thread ended in one of the three ways."""
         self._inputs = inputs
@@ -109,14 +109,14 @@ class Stage:
         return self._thread.is_alive()
 
     @property
-    def ahead(self) -> int:
+    def remaining(self) -> int:
         """Ticks of the batch at hand that are still to be worked on, where the stage knows."""
         return 0
 
     @property
-    def sign(self) -> Sign:
+    def status(self) -> StageStatus:
         """What the stage is at; nothing, once it has ended."""
-        return Sign(self.name, self.activity.is_busy and self.is_alive, self.activity.moves, self.ahead)
+        return StageStatus(self.name, self.progress.is_busy and self.is_alive, self.progress.iterations, self.remaining)
 
     def _run(self) -> None:
         try:

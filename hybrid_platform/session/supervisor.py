@@ -22,8 +22,8 @@ from hybrid_platform.session.messages import RecordMessage
 from hybrid_platform.session.overload.watchdog import Finding, StageStuck, Watchdog
 from hybrid_platform.session.stage import OnFailure, Stage
 
-LOOK_SECONDS = 0.1
-ABORT_SECONDS = 1.0
+POLL_INTERVAL_S = 0.1
+ABORT_TIMEOUT_S = 1.0
 """How long a stage that was told to abort may take to end."""
 
 
@@ -44,7 +44,7 @@ class Supervisor:
         drain_timeout_seconds: float,
         on_time_limit: Callable[[], None],
         on_interval: Callable[[], None],
-        on_look: Callable[[], None],
+        on_poll: Callable[[], None],
         stop: threading.Event,
         clock: Clock,
         log: Log,
@@ -53,7 +53,7 @@ class Supervisor:
         """Watch ``stages``, ingest first.
 
         ``counters``: the fields of a heartbeat. ``progress``: differs when work was done. ``on_interval``:
-        called after each beat but the first; ``on_look``: at every look, some times a second.
+        called after each beat but the first; ``on_poll``: at every look, some times a second.
         """
         self._stages = stages
         self._persist = persist
@@ -68,7 +68,7 @@ class Supervisor:
         self._drain_timeout = int(drain_timeout_seconds * NS_PER_S)
         self._on_time_limit = on_time_limit
         self._on_interval = on_interval
-        self._on_look = on_look
+        self._on_poll = on_poll
         self._stop = stop
         self._clock = clock
         self._log = log
@@ -76,7 +76,7 @@ class Supervisor:
         self._started = 0
         self._stopping: int | None = None
         self._waiting: list[HeartbeatRecord] = []
-        self.looked = clock.monotonic_ns()
+        self.last_poll_ns = clock.monotonic_ns()
         """The monotonic instant (ns) of the last look: what the pulse reports."""
         self.ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -94,7 +94,7 @@ class Supervisor:
         except BaseException as error:
             self._on_failure("supervisor", error)
         finally:
-            self._say_waiting()
+            self._send_heartbeats()
             self._persist_channel.close()
             self._await_last_commit()
             self.ended.set()
@@ -102,7 +102,7 @@ class Supervisor:
     def _await_last_commit(self) -> None:
         """Wait for persist, still beating: a locked database makes this long (S12)."""
         deadline = self._clock.monotonic_ns() + self._drain_timeout
-        while not self._persist.join(LOOK_SECONDS):
+        while not self._persist.join(POLL_INTERVAL_S):
             now = self._clock.monotonic_ns()
             self._beat(now)
             if self._persist_is_given_up(now):
@@ -115,8 +115,8 @@ class Supervisor:
         while any(stage.is_alive for stage in self._stages):
             now = self._clock.monotonic_ns()
             self._beat(now)
-            self._say_waiting()
-            self._on_look()
+            self._send_heartbeats()
+            self._on_poll()
             if self._time_limit is not None and now - self._started >= self._time_limit and not self._stop.is_set():
                 self._on_time_limit()
             # Whether it was told to, or its feed ended: from here on the session drains.
@@ -125,7 +125,7 @@ class Supervisor:
                 return
             alive = next((stage for stage in self._stages if stage.is_alive), None)
             if alive is not None:
-                alive.join(LOOK_SECONDS)
+                alive.join(POLL_INTERVAL_S)
 
     def _is_overdue(self, now: int) -> bool:
         progress = self._progress()
@@ -145,7 +145,7 @@ class Supervisor:
 
     def _is_given_up(self, now: int, is_draining: bool) -> bool:
         """Ask the watchdog; end what it found, as far as it can be ended."""
-        found = None if self._found else self._watchdog.look(now, is_draining=is_draining)
+        found = None if self._found else self._watchdog.check(now, is_draining=is_draining)
         if found is None:
             return False
         self._found = found
@@ -157,7 +157,7 @@ class Supervisor:
         return True
 
     def _persist_is_given_up(self, now: int) -> bool:
-        if self._found is None and (found := self._watchdog.look(now, is_draining=True)) is not None:
+        if self._found is None and (found := self._watchdog.check(now, is_draining=True)) is not None:
             self._found = found
             self._on_failure(found.name, found.error)
         return self._found is not None and self._found.name == self._persist.name
@@ -166,10 +166,10 @@ class Supervisor:
         """Abort every stage; return the names of those that do not end."""
         for stage in self._stages:
             stage.abort()
-        return [stage.name for stage in self._stages if not stage.join(ABORT_SECONDS)]
+        return [stage.name for stage in self._stages if not stage.join(ABORT_TIMEOUT_S)]
 
     def _beat(self, now: int) -> None:
-        self.looked = now
+        self.last_poll_ns = now
         beat = self._heartbeats.due(now)
         if beat is None:
             return
@@ -183,7 +183,7 @@ class Supervisor:
         if beat.n:
             self._on_interval()
 
-    def _say_waiting(self) -> None:
+    def _send_heartbeats(self) -> None:
         """Put the beats on the persist channel without ever waiting for it: a full one gets them at the next look."""
         with suppress(ChannelAborted, ChannelClosed):
             while self._waiting and self._persist_channel.try_send(RecordMessage((self._waiting[0],)), guaranteed=True):

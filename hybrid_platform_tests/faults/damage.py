@@ -14,7 +14,7 @@ from hybrid_platform.evidence.records import Evidence
 from hybrid_platform.gates.postflight import postflight
 from hybrid_platform.gates.preflight import preflight, verify_database
 from hybrid_platform.run.open import open_run
-from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.settings.session import load_settings
 from hybrid_platform.storage.engine import open_engine, sqlite_url
 from hybrid_platform.storage.files import COMPANIONS
@@ -40,7 +40,7 @@ def run_with(
     run_id = str(uuid.uuid4())
     with open_run(settings, run_id=run_id, created_ns=SystemClock().wall_ns(), clock=clock, stream=output) as run:
         steps: list[Evidence] = [preflight(run), verify_database(run)]
-        shadow = ShadowRun(run)
+        shadow = SessionRunner(run)
         until(lambda: shadow.wait(0) or shadow.progress().committed_rows > rows, "some commits")
         deed(data_dir / "bot.db")
         seen = shadow.progress().committed_rows

@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 
 from hybrid_platform.defs.session import assets
-from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform_tests.defs.conftest import Launcher
 from hybrid_platform_tests.defs.session.test_assets import SHORT, STEPS
 from hybrid_platform_tests.support import Left
@@ -36,7 +36,7 @@ def test_a_locked_storage_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "instance").mkdir()
     timers: list[threading.Timer] = []
 
-    class Locked(ShadowRun):
+    class Locked(SessionRunner):
         """Locks the storage of runs as soon as the session is over."""
 
         def finish(self) -> Any:
@@ -63,7 +63,7 @@ def test_a_lost_storage_fails_the_run_but_the_session_is_whole_and_judged(
 ):
     (tmp_path / "instance").mkdir()
 
-    class Lost(ShadowRun):
+    class Lost(SessionRunner):
         """Deletes the storage while the session runs."""
 
         def __init__(self, context: Any) -> None:

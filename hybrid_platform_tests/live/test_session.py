@@ -26,7 +26,7 @@ from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.report.writer import conclude
 from hybrid_platform.reproduce.fresh import reproduce_fresh
 from hybrid_platform.session.commands import CommandFile
-from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.session.stages.ingest import Ingest
 from hybrid_platform.settings.session import DEFAULT_ISOLATION
 from hybrid_platform.testing import LocalVenue, Send
@@ -45,7 +45,7 @@ pytestmark = [
 ]
 SESSION_ID = "20260102T030405Z-ffffffff"
 ADAPTER = {"loopback": "hybrid_platform_tests.live_venue:LoopbackAdapter"}
-During = Callable[[ShadowRun, OrderVenue], None]
+During = Callable[[SessionRunner, OrderVenue], None]
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def live_session(world: World, behaviour: Behaviour, during: During, **venue: An
         with context_of(world, SystemClock()) as (run, output):
             assert preflight(run).reasons == ()
             assert verify_database(run).reasons == ()
-            shadow = ShadowRun(run)
+            shadow = SessionRunner(run)
             during(shadow, orders)
             shadow.request_stop("TIME_LIMIT")
             assert shadow.wait(PATIENCE)
@@ -82,7 +82,7 @@ def live_session(world: World, behaviour: Behaviour, during: During, **venue: An
     return Left(world.data.root), orders, output.getvalue(), code
 
 
-def failed(shadow: ShadowRun, venue: OrderVenue) -> None:
+def failed(shadow: SessionRunner, venue: OrderVenue) -> None:
     until(lambda: shadow.wait(0), "the session to fail")
 
 
@@ -142,7 +142,7 @@ def states_of(states: dict[str, str], wanted: str) -> int:
 def test_a_halt_cancels_at_once_and_nothing_is_sent_after_it(world):
     at_halt: list[int] = []
 
-    def halt(shadow: ShadowRun, venue: OrderVenue) -> None:
+    def halt(shadow: SessionRunner, venue: OrderVenue) -> None:
         after(3)(shadow, venue)
         CommandFile(world.data, SystemClock()).give(Command(CommandKind.HALT, "ops", "a test"))
         until(lambda: len(venue.of("cancel")) >= 3, "cancels at the venue")
@@ -210,7 +210,7 @@ def test_each_condition_broken_alone_is_a_whole_refusal_with_exit_code_12(world,
         assert name in unmet
         assert evidence.exit_code == ExitCode.CONFIG
         assert {reason.split(":")[1].strip() for reason in evidence.reasons} == unmet
-        for step in (verify_database, ShadowRun):
+        for step in (verify_database, SessionRunner):
             with pytest.raises(GateRefused) as refused:
                 step(run)
             assert refused.value.exit_code == ExitCode.CONFIG
@@ -248,7 +248,7 @@ def test_the_connection_is_ended_where_a_thread_cannot_start_after_it_was_opened
         world.adapters = ADAPTER
         with context_of(world, SystemClock()) as (run, _):
             assert not preflight(run).exit_code + verify_database(run).exit_code
-            shadow = ShadowRun(run)
+            shadow = SessionRunner(run)
             assert shadow.wait(PATIENCE)
             until(lambda: venue.ended, "the adapter's connection to end", 10)
             evidence = shadow.finish()
@@ -265,7 +265,7 @@ def started_anyway(world: World, happen: Callable[[RunContext], None]) -> tuple[
         with context_of(world, SystemClock()) as (run, _):
             assert not preflight(run).exit_code + verify_database(run).exit_code
             happen(run)
-            shadow = ShadowRun(run)
+            shadow = SessionRunner(run)
             assert shadow.wait(PATIENCE)
             evidence = shadow.finish()
         assert (evidence.exit_code, evidence.began, venue.received) == (ExitCode.CONFIG, False, [])

@@ -17,7 +17,7 @@ from hybrid_platform.evidence.records import SessionEvidence
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.gates.preflight import preflight, verify_database
 from hybrid_platform.run.open import open_run
-from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.settings.session import load_settings
 from hybrid_platform_tests.support import PATIENCE, Settings, layered, log_lines, until
 
@@ -27,7 +27,7 @@ Sample = tuple[str, tuple[tuple[str, str], ...]]
 class Watched:
     """A running session with its metrics."""
 
-    def __init__(self, run: RunContext, shadow: ShadowRun, output: io.StringIO) -> None:
+    def __init__(self, run: RunContext, shadow: SessionRunner, output: io.StringIO) -> None:
         self.run, self.shadow, self._output = run, shadow, output
         self.evidence: SessionEvidence
 
@@ -76,4 +76,4 @@ def started(data_dir: Path, *layers: Settings) -> Iterator[Watched]:
     with open_run(settings, run_id=str(uuid.uuid4()), created_ns=clock.wall_ns(), clock=clock, stream=output) as run:
         assert not preflight(run).exit_code
         assert not verify_database(run).exit_code
-        yield Watched(run, ShadowRun(run), output)
+        yield Watched(run, SessionRunner(run), output)

@@ -8,7 +8,7 @@ import pytest
 
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.session.commands import CommandFile, CommandWatch
+from hybrid_platform.session.commands import CommandFile, CommandWatcher
 from hybrid_platform.testing import TestClock
 
 pytestmark = pytest.mark.scenario("S10", "L1")
@@ -26,21 +26,21 @@ def standing(tmp_path: Path) -> Command | None:
 @pytest.mark.parametrize("when", ["before", "during"])
 def test_what_is_said_in_the_limits_name_ends_no_halt_in_the_file(tmp_path: Path, halt: Command, when: str):
     operator = CommandFile(DataDir(tmp_path), TestClock())
-    watch = CommandWatch(CommandFile(DataDir(tmp_path), TestClock()), "s")
+    watch = CommandWatcher(CommandFile(DataDir(tmp_path), TestClock()), "s")
     if when == "before":
         operator.give(halt)
     watch.standing()
     if when == "during":
         operator.give(halt)
     watch.automatic.append(LIE)
-    assert watch.look() == ([halt] if when == "during" else [])
+    assert watch.poll() == ([halt] if when == "during" else [])
     assert standing(tmp_path) == halt
     operator.give(RESUME)
-    assert watch.look() == [RESUME]
+    assert watch.poll() == [RESUME]
     watch.automatic += [LIMIT, LIE]
-    assert watch.look() == []
+    assert watch.poll() == []
     assert standing(tmp_path) == LIMIT, "a limit's halt outlasts the session"
-    assert watch.look() == [], "its own commands are no news to it"
+    assert watch.poll() == [], "its own commands are no news to it"
 
 
 @pytest.mark.parametrize("torn", [b'{"at":"2026-', b"\xff\x00"])

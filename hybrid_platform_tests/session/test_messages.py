@@ -21,7 +21,7 @@ from hybrid_platform.domain.instruments import InstrumentTable, instrument_of
 from hybrid_platform.domain.orders import buy
 from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.session.channel import Channel, EndOfStream
-from hybrid_platform.session.interpreter import SWITCH_SECONDS, set_for_stages
+from hybrid_platform.session.interpreter import SWITCH_SECONDS, tune_interpreter
 from hybrid_platform.session.messages import MAX_COALESCED, ControlMessage, TickMessage, coalesce
 from hybrid_platform.session.stages.strategy import LIVE_TAKE, SLOW_NS, StrategyStage
 from hybrid_platform.session.strategy_host.frames import (
@@ -245,7 +245,7 @@ def test_ticks_are_acknowledged_by_half_a_window_or_when_they_are_few_and_it_tak
 def test_what_is_loaded_is_not_looked_through_while_stages_run():
     interval = sys.getswitchinterval()
     frozen = gc.get_freeze_count()
-    set_back = set_for_stages()
+    set_back = tune_interpreter()
     try:
         assert gc.get_freeze_count() > frozen
         assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)

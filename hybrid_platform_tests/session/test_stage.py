@@ -50,12 +50,12 @@ class Relay(Stage):
     def work(self) -> None:
         handed = 0
         while True:
-            self.activity.rest()
+            self.progress.mark_idle()
             try:
                 messages = self._input.receive()
             except EndOfStream:
                 return
-            self.activity.work()
+            self.progress.mark_busy()
             for message in messages:
                 self._output.send(message)
                 handed += 1
@@ -95,7 +95,7 @@ class Line:
         stages = (self.source, self.relay, self.sink)
         return Watchdog(
             settings,
-            lambda: [stage.sign for stage in reversed(stages)],
+            lambda: [stage.status for stage in reversed(stages)],
             stages,
             received=lambda: 0,
             feed="source",
@@ -115,7 +115,7 @@ class Line:
             "clock": SystemClock(),
             "log": self.log,
             "on_failure": lambda *told: (self.failures.append(told), self.stop.set()),
-            "on_look": lambda: None,
+            "on_poll": lambda: None,
             "progress": lambda: None,
             "watchdog": self.watchdog(),
         }

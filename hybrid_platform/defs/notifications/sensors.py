@@ -23,7 +23,7 @@ from hybrid_platform.evidence.records import POSTFLIGHT, PRAGMA, PREFLIGHT, REFU
 from hybrid_platform.observability.notifications.messages import Notice, commanded, ended_badly, recovered
 from hybrid_platform.observability.notifications.notifier import Notifier, origin_of
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.session.commands import CommandFile, Entry
+from hybrid_platform.session.commands import CommandEntry, CommandFile
 from hybrid_platform.settings.operations import NotifySettings
 from hybrid_platform.settings.session import SessionSettings, load_settings
 
@@ -204,6 +204,6 @@ def _recent(instance: dg.DagsterInstance) -> Iterator[SessionSettings]:
             yield settings
 
 
-def _standing(entries: list[Entry]) -> list[Entry]:
+def _standing(entries: list[CommandEntry]) -> list[CommandEntry]:
     last = entries[-1:]
     return [entry for entry in last if entry.command.kind is not CommandKind.RESUME]

@@ -29,7 +29,7 @@ from hybrid_platform.gates.postflight import postflight
 from hybrid_platform.gates.preflight import preflight, verify_database
 from hybrid_platform.report.writer import conclude
 from hybrid_platform.session.pipeline import StopReason
-from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.session.runner import SessionRunner
 
 GROUP = "shadow_run"
 POLL_INTERVAL_S = 0.25
@@ -99,7 +99,7 @@ def _run_session(context: dg.OpExecutionContext, run: RunContext) -> SessionEvid
     RUNNING. It is therefore captured, and becomes a request to stop.
     """
     with capture_interrupts():
-        shadow = ShadowRun(run)
+        shadow = SessionRunner(run)
         reporter = ProgressReporter(context, shadow, run.log)
         while not shadow.wait(POLL_INTERVAL_S):
             if pop_captured_interrupt():

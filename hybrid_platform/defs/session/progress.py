@@ -11,7 +11,7 @@ import dagster as dg
 
 from hybrid_platform.defs.shared.names import SHADOW
 from hybrid_platform.domain.log import Log
-from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.session.runner import SessionRunner
 
 OBSERVE_INTERVAL_S = 30.0
 
@@ -19,7 +19,7 @@ OBSERVE_INTERVAL_S = 30.0
 class ProgressReporter:
     """Reporter of one session's progress. Owned by the op's main thread."""
 
-    def __init__(self, context: dg.OpExecutionContext, shadow: ShadowRun, log: Log) -> None:
+    def __init__(self, context: dg.OpExecutionContext, shadow: SessionRunner, log: Log) -> None:
         self._context = context
         self._log = log
         self._shadow = shadow

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.settings.overload import OverloadSettings
 
-RUNGS = (1, 2, 5, 10)
+LEVELS = (1, 2, 5, 10)
 
 
 class Load(NamedTuple):
@@ -25,7 +25,7 @@ class Load(NamedTuple):
     """How far ingest is behind the least lag seen."""
 
 
-class Limits(NamedTuple):
+class LoadLimits(NamedTuple):
     """What a load is held against; None: not at all."""
 
     pressure: float | None
@@ -55,7 +55,7 @@ class Limits(NamedTuple):
         return [(name, unit, figure, limit) for name, unit, figure, limit in held if limit is not None]
 
 
-class Step(NamedTuple):
+class LevelChange(NamedTuple):
     """From one rung to the next; both as "every n-th tick"."""
 
     before: int
@@ -64,7 +64,7 @@ class Step(NamedTuple):
     """How long the cause had held."""
 
 
-class Ladder:
+class ThrottleLadder:
     """Owned by one thread, which tells it the time (monotonic nanoseconds)."""
 
     def __init__(self, settings: OverloadSettings, started: int) -> None:
@@ -72,23 +72,23 @@ class Ladder:
             int(seconds * NS_PER_S) for seconds in (settings.step_up_seconds, settings.step_down_seconds)
         )
         self._stop = None if settings.stop_seconds is None else int(settings.stop_seconds * NS_PER_S)
-        self._rung = 0
+        self._level = 0
         self._high_since: int | None = None
         self._low_since: int | None = None
         self._last = started
-        self._spent = dict.fromkeys(RUNGS, 0)
+        self._spent = dict.fromkeys(LEVELS, 0)
 
     @property
     def sample_every(self) -> int:
         """Every n-th tick is let through."""
-        return RUNGS[self._rung]
+        return LEVELS[self._level]
 
     @property
     def is_at_top(self) -> bool:
         """Whether there is no further step up."""
-        return self._rung == len(RUNGS) - 1
+        return self._level == len(LEVELS) - 1
 
-    def look(self, now: int, *, is_high: bool, is_low: bool) -> Step | None:
+    def observe(self, now: int, *, is_high: bool, is_low: bool) -> LevelChange | None:
         """Take one look; return the step that follows from it. Each step needs its whole time anew."""
         self._spent[self.sample_every] += now - self._last
         self._last = now
@@ -96,7 +96,7 @@ class Ladder:
         self._low_since = (now if self._low_since is None else self._low_since) if is_low and not is_high else None
         if self._high_since is not None and not self.is_at_top and now - self._high_since >= self._up:
             return self._step(1, now, now - self._high_since)
-        if self._low_since is not None and self._rung and now - self._low_since >= self._down:
+        if self._low_since is not None and self._level and now - self._low_since >= self._down:
             return self._step(-1, now, now - self._low_since)
         return None
 
@@ -110,11 +110,11 @@ class Ladder:
     def seconds_at(self, until: int) -> dict[int, float]:
         """Return the time spent on each rung up to an instant after the last look."""
         rest = {self.sample_every: until - self._last}
-        return {rung: (spent + rest.get(rung, 0)) / NS_PER_S for rung, spent in self._spent.items()}
+        return {level: (spent + rest.get(level, 0)) / NS_PER_S for level, spent in self._spent.items()}
 
-    def _step(self, by: int, now: int, held: int) -> Step:
+    def _step(self, by: int, now: int, held: int) -> LevelChange:
         before = self.sample_every
-        self._rung += by
+        self._level += by
         self._high_since = now if by > 0 else None
         self._low_since = now if by < 0 else None
-        return Step(before, self.sample_every, held / NS_PER_S)
+        return LevelChange(before, self.sample_every, held / NS_PER_S)

@@ -11,7 +11,7 @@ TOLERANCE_NS = NS_PER_S
 """Of a venue's own jitter."""
 
 
-class Backlog:
+class LagBaseline:
     """The lag above the least one seen.
 
     Whoever has fallen behind falls further by at most a second a second. A lag that grows faster is a

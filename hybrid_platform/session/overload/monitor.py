@@ -19,34 +19,34 @@ from hybrid_platform.host.pressure import OFF_LIMIT
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.session.channel import ChannelStats
 from hybrid_platform.session.counters import FeedCounters
-from hybrid_platform.session.overload.ladder import Ladder, Limits, Load, Step
-from hybrid_platform.session.overload.lag_baseline import Backlog
+from hybrid_platform.session.overload.ladder import LevelChange, Load, LoadLimits, ThrottleLadder
+from hybrid_platform.session.overload.lag_baseline import LagBaseline
 from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.session.stage import OnFailure
 from hybrid_platform.settings.session import SessionSettings
 
 PRESSURE_LIMIT = 60.0
 FULL = 100.0
-RATE_LOOKS = 6
+RATE_POLLS = 6
 MAX_STEPS = 1_000
 """Kept for the evidence; the log has them all."""
-_LOOK_SECONDS = (0.1, 1.0)
+_POLL_INTERVAL_S = (0.1, 1.0)
 """Least and most; the kernel renews avg10 every two seconds."""
 
 
-def has_ladder(settings: SessionSettings) -> bool:
+def can_throttle(settings: SessionSettings) -> bool:
     """Whether there is anything to throttle: not a replay, nor a feed that runs as fast as it is taken."""
     synthetic = settings.feed.synthetic
     return settings.is_live_feed and not (synthetic is not None and synthetic.ticks_per_second == "max")
 
 
-def limits_of(settings: SessionSettings) -> Limits:
+def build_limits(settings: SessionSettings) -> LoadLimits:
     """Return what the load is held against."""
     overload = settings.overload
     pressure = overload.pressure_limit
     if pressure is None:
         pressure = OFF_LIMIT if settings.gates.cpu_pressure_limit >= OFF_LIMIT else PRESSURE_LIMIT
-    return Limits(
+    return LoadLimits(
         None if pressure >= OFF_LIMIT else pressure,
         None if overload.queue_limit > FULL else overload.queue_limit,
         overload.lag_limit_ms,
@@ -54,7 +54,7 @@ def limits_of(settings: SessionSettings) -> Limits:
     )
 
 
-class OverloadWatch:
+class OverloadMonitor:
     """Called by the supervising thread; `figures` once the session has ended."""
 
     def __init__(
@@ -78,21 +78,21 @@ class OverloadWatch:
         self._clock = clock
         self._log = log
         self._on_failure = on_failure
-        self._limits = limits_of(settings)
+        self._limits = build_limits(settings)
         holds = min(self._settings.step_up_seconds, self._settings.step_down_seconds)
-        self._look_ns = int(min(max(holds / 4, _LOOK_SECONDS[0]), _LOOK_SECONDS[1]) * NS_PER_S)
+        self._poll_interval_ns = int(min(max(holds / 4, _POLL_INTERVAL_S[0]), _POLL_INTERVAL_S[1]) * NS_PER_S)
         self._started = self._last = clock.monotonic_ns()
-        self._ladder = Ladder(self._settings, self._started)
-        self._backlog = Backlog()
+        self._ladder = ThrottleLadder(self._settings, self._started)
+        self._lag_baseline = LagBaseline()
         self._lag_seen = 0
-        self._received = deque([(self._started, 0)], RATE_LOOKS)
+        self._received = deque([(self._started, 0)], RATE_POLLS)
         self._dropped = 0
         self._readings = 0
         self._source = ""
         self._most = Load(0.0, 0.0, 0.0)
         self._pressure_sum = 0.0
         self._above_since: int | None = None
-        self._above = self._longest = self._spared = 0
+        self._above = self._longest = self._exempt = 0
         self._steps: list[LadderStep] = []
         self._stepped = 0
         self._stopped = False
@@ -102,10 +102,10 @@ class OverloadWatch:
         """Where the ladder stands."""
         return self._ladder.sample_every
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Look, if it is time to, and act on it."""
         now = self._clock.monotonic_ns()
-        if now - self._last < self._look_ns or self._stopped:
+        if now - self._last < self._poll_interval_ns or self._stopped:
             return
         load, is_fast = self._load(now), self._is_fast(now)
         high = self._limits.high(load)
@@ -115,7 +115,7 @@ class OverloadWatch:
             return
         # A feed too slow to free anything is as good as a calm one: a ladder that was climbed is left again.
         is_high, is_low = bool(high) and is_fast, self._limits.is_low(load) or not is_fast
-        step = self._ladder.look(now, is_high=is_high, is_low=is_low)
+        step = self._ladder.observe(now, is_high=is_high, is_low=is_low)
         if step is not None:
             self._sampler.every = step.after
             self._tell(now, step, load, high or ("all well below the limits" if is_fast else "the feed is slow"))
@@ -141,11 +141,11 @@ class OverloadWatch:
             most_lag_ms=round(self._most.lag_ms, 1),
             above_s=round(self._above / NS_PER_S, 3),
             longest_above_s=round(self._longest / NS_PER_S, 3),
-            spared_s=round(self._spared / NS_PER_S, 3),
+            spared_s=round(self._exempt / NS_PER_S, 3),
             stepped=self._stepped,
             steps=tuple(self._steps),
             seconds_at={str(rung): round(spent, 3) for rung, spent in self._ladder.seconds_at(ended).items()},
-            sampled_out={str(rung): count for rung, count in sorted(self._sampler.left_out.items())},
+            sampled_out={str(rung): count for rung, count in sorted(self._sampler.sampled_out.items())},
             stopped=self._stopped,
         )
 
@@ -165,7 +165,7 @@ class OverloadWatch:
         if received == self._lag_seen or not lags:
             return 0.0
         self._lag_seen = received
-        return self._backlog.observe(now, lags[-1])
+        return self._lag_baseline.observe(now, lags[-1])
 
     def _is_fast(self, now: int) -> bool:
         self._received.append((now, self._counters.received))
@@ -184,9 +184,9 @@ class OverloadWatch:
         self._above_since = self._last if self._above_since is None else self._above_since
         self._above += passed
         self._longest = max(self._longest, now - self._above_since)
-        self._spared += 0 if is_fast else passed
+        self._exempt += 0 if is_fast else passed
 
-    def _tell(self, now: int, step: Step, load: Load, why: str) -> None:
+    def _tell(self, now: int, step: LevelChange, load: Load, why: str) -> None:
         self._stepped += 1
         seconds = round((now - self._started) / NS_PER_S, 3)
         held_s = round(step.held_s, 3)

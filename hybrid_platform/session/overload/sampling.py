@@ -20,7 +20,7 @@ class Sampler:
     def __init__(self) -> None:
         self.every = 1
         """Let every n-th tick through."""
-        self.left_out: Counter[int] = Counter()
+        self.sampled_out: Counter[int] = Counter()
         """Ticks sampled out, by the ``every`` that it happened under."""
         self._current = 1
         self._seen: dict[int, int] = {}
@@ -37,7 +37,7 @@ class Sampler:
         if every == 1:
             return batch
         picked = self._picked(batch, every)
-        self.left_out[every] += len(batch) - len(picked)
+        self.sampled_out[every] += len(batch) - len(picked)
         return picked
 
     def _picked(self, batch: TickBatch, every: int) -> TickBatch:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.errors import NetworkError, PlatformError, StorageError
-from hybrid_platform.session.stage import Sign, Stage
+from hybrid_platform.session.stage import Stage, StageStatus
 from hybrid_platform.settings.session import OnFull, SessionSettings
 from hybrid_platform.storage.connection import LOCK_WAIT_SECONDS
 
@@ -68,14 +68,14 @@ class Watchdog:
     def __init__(
         self,
         settings: SessionSettings,
-        signs: Callable[[], Sequence[Sign]],
+        statuses: Callable[[], Sequence[StageStatus]],
         stages: Sequence[Stage],
         *,
         received: Callable[[], int],
         feed: str,
         started: int,
     ) -> None:
-        """``signs``: from the end of the pipeline to its beginning, ingest last; ``received``: rows from the feed."""
+        """``statuses``: from the last stage to ingest; ``received``: rows from the feed."""
         seconds = settings.watchdog.stuck_seconds
         self._stuck_ns = None if seconds is None else int(seconds * NS_PER_S)
         writer_s = LOCK_WAIT_SECONDS + settings.storage.busy_timeout_ms / 1000 + WRITER_SLACK_SECONDS
@@ -84,14 +84,14 @@ class Watchdog:
         self._feed_ns = None if patience is None else int(patience * NS_PER_S)
         # Where a full channel makes whoever puts wait, a stage that does not move may only be waiting for the next.
         self._is_blocking = not settings.is_live_feed or settings.channels.on_full is OnFull.BLOCK
-        self._signs = signs
+        self._signs = statuses
         self._stages = stages
         self._received = received
         self._feed = feed
-        self._moved: dict[str, tuple[Sign, int]] = {}
+        self._moved: dict[str, tuple[StageStatus, int]] = {}
         self._came = (0, started)
 
-    def look(self, now: int, *, is_draining: bool) -> Finding | None:
+    def check(self, now: int, *, is_draining: bool) -> Finding | None:
         """Return what is wrong at a monotonic instant, if anything is."""
         dead = next((stage.name for stage in self._stages if not stage.is_alive and not stage.has_ended), None)
         if dead is not None:
@@ -105,17 +105,17 @@ class Watchdog:
         if self._stuck_ns is None:
             return None
         is_held_up = False
-        for sign in self._signs():
-            before, since = self._moved.get(sign.name, (None, now))
-            if before != sign or not sign.is_busy or is_held_up:
-                self._moved[sign.name] = (sign, now)
-            elif now - since >= (self._writer_ns if sign.name == PERSIST else self._stuck_ns):
-                return _stuck(sign, (now - since) / NS_PER_S)
-            is_held_up = is_held_up or (self._is_blocking and sign.is_busy)
+        for status in self._signs():
+            before, since = self._moved.get(status.name, (None, now))
+            if before != status or not status.is_busy or is_held_up:
+                self._moved[status.name] = (status, now)
+            elif now - since >= (self._writer_ns if status.name == PERSIST else self._stuck_ns):
+                return _stuck(status, (now - since) / NS_PER_S)
+            is_held_up = is_held_up or (self._is_blocking and status.is_busy)
         return None
 
     def _silent(self, now: int) -> Finding | None:
-        received, is_waiting = self._received(), not self._stages[0].activity.is_busy
+        received, is_waiting = self._received(), not self._stages[0].progress.is_busy
         before, since = self._came
         if received != before or not is_waiting or not self._stages[0].is_alive:
             self._came = (received, now)
@@ -129,8 +129,8 @@ class Watchdog:
         return None
 
 
-def _stuck(sign: Sign, seconds: float) -> Finding:
-    if sign.name == PERSIST:
+def _stuck(status: StageStatus, seconds: float) -> Finding:
+    if status.name == PERSIST:
         what = f"expected a write to come back, got waiting for {seconds:.1f} s: the database's disk does not answer"
-        return Finding(sign.name, WriterStuck(what))
-    return Finding(sign.name, StageStuck(f"expected {sign.owes}, got none for {seconds:.1f} s: stuck"))
+        return Finding(status.name, WriterStuck(what))
+    return Finding(status.name, StageStuck(f"expected {status.expectation}, got none for {seconds:.1f} s: stuck"))

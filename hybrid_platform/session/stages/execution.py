@@ -14,7 +14,7 @@ from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.orders import Record
 from hybrid_platform.session.channel import Channel, EndOfStream
 from hybrid_platform.session.messages import ControlMessage, RecordMessage, StepMessage
-from hybrid_platform.session.stage import Guard, OnFailure, Stage
+from hybrid_platform.session.stage import OnFailure, Stage, StageScope
 from hybrid_platform.trading.adapters.live import OrderRequest
 from hybrid_platform.trading.engine import ExecutionEngine
 from hybrid_platform.trading.order import Report
@@ -42,7 +42,7 @@ class ExecutionStage(Stage):
         live: bool,
         clock: Clock,
         on_failure: OnFailure,
-        guard: Guard | None = None,
+        guard: StageScope | None = None,
         on_requests: Callable[[tuple[OrderRequest, ...]], None] | None = None,
     ) -> None:
         """``on_requests``: takes what a live venue is to be told, after the records of it."""
@@ -59,14 +59,14 @@ class ExecutionStage(Stage):
     def work(self) -> None:
         """Decide until the steps end; then close what rests."""
         while True:
-            self.activity.rest()
+            self.progress.mark_idle()
             try:
                 messages = self._signals.receive()
             except EndOfStream:
-                self.activity.work()
+                self.progress.mark_busy()
                 self._hand_on(self._engine.finish())
                 return
-            self.activity.work()
+            self.progress.mark_busy()
             for message in messages:
                 self._hand_on(self._obey(message) if isinstance(message, ControlMessage) else self._decide(message))
 

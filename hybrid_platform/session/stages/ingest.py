@@ -57,13 +57,13 @@ class Ingest(Stage):
         """Read the feed to its end, or until told to stop; close it either way."""
         try:
             for batch in self._feed.batches(self._stop):
-                self.activity.work()
+                self.progress.mark_busy()
                 self._account(batch)
                 if batch.gaps:
                     self._persist.send(RecordMessage(batch.gaps), guaranteed=True)
                 if len(batch.ticks):
                     self._send(batch.ticks)
-                self.activity.rest()
+                self.progress.mark_idle()
         finally:
             self._feed.close()
 

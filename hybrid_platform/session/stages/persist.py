@@ -18,7 +18,7 @@ from hybrid_platform.session.stage import OnFailure, Stage
 from hybrid_platform.storage.rows import LAYOUTS, record_rows
 from hybrid_platform.storage.writer import SessionWriter
 
-IDLE_SECONDS = 0.25
+IDLE_TIMEOUT_S = 0.25
 AT_ONCE = 8
 """Behind the first event of a commit, wake once an eighth of a channelful waits: not for each, beside who decides."""
 
@@ -55,14 +55,14 @@ class Persist(Stage):
     def work(self) -> None:
         """Write until every producer closed and nothing is left."""
         while True:
-            self.activity.rest()
+            self.progress.mark_idle()
             try:
                 messages = self._channel.receive(self._batch_rows, self._patience(), self._enough if self._rows else 0)
             except EndOfStream:
-                self.activity.work()
+                self.progress.mark_busy()
                 self._flush()
                 return
-            self.activity.work()
+            self.progress.mark_busy()
             for message in messages:
                 if not self._rows:
                     self._since = self._clock.monotonic_ns()
@@ -77,7 +77,7 @@ class Persist(Stage):
     def _patience(self) -> float:
         """Return how long to wait for more, in seconds."""
         if not self._rows:
-            return IDLE_SECONDS
+            return IDLE_TIMEOUT_S
         return max(0, self._since + self._flush_ns - self._clock.monotonic_ns()) / NS_PER_S
 
     def _flush(self) -> None:

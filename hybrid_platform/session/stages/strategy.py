@@ -14,10 +14,10 @@ from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.orders import DecisionStep
 from hybrid_platform.session.channel import Channel, EndOfStream
 from hybrid_platform.session.messages import ControlMessage, StepMessage, TickMessage, coalesce, split_into_single
-from hybrid_platform.session.stage import Guard, OnFailure, Stage
+from hybrid_platform.session.stage import OnFailure, Stage, StageScope
 from hybrid_platform.strategies.runner import StrategyRunner
 
-IDLE_SECONDS = 0.25
+IDLE_TIMEOUT_S = 0.25
 LIVE_TAKE, REPLAY_TAKE = 64, 4_096
 """Live, a slow strategy works on few ticks at a time, so that what waits behind it stays fresh."""
 
@@ -51,7 +51,7 @@ class StrategyStage(Stage):
         live: bool,
         clock: Clock,
         on_failure: OnFailure,
-        guard: Guard | None = None,
+        guard: StageScope | None = None,
     ) -> None:
         """``last_seq``: the last number ingest gave, asked once the ticks ended."""
         super().__init__("strategy", (ticks,), (signals,), on_failure, guard)
@@ -64,7 +64,7 @@ class StrategyStage(Stage):
         self._is_slow = False
 
     @property
-    def ahead(self) -> int:
+    def remaining(self) -> int:
         """Ticks of the batch at hand that the strategy has not been shown, where it is shown one at a time."""
         return self._runner.ahead
 
@@ -72,14 +72,14 @@ class StrategyStage(Stage):
         """Run until the ticks end; then journal the hole at the end, if there is one."""
         limit = LIVE_TAKE if self._live else REPLAY_TAKE
         while True:
-            self.activity.rest()
+            self.progress.mark_idle()
             try:
-                messages = self._ticks.receive(limit, IDLE_SECONDS)
+                messages = self._ticks.receive(limit, IDLE_TIMEOUT_S)
             except EndOfStream:
-                self.activity.work()
+                self.progress.mark_busy()
                 self._hand_on(self._runner.on_end(self._last_seq()))
                 return
-            self.activity.work()
+            self.progress.mark_busy()
             for message in split_into_single(messages) if self._live and self._is_slow else coalesce(messages):
                 if isinstance(message, ControlMessage):
                     self._signals.send(message, guaranteed=True)

@@ -1,6 +1,6 @@
 """How every guarded process begins and ends: the guard first, then its settings, its memory's bound, its strategy (I1).
 
-in: the plan that `GuardedDecider` gave · out: over the pipe ``up`` Ready, or Refused and why. Nothing that user code
+in: the plan that `StrategyProcess` gave · out: over the pipe ``up`` Ready, or Refused and why. Nothing that user code
 could have changed is imported before the guard is on.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hybrid_platform.strategies.base import Strategy
 
 
-class Begun(NamedTuple):
+class ChildContext(NamedTuple):
     """What a guarded process works with."""
 
     plan: dict[str, Any]
@@ -32,7 +32,7 @@ class Begun(NamedTuple):
     up: PipeWriter
 
 
-def run_guarded(work: Callable[[Guard, Begun], None]) -> None:
+def run_sandboxed(work: Callable[[Guard, ChildContext], None]) -> None:
     """Guard this process, make the strategy, do the work, and end; a strategy that cannot be made is told instead."""
     # The parent drains; a signal meant for it must not end the strategy in the middle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -41,15 +41,15 @@ def run_guarded(work: Callable[[Guard, Begun], None]) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     guard = enter()
-    begun = _begin(guard)
-    if begun is not None:
-        work(guard, begun)
+    context = _begin(guard)
+    if context is not None:
+        work(guard, context)
     guard.leave()
     # User threads must not keep the process: what counts was sent and read back.
     os._exit(0)
 
 
-def _begin(guard: Guard) -> Begun | None:
+def _begin(guard: Guard) -> ChildContext | None:
     from hybrid_platform.domain.errors import ConfigError
     from hybrid_platform.session.strategy_host.frames import PipeWriter, StrategyReady, StrategyRefused
     from hybrid_platform.settings.session import SessionSettings
@@ -68,4 +68,4 @@ def _begin(guard: Guard) -> Begun | None:
         up.write(StrategyRefused(str(error), int(error.exit_code)))
         return None
     up.write(StrategyReady())
-    return Begun(plan, settings, strategy, up)
+    return ChildContext(plan, settings, strategy, up)

@@ -10,26 +10,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from hybrid_platform.session.strategy_host.bootstrap import Begun, run_guarded
+from hybrid_platform.session.strategy_host.bootstrap import ChildContext, run_sandboxed
 
 if TYPE_CHECKING:
     from hybrid_platform.sandbox.child import Guard
 
 
-def _run(guard: Guard, begun: Begun) -> None:
-    if begun.plan["check_only"]:
+def _run(guard: Guard, context: ChildContext) -> None:
+    if context.plan["check_only"]:
         return
     from hybrid_platform.domain.clocks import SystemClock
     from hybrid_platform.domain.errors import ExitCode, PlatformError
     from hybrid_platform.domain.instruments import InstrumentTable
-    from hybrid_platform.session.factories import build_channels, build_decider
-    from hybrid_platform.session.interpreter import set_for_stages
+    from hybrid_platform.session.factories import build_channels, build_runner_and_engine
+    from hybrid_platform.session.interpreter import tune_interpreter
     from hybrid_platform.session.stages.execution import ExecutionStage
     from hybrid_platform.session.stages.strategy import StrategyStage
     from hybrid_platform.session.strategy_host.frames import STATUS_INTERVAL_S, StageFailed, StatusFrame, Summary
     from hybrid_platform.session.strategy_host.pipes import PipeSink, PipeSource
 
-    settings, up, table = begun.settings, begun.up, InstrumentTable()
+    settings, up, table = context.settings, context.up, InstrumentTable()
 
     def on_failure(stage: str, error: BaseException) -> None:
         code = error.exit_code if isinstance(error, PlatformError) else ExitCode.CRASH
@@ -41,12 +41,12 @@ def _run(guard: Guard, begun: Begun) -> None:
         guard.stage(stage)
         yield
 
-    set_for_stages()
+    tune_interpreter()
     clock = SystemClock()
     signals = build_channels(settings).signal
     source = PipeSource(guard.pipes["down"], up, table, clock)
     sink = PipeSink(up)
-    runner, engine = build_decider(settings, begun.strategy, table)
+    runner, engine = build_runner_and_engine(settings, context.strategy, table)
     live = settings.is_live_feed
     stages = (
         ExecutionStage(
@@ -75,7 +75,7 @@ def _run(guard: Guard, begun: Begun) -> None:
     for stage in stages:
         while not stage.join(STATUS_INTERVAL_S):
             with suppress(OSError):  # a parent that is gone is noticed by the stages
-                up.write(StatusFrame(tuple(stage.sign for stage in stages)))
+                up.write(StatusFrame(tuple(stage.status for stage in stages)))
     stats = signals.stats()
     up.write(
         Summary(
@@ -88,4 +88,4 @@ def _run(guard: Guard, begun: Begun) -> None:
 
 
 if __name__ == "__main__":
-    run_guarded(_run)
+    run_sandboxed(_run)

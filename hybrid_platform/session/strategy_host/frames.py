@@ -21,7 +21,7 @@ from hybrid_platform.domain.errors import IsolationError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import InputRecord, Record
 from hybrid_platform.domain.ticks import TickBatch
-from hybrid_platform.session.stage import Sign
+from hybrid_platform.session.stage import StageStatus
 from hybrid_platform.trading.accounts import AccountSnapshot
 from hybrid_platform.trading.adapters.live import OrderRequest
 from hybrid_platform.trading.order import Report
@@ -99,7 +99,7 @@ class Ack(msgspec.Struct, frozen=True, tag="ack"):
 class StatusFrame(msgspec.Struct, frozen=True, tag="status"):
     """Up, every second: where each stage is, from the end of the pipeline to its beginning."""
 
-    stages: tuple[Sign, ...]
+    stages: tuple[StageStatus, ...]
 
 
 class RecordsFrame(msgspec.Struct, frozen=True, tag="records"):

@@ -15,18 +15,18 @@ from hybrid_platform.domain.isolation import Denied, IsolationEvidence
 from hybrid_platform.live.execution import LiveExecution
 from hybrid_platform.sandbox.threads import ThreadGuards
 from hybrid_platform.session.channel import ChannelStats
-from hybrid_platform.session.factories import Channels, build_decider
-from hybrid_platform.session.stage import OnFailure, Sign, Stage
+from hybrid_platform.session.factories import Channels, build_runner_and_engine
+from hybrid_platform.session.stage import OnFailure, Stage, StageStatus
 from hybrid_platform.session.stages.decision_sink import DecisionSink
 from hybrid_platform.session.stages.execution import ExecutionStage
 from hybrid_platform.session.stages.strategy import StrategyStage
 from hybrid_platform.session.strategy_host.process import (
     LIVE_WINDOW,
     REPLAY_WINDOW,
-    Credit,
-    GuardedDecider,
-    Pump,
-    Receiver,
+    CreditWindow,
+    ResultReceiver,
+    StrategyProcess,
+    TickSender,
     pipe_stats,
 )
 from hybrid_platform.settings.session import SessionSettings
@@ -34,12 +34,12 @@ from hybrid_platform.strategies.base import Strategy
 from hybrid_platform.trading.accounts import AccountSnapshot
 
 
-class Decider(Protocol):
+class StrategyHost(Protocol):
     """What lies between the tick channel and the decisions."""
 
     stages: tuple[Stage, ...]
 
-    def signs(self) -> tuple[Sign, ...]:
+    def statuses(self) -> tuple[StageStatus, ...]:
         """Return what its stages are at, from the end of the pipeline to its beginning."""
 
     def stats(self) -> tuple[ChannelStats, ...]:
@@ -55,7 +55,7 @@ class Decider(Protocol):
         """Release everything once the stages ended; return what was read back."""
 
 
-class ThreadDecider:
+class ThreadHost:
     """Strategy and execution as threads of this process, each behind a filter of its own."""
 
     def __init__(
@@ -70,7 +70,7 @@ class ThreadDecider:
         clock: Clock,
         on_failure: OnFailure,
     ) -> None:
-        runner, engine = build_decider(settings, strategy, table)
+        runner, engine = build_runner_and_engine(settings, strategy, table)
         self._engine = engine
         self._signal = channels.signal
         self._guards = ThreadGuards()
@@ -97,9 +97,9 @@ class ThreadDecider:
             ),
         )
 
-    def signs(self) -> tuple[Sign, ...]:
+    def statuses(self) -> tuple[StageStatus, ...]:
         """Return what both stages are at."""
-        return tuple(stage.sign for stage in reversed(self.stages))
+        return tuple(stage.status for stage in reversed(self.stages))
 
     def stats(self) -> tuple[ChannelStats, ...]:
         """Return the signal channel."""
@@ -120,13 +120,13 @@ class ThreadDecider:
         return evidence
 
 
-class ProcessDecider:
+class ProcessHost:
     """Strategy and execution in the guarded process; here are only the ends of its pipes."""
 
     def __init__(
         self,
         settings: SessionSettings,
-        guarded: GuardedDecider,
+        guarded: StrategyProcess,
         table: InstrumentTable,
         channels: Channels,
         decisions: DecisionSink,
@@ -140,8 +140,8 @@ class ProcessDecider:
         self._venue = venue
         self._signal = channels.signal
         self._live = settings.is_live_feed
-        credit = Credit(LIVE_WINDOW if self._live else REPLAY_WINDOW)
-        self._pump = Pump(
+        credit = CreditWindow(LIVE_WINDOW if self._live else REPLAY_WINDOW)
+        self._pump = TickSender(
             guarded,
             channels.tick,
             credit,
@@ -151,13 +151,13 @@ class ProcessDecider:
             on_failure=on_failure,
             venue=venue,
         )
-        self._receiver = Receiver(guarded, channels.tick, credit, decisions, on_failure=on_failure, venue=venue)
+        self._receiver = ResultReceiver(guarded, channels.tick, credit, decisions, on_failure=on_failure, venue=venue)
         ends: tuple[Stage, ...] = (self._pump, self._receiver)
         self.stages = ends if venue is None else (*ends, venue)
 
-    def signs(self) -> tuple[Sign, ...]:
+    def statuses(self) -> tuple[StageStatus, ...]:
         """Return what both stages said that they are at, and whether the process lives."""
-        return (*self._receiver.signs, self._pump.sign)
+        return (*self._receiver.statuses, self._pump.status)
 
     def stats(self) -> tuple[ChannelStats, ...]:
         """Return both pipes, and the signal channel as the guarded process counted it at its end."""

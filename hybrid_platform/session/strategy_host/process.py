@@ -1,7 +1,7 @@
 """The op's side of ``isolation: process``: two stages that continue the channels through pipes (I1, S13).
 
-`Pump` sends ticks down, never more than a window ahead of what the strategy has worked on, so that a
-live channel stays the place where the oldest tick is dropped. `Receiver` takes audit records up. A
+`TickSender` sends ticks down, never more than a window ahead of what the strategy has worked on, so that a
+live channel stays the place where the oldest tick is dropped. `ResultReceiver` takes audit records up. A
 guarded process that dies, or says what does not decode, ends the session and leaves evidence of it.
 """
 
@@ -30,7 +30,7 @@ from hybrid_platform.sandbox.spawn import spawn
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelStats, EndOfStream
 from hybrid_platform.session.messages import ControlMessage, RecordMessage, TickMessage, coalesce
-from hybrid_platform.session.stage import OnFailure, Sign, Stage
+from hybrid_platform.session.stage import OnFailure, Stage, StageStatus
 from hybrid_platform.session.stages.decision_sink import DecisionSink
 from hybrid_platform.session.strategy_host.frames import (
     Ack,
@@ -61,11 +61,11 @@ LIVE_WINDOW, LIVE_FRAME = 64, 64
 REPLAY_WINDOW, REPLAY_FRAME = 16_384, 1_024
 """A frame is acknowledged whole: small ones show that a slow strategy moves."""
 PIPE_BYTES = 1 << 20
-START_SECONDS = 60.0
-LOOK_SECONDS = 0.5
+START_TIMEOUT_S = 60.0
+POLL_INTERVAL_S = 0.5
 
 
-class GuardedStageError(PlatformError):
+class SandboxedStageError(PlatformError):
     """A stage of the guarded process failed; it carries that stage's exit code, and the type of its error."""
 
     def __init__(self, message: str, exit_code: int, kind: str) -> None:
@@ -74,7 +74,7 @@ class GuardedStageError(PlatformError):
         self.kind = kind
 
 
-class GuardedDecider:
+class StrategyProcess:
     """A started guarded process with its strategy made; close it."""
 
     def __init__(
@@ -141,16 +141,16 @@ class GuardedDecider:
 
     def _await_strategy(self) -> None:
         try:
-            frame = self.reader.read(START_SECONDS)
+            frame = self.reader.read(START_TIMEOUT_S)
         except EOFError:
             raise IsolationError("the guarded process ended before the strategy was made") from None
         if isinstance(frame, StrategyRefused):
             raise ConfigError(frame.message)
         if not isinstance(frame, StrategyReady):
-            raise IsolationError(f"strategy: expected to be made within {START_SECONDS:g} s, got not")
+            raise IsolationError(f"strategy: expected to be made within {START_TIMEOUT_S:g} s, got not")
 
 
-class Credit:
+class CreditWindow:
     """How many ticks may be on their way: what was sent less what was worked on stays below the window."""
 
     def __init__(self, window: int) -> None:
@@ -189,14 +189,14 @@ class Credit:
             self._changed.notify_all()
 
 
-class Pump(Stage):
+class TickSender(Stage):
     """tick channel -> pipe."""
 
     def __init__(
         self,
-        decider: GuardedDecider,
+        process: StrategyProcess,
         ticks: Channel[TickMessage | ControlMessage],
-        credit: Credit,
+        credit: CreditWindow,
         table: InstrumentTable,
         *,
         last_seq: Callable[[], int],
@@ -205,8 +205,8 @@ class Pump(Stage):
         venue: LiveExecution | None = None,
     ) -> None:
         super().__init__("pump", (ticks,), (), on_failure)
-        self._writer = decider.writer
-        self._child = decider.child
+        self._writer = process.writer
+        self._child = process.child
         self._ticks = ticks
         self._credit = credit
         self._table = table
@@ -220,7 +220,7 @@ class Pump(Stage):
         """Send until the ticks end."""
         try:
             while True:
-                self.activity.rest()
+                self.progress.mark_idle()
                 # Room first: what waits for it waits in the channel, where the oldest can still be dropped.
                 room = self._credit.acquire(self._frame)
                 try:
@@ -228,7 +228,7 @@ class Pump(Stage):
                 except EndOfStream:
                     self._writer.write(EndOfTicks(self._last_seq()))
                     return
-                self.activity.work()
+                self.progress.mark_busy()
                 for message in coalesce(messages):
                     self._send(message)
                 self._credit.release(room - sum(message.events for message in messages))
@@ -255,14 +255,14 @@ class Pump(Stage):
         self.sent += len(message.batch)
 
 
-class Receiver(Stage):
+class ResultReceiver(Stage):
     """pipe -> decisions."""
 
     def __init__(
         self,
-        decider: GuardedDecider,
+        process: StrategyProcess,
         ticks: Channel[TickMessage | ControlMessage],
-        credit: Credit,
+        credit: CreditWindow,
         decisions: DecisionSink,
         *,
         on_failure: OnFailure,
@@ -271,21 +271,21 @@ class Receiver(Stage):
         outputs = (decisions,) if venue is None else (decisions, venue)
         super().__init__("guarded process", (ticks, credit), outputs, on_failure)
         self._venue = venue
-        self._decider = decider
+        self._process = process
         self._credit = credit
         self._decisions = decisions
         self.received = 0
-        self._inside: tuple[Sign, ...] = ()
+        self._inside: tuple[StageStatus, ...] = ()
 
     def work(self) -> None:
         """Take what comes until the process says that it is done."""
-        while self._decider.done is None:
+        while self._process.done is None:
             try:
-                frame = cast("UpFrame | None", self._decider.reader.read(LOOK_SECONDS))
+                frame = cast("UpFrame | None", self._process.reader.read(POLL_INTERVAL_S))
             except EOFError:
                 raise IsolationError(f"the guarded process ended in the middle: {self._how_it_ended()}") from None
             if frame is not None:
-                self.activity.work()
+                self.progress.mark_busy()
             if isinstance(frame, RecordsFrame):
                 self._pass_on(frame)
             elif isinstance(frame, StatusFrame):
@@ -296,18 +296,21 @@ class Receiver(Stage):
                 self._credit.acknowledge(frame.events)
             elif isinstance(frame, StageFailed):
                 # It drains what it has, and then says that it is done.
-                self._on_failure(frame.stage, GuardedStageError(frame.message, frame.exit_code, frame.kind))
+                self._on_failure(frame.stage, SandboxedStageError(frame.message, frame.exit_code, frame.kind))
                 self.abort()
             elif isinstance(frame, Summary):
-                self._decider.done = frame
+                self._process.done = frame
             elif frame is not None:
                 raise IsolationError(f"pipe: expected decisions, got {type(frame).__name__}")
 
     @property
-    def signs(self) -> tuple[Sign, ...]:
+    def statuses(self) -> tuple[StageStatus, ...]:
         """What the stages inside were at when they last said so; and the process itself, which says so every second."""
-        is_awaited = self.is_alive and self._decider.done is None
-        return (*self._inside, Sign(self.name, is_awaited, self.activity.moves, owes="a sign of life, each second"))
+        is_awaited = self.is_alive and self._process.done is None
+        return (
+            *self._inside,
+            StageStatus(self.name, is_awaited, self.progress.iterations, expectation="a sign of life, each second"),
+        )
 
     @property
     def acknowledged(self) -> int:
@@ -338,12 +341,12 @@ class Receiver(Stage):
             return
 
     def _how_it_ended(self) -> str:
-        status = self._decider.child.wait(LOOK_SECONDS)
+        status = self._process.child.wait(POLL_INTERVAL_S)
         return "unknown" if status is None else f"killed by signal {-status}" if status < 0 else f"exit status {status}"
 
 
 def pipe_stats(
-    pump: Pump, receiver: Receiver, done: Summary | None, live: bool, signal: ChannelStats
+    pump: TickSender, receiver: ResultReceiver, done: Summary | None, live: bool, signal: ChannelStats
 ) -> tuple[ChannelStats, ...]:
     """Return the two pipes, and the signal channel behind them, as channels of the ledger."""
     ticks, records = (done.ticks, done.records) if done else (receiver.acknowledged, receiver.received)
@@ -363,7 +366,7 @@ def pipe_stats(
 
 def check_strategy(settings: SessionSettings) -> None:
     """Raise ConfigError where the strategy cannot be made; a user's code is imported behind the guard only."""
-    GuardedDecider(settings, (), None, check_only=True).close()
+    StrategyProcess(settings, (), None, check_only=True).close()
 
 
 def check_reach(settings: SessionSettings, private: tuple[Path, ...]) -> None:
@@ -409,7 +412,7 @@ class _Output:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
-            self._thread.join(LOOK_SECONDS)
+            self._thread.join(POLL_INTERVAL_S)
 
     def _drain(self, reading: int) -> None:
         with os.fdopen(reading, encoding="utf-8", errors="replace") as lines:

@@ -15,7 +15,7 @@ from hybrid_platform.defs.session import assets
 from hybrid_platform.defs.shared.names import EXIT_CODE_TAG, PROCESS_TAG, SESSION_TAG
 from hybrid_platform.defs.shared.runs import RunProcess
 from hybrid_platform.host.process import this_process
-from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.storage.engine import open_engine, sqlite_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform_tests.definitions import defs
@@ -49,7 +49,7 @@ def test_a_run_says_exit_code_0_only_when_all_of_it_ended_well(launch: Launcher,
     """Killed in the middle, it would say it for ever."""
     during: list[dict[str, str]] = []
 
-    class Looks(ShadowRun):
+    class Looks(SessionRunner):
         """Looks at the run's tags as soon as the session is over."""
 
         def finish(self) -> Any:

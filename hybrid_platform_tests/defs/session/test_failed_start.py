@@ -11,7 +11,7 @@ import pytest
 from hybrid_platform.defs.session import assets
 from hybrid_platform.maintenance.lease import Lease
 from hybrid_platform.session.failed_start import COUNTERS
-from hybrid_platform.session.runner import ShadowRun
+from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.storage.files import COMPANIONS
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 from hybrid_platform_tests.defs.session.test_assets import SHORT, STEPS
@@ -77,9 +77,9 @@ def test_a_fault_before_the_first_stage_is_a_verdict_that_postflight_judges(
     (tmp_path / "mine_at_start.py").write_text(STRATEGY)
     path = write_csv(tmp_path / "trades.csv", good_rows(10))
 
-    def shadow_run(context: Any) -> ShadowRun:
+    def shadow_run(context: Any) -> SessionRunner:
         fault.deed(tmp_path)
-        return ShadowRun(context)
+        return SessionRunner(context)
 
     monkeypatch.setattr(assets, "ShadowRun", shadow_run)
     job = launch(fault.settings or layered(replay(path), {"isolation": "thread"}))

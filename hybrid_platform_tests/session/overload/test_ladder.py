@@ -16,8 +16,8 @@ from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
 from hybrid_platform.feeds.base import FeedBatch
 from hybrid_platform.session.channel import Channel
 from hybrid_platform.session.counters import FeedCounters
-from hybrid_platform.session.overload.ladder import RUNGS, Ladder, Limits, Load, Step
-from hybrid_platform.session.overload.lag_baseline import Backlog
+from hybrid_platform.session.overload.ladder import LEVELS, LevelChange, Load, LoadLimits, ThrottleLadder
+from hybrid_platform.session.overload.lag_baseline import LagBaseline
 from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.session.stages.ingest import Ingest
 from hybrid_platform.settings.overload import OverloadSettings
@@ -29,13 +29,15 @@ pytestmark = pytest.mark.scenario("S15")
 SETTINGS = OverloadSettings(step_up_seconds=10, step_down_seconds=20, stop_seconds=60)
 
 
-def climb(looks: Sequence[tuple[int, str]], settings: OverloadSettings = SETTINGS) -> tuple[Ladder, list[Step]]:
+def climb(
+    looks: Sequence[tuple[int, str]], settings: OverloadSettings = SETTINGS
+) -> tuple[ThrottleLadder, list[LevelChange]]:
     """Let a ladder look for so many seconds each, once a second, at a load that is high, between or low."""
-    ladder, now, steps = Ladder(settings, 0), 0, []
+    ladder, now, steps = ThrottleLadder(settings, 0), 0, []
     for seconds, load in looks:
         for _ in range(seconds):
             now += NS_PER_S
-            step = ladder.look(now, is_high=load == "high", is_low=load == "low")
+            step = ladder.observe(now, is_high=load == "high", is_low=load == "low")
             steps += [step] if step else []
     return ladder, steps
 
@@ -77,7 +79,7 @@ def test_whatever_the_load_it_moves_one_rung_at_a_time_and_accounts_for_all_time
     ladder, steps = climb(looks)
     rungs = [1, *(step.after for step in steps)]
     assert [step.before for step in steps] == rungs[:-1]
-    assert all(abs(RUNGS.index(one) - RUNGS.index(other)) == 1 for one, other in pairwise(rungs))
+    assert all(abs(LEVELS.index(one) - LEVELS.index(other)) == 1 for one, other in pairwise(rungs))
     assert sum(ladder.seconds_at(10**6 * NS_PER_S).values()) == 10**6
     assert all(step.held_s >= (10 if step.after > step.before else 20) for step in steps)
     if not any(load == "high" for _, load in looks):
@@ -85,15 +87,15 @@ def test_whatever_the_load_it_moves_one_rung_at_a_time_and_accounts_for_all_time
 
 
 def test_limits_say_what_is_above_them_and_what_is_off_is_never_above():
-    limits = Limits(60, 80, None, 0.5)
+    limits = LoadLimits(60, 80, None, 0.5)
     assert limits.high(Load(59.9, 79, 10**9)) == ""
     assert limits.high(Load(61, 80, 0)) == "CPU pressure 61 %, limit 60 %; queue 80 %, limit 80 %"
     assert limits.is_low(Load(29, 39, 10**9)) and not limits.is_low(Load(30, 0, 0))
-    assert Limits(None, None, None, 0.5).is_low(Load(100, 100, 10**9))
+    assert LoadLimits(None, None, None, 0.5).is_low(Load(100, 100, 10**9))
 
 
 def test_a_backlog_grows_with_time_and_a_clock_that_is_stepped_is_none():
-    backlog = Backlog()
+    backlog = LagBaseline()
     lags = [(0, 50), (1, 60), (2, 900), (3, 1900), (4, 60)]
     assert [backlog.observe(at * NS_PER_S, lag * NS_PER_MS) for at, lag in lags] == [0, 10, 850, 1850, 10]
     hour = 3_600_000
@@ -119,7 +121,7 @@ def refs(ticks: TickBatch) -> list[int]:
 def test_without_throttling_the_batch_itself_goes_on():
     sampler, ticks = Sampler(), batch([(0, n) for n in range(9)])
     assert sampler.pick(ticks) is ticks
-    assert not sampler.left_out
+    assert not sampler.sampled_out
 
 
 def test_each_instrument_gives_its_first_tick_and_then_every_nth():
@@ -127,7 +129,7 @@ def test_each_instrument_gives_its_first_tick_and_then_every_nth():
     sampler.every = 5
     picked = sampler.pick(batch([(n % 2, n) for n in range(24)]))
     assert refs(picked) == [0, 1, 10, 11, 20, 21], "none starves by its place in a pattern"
-    assert sampler.left_out == {5: 18}
+    assert sampler.sampled_out == {5: 18}
 
 
 def test_after_a_step_each_instrument_begins_anew_with_its_next_tick():
@@ -156,7 +158,7 @@ def test_the_choice_does_not_depend_on_how_the_ticks_are_cut(instruments, every,
     edges = sorted({0, len(ticks), *(cut for cut in cuts if cut < len(ticks))})
     picked = [ref for start, end in pairwise(edges) for ref in refs(sampler.pick(ticks[start:end]))]
     assert picked == expected
-    assert sampler.left_out[every] == len(ticks) - len(expected)
+    assert sampler.sampled_out[every] == len(ticks) - len(expected)
 
 
 class Feed:
@@ -202,7 +204,7 @@ def played(draw: st.DrawFn) -> tuple[int, FeedBatch]:
     prints = draw(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60)), max_size=40))
     bad, history = draw(st.integers(0, 3)), draw(st.integers(0, 3))
     rejected = {"bad_price": bad} if bad else {}
-    return draw(st.sampled_from(RUNGS)), FeedBatch(
+    return draw(st.sampled_from(LEVELS)), FeedBatch(
         batch(prints), len(prints) + bad + history, rejected, history=history
     )
 
@@ -214,7 +216,7 @@ def test_under_any_steps_every_tick_that_came_is_accounted_for_and_the_numbers_h
     assert counters.balances
     parts = counters.accepted + counters.rejected + counters.duplicate + counters.sampled_out + counters.history
     assert counters.received == parts == sum(each.received for _, each in batches)
-    assert counters.sampled_out == sum(sampler.left_out.values())
+    assert counters.sampled_out == sum(sampler.sampled_out.values())
     numbers = [row[0] for ticks in sent for row in ticks.rows()]
     assert numbers == list(range(1, counters.accepted + 1)), "what is sampled out gets no number"
     different = {(row[1], row[5]) for _, each in batches for row in each.ticks.rows()}

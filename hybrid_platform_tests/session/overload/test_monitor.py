@@ -24,7 +24,7 @@ from hybrid_platform.log.events import LogEvent
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.channel import ChannelStats
 from hybrid_platform.session.counters import FeedCounters
-from hybrid_platform.session.overload.monitor import OverloadWatch, has_ladder, limits_of
+from hybrid_platform.session.overload.monitor import OverloadMonitor, build_limits, can_throttle
 from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.settings.session import load_settings
 from hybrid_platform.testing import Drop, ListLog, LocalVenue, Repeat, Send, Skip, TestClock
@@ -43,7 +43,7 @@ class Host:
         self.counters = FeedCounters(lag_ns=deque([0]))
         self.failures: list[tuple[str, BaseException]] = []
         self.pressure, self.left, self.dropped, self.rate, self.came = 0.0, 0, 0, 100.0, 0.0
-        self.watch = OverloadWatch(
+        self.watch = OverloadMonitor(
             settings,
             self.sampler,
             read=lambda: psi(self.pressure),
@@ -64,7 +64,7 @@ class Host:
             self.clock.advance(0.1)
             self.came += self.rate / 10
             self.counters.received = int(self.came)
-            self.watch.look()
+            self.watch.poll()
         return self
 
     @property
@@ -159,11 +159,11 @@ def test_it_can_be_told_only_to_watch():
 
 def test_a_gate_that_is_off_switches_pressure_off_unless_a_limit_is_stated():
     off = {"gates": {"cpu_pressure_limit": 100}}
-    assert limits_of(load_settings(environ={})).pressure == 60
-    assert limits_of(load_settings(off, environ={})).pressure is None
-    assert limits_of(load_settings({**off, "overload": {"pressure_limit": 30}}, environ={})).pressure == 30
-    assert limits_of(load_settings({"overload": {"pressure_limit": 100}}, environ={})).pressure is None
-    assert limits_of(load_settings({"overload": {"queue_limit": 101}}, environ={})).queue is None
+    assert build_limits(load_settings(environ={})).pressure == 60
+    assert build_limits(load_settings(off, environ={})).pressure is None
+    assert build_limits(load_settings({**off, "overload": {"pressure_limit": 30}}, environ={})).pressure == 30
+    assert build_limits(load_settings({"overload": {"pressure_limit": 100}}, environ={})).pressure is None
+    assert build_limits(load_settings({"overload": {"queue_limit": 101}}, environ={})).queue is None
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_gate_that_is_off_switches_pressure_off_unless_a_limit_is_stated():
     ids=["synthetic", "as fast as it goes", "replay"],
 )
 def test_only_a_live_feed_with_a_pace_of_its_own_has_a_ladder(feed, has):
-    assert has_ladder(load_settings(feed, environ={})) is has
+    assert can_throttle(load_settings(feed, environ={})) is has
 
 
 def test_sampling_is_part_of_what_was_proved():

@@ -26,7 +26,7 @@ from hybrid_platform.session.overload.watchdog import (
     WriterStuck,
     feed_patience_s,
 )
-from hybrid_platform.session.stage import Sign, Stage
+from hybrid_platform.session.stage import Stage, StageStatus
 from hybrid_platform.session.strategy_host.process import MODULE
 from hybrid_platform.settings.session import DEFAULT_ISOLATION, load_settings
 from hybrid_platform.storage.connection import LOCK_WAIT_SECONDS
@@ -67,23 +67,23 @@ class Watched:
 
     def __init__(self, *layers: dict[str, Any]) -> None:
         self.now, self.received = 0, 0
-        self.signs: list[Sign] = []
+        self.statuses: list[StageStatus] = []
         self.ingest = Quiet()
         self.dog = Watchdog(
             load_settings(*layers, environ={}),
-            lambda: self.signs,
+            lambda: self.statuses,
             (self.ingest,),
             received=lambda: self.received,
             feed="synthetic",
             started=0,
         )
 
-    def wait(self, seconds: float, *signs: Sign, is_draining: bool = False) -> Finding | None:
+    def wait(self, seconds: float, *statuses: StageStatus, is_draining: bool = False) -> Finding | None:
         """Look ten times a second, for so long or until something is found."""
-        self.signs = list(signs)
+        self.statuses = list(statuses)
         for _ in range(round(seconds * 10)):
             self.now += NS_PER_S // 10
-            if (found := self.dog.look(self.now, is_draining=is_draining)) is not None:
+            if (found := self.dog.check(self.now, is_draining=is_draining)) is not None:
                 return found
         return None
 
@@ -93,7 +93,7 @@ STUCK = {"watchdog": {"stuck_seconds": 5, "feed_seconds": 10_000}}
 
 def test_who_is_at_work_and_does_not_move_is_stuck_and_named():
     watched = Watched(STUCK)
-    idle, busy = Sign("execution", False, 7), Sign("strategy", True, 3, 60)
+    idle, busy = StageStatus("execution", False, 7), StageStatus("strategy", True, 3, 60)
     assert watched.wait(4.9, idle, busy) is None
     found = watched.wait(1, idle, busy)
     assert found is not None and found.name == "strategy" and isinstance(found.error, StageStuck)
@@ -101,35 +101,35 @@ def test_who_is_at_work_and_does_not_move_is_stuck_and_named():
 
 
 def test_who_waits_for_more_is_never_stuck():
-    assert Watched(STUCK).wait(600, Sign("execution", False, 7), Sign("strategy", False, 3)) is None
+    assert Watched(STUCK).wait(600, StageStatus("execution", False, 7), StageStatus("strategy", False, 3)) is None
 
 
 @pytest.mark.parametrize("what", ["ticks ahead", "batches"])
 def test_who_is_slow_and_moves_is_not_stuck(what: str):
     watched = Watched(STUCK)
     for n in range(50):
-        ahead, moves = (64 - n, 1) if what == "ticks ahead" else (0, n)
-        assert watched.wait(4.5, Sign("strategy", True, moves, ahead)) is None
+        ahead, iterations = (64 - n, 1) if what == "ticks ahead" else (0, n)
+        assert watched.wait(4.5, StageStatus("strategy", True, iterations, ahead)) is None
 
 
 def test_where_a_full_channel_makes_wait_only_the_last_of_those_at_work_can_be_stuck():
     blocking = {"feed": {"replay": {"path": "x.csv"}}}
-    slow = [Sign("execution", True, n) for n in range(5)]
+    slow = [StageStatus("execution", True, n) for n in range(5)]
     watched = Watched(STUCK, blocking)
-    for sign in slow:
-        assert watched.wait(4, sign, Sign("strategy", True, 1), Sign("ingest", True, 1)) is None
-    found = watched.wait(10, slow[-1], Sign("strategy", True, 1), Sign("ingest", True, 1))
+    for status in slow:
+        assert watched.wait(4, status, StageStatus("strategy", True, 1), StageStatus("ingest", True, 1)) is None
+    found = watched.wait(10, slow[-1], StageStatus("strategy", True, 1), StageStatus("ingest", True, 1))
     assert found is not None and found.name == "execution"
     live = Watched(STUCK)
-    found = live.wait(10, Sign("persist", True, 1), Sign("strategy", True, 1))
+    found = live.wait(10, StageStatus("persist", True, 1), StageStatus("strategy", True, 1))
     assert found is not None and found.name == "strategy", "live, nobody waits for the writer"
 
 
 @pytest.mark.scenario("L4", "S12")
 def test_a_writer_is_given_the_time_to_name_a_lock_itself():
     watched = Watched(STUCK)
-    assert watched.wait(79, Sign("persist", True, 1)) is None
-    found = watched.wait(5, Sign("persist", True, 1))
+    assert watched.wait(79, StageStatus("persist", True, 1)) is None
+    found = watched.wait(5, StageStatus("persist", True, 1))
     assert found is not None and isinstance(found.error, WriterStuck)
     assert "the database's disk does not answer" in str(found.error)
 
@@ -162,9 +162,9 @@ def test_a_feed_that_gives_nothing_is_silent_and_one_that_waits_for_the_pipeline
     for n in range(5):
         watched.received = n
         assert watched.wait(29) is None
-    watched.ingest.activity.work()
+    watched.ingest.progress.mark_busy()
     assert watched.wait(600) is None
-    watched.ingest.activity.rest()
+    watched.ingest.progress.mark_idle()
     assert watched.wait(600, is_draining=True) is None
     found = watched.wait(35)
     assert found is not None and isinstance(found.error, FeedSilent)
