@@ -45,11 +45,11 @@ from hybrid_platform.domain.orders import (
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.host.process import this_process
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform.storage.bulk import MAX_PARAMETERS
-from hybrid_platform.storage.engine import default_url, open_engine
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import default_url
 from hybrid_platform.storage.migrate import migrate
-from hybrid_platform.storage.records import SessionStart
-from hybrid_platform.storage.rows import TICK_COLUMNS
+from hybrid_platform.storage.rows import MAX_PARAMETERS, TICK_COLUMNS
+from hybrid_platform.storage.session_records import SessionStart
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import SessionWriter
 

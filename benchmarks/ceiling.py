@@ -16,7 +16,7 @@ from typing import Any
 
 from bench_writer import ROWS_A_COMMIT, fresh_writer
 
-from hybrid_platform.storage.bulk import MAX_PARAMETERS
+from hybrid_platform.storage.rows import MAX_PARAMETERS
 from hybrid_platform.storage.schema import COUNTED, TICK_BATCHES
 
 ROWS_A_STATEMENT = (32, 256, 1_024, MAX_PARAMETERS)

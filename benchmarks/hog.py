@@ -28,7 +28,7 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.host.healthcheck import run_healthcheck
 from hybrid_platform.host.pressure import read_pressure
 from hybrid_platform.log.events import LogEvent, find_event
-from hybrid_platform.storage.engine import sqlite_url
+from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.probe import probe_database
 
 HEALTH_EVERY_S = 5.0

@@ -10,7 +10,8 @@ from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.ids import SESSION_ID_PATTERN
 from hybrid_platform.report.comparison import Side, read_side
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform.storage.engine import default_url, open_engine, url_of
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import default_url, resolve_database_url
 from hybrid_platform.storage.queries import find_sessions
 
 
@@ -32,7 +33,7 @@ def _located(settings: SessionSettings, name: str) -> tuple[str, str | None]:
     """Return the database's URL and the session's id; None for its last session."""
     path = Path(name)
     if not path.is_dir():
-        return url_of(settings), name
+        return resolve_database_url(settings), name
     if SESSION_ID_PATTERN.fullmatch(path.name) and path.parent.name == "evidence":
         return default_url(path.parent.parent), path.name
     if not (path / "bot.db").is_file():

@@ -22,9 +22,10 @@ from hybrid_platform.report.comparison import read_side, write_comparison
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings, load_settings, merge, shown
 from hybrid_platform.settings.yaml_files import YAML_ERRORS, load_yaml
-from hybrid_platform.storage.engine import default_url, open_engine
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import default_url
 from hybrid_platform.storage.queries import find_sessions
-from hybrid_platform.storage.records import SessionState
+from hybrid_platform.storage.session_records import SessionState
 
 MAX_POINTS = 1_000
 DRAIN_SECONDS = 120.0

@@ -36,11 +36,13 @@ def reproduce(
     from hybrid_platform.report.writer import last_session
     from hybrid_platform.reproduce.fresh import reproduce_fresh
     from hybrid_platform.security.paths import DataDir
-    from hybrid_platform.storage.urls import url_of
+    from hybrid_platform.storage.location import resolve_database_url
 
     settings = settings_of(config_file, assignments, **flags)
     data_dir = DataDir(settings.data_dir)
-    found = reproduce_fresh(data_dir, url_of(settings), session_id or last_session(data_dir), settings.keys.signing_key)
+    found = reproduce_fresh(
+        data_dir, resolve_database_url(settings), session_id or last_session(data_dir), settings.keys.signing_key
+    )
     click.echo(encode_record(found).decode() if as_json else "\n".join(reproduction_lines(found)))
     return found.exit_code
 

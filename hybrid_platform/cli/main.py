@@ -250,12 +250,12 @@ def healthcheck(config_file: Path | None, assignments: tuple[str, ...], **flags:
     """Print one line per item, then PASS or FAIL; exit 0 or 1. A database that does not exist fails."""
     from hybrid_platform.domain.clocks import SystemClock
     from hybrid_platform.host.healthcheck import health_lines, run_healthcheck
+    from hybrid_platform.storage.location import resolve_database_url
     from hybrid_platform.storage.probe import probe_database
-    from hybrid_platform.storage.urls import url_of
 
     settings = settings_of(config_file, assignments, **flags)
     record = run_healthcheck(
-        lambda: probe_database(url_of(settings)),
+        lambda: probe_database(resolve_database_url(settings)),
         Path(settings.data_dir),
         SystemClock(),
         dashboard_port=settings.gates.dashboard_port,

@@ -28,7 +28,7 @@ def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...]
     moved: the others are all the same.
     """
     from hybrid_platform.domain.clocks import SystemClock
-    from hybrid_platform.maintenance.retain import retain as run
+    from hybrid_platform.maintenance.retention import apply_retention as run
 
     settings = settings_of(config_file, assignments, **flags)
     rules = settings.retention
@@ -71,10 +71,12 @@ def backup(target: Path, overwrite: bool, config_file: Path | None, assignments:
     """
     from hybrid_platform.security.paths import check_output_file
     from hybrid_platform.storage.backup import back_up
-    from hybrid_platform.storage.urls import path_of, url_of
+    from hybrid_platform.storage.location import resolve_database_url, sqlite_path
 
     settings = settings_of(config_file, assignments, **flags)
-    report = back_up(path_of(url_of(settings)), check_output_file(target, "--to"), overwrite=overwrite)
+    report = back_up(
+        sqlite_path(resolve_database_url(settings)), check_output_file(target, "--to"), overwrite=overwrite
+    )
     click.echo(_shown(report))
     return 0
 

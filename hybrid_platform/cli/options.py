@@ -30,14 +30,14 @@ data_dir_option = click.option(
 def settings_of(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> SessionSettings:
     """Lay defaults, environment, file, flags and --set over each other, in this order."""
     from hybrid_platform.settings.session import load_settings, merge, parse_assignment, read_yaml
-    from hybrid_platform.storage.files import checked_path
-    from hybrid_platform.storage.urls import sqlite_url
+    from hybrid_platform.storage.location import check_database_path, sqlite_url
 
     layers = [read_yaml(config_file)] if config_file else []
     database = flags.pop("db", None)
     stated = {name: value for name, value in flags.items() if value is not None}
     if database is not None:
-        checked_path(database)  # while it is what was written: as a URL `:memory:` and `file:…` are names like others
+        # Before it becomes a URL, where `:memory:` and `file:…` would be ordinary names.
+        check_database_path(database)
         stated["database_url"] = sqlite_url(database)
     layers.append(stated)
     layers.append(reduce(merge, map(parse_assignment, assignments), {}))
@@ -47,9 +47,10 @@ def settings_of(config_file: Path | None, assignments: tuple[str, ...], **flags:
 @contextmanager
 def reader_of(settings: SessionSettings) -> Iterator[sa.Engine]:
     """Yield an engine that only reads the settings' database."""
-    from hybrid_platform.storage.engine import open_engine, url_of
+    from hybrid_platform.storage.engine import open_engine
+    from hybrid_platform.storage.location import resolve_database_url
 
-    engine = open_engine(url_of(settings), role="read")
+    engine = open_engine(resolve_database_url(settings), role="read")
     try:
         yield engine
     finally:

@@ -20,7 +20,7 @@ from hybrid_platform.observability.notifications.notifier import Notifier, origi
 from hybrid_platform.observability.systemd import ServiceManager
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.queries import find_sessions
-from hybrid_platform.storage.records import SessionState
+from hybrid_platform.storage.session_records import SessionState
 
 if TYPE_CHECKING:
     from hybrid_platform.domain.commands import Command

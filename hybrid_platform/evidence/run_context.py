@@ -16,7 +16,7 @@ from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform.storage.records import SessionStart
+from hybrid_platform.storage.session_records import SessionStart
 
 
 @dataclass(frozen=True, slots=True)

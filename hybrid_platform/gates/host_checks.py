@@ -16,7 +16,7 @@ from hybrid_platform.gates.preflight import host_checks, host_reasons
 from hybrid_platform.host.system import read_system_state
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.queries import find_sessions
-from hybrid_platform.storage.records import SessionInfo, SessionState
+from hybrid_platform.storage.session_records import SessionInfo, SessionState
 
 
 class CheckEvidence(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ def run_check(context: RunContext, kind: str, stop: threading.Event | None = Non
     """
     after = kind == "postflight"
     at = context.clock.wall_ns()
-    health, pressure = host_checks(context, new_is_fine=not after, stop=stop or threading.Event())
+    health, pressure = host_checks(context, allow_missing_database=not after, stop=stop or threading.Event())
     failed = [(reason, int(code)) for reason, code in host_reasons(health, pressure)]
     last = _last_session(context) if after else None
     if last is not None:

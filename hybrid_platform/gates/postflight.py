@@ -46,7 +46,7 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
     session = context.read(SESSION, SessionEvidence)
     if session is None or session.began:  # else what is held back is the running session's, which refused this one
         release_to_judge(context.data_dir)
-    health, pressure = host_checks(context, new_is_fine=False, stop=stop or threading.Event())
+    health, pressure = host_checks(context, allow_missing_database=False, stop=stop or threading.Event())
     failed = host_reasons(health, pressure)
     audit = Audit({}, {}, 0)
     trading: TradingAudit | None = None

@@ -38,7 +38,8 @@ from hybrid_platform.session.commands import CommandFile
 from hybrid_platform.session.feeds import build_session_feed, list_input_files, new_instrument_table
 from hybrid_platform.session.strategy_host.process import check_reach, check_strategy, private_paths
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform.storage.engine import open_engine, shown_url
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import redact_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.pragmas import verify_pragmas
 from hybrid_platform.storage.probe import probe_database
@@ -64,7 +65,7 @@ def check_settings(settings: SessionSettings, database_url: str, clock: Clock, d
 
 
 def host_checks(
-    context: RunContext, *, new_is_fine: bool, stop: threading.Event
+    context: RunContext, *, allow_missing_database: bool, stop: threading.Event
 ) -> tuple[HealthcheckRecord, PressureGate]:
     """Run healthcheck and pressure gate, print their lines, and append a flight recorder snapshot."""
     gates = context.settings.gates
@@ -76,7 +77,7 @@ def host_checks(
         stop,
         _say_waiting(context, gates.cpu_pressure_limit),
     )
-    health = health_of(context, new_is_fine=new_is_fine)
+    health = health_of(context, allow_missing_database=allow_missing_database)
     take_snapshot(context.data_dir, context.clock, pressure.last, health)
     context.log.info(
         LogEvent.HOST_CHECKED,
@@ -113,7 +114,7 @@ def preflight(context: RunContext, stop: threading.Event | None = None) -> Prefl
     context.log.info(
         LogEvent.PREFLIGHT_STARTED, mode=context.settings.mode, config_sha256=context.settings.config_sha256
     )
-    health, pressure = host_checks(context, new_is_fine=True, stop=stop or threading.Event())
+    health, pressure = host_checks(context, allow_missing_database=True, stop=stop or threading.Event())
     conditions = live_conditions(_live_request(context, pressure))
     unmet = [condition for condition in conditions if not condition.met]
     # What will never heal by waiting comes first: its exit code must not make a supervisor try again.
@@ -188,7 +189,7 @@ def verify_database(context: RunContext) -> PragmaGateEvidence:
             verdict=Verdict.FAIL if reasons else Verdict.PASS,
             reasons=tuple(reasons),
             exit_code=int(exit_code),
-            database=shown_url(context.database_url),
+            database=redact_url(context.database_url),
             before=before,
             **found,
         ),

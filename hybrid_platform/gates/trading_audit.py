@@ -23,8 +23,7 @@ from hybrid_platform.domain.orders import OrderEventRecord, OrderRecord, OrderSt
 from hybrid_platform.settings.session import Mode, SessionSettings
 from hybrid_platform.storage.audit import highest_prices, orders_on_stale_ticks
 from hybrid_platform.storage.errors import Cause, DatabaseError
-from hybrid_platform.storage.origins import Origin, order_origins
-from hybrid_platform.storage.stored import stored_instruments, stored_records, stored_rows
+from hybrid_platform.storage.reader import OrderOrigin, read_instruments, read_order_origins, read_records, read_rows
 from hybrid_platform.trading.accounts import Account, AccountSnapshot
 from hybrid_platform.trading.adapters.paper.model import paper_model
 from hybrid_platform.trading.states import CLOSED
@@ -91,10 +90,10 @@ class _Auditor:
     def __init__(self, engine: sa.Engine, session_id: str, settings: SessionSettings) -> None:
         self._engine, self._session_id = engine, session_id
         self._max_staleness_ms = settings.risk.max_staleness_ms
-        self._orders: Iterator[OrderRecord] = stored_records(engine, session_id, OrderRecord)
-        self._origins: Iterator[Origin] = order_origins(engine, session_id)
-        self._trades: Iterator[TradeRecord] = stored_records(engine, session_id, TradeRecord)
-        instruments = {item.key: item for item in stored_instruments(engine, session_id)}
+        self._orders: Iterator[OrderRecord] = read_records(engine, session_id, OrderRecord)
+        self._origins: Iterator[OrderOrigin] = read_order_origins(engine, session_id)
+        self._trades: Iterator[TradeRecord] = read_records(engine, session_id, TradeRecord)
+        instruments = {item.key: item for item in read_instruments(engine, session_id)}
         highest = highest_prices(engine, session_id)
         model = paper_model(settings) if settings.mode is Mode.PAPER else None
         slippage = model.slippage_bps if model else settings.execution.slippage_bps
@@ -114,7 +113,7 @@ class _Auditor:
         self._faults: list[str] = []
 
     def run(self) -> TradingAudit:
-        for n, order_id, status, _, _ in stored_rows(self._engine, self._session_id, OrderEventRecord):
+        for n, order_id, status, _, _ in read_rows(self._engine, self._session_id, OrderEventRecord):
             if status == OrderStatus.INITIALIZED:
                 self._approve(n, order_id)
                 continue

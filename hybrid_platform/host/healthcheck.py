@@ -37,13 +37,13 @@ def run_healthcheck(
     dashboard_port: int = 8501,
     min_free_disk_mb: int = 100,
     require_clock_sync: bool = False,
-    new_is_fine: bool = False,
+    allow_missing_database: bool = False,
     time_limit_seconds: float = TIME_LIMIT_SECONDS,
     read_sync: Callable[[], ClockSync] = read_clock_sync,
 ) -> HealthcheckRecord:
     """Look at everything and judge; returns within ``time_limit_seconds``.
 
-    ``new_is_fine``: a database that does not exist yet passes (preflight; the command alone fails
+    ``allow_missing_database``: a database that does not exist yet passes (preflight; the command alone fails
     on it).
     """
     began = clock.monotonic_ns()
@@ -56,7 +56,7 @@ def run_healthcheck(
     now = clock.wall_ns()
     items = (
         _judge_time(now),
-        database.judged("db", time_limit_seconds, lambda report: _judge_database(report, new_is_fine)),
+        database.judged("db", time_limit_seconds, lambda report: _judge_database(report, allow_missing_database)),
         port.judged("port", time_limit_seconds, lambda is_open: _judge_port(is_open, dashboard_port)),
         database.judged("ticks", time_limit_seconds, _judge_ticks),
         disk.judged("disk", time_limit_seconds, lambda free: _judge_disk(free, min_free_disk_mb)),
@@ -113,9 +113,11 @@ def _judge_time(now: int) -> HealthcheckItem:
     return _item("time", sane, iso_utc(now) + ("" if sane else f", expected {iso_utc(first)} to {iso_utc(last)}"))
 
 
-def _judge_database(report: DatabaseReport, new_is_fine: bool) -> HealthcheckItem:
+def _judge_database(report: DatabaseReport, allow_missing_database: bool) -> HealthcheckItem:
     if not report.exists:
-        return _item("db", new_is_fine, "new" if new_is_fine else "expected a database, there is none yet")
+        return _item(
+            "db", allow_missing_database, "new" if allow_missing_database else "expected a database, there is none yet"
+        )
     if not report.readable:
         return _item("db", False, f"expected to be readable, was: {report.detail}")
     if report.schema is None:

@@ -13,6 +13,8 @@ import errno
 import fcntl
 import os
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -21,8 +23,13 @@ import msgspec
 from hybrid_platform.domain.errors import ExitCode, GateRefused, PlatformError, StorageError
 from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.security.paths import DataDir, UnsafePathError
-from hybrid_platform.storage.engine import path_of
+from hybrid_platform.storage.location import sqlite_path
 
+MAINTENANCE = "maintenance:"
+"""What a holder that is no session calls itself begins so."""
+PATIENCE_SECONDS = 120.0
+"""How long a session waits for maintenance; one piece of it takes seconds."""
+RETRY_SECONDS = 0.25
 LEASE_SUFFIX = ".lease"
 BEAT_SECONDS = 3.0
 """How often a holder beats."""
@@ -48,7 +55,7 @@ class LeaseLost(PlatformError):
     """The lease's file was removed or taken over while its session ran: it ends before two write."""
 
 
-class Holder(msgspec.Struct, frozen=True):
+class LeaseHolder(msgspec.Struct, frozen=True):
     """Who holds a lease, as its file says."""
 
     session_id: str
@@ -63,12 +70,12 @@ class Holder(msgspec.Struct, frozen=True):
 def lease_path(data_dir: DataDir, database_url: str) -> Path:
     """Return the file whose lock is the lease on a database; its directory is there."""
     if database_url.startswith("sqlite"):
-        path = path_of(database_url)
+        path = sqlite_path(database_url)
         return path.with_name(path.name + LEASE_SUFFIX)
     return data_dir.make_dir("control") / "session.lease"
 
 
-def holder_of(path: Path) -> Holder | None:
+def read_holder(path: Path) -> LeaseHolder | None:
     """Return who the file says holds the lease; None where it says nobody, or nothing that can be understood.
 
     It takes no lock, so it disturbs nobody who does. A holder that was killed stands there until the next one.
@@ -79,7 +86,7 @@ def holder_of(path: Path) -> Holder | None:
     except OSError:
         return None
     try:
-        return msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder)
+        return msgspec.json.decode(os.pread(descriptor, 4096, 0), type=LeaseHolder)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     finally:
@@ -96,7 +103,7 @@ class Lease:
         ``watch_seconds``; ``taken_from`` is that holder where none came.
         """
         self._path = path
-        self.taken_from: Holder | None = None
+        self.taken_from: LeaseHolder | None = None
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -106,7 +113,7 @@ class Lease:
         try:
             self._lock()
             self._watch_elsewhere(watch_seconds)
-            self._holder = Holder(session_id, this_process())
+            self._holder = LeaseHolder(session_id, this_process())
             self._write()
         except BaseException:
             self._close()
@@ -118,16 +125,16 @@ class Lease:
         except OSError as error:
             if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
                 raise StorageError(f"{self._path}: expected a lock, was: {error.strerror}") from None
-            raise LeaseHeld(self._path, str(holder_of(self._path) or "somebody who has not said who")) from None
+            raise LeaseHeld(self._path, str(read_holder(self._path) or "somebody who has not said who")) from None
 
     def _watch_elsewhere(self, seconds: float) -> None:
-        first = holder_of(self._path)
+        first = read_holder(self._path)
         if first is None or first.owner.is_of_this_boot:
             return  # here the kernel's word is enough
         waiting = threading.Event()
         for _ in range(max(1, round(seconds / _LOOK_SECONDS))):
             waiting.wait(min(seconds, _LOOK_SECONDS))
-            now = holder_of(self._path)
+            now = read_holder(self._path)
             if now is not None and now != first:
                 raise LeaseHeld(self._path, f"{now}, which beats")
         self.taken_from = first
@@ -137,7 +144,7 @@ class Lease:
 
         Waits for the disk: call it where that may take its time.
         """
-        found = holder_of(self._path)
+        found = read_holder(self._path)
         if found is None or (found.session_id, found.owner) != (self._holder.session_id, self._holder.owner):
             was = str(found) if found is not None else "nobody (was the file removed?)"
             raise LeaseLost(f"{self._path}: expected this session to hold the lease, got {was}")
@@ -169,3 +176,57 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def acquire_session_lease(path: Path, session_id: str, on_wait: Callable[[str], None]) -> Lease:
+    """Take the lease for a session; wait for maintenance. Raises LeaseHeld where another session holds it."""
+    return _take(path, session_id, PATIENCE_SECONDS, _is_maintenance, on_wait, threading.Event())
+
+
+def acquire_maintenance_lease(
+    path: Path, what: str, wait_seconds: float, on_wait: Callable[[str], None], stop: threading.Event
+) -> Lease:
+    """Take the lease for maintenance; wait so long for a session to end, or until ``stop``. Raises LeaseHeld."""
+    return _take(path, f"{MAINTENANCE} {what}", wait_seconds, lambda holder: True, on_wait, stop)
+
+
+class LeaseHeartbeat:
+    """Shows now and then that a lease's holder lives; call it often."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._due = time.monotonic() + BEAT_SECONDS
+
+    def __call__(self, _step: str) -> None:
+        """Beat, if it is time; raise LeaseLost where the lease is another's now."""
+        if time.monotonic() >= self._due:
+            self._lease.beat()
+            self._due = time.monotonic() + BEAT_SECONDS
+
+
+def _is_maintenance(holder: LeaseHolder | None) -> bool:
+    return holder is not None and holder.session_id.startswith(MAINTENANCE)
+
+
+def _take(
+    path: Path,
+    name: str,
+    seconds: float,
+    is_worth_waiting: Callable[[LeaseHolder | None], bool],
+    on_wait: Callable[[str], None],
+    stop: threading.Event,
+) -> Lease:
+    deadline = time.monotonic() + seconds
+    has_said = False
+    while True:
+        try:
+            return Lease(path, name)
+        except LeaseHeld:
+            holder = read_holder(path)
+            if not is_worth_waiting(holder) or time.monotonic() >= deadline:
+                raise
+            if not has_said:
+                on_wait(str(holder or "somebody who has not said who"))
+                has_said = True
+            if stop.wait(RETRY_SECONDS):
+                raise

@@ -21,11 +21,11 @@ from hybrid_platform.evidence.records import PREFLIGHT, SESSION, evidence_name
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.log.events import LogEvent, find_event, parse_line
 from hybrid_platform.log.reading import log_name
-from hybrid_platform.maintenance.restore_record import last_restore, lost_since, place_of
+from hybrid_platform.maintenance.restore_record import find_lost_since, last_restore, portable_database_url
 from hybrid_platform.security.paths import DataDir
+from hybrid_platform.storage.location import default_url
 from hybrid_platform.storage.queries import find_session
-from hybrid_platform.storage.records import CrashedSession
-from hybrid_platform.storage.urls import default_url
+from hybrid_platform.storage.session_records import CrashedSession
 
 TAIL_BYTES = 1 << 20
 """So much of the end of a log is looked through for its last heartbeat."""
@@ -52,7 +52,7 @@ class _Asked(msgspec.Struct):
     settings: _Place
 
 
-class Losses(NamedTuple):
+class LostRows(NamedTuple):
     """Rows that earlier sessions had reported as committed and that are gone, in words."""
 
     unexplained: tuple[str, ...]
@@ -60,7 +60,7 @@ class Losses(NamedTuple):
     """By a restore, which each of them names."""
 
 
-def acknowledged_rows(data_dir: DataDir, session_id: str) -> int | None:
+def last_reported_rows(data_dir: DataDir, session_id: str) -> int | None:
     """Return how many rows a session's log last reported as committed; None where it does not say."""
     try:
         descriptor = data_dir.open(log_name(session_id), os.O_RDONLY)
@@ -79,21 +79,21 @@ def acknowledged_rows(data_dir: DataDir, session_id: str) -> int | None:
     return None
 
 
-def missing_rows(context: RunContext, engine: sa.Engine, crashed: Sequence[CrashedSession]) -> Losses:
+def find_lost_rows(context: RunContext, engine: sa.Engine, crashed: Sequence[CrashedSession]) -> LostRows:
     """Return what the database lost of earlier sessions: of those just found crashed, and of the last before this one.
 
     Each is told once, by the next session, which then fails: whoever reads it restores a backup, or knows why. What
     a restore left out on purpose fails nobody, as long as all that it put in place is there.
     """
-    place = place_of(context.settings)
+    place = portable_database_url(context.settings)
     gone = _absent(context, place, engine)
     fewer = []
     for session in crashed:
-        reported, kept = acknowledged_rows(context.data_dir, session.session_id), sum(session.kept.values())
+        reported, kept = last_reported_rows(context.data_dir, session.session_id), sum(session.kept.values())
         if reported is not None and kept < reported:
             fewer.append((session.session_id, reported, kept))
     restore = last_restore(context.data_dir, place) if gone or fewer else None
-    unexplained = [] if restore is None else lost_since(restore, engine)
+    unexplained = [] if restore is None else find_lost_since(restore, engine)
     explained: list[str] = []
     for session_id, reported, kept in fewer:
         loss = (
@@ -106,12 +106,12 @@ def missing_rows(context: RunContext, engine: sa.Engine, crashed: Sequence[Crash
         loss = f"session {gone}, which used this database: expected its row there, got none"
         why = None if restore is None else restore.why_gone(gone)
         (unexplained if why is None else explained).append(loss if why is None else f"{loss}: {why}")
-    return Losses(tuple(unexplained), tuple(explained))
+    return LostRows(tuple(unexplained), tuple(explained))
 
 
 def _absent(context: RunContext, place: str | None, engine: sa.Engine) -> str | None:
     """Return the last session that used this database before, if its row is not there."""
-    last = next(sessions_before(context.data_dir, place, context.session_id), None)
+    last = next(recorded_sessions(context.data_dir, place, context.session_id), None)
     if last is not None:
         try:
             find_session(engine, last)
@@ -120,7 +120,9 @@ def _absent(context: RunContext, place: str | None, engine: sa.Engine) -> str | 
     return None
 
 
-def sessions_before(data_dir: DataDir, place: str | None, but: str = "", most: int | None = LOOK_BACK) -> Iterator[str]:
+def recorded_sessions(
+    data_dir: DataDir, place: str | None, but: str = "", most: int | None = LOOK_BACK
+) -> Iterator[str]:
     """Yield the sessions of a data directory that had a row in a database, the last first.
 
     ``most``: so many directories are looked at; ``but``: a session that is not meant.
@@ -153,4 +155,4 @@ def _had_row(data_dir: DataDir, session_id: str) -> bool:
     name = evidence_name(session_id, SESSION)
     if data_dir.resolve(name).exists():
         return read_json(data_dir, name, _Began).began
-    return acknowledged_rows(data_dir, session_id) is not None
+    return last_reported_rows(data_dir, session_id) is not None

@@ -12,16 +12,15 @@ from typing import NamedTuple
 
 from hybrid_platform.domain.clocks import Clock, iso_utc
 from hybrid_platform.domain.ids import session_id_of
-from hybrid_platform.maintenance.lease import lease_path
-from hybrid_platform.maintenance.lost_rows import sessions_before
-from hybrid_platform.maintenance.maintenance_lease import maintenance_lease
-from hybrid_platform.maintenance.restore_record import RestoreEvidence, place_of, write_restore
+from hybrid_platform.maintenance.lease import acquire_maintenance_lease, lease_path
+from hybrid_platform.maintenance.lost_rows import recorded_sessions
+from hybrid_platform.maintenance.restore_record import RestoreEvidence, portable_database_url, write_restore
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform.storage.archive import archived_files
-from hybrid_platform.storage.backup import BackupReport, put_in_place, verify_backup
-from hybrid_platform.storage.engine import open_engine, path_of, url_of
-from hybrid_platform.storage.files import make_file
+from hybrid_platform.storage.archive import list_archived_files
+from hybrid_platform.storage.backup import BackupReport, replace_database, verify_backup
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import create_database_file, resolve_database_url, sqlite_path
 from hybrid_platform.storage.queries import find_sessions
 
 
@@ -44,17 +43,17 @@ def restore(settings: SessionSettings, backup: Path, clock: Clock) -> Restored:
     """
     started = clock.wall_ns()
     report = verify_backup(backup)
-    data_dir, url = DataDir(settings.data_dir), url_of(settings)
-    database = path_of(url)
+    data_dir, url = DataDir(settings.data_dir), resolve_database_url(settings)
+    database = sqlite_path(url)
     if not database.parent.exists():
-        make_file(database)
+        create_database_file(database)
         database.unlink()
-    with maintenance_lease(lease_path(data_dir, url), "restore", 0.0, lambda holder: None, threading.Event()):
+    with acquire_maintenance_lease(lease_path(data_dir, url), "restore", 0.0, lambda holder: None, threading.Event()):
         kept = None
         if database.exists():
             stamp = iso_utc(started)[:19].translate({ord("-"): None, ord(":"): None})
             kept = database.with_name(f"{database.name}.replaced-{stamp}Z")
-        put_in_place(backup, database, kept or database)
+        replace_database(backup, database, kept or database)
         _record(settings, data_dir, report, kept, started, clock)
         return Restored(report, database, kept, _missing(url))
 
@@ -63,8 +62,8 @@ def _record(
     settings: SessionSettings, data_dir: DataDir, report: BackupReport, kept: Path | None, started: int, clock: Clock
 ) -> None:
     """Say what was put in place, once it is: a kill before this leaves a loss that the next session tells of."""
-    place = place_of(settings)
-    known = set(sessions_before(data_dir, place, most=None))
+    place = portable_database_url(settings)
+    known = set(recorded_sessions(data_dir, place, most=None))
     record = RestoreEvidence(
         "restore",
         iso_utc(started),
@@ -83,7 +82,7 @@ def _missing(url: str) -> tuple[Path, ...]:
     engine = open_engine(url, role="write")
     try:
         sessions = find_sessions(engine, limit=1_000_000)
-        files = [path for session in sessions for path, _ in archived_files(engine, session.session_no)]
+        files = [path for session in sessions for path, _ in list_archived_files(engine, session.session_no)]
     finally:
         engine.dispose()
     return tuple(path for path in files if not path.is_file())

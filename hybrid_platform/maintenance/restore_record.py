@@ -14,8 +14,8 @@ from hybrid_platform.evidence.files import CHECKS, check_evidence_name, read_jso
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.engine import transaction
-from hybrid_platform.storage.queries import counts_of, find_sessions
-from hybrid_platform.storage.urls import default_url
+from hybrid_platform.storage.location import default_url
+from hybrid_platform.storage.queries import count_session_rows, find_sessions
 
 END = "-restore.json"
 MOST_SESSIONS = 1_000_000
@@ -56,7 +56,7 @@ class _Place(msgspec.Struct):
     database_url: str | None
 
 
-def place_of(settings: SessionSettings) -> str | None:
+def portable_database_url(settings: SessionSettings) -> str | None:
     """Return which database is meant, in words that stay true when a data directory moves with its database."""
     return None if settings.database_url == default_url(settings.data_dir) else settings.database_url
 
@@ -78,7 +78,7 @@ def last_restore(data_dir: DataDir, place: str | None) -> RestoreEvidence | None
     return None
 
 
-def lost_since(record: RestoreEvidence, engine: sa.Engine) -> list[str]:
+def find_lost_since(record: RestoreEvidence, engine: sa.Engine) -> list[str]:
     """Return what the restore put in place and is no longer there, in words."""
     there = {session.session_id: session.session_no for session in find_sessions(engine, limit=MOST_SESSIONS)}
     lost = []
@@ -87,7 +87,7 @@ def lost_since(record: RestoreEvidence, engine: sa.Engine) -> list[str]:
             lost.append(f"session {session_id}, in the backup that was restored: expected its row there, got none")
             continue
         with transaction(engine, "counting rows") as connection:
-            kept = sum(counts_of(connection, there[session_id]).values())
+            kept = sum(count_session_rows(connection, there[session_id]).values())
         if kept < rows:
             lost.append(
                 f"session {session_id}, in the backup that was restored: expected the {rows:,} rows that it held, "

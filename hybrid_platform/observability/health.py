@@ -8,8 +8,8 @@ from hybrid_platform.host.healthcheck import run_healthcheck
 from hybrid_platform.storage.probe import probe_database
 
 
-def health_of(context: RunContext, *, new_is_fine: bool = False) -> HealthcheckRecord:
-    """Look at host and database and judge; ``new_is_fine``: a database that is not there yet passes."""
+def health_of(context: RunContext, *, allow_missing_database: bool = False) -> HealthcheckRecord:
+    """Look at host and database and judge; ``allow_missing_database``: a database that is not there yet passes."""
     gates = context.settings.gates
     return run_healthcheck(
         lambda: probe_database(context.database_url),
@@ -18,5 +18,5 @@ def health_of(context: RunContext, *, new_is_fine: bool = False) -> HealthcheckR
         dashboard_port=gates.dashboard_port,
         min_free_disk_mb=gates.min_free_disk_mb,
         require_clock_sync=gates.require_clock_sync,
-        new_is_fine=new_is_fine,
+        allow_missing_database=allow_missing_database,
     )

@@ -16,7 +16,7 @@ from hybrid_platform.evidence.records import MetricsFigures
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.host.pressure import read_pressure
 from hybrid_platform.session.pipeline import Pipeline
-from hybrid_platform.storage.urls import is_sqlite, path_of
+from hybrid_platform.storage.location import is_sqlite, sqlite_path
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -84,7 +84,7 @@ def _registry(context: RunContext, session: Pipeline) -> CollectorRegistry:
         "config_sha256": settings.config_sha256,
     }
     registry = CollectorRegistry()
-    database = path_of(context.database_url) if is_sqlite(context.database_url) else None
+    database = sqlite_path(context.database_url) if is_sqlite(context.database_url) else None
     collector = SessionCollector(
         session,
         about,

@@ -23,8 +23,8 @@ from hybrid_platform.report.measures.session import measure_session
 from hybrid_platform.report.trading import number
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.queries import find_session
-from hybrid_platform.storage.records import SessionInfo
-from hybrid_platform.storage.stored import stored_rows
+from hybrid_platform.storage.reader import read_rows
+from hybrid_platform.storage.session_records import SessionInfo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ def read_side(engine: sa.Engine, session_id: str, label: str) -> Side:
     curve, cash = measured.curve, float(measured.measures.result.starting_cash)
     line = None if curve is None else Line(label, curve.ts - int(curve.ts[0]), curve.equity - cash)
     digest = hashlib.sha256()
-    for row in stored_rows(engine, session_id, SignalRecord):
+    for row in read_rows(engine, session_id, SignalRecord):
         digest.update(f"{row[2]},{row[5]}\n".encode())
     return Side(label, session, flat(json.loads(session.settings)), measured.measures, line, digest.hexdigest())
 

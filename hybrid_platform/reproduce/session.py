@@ -47,10 +47,10 @@ from hybrid_platform.session.ledger import REFUSED
 from hybrid_platform.session.stages.decision_sink import SignalsDigest
 from hybrid_platform.settings.session import SessionSettings, load_settings
 from hybrid_platform.storage.errors import DatabaseError
-from hybrid_platform.storage.queries import find_session, missing_ticks, read_ledger, tick_total
-from hybrid_platform.storage.records import SessionInfo, SessionState
+from hybrid_platform.storage.queries import count_ticks, find_missing_ticks, find_session, read_ledger
+from hybrid_platform.storage.reader import read_records, read_rows, read_tick_batches
 from hybrid_platform.storage.rows import LAYOUTS
-from hybrid_platform.storage.stored import stored_batches, stored_records, stored_rows
+from hybrid_platform.storage.session_records import SessionInfo, SessionState
 from hybrid_platform.strategies.loader import build_strategy
 
 COMPARED: tuple[type[Record], ...] = (
@@ -138,14 +138,14 @@ def reproduce(
     missing = _Missing((), None, None, 0)
     batches: _Digested | None = None
     try:
-        inputs = tuple(stored_records(engine, session_id, InputRecord))
+        inputs = tuple(read_records(engine, session_id, InputRecord))
         journal = read_journal(inputs)
         missing = _missing(engine, session_id, journal)
         for is_own, reason in missing.reasons():
             (gaps if is_own else faults).append(reason)
         comparison = _Comparison(engine, session, signals, whole=complete and missing.until is None)
         table = InstrumentTable()
-        batches = _Digested(stored_batches(engine, session.session_id, table))
+        batches = _Digested(read_tick_batches(engine, session.session_id, table))
         replay = begin(load_settings(json.loads(session.settings), environ={}), table, inputs, missing.until)
         try:
             comparison.take(replay.run(iter(batches)))
@@ -179,7 +179,7 @@ def reproduce(
         code=code,
         config_sha256=session.config_sha256,
         trading_sha256=session.trading_sha256,
-        ticks=tick_total(engine, session_id),
+        ticks=count_ticks(engine, session_id),
         accepted=missing.accepted,
         dropped=journal.dropped,
         shown=shown,
@@ -196,7 +196,7 @@ class _Comparison:
     """Every table's check, and the records' places in the session."""
 
     def __init__(self, engine: sa.Engine, session: SessionInfo, signals: SignalsDigest, *, whole: bool) -> None:
-        rows = {kind: stored_rows(engine, session.session_id, kind) for kind in COMPARED}
+        rows = {kind: read_rows(engine, session.session_id, kind) for kind in COMPARED}
         self._before: int | None = None
         if session.state is not SessionState.COMPLETE:
             # What a failing session closed in its last instant was not caused by ticks or inputs.
@@ -253,7 +253,7 @@ def _not_as_written(
     if written is None:
         return
     inputs = InputDigest()
-    inputs.add(stored_rows(engine, session_id, InputRecord))
+    inputs.add(read_rows(engine, session_id, InputRecord))
     yield from _changed("inputs", "n", written.inputs, inputs.figures())
     if batches is not None:
         yield from _changed("ticks", "seq", written.ticks, batches.digest.figures())
@@ -275,7 +275,7 @@ def _missing(engine: sa.Engine, session_id: str, journal: Journal) -> _Missing:
     accepted = next(
         (count for (kind, _, reason), count in ledger.items() if (kind, reason) == ("feed", "accepted")), None
     )
-    found = missing_ticks(engine, session_id, max(accepted or 0, journal.last_seq))
+    found = find_missing_ticks(engine, session_id, max(accepted or 0, journal.last_seq))
     needed = [journal.first_seen(first, last) for first, last in found]
     holes = tuple(Hole(*hole, seq is not None) for hole, seq in zip(found, needed, strict=True))
     until = next((seq for seq in needed if seq is not None), None)
@@ -287,5 +287,5 @@ def _last_instant(engine: sa.Engine, session_id: str) -> int:
     last = 0
     for kind in COMPARED:
         place = LAYOUTS[kind].columns.index("ts")
-        last = max(last, max((row[place] for row in stored_rows(engine, session_id, kind)), default=0))
+        last = max(last, max((row[place] for row in read_rows(engine, session_id, kind)), default=0))
     return last

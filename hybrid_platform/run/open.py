@@ -26,7 +26,7 @@ from hybrid_platform.host.system import package_root, read_git
 from hybrid_platform.log.session_log import Render, SessionLog, as_json
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform.storage.engine import url_of
+from hybrid_platform.storage.location import resolve_database_url
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def open_run(
     leaves evidence and a REFUSED row, is told to ``after_refusal``, and goes on its way.
     """
     clock = clock or SystemClock()
-    database_url = url_of(settings)
+    database_url = resolve_database_url(settings)
     data_dir = DataDir(settings.data_dir)
     session_id = session_id_of(created_ns, run_id)
     if not data_dir.resolve(evidence_name(session_id, PREFLIGHT)).exists():

@@ -29,7 +29,7 @@ from hybrid_platform.session.pipeline import format_trace
 from hybrid_platform.session.stages.decision_sink import SignalsDigest
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.engine import open_engine, require_file
-from hybrid_platform.storage.records import CrashedSession, SessionEnd, SessionState
+from hybrid_platform.storage.session_records import CrashedSession, SessionEnd, SessionState
 from hybrid_platform.storage.sessions import SessionStore
 
 COUNTERS = (
@@ -85,7 +85,7 @@ def _leave_row(context: RunContext, end: SessionEnd) -> None:
         require_file(context.database_url)
         engine = open_engine(context.database_url, role="write")
         try:
-            SessionStore(engine).end_unbegun(context.session_start(), end)
+            SessionStore(engine).record_failed_start(context.session_start(), end)
         finally:
             engine.dispose()
     except (PlatformError, OSError) as error:

@@ -15,7 +15,7 @@ from hybrid_platform.feeds.factory import build_feed
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.engine import open_engine
-from hybrid_platform.storage.stored import stored_batches
+from hybrid_platform.storage.reader import read_tick_batches
 
 _CHUNK = 1 << 20
 
@@ -37,7 +37,7 @@ def build_session_feed(
     earlier: Earlier | None = None,
 ) -> Feed:
     """Return the feed, not yet opened; raise ConfigError where it cannot be meant."""
-    stored = partial(stored_batches, open_engine(database_url, role="read"))
+    stored = partial(read_tick_batches, open_engine(database_url, role="read"))
     return build_feed(settings, table, clock, log, stored=stored, store=store, session_id=session_id, earlier=earlier)
 
 

@@ -12,10 +12,10 @@ from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.log import Log
 from hybrid_platform.evidence.records import InstrumentGap, SinceLast
 from hybrid_platform.feeds.base import BETWEEN_SESSIONS, Earlier
-from hybrid_platform.storage.ends import TradeSeen, trades_at_end
 from hybrid_platform.storage.errors import Cause, DatabaseError
-from hybrid_platform.storage.queries import find_session, find_sessions, gaps_of
-from hybrid_platform.storage.records import SessionInfo, SessionState
+from hybrid_platform.storage.queries import find_session, find_sessions, read_gaps
+from hybrid_platform.storage.reader import BoundaryTick, read_boundary_ticks
+from hybrid_platform.storage.session_records import SessionInfo, SessionState
 
 
 class PreviousSession:
@@ -25,7 +25,7 @@ class PreviousSession:
         """Find it; ``feed`` is the kind of the session's feed."""
         self._engine = engine
         self._session: SessionInfo | None = None
-        self.last: dict[tuple[str, str], TradeSeen] = {}
+        self.last: dict[tuple[str, str], BoundaryTick] = {}
         """By ``(venue, symbol)``."""
         ran = (each for each in find_sessions(engine, limit=100) if each.state is not SessionState.REFUSED)
         for session in (each for each in ran if each.feed == feed):
@@ -35,10 +35,10 @@ class PreviousSession:
                 break
             self._session = self._session or session
 
-    def _last_of(self, session: SessionInfo, log: Log) -> dict[tuple[str, str], TradeSeen] | None:
+    def _last_of(self, session: SessionInfo, log: Log) -> dict[tuple[str, str], BoundaryTick] | None:
         """Return its last ticks; None where they are in an archive that cannot be read, which keeps no session off."""
         try:
-            return trades_at_end(self._engine, session.session_no, "last")
+            return read_boundary_ticks(self._engine, session.session_no, "last")
         except DatabaseError as error:
             if error.cause not in {Cause.MISSING, Cause.CORRUPT}:
                 raise
@@ -57,9 +57,9 @@ class PreviousSession:
         before = self._session
         if before is None:
             return None
-        first = trades_at_end(self._engine, find_session(self._engine, session_id).session_no, "first")
+        first = read_boundary_ticks(self._engine, find_session(self._engine, session_id).session_no, "first")
         missing = {
-            (venue, symbol): count for venue, symbol, count in gaps_of(self._engine, session_id, BETWEEN_SESSIONS)
+            (venue, symbol): count for venue, symbol, count in read_gaps(self._engine, session_id, BETWEEN_SESSIONS)
         }
         ended_ns = before.ended_at if before.ended_at is not None else before.started_at
         gaps = tuple(_gap(key, last, first[key], missing) for key, last in sorted(self.last.items()) if key in first)
@@ -82,7 +82,7 @@ class PreviousSession:
 
 
 def _gap(
-    key: tuple[str, str], last: TradeSeen, first: TradeSeen, missing: dict[tuple[str, str], int | None]
+    key: tuple[str, str], last: BoundaryTick, first: BoundaryTick, missing: dict[tuple[str, str], int | None]
 ) -> InstrumentGap:
     return InstrumentGap(
         *key,

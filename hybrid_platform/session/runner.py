@@ -38,9 +38,8 @@ from hybrid_platform.feeds.base import Sourced
 from hybrid_platform.gates.preflight import open_gate
 from hybrid_platform.host.process import trim_heap
 from hybrid_platform.log.events import LogEvent
-from hybrid_platform.maintenance.lease import LeaseHeld, lease_path
-from hybrid_platform.maintenance.lost_rows import missing_rows
-from hybrid_platform.maintenance.maintenance_lease import session_lease
+from hybrid_platform.maintenance.lease import LeaseHeld, acquire_session_lease, lease_path
+from hybrid_platform.maintenance.lost_rows import find_lost_rows
 from hybrid_platform.maintenance.reserve import hold_reserve
 from hybrid_platform.observability.liveness import Pulse
 from hybrid_platform.observability.metrics_endpoint import Watching
@@ -55,7 +54,7 @@ from hybrid_platform.session.strategy_host.process import StrategyProcess, priva
 from hybrid_platform.settings.session import Mode
 from hybrid_platform.storage.engine import open_engine, require_file
 from hybrid_platform.storage.queries import count_rows
-from hybrid_platform.storage.records import CrashedSession, SessionEnd, SessionInfo, SessionState
+from hybrid_platform.storage.session_records import CrashedSession, SessionEnd, SessionInfo, SessionState
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform.strategies.base import Strategy
@@ -97,7 +96,7 @@ class SessionRunner:
         """Make everything that the session needs, and start it; ``stack`` gives back what was made."""
         context, settings = self._context, self._context.settings
         path = lease_path(context.data_dir, context.database_url)
-        lease = stack.enter_context(session_lease(path, context.session_id, self._say_maintained))
+        lease = stack.enter_context(acquire_session_lease(path, context.session_id, self._say_maintained))
         stack = stack.enter_context(self._parts)
         self._reserve = stack.enter_context(hold_reserve(context.data_dir))
         if lease.taken_from is not None:
@@ -114,7 +113,7 @@ class SessionRunner:
         self._crashed = tuple(self._store.mark_crashed(partial(_require_over, path)))
         for crashed in self._crashed:
             context.log.warning("an earlier session had crashed", crashed=crashed.session_id, kept=crashed.kept)
-        self._lost = missing_rows(context, self._engine, self._crashed)
+        self._lost = find_lost_rows(context, self._engine, self._crashed)
         for loss in self._lost.explained:
             context.log.warning("rows that were reported as committed were left out by a restore", what=loss)
         for loss in self._lost.unexplained:

@@ -21,7 +21,7 @@ from hybrid_platform.domain.errors import StorageError
 from hybrid_platform.storage import schema
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
-from hybrid_platform.storage.tick_rows import TickRows, joined
+from hybrid_platform.storage.tick_rows import TickRows, concatenate_rows
 
 ViewRow = tuple[Any, ...]
 """One row of the view ``ticks``, without the session's id."""
@@ -31,7 +31,7 @@ class TicksArchived(StorageError):
     """A question that is asked of the database alone, about a session whose ticks are in the archive."""
 
 
-def archived_total(connection: sa.Connection, session_no: int) -> int:
+def count_archived_ticks(connection: sa.Connection, session_no: int) -> int:
     """Return how many of a session's ticks lie in the archive, as registered."""
     if not _has_archives(connection):
         return 0
@@ -42,12 +42,12 @@ def archived_total(connection: sa.Connection, session_no: int) -> int:
 
 def require_in_database(connection: sa.Connection, session_no: int, asked: str) -> None:
     """Raise TicksArchived where a session's ticks are no longer in the database."""
-    count = archived_total(connection, session_no)
+    count = count_archived_ticks(connection, session_no)
     if count:
         raise TicksArchived(f"{asked}: expected the session's ticks in the database, got {count:,} in the archive")
 
 
-def archived_files(engine: sa.Engine, session_no: int) -> list[tuple[Path, sa.Row[Any]]]:
+def list_archived_files(engine: sa.Engine, session_no: int) -> list[tuple[Path, sa.Row[Any]]]:
     """Return a session's files, in order, each with its row of ``tick_archives``."""
     with transaction(engine, "looking for archived ticks") as connection:
         if not _has_archives(connection):
@@ -59,26 +59,28 @@ def archived_files(engine: sa.Engine, session_no: int) -> list[tuple[Path, sa.Ro
     return [(root / row.folder / row.path, row) for row in found]
 
 
-def archived_rows(engine: sa.Engine, session_no: int, *, after: int = -1, rows_at_once: int) -> Iterator[TickRows]:
+def read_archived_rows(engine: sa.Engine, session_no: int, *, after: int = -1, rows_at_once: int) -> Iterator[TickRows]:
     """Yield a session's archived rows beyond ``after`` by ``seq``, at most so many at once.
 
     Raises DatabaseError: MISSING for a file that is not there, CORRUPT for one that was changed.
     """
-    for _, files in groupby(archived_files(engine, session_no), key=lambda file: file[1].part):
+    for _, files in groupby(list_archived_files(engine, session_no), key=lambda file: file[1].part):
         wanted = [(path, row) for path, row in files if row.last_seq > after]
         if not wanted:
             continue
-        rows = joined([_read(path, row) for path, row in wanted])
+        rows = concatenate_rows([_read(path, row) for path, row in wanted])
         rows = rows.take(np.argsort(rows.seq, kind="stable"))
         rows = rows.where(rows.seq > after)
         for start in range(0, len(rows.seq), rows_at_once):
             yield rows.cut(start, start + rows_at_once)
 
 
-def archived_view(engine: sa.Engine, session_no: int, *, after: int = -1, rows_at_once: int) -> Iterator[list[ViewRow]]:
+def read_archived_view(
+    engine: sa.Engine, session_no: int, *, after: int = -1, rows_at_once: int
+) -> Iterator[list[ViewRow]]:
     """Yield the same as rows of the view ``ticks``, without the session's id."""
     instruments: dict[int, sa.Row[Any]] = {}
-    for rows in archived_rows(engine, session_no, after=after, rows_at_once=rows_at_once):
+    for rows in read_archived_rows(engine, session_no, after=after, rows_at_once=rows_at_once):
         if not instruments:
             with transaction(engine, "reading instruments") as connection:
                 instruments = {row.instrument_no: row for row in connection.execute(sa.select(schema.INSTRUMENTS))}

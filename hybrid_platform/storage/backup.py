@@ -21,8 +21,8 @@ from urllib.parse import quote
 from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
 from hybrid_platform.storage import schema
 from hybrid_platform.storage.connection import MIN_BUSY_TIMEOUT_MS, apply_pragmas, connect
-from hybrid_platform.storage.errors import Cause, DatabaseError, named_errors
-from hybrid_platform.storage.files import COMPANIONS
+from hybrid_platform.storage.errors import Cause, DatabaseError, storage_errors
+from hybrid_platform.storage.location import FILE_SUFFIXES
 from hybrid_platform.storage.migrate import known_revisions
 
 STEP_PAGES = 1_024
@@ -64,7 +64,7 @@ def back_up(
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
     try:
-        with named_errors(f"backing up {database}"):
+        with storage_errors(f"backing up {database}"):
             os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
             _copy(database, partial, on_step)
         report = verify_backup(partial)
@@ -77,7 +77,7 @@ def back_up(
     except OSError as error:
         raise DatabaseError(Cause.FAILED, f"backing up to {target}: {error.strerror or error}") from None
     finally:
-        for end in (*COMPANIONS, "-journal"):
+        for end in (*FILE_SUFFIXES, "-journal"):
             Path(f"{partial}{end}").unlink(missing_ok=True)
     return report._replace(path=target)
 
@@ -88,7 +88,7 @@ def verify_backup(path: Path) -> BackupReport:
     Raises ConfigError for what is no backup of this platform or of a newer release, StorageError for one
     that is damaged or does not hold what its ledger says. Nothing is written, not even beside it.
     """
-    for end in COMPANIONS[1:]:
+    for end in FILE_SUFFIXES[1:]:
         beside = Path(f"{path}{end}")
         if beside.exists() and beside.stat().st_size:
             raise ConfigError([Fault("backup", "one file", f"{path} with {beside.name} beside it, a database in use")])
@@ -98,13 +98,13 @@ def verify_backup(path: Path) -> BackupReport:
             while block := file.read(2**20):
                 digest.update(block)
         uri = f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1"
-        with named_errors(f"reading {path}"), closing(sqlite3.connect(uri, uri=True)) as connection:
+        with storage_errors(f"reading {path}"), closing(sqlite3.connect(uri, uri=True)) as connection:
             return _verified(connection, path, digest.hexdigest())
     except OSError as error:
         raise ConfigError([Fault("backup", "a file that can be read", f"{path}: {error.strerror}")]) from None
 
 
-def put_in_place(backup: Path, database: Path, kept: Path) -> None:
+def replace_database(backup: Path, database: Path, kept: Path) -> None:
     """Put a copy of a backup where the database is, which is kept under another name with what belongs to it.
 
     Call it under the lease. A kill leaves the old database or the new one under the name, never half of one.
@@ -123,7 +123,7 @@ def put_in_place(backup: Path, database: Path, kept: Path) -> None:
         if database.exists():
             _settle(database)
             os.link(database, kept)
-            for end in COMPANIONS[1:]:  # a log that stayed would be taken for the new file's
+            for end in FILE_SUFFIXES[1:]:  # a log that stayed would be taken for the new file's
                 with contextlib.suppress(FileNotFoundError):
                     Path(f"{database}{end}").rename(f"{kept}{end}")
         new.replace(database)
@@ -205,7 +205,7 @@ def _settle(database: Path) -> None:
     is_held = False
     try:
         with (
-            named_errors(f"emptying the log of {database}"),
+            storage_errors(f"emptying the log of {database}"),
             closing(connect(database, "write", MIN_BUSY_TIMEOUT_MS)) as connection,
         ):
             is_held = bool(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])

@@ -15,8 +15,8 @@ from typing import Literal
 from urllib.parse import quote
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
-from hybrid_platform.storage.errors import Cause, DatabaseError, PragmaError, named, named_errors
-from hybrid_platform.storage.files import checked_path, make_file
+from hybrid_platform.storage.errors import Cause, DatabaseError, PragmaError, storage_errors, to_storage_error
+from hybrid_platform.storage.location import check_database_path, create_database_file
 
 Role = Literal["write", "read"]
 MIN_BUSY_TIMEOUT_MS = 5_000
@@ -43,11 +43,11 @@ def connect(path: Path, role: Role, busy_timeout_ms: int) -> sqlite3.Connection:
 
     Raises ConfigError for a path that is not a plain file (any more), DatabaseError where it cannot be opened.
     """
-    checked_path(str(path))  # again: since the engine was made, somebody may have put a link there
+    check_database_path(str(path))  # again: since the engine was made, somebody may have put a link there
     if role == "write":
-        make_file(path)
+        create_database_file(path)
     mode = "rw" if role == "write" else "ro"
-    with named_errors(f"opening {path}"):
+    with storage_errors(f"opening {path}"):
         return sqlite3.connect(
             f"file:{quote(os.fsencode(path))}?mode={mode}",
             uri=True,
@@ -64,7 +64,7 @@ def apply_pragmas(connection: sqlite3.Connection, role: Role, busy_timeout_ms: i
     database or stays locked.
     """
     expected = expected_pragmas(role, busy_timeout_ms)
-    with named_errors(f"setting up a connection to {where}"):
+    with storage_errors(f"setting up a connection to {where}"):
         # The timeout comes first, so that the others wait too; a reader cannot change the journal.
         connection.execute(f"PRAGMA busy_timeout = {busy_timeout_ms}")
         for statement in _ON_CREATION if role == "write" else ():
@@ -101,7 +101,7 @@ def begin_immediate(
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             if not _is_locked(error):
-                raise named(error, f"writing to {where}") from error
+                raise to_storage_error(error, f"writing to {where}") from error
         else:
             return
         waited = (time.monotonic_ns() - started) / NS_PER_S

@@ -25,21 +25,13 @@ from hybrid_platform.storage.connection import (
     begin_immediate,
     connect,
 )
-from hybrid_platform.storage.errors import Cause, DatabaseError, named, named_errors
-from hybrid_platform.storage.files import SETTING
-from hybrid_platform.storage.urls import default_url, is_sqlite, path_of, shown_url, sqlite_url, url_of
-
-__all__ = [
-    "default_url",
-    "open_engine",
-    "path_of",
-    "raw_connection",
-    "require_file",
-    "shown_url",
-    "sqlite_url",
-    "transaction",
-    "url_of",
-]
+from hybrid_platform.storage.errors import Cause, DatabaseError, storage_errors, to_storage_error
+from hybrid_platform.storage.location import (
+    SETTING,
+    is_sqlite,
+    redact_url,
+    sqlite_path,
+)
 
 
 def open_engine(
@@ -65,7 +57,7 @@ def open_engine(
         raise ConfigError([Fault("storage.busy_timeout_ms", expected, str(busy_timeout_ms))])
     if not is_sqlite(url):
         return _server_engine(url, role)
-    path = path_of(url)
+    path = sqlite_path(url)
     engine = sa.create_engine(
         "sqlite://",
         poolclass=StaticPool if keep else NullPool,
@@ -90,9 +82,9 @@ def open_engine(
 
 def require_file(url: str) -> None:
     """Raise DatabaseError MISSING where a database's file is not there (any more): a writer would make an empty one."""
-    if is_sqlite(url) and not path_of(url).exists():
+    if is_sqlite(url) and not sqlite_path(url).exists():
         raise DatabaseError(
-            Cause.MISSING, f"{path_of(url)}: expected the database that was checked before, got no file"
+            Cause.MISSING, f"{sqlite_path(url)}: expected the database that was checked before, got no file"
         )
 
 
@@ -103,10 +95,10 @@ def transaction(engine: sa.Engine, doing: str) -> Iterator[sa.Connection]:
     A reader's is a snapshot; keep it short (DESIGN 3). Raises StorageError for what the drivers raise.
     """
     try:
-        with named_errors(doing), engine.begin() as connection:
+        with storage_errors(doing), engine.begin() as connection:
             yield connection
     except SQLAlchemyError as error:
-        raise named(error, doing) from error
+        raise to_storage_error(error, doing) from error
 
 
 def raw_connection(connection: sa.Connection) -> sqlite3.Connection:
@@ -117,7 +109,7 @@ def raw_connection(connection: sa.Connection) -> sqlite3.Connection:
 def _server_engine(url: str, role: Role) -> sa.Engine:
     """Return an engine for a database server: the schema is portable, the writer is not there yet."""
     unknown = Fault(
-        SETTING, "sqlite:///path or postgresql+psycopg://…", shown_url(url).partition("://")[0][:40] + "://…"
+        SETTING, "sqlite:///path or postgresql+psycopg://…", redact_url(url).partition("://")[0][:40] + "://…"
     )
     try:
         parsed = make_url(url)

@@ -81,7 +81,7 @@ class PragmaError(StorageError):
         self.was = was
 
 
-def named(error: Exception, doing: str) -> StorageError:
+def to_storage_error(error: Exception, doing: str) -> StorageError:
     """Return a driver's error as ours; ``doing`` says what was tried, and where."""
     if isinstance(error, StorageError):
         return error
@@ -100,9 +100,9 @@ def named(error: Exception, doing: str) -> StorageError:
 
 
 @contextmanager
-def named_errors(doing: str) -> Iterator[None]:
+def storage_errors(doing: str) -> Iterator[None]:
     """Turn what the driver raises inside, or a value that does not fit, into a StorageError."""
     try:
         yield
     except (sqlite3.Error, ArithmeticError, UnicodeError) as error:
-        raise named(error, doing) from error
+        raise to_storage_error(error, doing) from error

@@ -23,7 +23,7 @@ from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.storage import views
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
-from hybrid_platform.storage.queries import find_session, pages
+from hybrid_platform.storage.queries import find_session, read_pages
 from hybrid_platform.storage.types import ExactDecimal, exact_text
 
 Kind = Literal["parquet", "csv"]
@@ -82,7 +82,7 @@ def _writer(file: Any, fields: pa.Schema, *, is_csv: bool) -> AbstractContextMan
 
 def _pages(engine: sa.Engine, table: sa.Table, session_id: str) -> Iterator[Sequence[Any]]:
     if table.name in views.VIEWS:
-        yield from pages(engine, table, session_id, ROWS_AT_ONCE)
+        yield from read_pages(engine, table, session_id, ROWS_AT_ONCE)
         return
     with transaction(engine, f"reading {table.name}") as connection:
         rows = connection.execute(sa.select(table).where(table.c.session_id == session_id)).fetchall()

@@ -15,9 +15,9 @@ import pandas as pd
 import sqlalchemy as sa
 
 from hybrid_platform.storage import schema, views
-from hybrid_platform.storage.archive import archived_view
+from hybrid_platform.storage.archive import read_archived_view
 from hybrid_platform.storage.engine import transaction
-from hybrid_platform.storage.queries import ROWS_AT_ONCE, TickClock, find_session, pages, seq_ranges
+from hybrid_platform.storage.queries import ROWS_AT_ONCE, TickClock, find_session, read_pages, seq_ranges
 from hybrid_platform.storage.types import ExactDecimal
 
 
@@ -32,10 +32,12 @@ class SessionFrames(Mapping[str, pd.DataFrame]):
         """Return one table, in order; raise KeyError for a name that SPEC 10 does not know."""
         table = views.READABLE[name]
         if table is views.TICKS:
-            return _of_rows(chain.from_iterable(pages(self._engine, table, self._session_id, ROWS_AT_ONCE)), table.c)
+            return _of_rows(
+                chain.from_iterable(read_pages(self._engine, table, self._session_id, ROWS_AT_ONCE)), table.c
+            )
         query = sa.select(table).where(table.c.session_id == self._session_id)
         if name in views.VIEWS:
-            query = query.order_by(table.c[views.order_of(table)])
+            query = query.order_by(table.c[views.order_column(table)])
         return _frame(self._engine, [query], list(table.c))
 
     def __iter__(self) -> Iterator[str]:
@@ -72,7 +74,7 @@ def ticks_between(
     place = list(ticks).index(ticks[clock])
     # After the database, from where that ended: what retention moves meanwhile is met once.
     session_no, after = find_session(engine, session_id).session_no, rows[-1].seq if rows else -1
-    for page in archived_view(engine, session_no, after=after, rows_at_once=ROWS_AT_ONCE):
+    for page in read_archived_view(engine, session_no, after=after, rows_at_once=ROWS_AT_ONCE):
         rows += [(session_id, *row) for row in page if start_ns <= row[place - 1] < end_ns]
     return _of_rows(rows, ticks)
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.domain.records import DatabaseReport
 from hybrid_platform.storage.connection import MIN_BUSY_TIMEOUT_MS, apply_pragmas, connect
-from hybrid_platform.storage.errors import PragmaError, named_errors
+from hybrid_platform.storage.errors import PragmaError, storage_errors
+from hybrid_platform.storage.location import sqlite_path
 from hybrid_platform.storage.migrations import REVISION
-from hybrid_platform.storage.urls import path_of
 
 
 def probe_database(url: str) -> DatabaseReport:
     """Return what a look finds; what is wrong is in the report, nothing is raised or created."""
     exists = True
     try:
-        path = path_of(url)
+        path = sqlite_path(url)
         exists = path.exists()
         return _look(path) if exists else _absent("no such file")
     except PlatformError as error:
@@ -37,7 +37,7 @@ def _look(path: Path) -> DatabaseReport:
             # A copy made by VACUUM INTO is not in WAL mode: the first writer switches it, or stops at its own gate.
             if error.pragma != "journal_mode":
                 raise
-        with named_errors(f"looking at {path}"):
+        with storage_errors(f"looking at {path}"):
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
             if not tables:
                 # Whoever made it was killed before its first table: as good as none, a start goes on with it.

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.storage import schema
-from hybrid_platform.storage.archive import archived_rows, archived_total, archived_view
+from hybrid_platform.storage.archive import count_archived_ticks, read_archived_rows, read_archived_view
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
-from hybrid_platform.storage.records import SessionInfo, SessionState
-from hybrid_platform.storage.views import order_of
+from hybrid_platform.storage.session_records import SessionInfo, SessionState
+from hybrid_platform.storage.views import order_column
 
 TickClock = Literal["ts_event", "ts_recv"]
 ROWS_AT_ONCE = 65_536
@@ -30,20 +30,20 @@ def find_sessions(engine: sa.Engine, *, state: SessionState | None = None, limit
     if state is not None:
         query = query.where(schema.SESSIONS.c.state == state.value)
     with transaction(engine, "finding sessions") as connection:
-        return sessions_of(connection, query)
+        return load_sessions(connection, query)
 
 
 def find_session(engine: sa.Engine, session_id: str) -> SessionInfo:
     """Return one session; raise ConfigError where there is none of that id."""
     query = sa.select(schema.SESSIONS).where(schema.SESSIONS.c.session_id == session_id)
     with transaction(engine, "finding a session") as connection:
-        found = sessions_of(connection, query)
+        found = load_sessions(connection, query)
     if not found:
         raise ConfigError([Fault("session", "the id of a session in the database", repr(session_id[:80]))])
     return found[0]
 
 
-def sessions_of(connection: sa.Connection, query: sa.Select[Any]) -> list[SessionInfo]:
+def load_sessions(connection: sa.Connection, query: sa.Select[Any]) -> list[SessionInfo]:
     """Return the sessions that a select of all columns finds."""
     try:
         return [
@@ -60,26 +60,32 @@ def count_rows(engine: sa.Engine, session_id: str) -> dict[str, int]:
     """
     session_no = find_session(engine, session_id).session_no
     with transaction(engine, "counting rows") as connection:
-        return counts_of(connection, session_no)
+        return count_session_rows(connection, session_no)
 
 
-def counts_of(connection: sa.Connection, session_no: int) -> dict[str, int]:
+def count_session_rows(connection: sa.Connection, session_no: int) -> dict[str, int]:
     """Count the rows of a session by table, in the connection's transaction; archived ticks count as registered."""
     counts = {
         name: connection.scalar(sa.select(sa.func.count()).select_from(table).where(table.c.session_no == session_no))
         or 0
         for name, table in schema.COUNTED.items()
     }
-    return counts | {"ticks": counts["ticks"] + archived_total(connection, session_no)}
+    return counts | {"ticks": counts["ticks"] + count_archived_ticks(connection, session_no)}
 
 
-def tick_total(engine: sa.Engine, session_id: str | None = None) -> int:
+def count_ticks(engine: sa.Engine, session_id: str | None = None) -> int:
     """Return how many ticks were written, in one session or all, from the sparse index: cheap at any size."""
+    batches = schema.TICK_BATCHES
+    query = sa.select(sa.func.coalesce(sa.func.sum(batches.c["count"]), 0))
+    if session_id is not None:
+        query = query.join(schema.SESSIONS, schema.SESSIONS.c.session_no == batches.c.session_no).where(
+            schema.SESSIONS.c.session_id == session_id
+        )
     with transaction(engine, "counting ticks") as connection:
-        return tick_total_of(connection, session_id)
+        return int(connection.scalar(query) or 0)
 
 
-def clock_span(engine: sa.Engine, session_id: str) -> tuple[int, int, int] | None:
+def receive_time_span(engine: sa.Engine, session_id: str) -> tuple[int, int, int] | None:
     """Return a session's first and last receive time (ns) and its number of ticks; None where it has none."""
     batches = schema.TICK_BATCHES.c
     own = sa.select(sa.func.min(batches.min_ts_recv), sa.func.max(batches.max_ts_recv), sa.func.sum(batches["count"]))
@@ -89,7 +95,7 @@ def clock_span(engine: sa.Engine, session_id: str) -> tuple[int, int, int] | Non
     return None if first is None else (first, last, int(count))
 
 
-def last_trading(engine: sa.Engine, session_id: str) -> int | None:
+def last_trading_ts(engine: sa.Engine, session_id: str) -> int | None:
     """Return the session-clock instant (ns) of a session's last order event or trade; None where it has none."""
     session_no = find_session(engine, session_id).session_no
     tables = (schema.ORDER_EVENTS, schema.TRADES)
@@ -98,7 +104,7 @@ def last_trading(engine: sa.Engine, session_id: str) -> int | None:
     return max((ts for ts in found if ts is not None), default=None)
 
 
-def missing_ticks(engine: sa.Engine, session_id: str, last: int | None) -> list[tuple[int, int]]:
+def find_missing_ticks(engine: sa.Engine, session_id: str, last: int | None) -> list[tuple[int, int]]:
     """Return the holes in a session's numbers from 1 to ``last`` (None: to the last there is), each first and last.
 
     Cheap where there is none; else a look at each tick's neighbour, a second for a million.
@@ -108,7 +114,7 @@ def missing_ticks(engine: sa.Engine, session_id: str, last: int | None) -> list[
     with transaction(engine, "looking for missing ticks") as connection:
         own = sa.select(sa.func.count(), sa.func.max(ticks.seq)).where(ticks.session_no == session_no)
         count, highest = connection.execute(own).one()
-        if archived_total(connection, session_no):
+        if count_archived_ticks(connection, session_no):
             return _archived_holes(engine, session_no, last or 0)
         end = max(highest or 0, last or 0)
         if count == end:
@@ -125,7 +131,7 @@ def missing_ticks(engine: sa.Engine, session_id: str, last: int | None) -> list[
 def _archived_holes(engine: sa.Engine, session_no: int, last: int) -> list[tuple[int, int]]:
     holes: list[tuple[int, int]] = []
     before = 0
-    for rows in archived_rows(engine, session_no, rows_at_once=ROWS_AT_ONCE):
+    for rows in read_archived_rows(engine, session_no, rows_at_once=ROWS_AT_ONCE):
         numbers = np.concatenate([[before], rows.seq])
         places = np.flatnonzero(np.diff(numbers) > 1)
         holes += [(int(numbers[place]) + 1, int(numbers[place + 1]) - 1) for place in places]
@@ -160,7 +166,7 @@ def read_ledger(engine: sa.Engine, session_id: str) -> list[tuple[str, str, str,
         return [(kind, name, reason, count) for kind, name, reason, count in connection.execute(query)]
 
 
-def gaps_of(engine: sa.Engine, session_id: str, cause: str) -> list[tuple[str, str, int | None]]:
+def read_gaps(engine: sa.Engine, session_id: str, cause: str) -> list[tuple[str, str, int | None]]:
     """Return a session's gaps of one cause as ``(venue, symbol, missing)``."""
     gaps, sessions = schema.GAPS.c, schema.SESSIONS.c
     query = (
@@ -172,12 +178,12 @@ def gaps_of(engine: sa.Engine, session_id: str, cause: str) -> list[tuple[str, s
         return [(venue, symbol, missing) for venue, symbol, missing in connection.execute(query)]
 
 
-def pages(engine: sa.Engine, view: sa.Table, session_id: str, rows: int) -> Iterator[list[Any]]:
+def read_pages(engine: sa.Engine, view: sa.Table, session_id: str, rows: int) -> Iterator[list[Any]]:
     """Yield a session's rows of a view in order, at most ``rows`` at a time, each page a snapshot of its own.
 
     Ticks that were archived follow from their files.
     """
-    place = view.c[order_of(view)]
+    place = view.c[order_column(view)]
     query = sa.select(view).where(view.c.session_id == session_id).order_by(place).limit(rows)
     position = list(view.c).index(place)
     last = -1
@@ -190,16 +196,5 @@ def pages(engine: sa.Engine, view: sa.Table, session_id: str, rows: int) -> Iter
         last = page[-1][position]
     if view.name == "ticks":
         session_no = find_session(engine, session_id).session_no
-        for archived in archived_view(engine, session_no, after=last, rows_at_once=rows):
+        for archived in read_archived_view(engine, session_no, after=last, rows_at_once=rows):
             yield [(session_id, *row) for row in archived]
-
-
-def tick_total_of(connection: sa.Connection, session_id: str | None = None) -> int:
-    """Return how many ticks were written, in the connection's transaction."""
-    batches = schema.TICK_BATCHES
-    query = sa.select(sa.func.coalesce(sa.func.sum(batches.c["count"]), 0))
-    if session_id is not None:
-        query = query.join(schema.SESSIONS, schema.SESSIONS.c.session_no == batches.c.session_no).where(
-            schema.SESSIONS.c.session_id == session_id
-        )
-    return int(connection.scalar(query) or 0)

@@ -1,11 +1,12 @@
 """Records and ticks as the values of their tables' rows, flat, in the order of the columns.
 
-in: `Record`s and `TickBatch`es · out: lists for `bulk.ManyRows`. Per row there is nothing but C:
+in: `Record`s and `TickBatch`es · out: lists for `BulkInsert`. Per row there is nothing but C:
 columns are taken apart, converted and laid together again as wholes.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -31,11 +32,13 @@ from hybrid_platform.domain.orders import (
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.storage.types import exact_text
 
+MAX_PARAMETERS = 32_766
+"""SQLITE_MAX_VARIABLE_NUMBER as SQLite ships; builds that allow more gain nothing from it when alone."""
 TICK_COLUMNS = ("seq", "instrument_no", "price", "size", "side", "ts_event", "ts_recv", "trade_ref")
 """The last one is left out where a source has no ids."""
 
 
-class Layout(NamedTuple):
+class RecordLayout(NamedTuple):
     """How records of one type become rows of one table."""
 
     name: str
@@ -52,9 +55,9 @@ class Layout(NamedTuple):
     """One for each getter; None where the driver takes the field as it is."""
 
 
-def _layout(name: str, record: type[Record], key: str) -> Layout:
+def _layout(name: str, record: type[Record], key: str) -> RecordLayout:
     kinds = {field.name: field.type for field in msgspec.structs.fields(record)}
-    return Layout(
+    return RecordLayout(
         name,
         key,
         columns=("n", *(field for field in kinds if field != "n")),
@@ -75,7 +78,7 @@ def _codec(kind: Any) -> Callable[[Any], Any] | None:
     return None
 
 
-LAYOUTS: dict[type[Record], Layout] = {
+LAYOUTS: dict[type[Record], RecordLayout] = {
     SignalRecord: _layout("signals", SignalRecord, "signal_id"),
     VetoRecord: _layout("vetoes", VetoRecord, "signal_id"),
     OrderRecord: _layout("orders", OrderRecord, "order_id"),
@@ -87,7 +90,7 @@ LAYOUTS: dict[type[Record], Layout] = {
 }
 
 
-def by_type(records: Iterable[Record]) -> dict[type[Record], list[Any]]:
+def group_by_type(records: Iterable[Record]) -> dict[type[Record], list[Any]]:
     """Return the records of each type, in order."""
     groups: dict[type[Record], list[Any]] = defaultdict(list)
     for record in records:
@@ -95,7 +98,7 @@ def by_type(records: Iterable[Record]) -> dict[type[Record], list[Any]]:
     return groups
 
 
-def record_values(layout: Layout, records: Sequence[Any], last_n: int) -> list[Any]:
+def record_values(layout: RecordLayout, records: Sequence[Any], last_n: int) -> list[Any]:
     """Return the values of the records' rows; rows without a number of their own follow ``last_n``.
 
     Raises ValueError for a number that is not finite.
@@ -110,13 +113,13 @@ def record_values(layout: Layout, records: Sequence[Any], last_n: int) -> list[A
     return values
 
 
-def record_rows(layout: Layout, records: Sequence[Any], last_n: int) -> list[tuple[Any, ...]]:
+def record_rows(layout: RecordLayout, records: Sequence[Any], last_n: int) -> list[tuple[Any, ...]]:
     """Return the same row by row."""
     values, width = record_values(layout, records, last_n), len(layout.columns)
     return [tuple(values[at : at + width]) for at in range(0, len(values), width)]
 
 
-def latest_orders(records: Sequence[OrderRecord]) -> list[OrderRecord]:
+def merge_order_updates(records: Sequence[OrderRecord]) -> list[OrderRecord]:
     """Return each order once: as it was recorded first, with its last status."""
     latest: dict[str, OrderRecord] = {}
     for record in records:
@@ -148,3 +151,69 @@ def tick_values(ticks: TickBatch, numbers: npt.NDArray[np.int64], most: int) -> 
         if part.trade_ref is not None:
             values[7::width] = part.trade_ref.tolist()
         yield width, values
+
+
+class BulkInsert:
+    """Inserts rows of one table for one session; a row whose key is there already is left as it is."""
+
+    def __init__(
+        self,
+        table: str,
+        columns: Sequence[str],
+        session_no: int,
+        *,
+        key: str,
+        on_conflict: str = "NOTHING",
+        max_parameters: int = MAX_PARAMETERS,
+    ) -> None:
+        """``key`` and the session make a row unique; ``on_conflict`` is what follows ``DO``."""
+        self.table = table
+        self._columns = columns
+        self._key = columns.index(key)
+        self._session_no = session_no
+        self._into = f"INSERT INTO {table} (session_no, {', '.join(columns)}) VALUES "  # noqa: S608
+        self._row = f"({session_no}{', ?' * len(columns)})"
+        self._tail = f" ON CONFLICT (session_no, {key}) DO {on_conflict}"
+        self._sizes = _sizes(max_parameters // len(columns))
+        self._statements: dict[int, str] = {}
+
+    def insert(self, cursor: sqlite3.Cursor, values: list[Any]) -> int:
+        """Insert the rows whose values are given one after the other; return how many changed the table."""
+        changed = start = 0
+        width = len(self._columns)
+        for size in self._sizes:
+            step = size * width
+            if step == len(values):  # as it mostly is for ticks: nothing is copied
+                return cursor.execute(self._statement(size), values).rowcount
+            end = start + (len(values) - start) // step * step
+            if end > start:
+                cursor.executemany(self._statement(size), [values[at : at + step] for at in range(start, end, step)])
+                changed += cursor.rowcount
+                start = end
+        return changed
+
+    def first_different(self, cursor: sqlite3.Cursor, values: list[Any], ignore: str = "") -> Any:
+        """Return the key of the first row that stands in the table with other values, or None.
+
+        Slow; only asked when rows were there already.
+        """
+        same = [f"{name} IS ?" for name in self._columns if name != ignore]
+        query = f"SELECT 1 FROM {self.table} WHERE session_no = {self._session_no} AND {' AND '.join(same)}"  # noqa: S608
+        width = len(self._columns)
+        for at in range(0, len(values), width):
+            row = values[at : at + width]
+            wanted = [value for name, value in zip(self._columns, row, strict=True) if name != ignore]
+            if cursor.execute(query, wanted).fetchone() is None:
+                return row[self._key]
+        return None
+
+    def _statement(self, size: int) -> str:
+        if size not in self._statements:
+            self._statements[size] = self._into + ", ".join([self._row] * size) + self._tail
+        return self._statements[size]
+
+
+def _sizes(largest: int) -> list[int]:
+    """Return rows a statement, descending to 1: at most three steps of each size but the first."""
+    sizes = [4**power for power in range(12) if 4**power < largest]
+    return [largest, *reversed(sizes)]

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from hybrid_platform.domain.errors import ExitCode, StorageError
 from hybrid_platform.storage import schema
 from hybrid_platform.storage.engine import transaction
-from hybrid_platform.storage.queries import counts_of, sessions_of
-from hybrid_platform.storage.records import CrashedSession, SessionEnd, SessionInfo, SessionStart, SessionState
+from hybrid_platform.storage.queries import count_session_rows, load_sessions
+from hybrid_platform.storage.session_records import CrashedSession, SessionEnd, SessionInfo, SessionStart, SessionState
 
 LedgerRows = Iterable[tuple[str, str, str, int]]
 """``(kind, name, reason, count)``."""
@@ -45,7 +45,7 @@ class SessionStore:
             if connection.scalar(sa.select(sessions.session_no).where(sessions.session_id == start.session_id)) is None:
                 connection.execute(sa.insert(schema.SESSIONS).values(**row))
 
-    def end_unbegun(self, start: SessionStart, end: SessionEnd) -> None:
+    def record_failed_start(self, start: SessionStart, end: SessionEnd) -> None:
         """Insert the row of a session that did not begin, as it ended; one that is RUNNING already ends so."""
         ended = _end(end)
         sessions = schema.SESSIONS.c
@@ -82,14 +82,14 @@ class SessionStore:
         """
         running = sa.select(schema.SESSIONS).where(schema.SESSIONS.c.state == SessionState.RUNNING.value)
         with transaction(self._engine, "looking for crashed sessions") as connection:
-            gone = [session for session in sessions_of(connection, running) if is_gone(session)]
+            gone = [session for session in load_sessions(connection, running) if is_gone(session)]
             return [_mark(connection, session) for session in gone]
 
 
 def _mark(connection: sa.Connection, session: SessionInfo) -> CrashedSession:
     beats = schema.HEARTBEATS.c
     last_beat = connection.scalar(sa.select(sa.func.max(beats.ts)).where(beats.session_no == session.session_no))
-    kept = counts_of(connection, session.session_no)
+    kept = count_session_rows(connection, session.session_no)
     ended_at = last_beat or session.started_at
     connection.execute(
         sa.update(schema.SESSIONS)

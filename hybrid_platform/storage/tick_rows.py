@@ -67,13 +67,13 @@ class TickRows(NamedTuple):
         return digest.hexdigest()
 
 
-def joined(parts: Sequence[TickRows]) -> TickRows:
+def concatenate_rows(parts: Sequence[TickRows]) -> TickRows:
     """Return all of them, one after the other."""
     columns = (np.concatenate(column) for column in zip(*(part.columns for part in parts), strict=True))
     return TickRows.of(columns, chain.from_iterable(part.refs for part in parts))
 
 
-def rows_of(fetched: Sequence[Sequence[Any]]) -> TickRows:
+def parse_tick_rows(fetched: Sequence[Sequence[Any]]) -> TickRows:
     """Return what the driver fetched: the columns of `INTEGERS`, then ``trade_ref``. Raises DatabaseError CORRUPT."""
     *integers, refs = zip(*fetched, strict=True)
     try:
@@ -85,7 +85,7 @@ def rows_of(fetched: Sequence[Sequence[Any]]) -> TickRows:
     return TickRows.of(columns, refs)
 
 
-def stored_tick_rows(
+def read_tick_rows(
     engine: sa.Engine, session_no: int, *, after: int = -1, rows_at_once: int = ROWS_AT_ONCE
 ) -> Iterator[TickRows]:
     """Yield a session's rows of ``tick_rows`` beyond ``after`` by ``seq``, each page a snapshot of its own."""
@@ -98,6 +98,6 @@ def stored_tick_rows(
             fetched = connection.execute(query.where(ticks.seq > after)).cursor.fetchall()
         if not fetched:
             return
-        page = rows_of(fetched)
+        page = parse_tick_rows(fetched)
         yield page
         after = int(page.seq[-1])

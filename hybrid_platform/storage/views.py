@@ -63,6 +63,6 @@ READABLE: dict[str, sa.Table] = {"sessions": schema.SESSIONS} | VIEWS | {"ledger
 """Everything of SPEC 10 that can be read by name."""
 
 
-def order_of(table: sa.Table) -> str:
+def order_column(table: sa.Table) -> str:
     """Return the column that puts a session's rows of a view in their order."""
     return "seq" if table.name == "ticks" else "n"

@@ -23,15 +23,16 @@ from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import OrderRecord, Record
 from hybrid_platform.domain.ticks import TickBatch, joined
 from hybrid_platform.storage import schema
-from hybrid_platform.storage.bulk import MAX_PARAMETERS, ManyRows
 from hybrid_platform.storage.connection import LOCK_WAIT_SECONDS, begin_immediate, read_pragmas
-from hybrid_platform.storage.errors import Cause, DatabaseError, named, named_errors
-from hybrid_platform.storage.files import COMPANIONS, file_ids
+from hybrid_platform.storage.errors import Cause, DatabaseError, storage_errors, to_storage_error
+from hybrid_platform.storage.location import FILE_SUFFIXES, read_file_ids
 from hybrid_platform.storage.rows import (
     LAYOUTS,
+    MAX_PARAMETERS,
     TICK_COLUMNS,
-    by_type,
-    latest_orders,
+    BulkInsert,
+    group_by_type,
+    merge_order_updates,
     record_values,
     tick_values,
 )
@@ -90,7 +91,7 @@ class SessionWriter:
         self._held = engine.raw_connection()
         try:
             self._connection = cast(sqlite3.Connection, self._held.driver_connection)
-            with named_errors("opening the session's writer"):
+            with storage_errors("opening the session's writer"):
                 self._path = Path(self._connection.execute("PRAGMA database_list").fetchone()[2])
                 self.pragmas: Mapping[str, str | int] = read_pragmas(self._connection, "write")
                 """As this connection gave them back (G3)."""
@@ -98,17 +99,17 @@ class SessionWriter:
         except BaseException:
             self._held.close()
             raise
-        self._files = file_ids(self._path)
+        self._files = read_file_ids(self._path)
         self._session_no = session_no
         self._most = most = min(MAX_PARAMETERS, self._connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER))
         """Values bound to a statement, and made at a time: it bounds the memory of a large write too."""
         # Ids are left out where the source has none, not written as NULL: an eighth fewer values.
         self._ticks = {
-            width: ManyRows(schema.TICKS.name, TICK_COLUMNS[:width], session_no, key="seq", max_parameters=most)
+            width: BulkInsert(schema.TICKS.name, TICK_COLUMNS[:width], session_no, key="seq", max_parameters=most)
             for width in (len(TICK_COLUMNS) - 1, len(TICK_COLUMNS))
         }
         self._records = {
-            kind: ManyRows(
+            kind: BulkInsert(
                 schema.COUNTED[layout.name].name,
                 layout.columns,
                 session_no,
@@ -118,7 +119,7 @@ class SessionWriter:
             )
             for kind, layout in LAYOUTS.items()
         }
-        self._batch_row = ManyRows(
+        self._batch_row = BulkInsert(
             schema.TICK_BATCHES.name,
             _Chunk._fields,
             session_no,
@@ -170,7 +171,7 @@ class SessionWriter:
         """Give the connection back; safe to call twice. The last one to leave empties the log into the database."""
         if self._is_abandoned:
             return
-        with named_errors(f"closing {self._path}"):
+        with storage_errors(f"closing {self._path}"):
             self._held.close()
 
     def __enter__(self) -> SessionWriter:
@@ -189,7 +190,7 @@ class SessionWriter:
                 numbers = self._intern(cursor, ticks.table)
                 new["ticks"] = self._insert_ticks(cursor, ticks, numbers)
                 chunk = self._index(cursor, _Chunk.of(ticks))
-            for kind, group in by_type(records).items():
+            for kind, group in group_by_type(records).items():
                 name = LAYOUTS[kind].name
                 new[name] = self._insert_records(cursor, kind, group, last_n)
             self._connection.execute("COMMIT")
@@ -198,7 +199,7 @@ class SessionWriter:
                 with suppress(sqlite3.Error):  # the first error is the one to tell
                     self._connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error | OverflowError | UnicodeError | ValueError | TypeError):
-                raise named(error, f"writing to {self._path}") from error
+                raise to_storage_error(error, f"writing to {self._path}") from error
             raise
         self._require_same_files()
         self._numbers, self._chunk, self._last_n = numbers, chunk, last_n
@@ -221,7 +222,7 @@ class SessionWriter:
     ) -> int:
         layout, table = LAYOUTS[kind], self._records[kind]
         if kind is OrderRecord:
-            records = latest_orders(records)
+            records = merge_order_updates(records)
         before = last_n[layout.name]
         values = record_values(layout, records, before)
         changed = table.insert(cursor, values)
@@ -283,9 +284,9 @@ class SessionWriter:
 
     def _require_same_files(self) -> None:
         """Notice that the rows just committed went into a file that nobody will find."""
-        now = file_ids(self._path)
+        now = read_file_ids(self._path)
         if now != self._files:
-            ends = [end for end, old, new in zip(COMPANIONS, self._files, now, strict=True) if old != new]
+            ends = [end for end, old, new in zip(FILE_SUFFIXES, self._files, now, strict=True) if old != new]
             lost = " and ".join(self._path.name + end for end in ends)
             raise DatabaseError(
                 Cause.REPLACED, f"{self._path.parent}: expected the files this session opened, got another or no {lost}"

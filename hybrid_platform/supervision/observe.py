@@ -15,11 +15,11 @@ from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.domain.ids import session_id_of
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.files import CHECKS
-from hybrid_platform.maintenance.lease import Holder, holder_of, lease_path
+from hybrid_platform.maintenance.lease import LeaseHolder, lease_path, read_holder
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.commands import CommandFile
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform.storage.engine import url_of
+from hybrid_platform.storage.location import resolve_database_url
 from hybrid_platform.supervision.observed import TOLERANCE_NS, CheckSeen
 
 _MAX_BYTES = 1 << 20
@@ -66,8 +66,8 @@ def lease_holder(settings: SessionSettings, data_dir: DataDir, clock: Clock) -> 
 
     A holder of another boot or host counts while its beats are younger than ``supervision.stale_seconds``.
     """
-    path = lease_path(data_dir, url_of(settings))
-    holder: Holder | None = holder_of(path)
+    path = lease_path(data_dir, resolve_database_url(settings))
+    holder: LeaseHolder | None = read_holder(path)
     if holder is None:
         return None
     if holder.owner.is_of_this_boot:

@@ -13,7 +13,7 @@ from hybrid_platform.evidence.reproduction import ReproductionVerdict
 from hybrid_platform.report.trading import money
 from hybrid_platform.reproduce.fresh import reproduce_fresh
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.storage.engine import default_url
+from hybrid_platform.storage.location import default_url
 from hybrid_platform.strategies import Params, Signal, Strategy, Tick, buy, sell
 from hybrid_platform_tests.support import Here, run_here, synthetic
 

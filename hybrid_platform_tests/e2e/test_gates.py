@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform.storage.engine import open_engine, sqlite_url
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform_tests.support import REPOSITORY, Left, cli, layered, start_job, synthetic
 

@@ -16,8 +16,8 @@ from hybrid_platform.gates.preflight import preflight, verify_database
 from hybrid_platform.run.open import open_run
 from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.settings.session import load_settings
-from hybrid_platform.storage.engine import open_engine, sqlite_url
-from hybrid_platform.storage.files import COMPANIONS
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import FILE_SUFFIXES, sqlite_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform_tests.support import PATIENCE, Here, Settings, layered, synthetic, until
 
@@ -57,7 +57,7 @@ def nothing(database: Path) -> None:
 
 def delete(database: Path) -> None:
     """Delete all three files."""
-    for end in COMPANIONS:
+    for end in FILE_SUFFIXES:
         Path(f"{database}{end}").unlink(missing_ok=True)
 
 

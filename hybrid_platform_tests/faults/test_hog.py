@@ -18,9 +18,8 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.records import DatabaseReport, HealthcheckRecord
 from hybrid_platform.host.healthcheck import TIME_LIMIT_SECONDS, run_healthcheck
 from hybrid_platform.log.events import LogEvent
-from hybrid_platform.storage.engine import default_url
+from hybrid_platform.storage.location import default_url, sqlite_path
 from hybrid_platform.storage.probe import probe_database
-from hybrid_platform.storage.urls import path_of
 from hybrid_platform_tests.support import Here, Left, run_here, synthetic
 
 SECONDS, RATE = 4, 200
@@ -63,7 +62,7 @@ def hogged(tmp_path_factory: pytest.TempPathFactory) -> Hogged:
     with hogs(), ThreadPoolExecutor(1) as pool:
         session = pool.submit(run_here, data_dir, synthetic(RATE), settings, with_report=False)
         while not session.done():
-            if path_of(default_url(data_dir)).exists():
+            if sqlite_path(default_url(data_dir)).exists():
                 began = time.monotonic()
                 with suppress(sqlite3.OperationalError):  # before the schema is there
                     found = Left(data_dir).rows("SELECT count(*) AS n FROM ticks")[0]["n"]

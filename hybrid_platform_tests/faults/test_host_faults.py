@@ -13,7 +13,7 @@ from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
 from hybrid_platform.reproduce.fresh import reproduce_fresh
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.storage.engine import sqlite_url
+from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform_tests.faults.damage import run_with
 from hybrid_platform_tests.support import Left, cli, layered, run_here, synthetic
 

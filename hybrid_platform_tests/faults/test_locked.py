@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform.storage.engine import open_engine, sqlite_url
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform_tests.support import Left, layered, start_cli, synthetic, until
 

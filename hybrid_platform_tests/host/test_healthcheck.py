@@ -80,7 +80,7 @@ def test_a_closed_dashboard_port_is_reported_and_not_required(tmp_path: Path, cl
 
 @pytest.mark.scenario("G1")
 def test_a_database_that_is_not_there_yet_is_new_in_preflight_and_fails_the_command(tmp_path: Path) -> None:
-    preflight = health_lines(check(tmp_path, lambda: ABSENT, new_is_fine=True))
+    preflight = health_lines(check(tmp_path, lambda: ABSENT, allow_missing_database=True))
     assert "[health] db: new" in preflight
     assert "[health] ticks: 0" in preflight
     assert preflight[-1] == "[health] PASS"
@@ -98,7 +98,7 @@ def test_a_database_that_is_not_there_yet_is_new_in_preflight_and_fails_the_comm
     ],
 )
 def test_a_database_that_is_wrong_fails_and_says_why(tmp_path: Path, report: DatabaseReport, why: str) -> None:
-    record = check(tmp_path, lambda: report, new_is_fine=True)
+    record = check(tmp_path, lambda: report, allow_missing_database=True)
     assert record.verdict is Verdict.FAIL
     assert record.why.startswith(why)
     assert health_lines(record)[-1] == f"[health] FAIL: {record.why}"

@@ -13,9 +13,9 @@ import pytest
 
 from hybrid_platform.domain.errors import ConfigError, GateRefused
 from hybrid_platform.host.process import ProcessIdentity, this_process
-from hybrid_platform.maintenance.lease import Holder, Lease, LeaseHeld, LeaseLost, holder_of, lease_path
+from hybrid_platform.maintenance.lease import Lease, LeaseHeld, LeaseHolder, LeaseLost, lease_path, read_holder
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.storage.engine import sqlite_url
+from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform_tests.support import environment
 
 HOLDER = """
@@ -54,7 +54,7 @@ def test_a_holder_that_is_killed_leaves_no_lease_behind(tmp_path: Path):
 
 
 def _is_seen_gone(path: Path) -> bool:
-    holder = holder_of(path)
+    holder = read_holder(path)
     assert holder is not None
     return any(holder.owner.is_gone or threading.Event().wait(0.01) for _ in range(500))
 
@@ -121,7 +121,7 @@ def test_a_lease_may_be_released_twice(tmp_path: Path):
 
 
 def claim(path: Path, owner: ProcessIdentity = ELSEWHERE, beat: int = 1) -> None:
-    path.write_bytes(msgspec.json.encode(Holder("first", owner, beat)).ljust(511) + b"\n")
+    path.write_bytes(msgspec.json.encode(LeaseHolder("first", owner, beat)).ljust(511) + b"\n")
 
 
 def test_a_holder_on_another_host_that_beats_is_believed_where_the_lock_says_nothing(tmp_path: Path):
@@ -132,16 +132,16 @@ def test_a_holder_on_another_host_that_beats_is_believed_where_the_lock_says_not
     with pytest.raises(LeaseHeld, match=r"session first .process 4711 on the-other-host., which beats"):
         Lease(path, "second", watch_seconds=20)
     beating.join()
-    assert holder_of(path) == Holder("first", ELSEWHERE, 2), "and it was not disturbed"
+    assert read_holder(path) == LeaseHolder("first", ELSEWHERE, 2), "and it was not disturbed"
 
 
 def test_a_holder_on_another_host_that_does_not_beat_is_gone(tmp_path: Path):
     path = tmp_path / "bot.db.lease"
     claim(path)
     with Lease(path, "second", watch_seconds=0.01) as lease:
-        assert lease.taken_from == Holder("first", ELSEWHERE, 1)
+        assert lease.taken_from == LeaseHolder("first", ELSEWHERE, 1)
         lease.beat()
-        assert holder_of(path) == Holder("second", this_process(), 1)
+        assert read_holder(path) == LeaseHolder("second", this_process(), 1)
 
 
 def test_two_hosts_of_one_name_are_told_apart_by_their_boots(tmp_path: Path):
@@ -169,6 +169,6 @@ def test_a_holder_whose_lease_was_removed_or_taken_over_notices(tmp_path: Path):
 def test_a_lease_file_that_says_nothing_names_nobody_and_can_be_taken(tmp_path: Path, content: bytes):
     path = tmp_path / "bot.db.lease"
     path.write_bytes(content)
-    assert holder_of(path) is None
+    assert read_holder(path) is None
     with Lease(path, "second"):
-        assert holder_of(path) == Holder("second", this_process(), 0)
+        assert read_holder(path) == LeaseHolder("second", this_process(), 0)

@@ -8,7 +8,7 @@ import pytest
 
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.host.process import this_process
-from hybrid_platform.maintenance.lease import Lease, holder_of
+from hybrid_platform.maintenance.lease import Lease, read_holder
 from hybrid_platform.observability.liveness import NAME, Phase, Pulse, last_sign
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.testing import ListLog, TestClock
@@ -28,7 +28,7 @@ def test_a_session_shows_its_life_from_the_lease_to_its_end(tmp_path: Path):
     assert sign is not None
     assert (sign.session_id, sign.owner, sign.phase) == (ended.session_id, this_process(), Phase.ENDED)
     assert sign.n == 2, "one at the start, one at the end"
-    assert holder_of(tmp_path / "data" / "bot.db.lease") is None
+    assert read_holder(tmp_path / "data" / "bot.db.lease") is None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"session_id": 1}', "\x00"])
@@ -98,6 +98,6 @@ def test_a_sign_that_cannot_be_written_is_said_once_and_harms_nothing(tmp_path: 
     with Lease(tmp_path / "bot.db.lease", "s") as lease:
         pulse = Pulse(data_dir, lease, "s", "run", TestClock(), log, beat_seconds=0.01)
         pulse.start()
-        until(lambda: (holder := holder_of(tmp_path / "bot.db.lease")) and holder.beat > 3, "more beats of the lease")
+        until(lambda: (holder := read_holder(tmp_path / "bot.db.lease")) and holder.beat > 3, "more beats of the lease")
         pulse.stop()
     assert len(log.of("the sign of life could not be written")) == 1

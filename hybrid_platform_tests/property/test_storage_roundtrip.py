@@ -23,12 +23,13 @@ from hybrid_platform.domain.orders import (
     VetoRecord,
 )
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
-from hybrid_platform.storage.engine import default_url, open_engine
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import default_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.queries import count_rows
+from hybrid_platform.storage.reader import read_records, read_tick_batches
 from hybrid_platform.storage.rows import LAYOUTS
 from hybrid_platform.storage.sessions import SessionStore
-from hybrid_platform.storage.stored import stored_batches, stored_records
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform_tests.storage.samples import session_start
 
@@ -95,7 +96,7 @@ def test_any_ticks_come_back_as_they_were(folder, parts, gaps, cut, at_once, aga
         assert total == writer.written["ticks"] == sum(map(len, parts))
     SessionStore(engine).mark_crashed(lambda session: session.session_id == session_id)
     assert count_rows(engine, session_id)["ticks"] == total
-    assert content(list(stored_batches(engine, session_id, a_table(), ticks_at_once=at_once))) == content(batches)
+    assert content(list(read_tick_batches(engine, session_id, a_table(), ticks_at_once=at_once))) == content(batches)
 
 
 FIELDS = {
@@ -133,7 +134,7 @@ def test_any_records_come_back_as_they_were(folder, kind):
             assert total == writer.written[LAYOUTS[kind].name] == len(records)
         if not LAYOUTS[kind].is_numbered:
             records = sorted(records, key=lambda record: record.n)
-        assert list(stored_records(engine, session_id, kind)) == records
+        assert list(read_records(engine, session_id, kind)) == records
 
     check()
 

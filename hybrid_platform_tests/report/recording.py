@@ -37,11 +37,12 @@ from hybrid_platform.evidence.reproduction import Written
 from hybrid_platform.evidence.row_digests import InputDigest, TickDigest
 from hybrid_platform.host.process import this_process
 from hybrid_platform.settings.session import SessionSettings, load_settings
-from hybrid_platform.storage.engine import default_url, open_engine
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import default_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.queries import count_rows
-from hybrid_platform.storage.records import SessionEnd, SessionStart, SessionState
 from hybrid_platform.storage.rows import LAYOUTS, record_rows
+from hybrid_platform.storage.session_records import SessionEnd, SessionStart, SessionState
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform.strategies import Params, Strategy

@@ -32,7 +32,7 @@ from hybrid_platform.report.measures.marks import MAX_MARKS, FillMarks
 from hybrid_platform.report.measures.round_trips import RoundTripBook, TripTally
 from hybrid_platform.report.measures.sample import Sample, quantiles_of
 from hybrid_platform.report.measures.session import Measured, measure_session
-from hybrid_platform.storage import stored
+from hybrid_platform.storage import reader
 from hybrid_platform.strategies import Params, Strategy, Tick
 from hybrid_platform_tests.report.recording import Recorder, a_market, acts
 
@@ -327,7 +327,7 @@ def test_a_session_of_ten_times_the_orders_is_measured_holding_no_more_of_them(r
         whole = measure_session(recorder.reading, session).measures
         with monkeypatch.context() as short:
             short.setattr(tape, "LATE", 4)
-            short.setattr(stored, "MARKS_AT_ONCE", 8)
+            short.setattr(reader, "MARKS_AT_ONCE", 8)
             held[session] = []
             paged = measure_session(recorder.reading, session).measures
         assert whole.counts.ends["EXPIRED"] > length - 10

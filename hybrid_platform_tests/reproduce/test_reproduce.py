@@ -19,7 +19,7 @@ from hybrid_platform.reproduce.fresh import reproduce_fresh
 from hybrid_platform.reproduce.session import reproduce
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import DEFAULT_ISOLATION
-from hybrid_platform.storage.records import SessionState
+from hybrid_platform.storage.session_records import SessionState
 from hybrid_platform.strategies import Params, Signal, Strategy, Tick, buy
 from hybrid_platform.strategies.runner import StrategyRunner
 from hybrid_platform_tests.report.recording import CODE, START, Act, Busy, Recorder, a_market

@@ -28,7 +28,7 @@ from hybrid_platform.domain.orders import (
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.host.process import this_process
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform.storage.records import SessionStart
+from hybrid_platform.storage.session_records import SessionStart
 
 START_NS = 1_700_000_000_000_000_000
 MS = 1_000_000

@@ -20,16 +20,20 @@ from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage import audit, queries
 from hybrid_platform.storage.archive import TicksArchived
-from hybrid_platform.storage.ends import trades_at_end
+from hybrid_platform.storage.archiver import (
+    ArchivedSession,
+    FileStore,
+    archive_ticks,
+    compact_database,
+    find_archivable_sessions,
+)
 from hybrid_platform.storage.engine import open_engine, transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.export import export_session
 from hybrid_platform.storage.frames import frames, ticks_between
-from hybrid_platform.storage.origins import order_origins
-from hybrid_platform.storage.records import SessionEnd, SessionState
-from hybrid_platform.storage.retention import Keeper, Moved, compact, move_ticks, old_sessions
+from hybrid_platform.storage.reader import read_boundary_ticks, read_order_origins, read_prices, read_tick_batches
+from hybrid_platform.storage.session_records import SessionEnd, SessionState
 from hybrid_platform.storage.sessions import SessionStore
-from hybrid_platform.storage.stored import stored_batches, stored_marks
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform_tests.storage.conftest import SESSION
 from hybrid_platform_tests.storage.samples import (
@@ -69,9 +73,9 @@ def finished(writing, writer, reading) -> sa.Engine:
     return reading
 
 
-def move(writing: sa.Engine, keeper: Keeper, **options: object) -> Moved:
-    (session,) = old_sessions(writing, LATER)
-    return move_ticks(
+def move(writing: sa.Engine, keeper: FileStore, **options: object) -> ArchivedSession:
+    (session,) = find_archivable_sessions(writing, LATER)
+    return archive_ticks(
         writing, session, keeper, "archive/ticks",
         **({"folder_as_stored": "archive/ticks", "at_ns": 1, "part_ticks": PART} | options),
     )  # fmt: skip
@@ -79,14 +83,14 @@ def move(writing: sa.Engine, keeper: Keeper, **options: object) -> Moved:
 
 def seen(engine: sa.Engine, folder: Path) -> dict[str, object]:
     """What every reader of ticks says of the session."""
-    batches = list(stored_batches(engine, SESSION, InstrumentTable(), ticks_at_once=300))
+    batches = list(read_tick_batches(engine, SESSION, InstrumentTable(), ticks_at_once=300))
     ((exported, _),) = export_session(engine, SESSION, folder, tables=["ticks"])
     return {
         "batches": [
             np.concatenate([np.asarray(getattr(batch, name)) for batch in batches]).tolist()
             for name in ("seq", "instrument", "price", "size", "side", "ts_event", "ts_recv")
         ],
-        "marks": [np.concatenate(list(stored_marks(engine, SESSION, every=every))).tolist() for every in (1, 7)],
+        "marks": [np.concatenate(list(read_prices(engine, SESSION, every=every))).tolist() for every in (1, 7)],
         "frame": frames(engine, SESSION)["ticks"],
         "between": [
             ticks_between(engine, SESSION, START_NS + a * DAY_NS, START_NS + b * DAY_NS, clock)
@@ -94,12 +98,12 @@ def seen(engine: sa.Engine, folder: Path) -> dict[str, object]:
             for clock in ("ts_event", "ts_recv")
         ],
         "file": pd.read_parquet(exported),
-        "holes": [queries.missing_ticks(engine, SESSION, last) for last in (None, 5, 1902, 1910)],
+        "holes": [queries.find_missing_ticks(engine, SESSION, last) for last in (None, 5, 1902, 1910)],
         "counts": queries.count_rows(engine, SESSION),
-        "total": queries.tick_total(engine, SESSION),
-        "span": queries.clock_span(engine, SESSION),
-        "arrivals": list(order_origins(engine, SESSION)),
-        "ends": [trades_at_end(engine, queries.find_session(engine, SESSION).session_no, end) for end in ENDS],
+        "total": queries.count_ticks(engine, SESSION),
+        "span": queries.receive_time_span(engine, SESSION),
+        "arrivals": list(read_order_origins(engine, SESSION)),
+        "ends": [read_boundary_ticks(engine, queries.find_session(engine, SESSION).session_no, end) for end in ENDS],
         "audit": audit.audit_session(engine, SESSION),
     }
 
@@ -143,11 +147,11 @@ def test_every_order_of_one_tick_keeps_the_price_it_arrived_at(writing, writer, 
     orders = [msgspec.structs.replace(order_record(6), order_id=f"O6-{place}") for place in range(3)]
     writer.write([some_ticks(a_table(), 1, 20)], [*orders, order_record(9)])
     SessionStore(writing).mark_crashed(lambda session: True)
-    before = list(order_origins(reading, SESSION))
+    before = list(read_order_origins(reading, SESSION))
     assert len([each for each in before if each.limit_arrival is not None]) == 4
-    assert list(order_origins(reading, SESSION, orders_at_once=3)) == before
+    assert list(read_order_origins(reading, SESSION, orders_at_once=3)) == before
     move(writing, data_dir)
-    assert list(order_origins(reading, SESSION)) == before
+    assert list(read_order_origins(reading, SESSION)) == before
 
 
 def test_the_ledger_still_balances_and_says_what_was_archived(finished, writing, data_dir):
@@ -200,7 +204,7 @@ def test_a_kill_between_any_two_steps_loses_nothing_and_doubles_nothing(finished
     with pytest.raises(Stop):
         move(writing, data_dir, on_step=lambda step: (_ for _ in ()).throw(Stop) if step == "deleted" else None)
     assert rows_left(path) == 0
-    assert old_sessions(writing, LATER) == []
+    assert find_archivable_sessions(writing, LATER) == []
     assert_same(before, seen(finished, tmp_path / "after"))
     assert in_files(data_dir) == before["batches"][0]
 
@@ -233,19 +237,19 @@ def test_a_file_that_does_not_hold_what_the_database_holds_deletes_nothing(finis
 
 def test_a_running_session_is_never_touched(writing, writer, data_dir, path):
     writer.write([some_ticks(a_table(), 1, 50)], [])
-    assert old_sessions(writing, LATER) == []
+    assert find_archivable_sessions(writing, LATER) == []
     SessionStore(writing).mark_crashed(lambda session: True)
-    (session,) = old_sessions(writing, LATER)
+    (session,) = find_archivable_sessions(writing, LATER)
     with transaction(writing, "running again") as connection:
         connection.exec_driver_sql("UPDATE sessions SET state = 'RUNNING'")
     with pytest.raises(StorageError, match="expected an ended session of 50 ticks, got RUNNING"):
-        move_ticks(writing, session, data_dir, "a", folder_as_stored="a", at_ns=1)
+        archive_ticks(writing, session, data_dir, "a", folder_as_stored="a", at_ns=1)
     assert rows_left(path) == 50
 
 
 def test_only_sessions_that_ended_before_the_day_are_old(finished, writing):
-    assert old_sessions(writing, START_NS) == []
-    assert [session.ticks for session in old_sessions(writing, START_NS + 1)] == [1900]
+    assert find_archivable_sessions(writing, START_NS) == []
+    assert [session.ticks for session in find_archivable_sessions(writing, START_NS + 1)] == [1900]
 
 
 @pytest.mark.parametrize(
@@ -261,10 +265,10 @@ def test_a_file_that_is_gone_or_changed_is_said_and_never_a_shorter_session(
     move(writing, data_dir)
     harm(sorted((data_dir.root / "archive").rglob("*.parquet"))[3])
     for read in (
-        lambda: list(stored_batches(finished, SESSION, InstrumentTable())),
+        lambda: list(read_tick_batches(finished, SESSION, InstrumentTable())),
         lambda: frames(finished, SESSION)["ticks"],
-        lambda: list(stored_marks(finished, SESSION)),
-        lambda: queries.missing_ticks(finished, SESSION, None),
+        lambda: list(read_prices(finished, SESSION)),
+        lambda: queries.find_missing_ticks(finished, SESSION, None),
     ):
         with pytest.raises(DatabaseError, match=said) as caught:
             read()
@@ -280,8 +284,8 @@ def test_what_asks_the_database_alone_refuses(finished, writing, data_dir):
 
 
 def test_a_reader_that_began_before_the_move_ends_with_the_same_ticks(finished, writing, data_dir):
-    whole = [tick for batch in stored_batches(finished, SESSION, InstrumentTable()) for tick in batch.seq.tolist()]
-    reader = stored_batches(finished, SESSION, InstrumentTable(), ticks_at_once=300)
+    whole = [tick for batch in read_tick_batches(finished, SESSION, InstrumentTable()) for tick in batch.seq.tolist()]
+    reader = read_tick_batches(finished, SESSION, InstrumentTable(), ticks_at_once=300)
     begun = next(reader).seq.tolist()
     move(writing, data_dir)
     assert begun + [tick for batch in reader for tick in batch.seq.tolist()] == whole
@@ -289,7 +293,7 @@ def test_a_reader_that_began_before_the_move_ends_with_the_same_ticks(finished, 
 
 def test_the_data_directory_may_move_and_the_archive_with_it(finished, writing, data_dir, tmp_path, path):
     move(writing, data_dir)
-    compact(writing)
+    compact_database(writing)
     moved = data_dir.root.rename(tmp_path / "elsewhere")
     engine = open_engine(f"sqlite:///{moved / path.name}", role="read")
     assert len(frames(engine, SESSION)["ticks"]) == 1900
@@ -306,12 +310,12 @@ def test_the_file_shrinks_in_small_steps_and_a_stop_between_them_does_no_harm(wr
         raise Stop
 
     with pytest.raises(Stop):
-        compact(writing, killed)
-    found = compact(writing)
+        compact_database(writing, killed)
+    found = compact_database(writing)
     assert found.free_pages == 0
     assert found.pages > 0
     assert path.stat().st_size < 500_000
-    assert queries.tick_total(reading, SESSION) == 200_000
+    assert queries.count_ticks(reading, SESSION) == 200_000
 
 
 def test_a_file_without_room_to_shrink_is_rewritten_once(writing, finished, data_dir, path):
@@ -320,7 +324,7 @@ def test_a_file_without_room_to_shrink_is_rewritten_once(writing, finished, data
         connection.execute("VACUUM")
         assert connection.execute("PRAGMA auto_vacuum").fetchone()[0] == 0
     move(writing, data_dir)
-    assert compact(writing).pages > 0
+    assert compact_database(writing).pages > 0
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA auto_vacuum").fetchone()[0] == 2
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"

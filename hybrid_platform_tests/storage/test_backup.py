@@ -18,11 +18,12 @@ from hybrid_platform.maintenance.restore import restore
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import load_settings
 from hybrid_platform.storage import backup as module
+from hybrid_platform.storage.archiver import archive_ticks, find_archivable_sessions
 from hybrid_platform.storage.backup import back_up, verify_backup
 from hybrid_platform.storage.connection import connect
-from hybrid_platform.storage.engine import default_url, open_engine
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import default_url
 from hybrid_platform.storage.migrate import migrate
-from hybrid_platform.storage.retention import move_ticks, old_sessions
 from hybrid_platform_tests.storage.samples import a_database_of_release
 from hybrid_platform_tests.support import PATIENCE, Here, run_here, synthetic, until
 
@@ -251,8 +252,8 @@ def test_a_database_in_use_is_no_backup(database: Path):
 def test_archived_ticks_are_told_of_and_missing_files_named(database: Path, tmp_path: Path):
     engine = open_engine(default_url(database.parent), role="write")
     data_dir = DataDir(database.parent)
-    for session in old_sessions(engine, 2**62):
-        move_ticks(engine, session, data_dir, "archive/ticks", folder_as_stored="archive/ticks", at_ns=1)
+    for session in find_archivable_sessions(engine, 2**62):
+        archive_ticks(engine, session, data_dir, "archive/ticks", folder_as_stored="archive/ticks", at_ns=1)
     target = tmp_path / "copy.db"
     report = back_up(database, target)
     assert (report.rows["ticks"], report.archived_ticks) == (0, 80)

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform.storage.engine import default_url, open_engine, path_of, shown_url, sqlite_url, transaction, url_of
+from hybrid_platform.storage.engine import open_engine, transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
+from hybrid_platform.storage.location import default_url, redact_url, resolve_database_url, sqlite_path, sqlite_url
 
 
 def connected(url: str) -> None:
@@ -23,15 +24,17 @@ def connected(url: str) -> None:
 
 
 def test_the_default_database_lies_in_the_data_directory(tmp_path):
-    assert path_of(default_url(tmp_path / "data")) == tmp_path / "data" / "bot.db"
-    assert url_of(SessionSettings(data_dir=str(tmp_path))) == default_url(tmp_path)
-    assert url_of(SessionSettings(data_dir=str(tmp_path), database_url="sqlite:///x.db")) == "sqlite:///x.db"
+    assert sqlite_path(default_url(tmp_path / "data")) == tmp_path / "data" / "bot.db"
+    assert resolve_database_url(SessionSettings(data_dir=str(tmp_path))) == default_url(tmp_path)
+    assert (
+        resolve_database_url(SessionSettings(data_dir=str(tmp_path), database_url="sqlite:///x.db")) == "sqlite:///x.db"
+    )
 
 
 @pytest.mark.parametrize("name", ["a b", "what?", "50%", "%2e%2e", "hash#", "grün", "ümlaut\udcff"])
 def test_any_name_survives_the_way_through_a_url(tmp_path, name):
     path = tmp_path / name / "bot.db"
-    assert path_of(sqlite_url(path)) == path
+    assert sqlite_path(sqlite_url(path)) == path
     connected(sqlite_url(path))
     assert path.is_file()
 
@@ -177,10 +180,10 @@ def test_a_missing_driver_is_named_and_the_password_is_not():
 
 
 def test_a_url_is_shown_without_its_secrets():
-    shown = shown_url("postgresql+psycopg://user:hunter2@host:5432/db?password=hunter2&sslkey=hunter2")
+    shown = redact_url("postgresql+psycopg://user:hunter2@host:5432/db?password=hunter2&sslkey=hunter2")
     assert shown == "postgresql+psycopg://host:5432/db"
-    assert shown_url("sqlite:////data/bot.db") == "sqlite:////data/bot.db"
-    assert shown_url("hunter2") == "…"
+    assert redact_url("sqlite:////data/bot.db") == "sqlite:////data/bot.db"
+    assert redact_url("hunter2") == "…"
 
 
 def test_a_reader_does_not_make_the_file(tmp_path):

@@ -26,7 +26,7 @@ from hybrid_platform.storage.frames import frames
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.probe import probe_database
 from hybrid_platform.storage.queries import find_sessions, read_ledger
-from hybrid_platform.storage.stored import stored_batches, stored_records
+from hybrid_platform.storage.reader import read_records, read_tick_batches
 from hybrid_platform.storage.views import READABLE
 from hybrid_platform_tests.storage.samples import a_database_of_release
 
@@ -73,14 +73,14 @@ def test_every_row_is_read_by_this_releases_readers(old: Path, url: str):
         for name, count in audit.counted.items():
             assert ledger["table", name, "counted"] == count == len(tables[name])
         assert set(tables) == set(READABLE)
-        batches = list(stored_batches(engine, session.session_id, InstrumentTable()))
+        batches = list(read_tick_batches(engine, session.session_id, InstrumentTable()))
         assert sum(map(len, batches)) == audit.counted["ticks"]
         kinds = {
             SignalRecord: "signals", VetoRecord: "vetoes", OrderRecord: "orders", OrderEventRecord: "order_events",
             TradeRecord: "trades", InputRecord: "inputs", HeartbeatRecord: "heartbeats", GapRecord: "gaps",
         }  # fmt: skip
         for kind, name in kinds.items():
-            assert len(list(stored_records(engine, session.session_id, kind))) == audit.counted[name]
+            assert len(list(read_records(engine, session.session_id, kind))) == audit.counted[name]
 
 
 def test_before_it_is_migrated_it_says_so_and_can_be_read(old: Path, url: str):

@@ -13,8 +13,9 @@ from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.domain.records import PragmaEvidence
 from hybrid_platform.storage import connection as connections
 from hybrid_platform.storage.connection import expected_pragmas, read_pragmas
-from hybrid_platform.storage.engine import default_url, open_engine, raw_connection, transaction
+from hybrid_platform.storage.engine import open_engine, raw_connection, transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError, PragmaError
+from hybrid_platform.storage.location import default_url
 from hybrid_platform.storage.pragmas import prove_snapshot, verify_pragmas
 from hybrid_platform.storage.queries import count_rows
 from hybrid_platform_tests.storage.conftest import SESSION

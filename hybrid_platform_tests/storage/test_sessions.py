@@ -17,7 +17,7 @@ from hybrid_platform.settings.session import load_settings
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.queries import find_session, find_sessions, read_ledger
-from hybrid_platform.storage.records import SessionEnd, SessionState
+from hybrid_platform.storage.session_records import SessionEnd, SessionState
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform_tests.storage.conftest import SESSION
 from hybrid_platform_tests.storage.samples import START_NS, a_table, order_story, session_start, some_ticks

@@ -26,13 +26,12 @@ from hybrid_platform.domain.orders import (
     VetoRecord,
 )
 from hybrid_platform.domain.ticks import batch_from_rows
-from hybrid_platform.storage.bulk import MAX_PARAMETERS, ManyRows
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
-from hybrid_platform.storage.queries import count_rows, tick_total
-from hybrid_platform.storage.rows import LAYOUTS, TICK_COLUMNS
+from hybrid_platform.storage.queries import count_rows, count_ticks
+from hybrid_platform.storage.reader import read_records, read_tick_batches
+from hybrid_platform.storage.rows import LAYOUTS, MAX_PARAMETERS, TICK_COLUMNS, BulkInsert
 from hybrid_platform.storage.sessions import SessionStore
-from hybrid_platform.storage.stored import stored_batches, stored_records
 from hybrid_platform.storage.writer import TICKS_PER_BATCH_ROW, SessionWriter
 from hybrid_platform_tests.storage.conftest import SESSION
 from hybrid_platform_tests.storage.samples import (
@@ -105,7 +104,7 @@ def test_any_number_of_ticks_is_written_whole(writer, writing, reading, n):
     assert writer.write([ticks], []) == n
     SessionStore(writing).mark_crashed(lambda session: True)
     table = InstrumentTable()
-    back = list(stored_batches(reading, SESSION, table, ticks_at_once=10_000))
+    back = list(read_tick_batches(reading, SESSION, table, ticks_at_once=10_000))
     assert [item.symbol for item in table] == ["A", "B", "C"]
     for column in ("seq", "instrument", "price", "size", "side", "ts_event", "ts_recv"):
         assert np.array_equal(np.concatenate([getattr(batch, column) for batch in back]), getattr(ticks, column)), (
@@ -115,7 +114,7 @@ def test_any_number_of_ticks_is_written_whole(writer, writing, reading, n):
 
 def test_statements_of_every_size_are_within_sqlites_limit():
     for width in (7, 8, 15):
-        table = ManyRows("t", [f"c{i}" for i in range(width)], 1, key="c0")
+        table = BulkInsert("t", [f"c{i}" for i in range(width)], 1, key="c0")
         sizes = table._sizes
         assert sizes[0] * width <= MAX_PARAMETERS < (sizes[0] + 1) * width
         assert sizes == sorted(sizes, reverse=True)
@@ -166,7 +165,7 @@ def test_every_record_type_comes_back_equal(writer, reading):
             for index, record in enumerate(ALL_RECORDS)
             if type(record) is kind
         }
-        assert list(stored_records(reading, SESSION, kind)) == list(latest.values())
+        assert list(read_records(reading, SESSION, kind)) == list(latest.values())
 
 
 def test_exact_numbers_are_kept_as_their_canonical_text(writer, reading):
@@ -194,7 +193,7 @@ def test_a_later_state_of_an_order_changes_its_status_and_nothing_else(writer, r
     ]
     assert writer.write([], records[:cut]) + writer.write([], records[cut:]) == 3
     assert writer.written["orders"] == 3
-    assert list(stored_records(reading, SESSION, OrderRecord)) == [
+    assert list(read_records(reading, SESSION, OrderRecord)) == [
         order_record(1, OrderStatus.FILLED),
         order_record(2, OrderStatus.EXPIRED),
         order_record(3, OrderStatus.REJECTED),
@@ -265,7 +264,7 @@ def test_the_sparse_index_covers_every_tick_with_few_rows(writer, reading):
         writer.write([some_ticks(table, first, 50), some_ticks(table, first + 50, 50)], [])
     found = rows(reading, "SELECT first_seq, last_seq, count, min_ts_event, max_ts_event FROM tick_batches")
     assert len(found) == 5
-    assert sum(count for _, _, count, _, _ in found) == tick_total(reading, SESSION) == tick_total(reading) == 20_000
+    assert sum(count for _, _, count, _, _ in found) == count_ticks(reading, SESSION) == count_ticks(reading) == 20_000
     for (first, last, count, start, end), (following, *_) in zip(found, [*found[1:], (20_001,)], strict=True):
         assert (last + 1, count) == (following, last - first + 1)
         assert (start, end) == (START_NS + first * 10**6, START_NS + last * 10**6)

@@ -14,12 +14,13 @@ import pytest
 import sqlalchemy as sa
 
 from hybrid_platform.domain.errors import ExitCode
-from hybrid_platform.storage.engine import open_engine, sqlite_url
+from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.errors import Cause, DatabaseError
+from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.probe import probe_database
-from hybrid_platform.storage.queries import count_rows, find_session, tick_total
-from hybrid_platform.storage.records import SessionState
+from hybrid_platform.storage.queries import count_rows, count_ticks, find_session
+from hybrid_platform.storage.session_records import SessionState
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform_tests.conftest import REPOSITORY
@@ -126,7 +127,7 @@ def test_a_disk_that_takes_no_more_is_named_and_nothing_acknowledged_is_lost(wri
     assert cause == Cause.FULL
     assert before == 5000 * part > 0
     assert (again, after) == (5000, before + 5000)
-    assert count_rows(reading, SESSION)["ticks"] == tick_total(reading) == after
+    assert count_rows(reading, SESSION)["ticks"] == count_ticks(reading) == after
 
 
 READ_ONLY = """
@@ -163,7 +164,7 @@ def test_a_file_that_may_not_be_written_is_named():
 def test_a_file_deleted_under_the_session_is_noticed_before_anything_is_acknowledged(writer, path, end):
     writer.write([some_ticks(a_table(), 1, 10)], [])
     path.with_name(path.name + end).unlink()
-    with pytest.raises(DatabaseError, match=f"was another or no bot.db{end}") as caught:
+    with pytest.raises(DatabaseError, match=f"got another or no bot.db{end}") as caught:
         writer.write([some_ticks(a_table(), 11, 10)], [])
     assert caught.value.cause is Cause.REPLACED
     assert writer.written["ticks"] == 10
@@ -222,7 +223,7 @@ def test_what_a_killed_process_reported_as_committed_is_there_once(writing, read
     assert crashed.kept["ticks"] % 1000 == 0
     assert crashed.kept["ticks"] >= acknowledged
     assert crashed.kept["orders"] == crashed.kept["trades"] == parts
-    assert tick_total(reading, crashed.session_id) == crashed.kept["ticks"]
+    assert count_ticks(reading, crashed.session_id) == crashed.kept["ticks"]
     assert find_session(reading, crashed.session_id).state is SessionState.CRASHED
     assert find_session(reading, SESSION).state is SessionState.RUNNING  # its process, this one, is alive
     assert SessionStore(writing).mark_crashed() == []

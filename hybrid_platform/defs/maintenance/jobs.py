@@ -14,7 +14,7 @@ from hybrid_platform.defs.shared.names import PLATFORM_JOBS, SESSION_TAG
 from hybrid_platform.defs.shared.runs import failing_clearly
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.settings.session import load_settings
-from hybrid_platform.storage.files import COMPANIONS
+from hybrid_platform.storage.location import FILE_SUFFIXES
 
 RUNS_PER_PAGE = 100
 MAX_RUNS = 20_000
@@ -26,7 +26,7 @@ FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagster
 def retain_now(context: dg.OpExecutionContext) -> None:
     """Move old ticks, compact the database, remove old logs and old runs, as far as ``retention.*`` says."""
     # Imported here because it loads pyarrow, which everything else does without.
-    from hybrid_platform.maintenance.retain import retain
+    from hybrid_platform.maintenance.retention import apply_retention
 
     with failing_clearly(context):
         settings = load_settings(context.resources.session.stated)
@@ -34,7 +34,7 @@ def retain_now(context: dg.OpExecutionContext) -> None:
         figures: dict[str, int] = {}
         result = None
         if rules.ticks_days is not None or rules.logs_days is not None:
-            result = retain(settings, SystemClock(), tell=context.log.info)
+            result = apply_retention(settings, SystemClock(), tell=context.log.info)
             figures = dict(result.figures)
         if rules.dagster_days is not None:
             before = datetime.now(UTC) - timedelta(days=rules.dagster_days)
@@ -86,5 +86,5 @@ def _delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
     events = event_log_file(instance, run_id)
     if events is not None:
         # Dagster deletes the rows; the file would keep its size.
-        for suffix in (*COMPANIONS, "-journal"):
+        for suffix in (*FILE_SUFFIXES, "-journal"):
             Path(f"{events}{suffix}").unlink(missing_ok=True)

@@ -30,8 +30,8 @@ from hybrid_platform.report.measures.returns import YEAR_S, calmar, returns_of, 
 from hybrid_platform.report.measures.sample import MOST_HELD
 from hybrid_platform.report.measures.tape import ZERO, Tape
 from hybrid_platform.settings.session import SessionSettings, load_settings
-from hybrid_platform.storage.queries import clock_span, find_session, last_trading
-from hybrid_platform.storage.stored import stored_marks
+from hybrid_platform.storage.queries import find_session, last_trading_ts, receive_time_span
+from hybrid_platform.storage.reader import read_prices
 from hybrid_platform.trading.risk.instrument_rules import inferred_price_increment
 
 MAX_VALUED = 2_000_000
@@ -68,15 +68,15 @@ def measure_session(engine: sa.Engine, session_id: str, *, max_valued: int = MAX
     settings = load_settings(json.loads(session.settings), environ={})
     tape = Tape(engine, session_id, settings.risk.usd_rates)
     prices = _Prices(len(tape.instruments))
-    span = clock_span(engine, session_id)
+    span = receive_time_span(engine, session_id)
     builder, curve, sampling = None, None, "no tick was recorded"
     if span is not None:
         first, last, ticks = span
         every = -(-ticks // max_valued)
         sampling = f"all {ticks:,} ticks" if every == 1 else f"every {every}. of {ticks:,} ticks, and the last"
-        end = max(last, last_trading(engine, session_id) or 0)
+        end = max(last, last_trading_ts(engine, session_id) or 0)
         builder = CurveBuilder(tape, first, end, float(settings.execution.starting_cash_usd))
-        for block in stored_marks(engine, session_id, every=every):
+        for block in read_prices(engine, session_id, every=every):
             prices.look(block)
             builder.look(block)
         curve = builder.finish()

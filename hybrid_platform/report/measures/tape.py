@@ -34,9 +34,8 @@ from hybrid_platform.report.measures.execution import CostTally
 from hybrid_platform.report.measures.records import Latency
 from hybrid_platform.report.measures.round_trips import RoundTripBook, TripTally
 from hybrid_platform.report.measures.sample import Sample
-from hybrid_platform.storage.origins import order_origins
 from hybrid_platform.storage.queries import count_rows
-from hybrid_platform.storage.stored import stored_instruments, stored_records, stored_rows
+from hybrid_platform.storage.reader import read_instruments, read_order_origins, read_records, read_rows
 from hybrid_platform.trading.accounts import Account
 
 ZERO = Decimal(0)
@@ -74,7 +73,7 @@ class Tape:
     """Goes once through a session's events: `advance` with the prices, `take_fills` and `take_ended`, then `finish`."""
 
     def __init__(self, engine: sa.Engine, session_id: str, usd_rates: Mapping[str, Decimal]) -> None:
-        self.instruments = stored_instruments(engine, session_id)
+        self.instruments = read_instruments(engine, session_id)
         self._places = {item.key: place for place, item in enumerate(self.instruments)}
         self._rates = usd_rates
         self.account = Account(lambda venue, symbol: self.instruments[self._places[venue, symbol]])
@@ -92,12 +91,12 @@ class Tape:
         self._ended: list[Working] = []
         self._fills = _no_fills()
         self._orders = zip(
-            stored_records(engine, session_id, OrderRecord), order_origins(engine, session_id), strict=True
+            read_records(engine, session_id, OrderRecord), read_order_origins(engine, session_id), strict=True
         )
-        self._trades = stored_records(engine, session_id, TradeRecord)
-        self._events: Iterator[tuple[Any, ...]] = stored_rows(engine, session_id, OrderEventRecord)
+        self._trades = read_records(engine, session_id, TradeRecord)
+        self._events: Iterator[tuple[Any, ...]] = read_rows(engine, session_id, OrderEventRecord)
         self._next = next(self._events, None)
-        self.vetoes.update(reason for *_, reason, _, _ in stored_rows(engine, session_id, VetoRecord))
+        self.vetoes.update(reason for *_, reason, _, _ in read_rows(engine, session_id, VetoRecord))
 
     def rate(self, instrument: Instrument) -> Decimal:
         """Return USD for one unit of an instrument's quote currency; 0 where none was stated, and none traded."""

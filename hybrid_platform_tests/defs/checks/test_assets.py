@@ -17,9 +17,10 @@ from hybrid_platform.evidence.files import CHECKS
 from hybrid_platform.host.process import this_process
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import load_settings
-from hybrid_platform.storage.engine import open_engine, sqlite_url
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.migrate import migrate
-from hybrid_platform.storage.records import SessionStart
+from hybrid_platform.storage.session_records import SessionStart
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.supervision.observe import last_preflight
 from hybrid_platform_tests.defs.conftest import Job, Launcher

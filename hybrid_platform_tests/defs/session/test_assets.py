@@ -16,7 +16,8 @@ from hybrid_platform.defs.shared.names import EXIT_CODE_TAG, PROCESS_TAG, SESSIO
 from hybrid_platform.defs.shared.runs import RunProcess
 from hybrid_platform.host.process import this_process
 from hybrid_platform.session.runner import SessionRunner
-from hybrid_platform.storage.engine import open_engine, sqlite_url
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform_tests.definitions import defs
 from hybrid_platform_tests.defs.conftest import Job, Launcher

@@ -12,7 +12,7 @@ from hybrid_platform.defs.session import assets
 from hybrid_platform.maintenance.lease import Lease
 from hybrid_platform.session.failed_start import COUNTERS
 from hybrid_platform.session.runner import SessionRunner
-from hybrid_platform.storage.files import COMPANIONS
+from hybrid_platform.storage.location import FILE_SUFFIXES
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 from hybrid_platform_tests.defs.session.test_assets import SHORT, STEPS
 from hybrid_platform_tests.support import good_rows, layered, replay, run_here, start_cli, synthetic, write_csv
@@ -42,7 +42,7 @@ def _remove_the_input(folder: Path) -> None:
 
 
 def _delete_the_database(folder: Path) -> None:
-    for end in COMPANIONS:
+    for end in FILE_SUFFIXES:
         (folder / "data" / f"bot.db{end}").unlink(missing_ok=True)
 
 

@@ -18,17 +18,22 @@ from hybrid_platform.cli.main import main
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
-from hybrid_platform.maintenance import maintenance_lease as maintenance
-from hybrid_platform.maintenance import retain as module
-from hybrid_platform.maintenance.lease import Lease, LeaseHeld, lease_path
-from hybrid_platform.maintenance.maintenance_lease import maintenance_lease
-from hybrid_platform.maintenance.retain import RetentionEvidence, retain
+from hybrid_platform.maintenance import lease as lease_module
+from hybrid_platform.maintenance import retention as module
+from hybrid_platform.maintenance.lease import (
+    Lease,
+    LeaseHeld,
+    acquire_maintenance_lease,
+    acquire_session_lease,
+    lease_path,
+)
+from hybrid_platform.maintenance.retention import RetentionEvidence, apply_retention
 from hybrid_platform.report.writer import write_report
 from hybrid_platform.reproduce.fresh import reproduce_fresh
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings, load_settings
-from hybrid_platform.storage import retention as storage
-from hybrid_platform.storage.engine import default_url
+from hybrid_platform.storage import archiver
+from hybrid_platform.storage.location import default_url
 from hybrid_platform.testing.clock import TestClock
 from hybrid_platform_tests.support import Here, Left, run_here, synthetic, until
 
@@ -57,7 +62,7 @@ def archived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, RetentionE
     data = tmp_path_factory.mktemp("archived") / "data"
     session(data)
     left = session(data, with_report=True)
-    found = retain(settings(data), SystemClock())
+    found = apply_retention(settings(data), SystemClock())
     return left, found
 
 
@@ -106,7 +111,7 @@ def test_a_reproduction_that_finds_its_archive_damaged_says_that_nothing_was_run
 
 def test_a_second_time_it_finds_nothing_to_do(archived):
     left, _ = archived
-    again = retain(settings(left.data_dir, ticks_days=1), SystemClock())
+    again = apply_retention(settings(left.data_dir, ticks_days=1), SystemClock())
     assert again.moved == ()
 
 
@@ -150,8 +155,8 @@ def test_only_what_is_older_than_the_stated_days_goes(tmp_path):
     data = tmp_path / "data"
     left = session(data)
     now = SystemClock().wall_ns()
-    assert retain(settings(data, ticks_days=2), TestClock(wall_ns=now + DAY_NS)).moved == ()
-    assert len(retain(settings(data, ticks_days=2), TestClock(wall_ns=now + 3 * DAY_NS)).moved) == 1
+    assert apply_retention(settings(data, ticks_days=2), TestClock(wall_ns=now + DAY_NS)).moved == ()
+    assert len(apply_retention(settings(data, ticks_days=2), TestClock(wall_ns=now + 3 * DAY_NS)).moved) == 1
     assert left.count("ticks") == 0
 
 
@@ -181,9 +186,9 @@ def test_each_session_is_counted_so_often_however_many_there_are(tmp_path, monke
     for _ in range(4):
         session(data)
     counted: list[int] = []
-    count = storage._count
-    monkeypatch.setattr(storage, "_count", lambda *given: counted.append(given[1]) or count(*given))
-    assert len(retain(settings(data), SystemClock()).moved) == 4
+    count = archiver._count
+    monkeypatch.setattr(archiver, "_count", lambda *given: counted.append(given[1]) or count(*given))
+    assert len(apply_retention(settings(data), SystemClock()).moved) == 4
     assert max(counted.count(number) for number in counted) <= 3, "as the next, as the first, and before it is deleted"
 
 
@@ -192,7 +197,7 @@ def test_with_nothing_set_nothing_is_done(tmp_path, days):
     said = CliRunner().invoke(main, ["retain", "--data-dir", str(tmp_path / "data")])
     assert (said.exit_code, said.output.split(":")[0]) == (0, "nothing to do")
     with pytest.raises(ConfigError, match="a database of this platform"):
-        retain(settings(tmp_path / "data"), SystemClock())
+        apply_retention(settings(tmp_path / "data"), SystemClock())
 
 
 @pytest.mark.scenario("S12")
@@ -203,9 +208,10 @@ def test_while_a_session_runs_it_waits_so_long_as_told_and_then_says_who_runs(tm
     said: list[str] = []
     with Lease(path, "a-session"):
         with pytest.raises(LeaseHeld, match="a-session"):
-            retain(settings(data), SystemClock())
+            apply_retention(settings(data), SystemClock())
         waiting = threading.Thread(
-            target=lambda: retain(settings(data, wait_seconds=60), SystemClock(), tell=said.append), daemon=True
+            target=lambda: apply_retention(settings(data, wait_seconds=60), SystemClock(), tell=said.append),
+            daemon=True,
         )
         waiting.start()
         time.sleep(0.6)
@@ -221,7 +227,7 @@ def test_a_session_that_starts_meanwhile_waits_for_it_but_never_for_another_sess
     data = tmp_path / "data"
     session(data)
     path = lease_path(DataDir(data), default_url(data))
-    lease = maintenance_lease(path, "retention", 0, lambda holder: None, threading.Event())
+    lease = acquire_maintenance_lease(path, "retention", 0, lambda holder: None, threading.Event())
     waits = "waiting for maintenance of the database to end"
 
     def end_once_it_waits() -> None:
@@ -232,12 +238,12 @@ def test_a_session_that_starts_meanwhile_waits_for_it_but_never_for_another_sess
     second = session(data)
     assert second.code == 0
     assert waits in second.output  # by its own output: both may bear the same second in their ids
-    monkeypatch.setattr(maintenance, "PATIENCE_SECONDS", 0.3)
-    with maintenance_lease(path, "retention", 0, lambda holder: None, threading.Event()):
+    monkeypatch.setattr(lease_module, "PATIENCE_SECONDS", 0.3)
+    with acquire_maintenance_lease(path, "retention", 0, lambda holder: None, threading.Event()):
         refused = session(data)
     assert refused.code == 12
     assert "maintenance: retention" in refused.steps["session"].reasons[0]
     begun = time.monotonic()
     with Lease(path, "another"), pytest.raises(LeaseHeld, match="another"):
-        maintenance.session_lease(path, "mine", lambda holder: None)
+        acquire_session_lease(path, "mine", lambda holder: None)
     assert time.monotonic() - begun < 0.25

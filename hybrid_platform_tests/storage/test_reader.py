@@ -20,9 +20,9 @@ from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.export import export_session
 from hybrid_platform.storage.frames import frames, list_sessions, ticks_between
-from hybrid_platform.storage.records import SessionEnd, SessionState
+from hybrid_platform.storage.reader import read_instruments, read_records, read_tick_batches
+from hybrid_platform.storage.session_records import SessionEnd, SessionState
 from hybrid_platform.storage.sessions import SessionStore
-from hybrid_platform.storage.stored import stored_batches, stored_instruments, stored_records
 from hybrid_platform.storage.views import READABLE
 from hybrid_platform_tests.storage.conftest import SESSION
 from hybrid_platform_tests.storage.samples import MS, START_NS, a_table, order_story, some_ticks
@@ -97,7 +97,7 @@ def test_a_range_of_time_reads_only_the_batches_that_overlap_it(finished):
 @pytest.mark.parametrize("ticks_at_once", [1, 999, 100_000])
 def test_a_finished_session_is_replayed_as_it_was(finished, ticks_at_once):
     table = InstrumentTable()
-    batches = stored_batches(finished, SESSION, table, ticks_at_once=ticks_at_once)
+    batches = read_tick_batches(finished, SESSION, table, ticks_at_once=ticks_at_once)
     read = 0
     for batch in batches:
         assert 0 < len(batch) <= ticks_at_once
@@ -115,13 +115,13 @@ def test_a_finished_session_is_replayed_as_it_was(finished, ticks_at_once):
 def test_a_running_or_unknown_session_is_not_replayed(writing, reading):
     for session_id, expected in ((SESSION, "a session that has ended, got .* RUNNING"), ("x", "the id of a session")):
         with pytest.raises(ConfigError, match=expected):
-            next(stored_batches(reading, session_id, InstrumentTable()))
+            next(read_tick_batches(reading, session_id, InstrumentTable()))
 
 
 def test_holes_in_the_numbering_come_back_as_holes(writing, writer, reading):
     writer.write([some_ticks(a_table(), 1, 10)[np.array([0, 1, 5, 9])]], [])
     SessionStore(writing).mark_crashed(lambda session: True)
-    (batch,) = stored_batches(reading, SESSION, InstrumentTable())
+    (batch,) = read_tick_batches(reading, SESSION, InstrumentTable())
     assert batch.seq.tolist() == [1, 2, 6, 10]
 
 
@@ -131,16 +131,16 @@ def test_instruments_come_back_with_their_rules(writing, writer, reading):
     table.add(stated)
     writer.write([some_ticks(table, 1, 1)], [])
     SessionStore(writing).mark_crashed(lambda session: True)
-    assert stored_instruments(reading, SESSION) == [stated]
+    assert read_instruments(reading, SESSION) == [stated]
     fresh = InstrumentTable()
-    next(stored_batches(reading, SESSION, fresh))
+    next(read_tick_batches(reading, SESSION, fresh))
     assert fresh[0] == stated
     other_rules = InstrumentTable({stated.key: msgspec.structs.replace(stated, min_qty=None)})
-    next(stored_batches(reading, SESSION, other_rules))
+    next(read_tick_batches(reading, SESSION, other_rules))
     assert other_rules[0].min_qty is None
     other_scale = InstrumentTable({stated.key: msgspec.structs.replace(stated, price_scale=9)})
     with pytest.raises(ConfigError, match="X/USD at V: expected the scales of the stored ticks, 2 and 0, got 9 and 0"):
-        next(stored_batches(reading, SESSION, other_scale))
+        next(read_tick_batches(reading, SESSION, other_scale))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_row_that_was_tampered_with_is_named(finished, writing, change, named)
     with transaction(writing, "tampering") as connection:
         connection.exec_driver_sql(f"UPDATE trade_rows SET {change} WHERE n = 7")
     with pytest.raises(DatabaseError, match=named) as caught:
-        list(stored_records(finished, SESSION, TradeRecord))
+        list(read_records(finished, SESSION, TradeRecord))
     assert caught.value.cause is Cause.CORRUPT
 
 
@@ -232,7 +232,7 @@ def test_signals_are_read_in_the_order_in_which_they_were_made(writing, writer, 
     made = [SignalRecord(f"S7.{k}", 7, "V", "X", Side.BUY, Decimal(1), 0.5, "", 0) for k in range(1, 13)]
     writer.write([], made[:5])
     writer.write([], made[5:])
-    assert list(stored_records(reading, SESSION, SignalRecord)) == made
+    assert list(read_records(reading, SESSION, SignalRecord)) == made
 
 
 @pytest.mark.parametrize("at_once", [7, 1_000, 65_536])

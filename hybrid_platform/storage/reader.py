@@ -7,8 +7,9 @@ bounded memory. For a replay from the database, and for reproducing a session (S
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
-from typing import Any, TypeVar, cast
+from decimal import Decimal
+from itertools import chain, islice
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -16,32 +17,59 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from hybrid_platform.domain.errors import ConfigError, Fault
+from hybrid_platform.domain.exact import from_units
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import AuditRecord, Record
 from hybrid_platform.domain.ticks import Int64s, TickBatch
 from hybrid_platform.storage import schema
-from hybrid_platform.storage.archive import archived_files, archived_rows
+from hybrid_platform.storage.archive import count_archived_ticks, list_archived_files, read_archived_rows
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
-from hybrid_platform.storage.queries import find_session, pages
-from hybrid_platform.storage.records import SessionInfo, SessionState
+from hybrid_platform.storage.queries import ROWS_AT_ONCE, find_session, read_pages
 from hybrid_platform.storage.rows import LAYOUTS
-from hybrid_platform.storage.tick_rows import TickRows, stored_tick_rows
+from hybrid_platform.storage.session_records import SessionInfo, SessionState
+from hybrid_platform.storage.tick_rows import TickRows, read_tick_rows
 from hybrid_platform.storage.views import VIEWS
 
 TICKS_AT_ONCE = 16_384
 MARKS_AT_ONCE = 16_384
 RECORDS_AT_ONCE = 4_096
+TICKS_LOOKED_AT = 20_000
+ORDERS_AT_ONCE = 4_096
+_ORIGINS_QUERY = """
+    SELECT o.n, o.order_id, s.ts, t.price, i.price_scale FROM order_rows o
+      LEFT JOIN signal_rows s ON s.session_no = o.session_no AND s.signal_id = o.signal_id
+      LEFT JOIN tick_rows t ON t.session_no = o.session_no AND t.seq = o.seq AND o.type = 'LIMIT'
+      LEFT JOIN instruments i ON i.instrument_no = t.instrument_no AND i.symbol = o.symbol AND i.venue = o.venue
+    WHERE o.session_no = :no AND o.n > :last ORDER BY o.n LIMIT :rows"""
 
 R = TypeVar("R", bound=AuditRecord)
 
 
-def stored_instruments(engine: sa.Engine, session_id: str) -> list[Instrument]:
+class BoundaryTick(NamedTuple):
+    """One tick, as far as it matters beyond its session. Times in nanoseconds."""
+
+    ref: int | str | None
+    """The venue's trade id, where it has one."""
+    ts_event: int
+    ts_recv: int
+
+
+class OrderOrigin(NamedTuple):
+    """What an order's row does not say."""
+
+    signal_ts: int | None
+    """None: its signal is missing."""
+    limit_arrival: Decimal | None
+    """Of a limit order: the price of the tick that caused it, where that is of its instrument."""
+
+
+def read_instruments(engine: sa.Engine, session_id: str) -> list[Instrument]:
     """Return a session's instruments, with the rules it used, in the order of their indices."""
     return list(_instruments(engine, find_session(engine, session_id)).values())
 
 
-def stored_batches(
+def read_tick_batches(
     engine: sa.Engine, session_id: str, table: InstrumentTable, *, ticks_at_once: int = TICKS_AT_ONCE
 ) -> Iterator[TickBatch]:
     """Yield a finished session's ticks by ``seq``, as numbered then (a hole is a tick that was not persisted).
@@ -56,19 +84,19 @@ def stored_batches(
     indices = np.zeros(max(index_of, default=0) + 1, dtype=np.int64)
     indices[list(index_of)] = list(index_of.values())
     last = -1
-    for rows in stored_tick_rows(engine, session.session_no, rows_at_once=ticks_at_once):
+    for rows in read_tick_rows(engine, session.session_no, rows_at_once=ticks_at_once):
         yield _batch(table, rows, indices)
         last = int(rows.seq[-1])
     # What retention has moved, before or meanwhile, lies there.
-    for rows in archived_rows(engine, session.session_no, after=last, rows_at_once=ticks_at_once):
+    for rows in read_archived_rows(engine, session.session_no, after=last, rows_at_once=ticks_at_once):
         yield _batch(table, rows, indices)
 
 
-def stored_marks(engine: sa.Engine, session_id: str, *, every: int = 1) -> Iterator[Int64s]:
+def read_prices(engine: sa.Engine, session_id: str, *, every: int = 1) -> Iterator[Int64s]:
     """Yield a session's prices in order: rows of seq, instrument, price and receive time, in blocks of shape (n, 4).
 
-    The instrument is its place in `stored_instruments`, the price an integer of its scale. ``every``: only so
-    many-th ticks, and the last. A third of the time of `stored_batches`, for those who need no more.
+    The instrument is its place in `read_instruments`, the price an integer of its scale. ``every``: only so
+    many-th ticks, and the last. A third of the time of `read_tick_batches`, for those who need no more.
     """
     session = find_session(engine, session_id)
     numbers = list(_instruments(engine, session))
@@ -91,19 +119,19 @@ def stored_marks(engine: sa.Engine, session_id: str, *, every: int = 1) -> Itera
         block[:, 1] = places[block[:, 1]]
         yield block
         last = int(block[-1, 0])
-    highest_archived = max((file.last_seq for _, file in archived_files(engine, session.session_no)), default=0)
-    for archived in archived_rows(engine, session.session_no, after=last, rows_at_once=MARKS_AT_ONCE):
+    highest_archived = max((file.last_seq for _, file in list_archived_files(engine, session.session_no)), default=0)
+    for archived in read_archived_rows(engine, session.session_no, after=last, rows_at_once=MARKS_AT_ONCE):
         wanted = archived.where((archived.seq % every == 0) | (archived.seq == highest_archived))
         if len(wanted.seq):
             yield np.column_stack([wanted.seq, places[wanted.instrument_no], wanted.price, wanted.ts_recv])
 
 
-def stored_records(engine: sa.Engine, session_id: str, kind: type[R]) -> Iterator[R]:
+def read_records(engine: sa.Engine, session_id: str, kind: type[R]) -> Iterator[R]:
     """Yield a session's records of one type in order; an order with its last status."""
     layout = LAYOUTS[cast(type[Record], kind)]
     view = VIEWS[layout.name]
     places = [(field.name, view.c.keys().index(field.name)) for field in msgspec.structs.fields(kind)]
-    for page in pages(engine, view, session_id, RECORDS_AT_ONCE):
+    for page in read_pages(engine, view, session_id, RECORDS_AT_ONCE):
         for row in page:
             try:
                 record = msgspec.convert({name: row[place] for name, place in places}, kind, strict=False)
@@ -112,7 +140,7 @@ def stored_records(engine: sa.Engine, session_id: str, kind: type[R]) -> Iterato
             yield record
 
 
-def stored_rows(engine: sa.Engine, session_id: str, kind: type[Record]) -> Iterator[tuple[Any, ...]]:
+def read_rows(engine: sa.Engine, session_id: str, kind: type[Record]) -> Iterator[tuple[Any, ...]]:
     """Yield a session's rows of one type in order, as they stand in the table: the form of `rows.record_rows`."""
     layout, session_no = LAYOUTS[kind], find_session(engine, session_id).session_no
     table = schema.COUNTED[layout.name]
@@ -127,6 +155,55 @@ def stored_rows(engine: sa.Engine, session_id: str, kind: type[Record]) -> Itera
         if not page:
             return
         yield from page
+        last = page[-1][0]
+
+
+def read_boundary_ticks(
+    engine: sa.Engine, session_no: int, end: Literal["first", "last"]
+) -> dict[tuple[str, str], BoundaryTick]:
+    """Return the outermost tick of each ``(venue, symbol)``, archived ones too; raises DatabaseError."""
+    ticks, instruments = schema.TICKS.c, schema.INSTRUMENTS.c
+    order = ticks.seq.asc() if end == "first" else ticks.seq.desc()
+    looked_at = (
+        sa.select(ticks.instrument_no, ticks.trade_ref, ticks.ts_event, ticks.ts_recv)
+        .where(ticks.session_no == session_no)
+        .order_by(order)
+        .limit(TICKS_LOOKED_AT)
+    )
+    with transaction(engine, f"looking at the {end} ticks of a session") as connection:
+        names = {number: (venue, symbol) for number, venue, symbol in connection.execute(
+            sa.select(instruments.instrument_no, instruments.venue, instruments.symbol)
+        )}  # fmt: skip
+        rows: list[Any] = list(connection.execute(looked_at))
+    found: dict[tuple[str, str], BoundaryTick] = {}
+    for number, ref, ts_event, ts_recv in rows or islice(
+        _read_archived_boundary(engine, session_no, end), TICKS_LOOKED_AT
+    ):
+        found.setdefault(names[number], BoundaryTick(ref, ts_event, ts_recv))
+    return found
+
+
+def read_order_origins(
+    engine: sa.Engine, session_id: str, *, orders_at_once: int = ORDERS_AT_ONCE
+) -> Iterator[OrderOrigin]:
+    """Yield the origin of each of a session's orders, by ``n``.
+
+    Only of a session whose ticks were archived are all limit orders held at once.
+    """
+    number = find_session(engine, session_id).session_no
+    with transaction(engine, "looking for archived ticks") as connection:
+        is_archived = bool(count_archived_ticks(connection, number))
+    archived = _archived_arrivals(engine, number) if is_archived else {}
+    last = -1
+    while True:
+        with transaction(engine, "finding where orders came from") as connection:
+            asked = {"no": number, "last": last, "rows": orders_at_once}
+            page = connection.execute(sa.text(_ORIGINS_QUERY), asked).cursor.fetchall()
+        for _, order_id, signal_ts, price, scale in page:
+            arrival = None if scale is None else from_units(price, scale)
+            yield OrderOrigin(signal_ts, archived.get(order_id, arrival))
+        if len(page) < orders_at_once:
+            return
         last = page[-1][0]
 
 
@@ -175,3 +252,36 @@ def _refs(refs: list[int | str | None]) -> npt.NDArray[Any] | None:
     if kinds == {int}:
         return np.array(refs, dtype=np.int64)
     return np.array([None if ref is None else str(ref) for ref in refs], dtype=object)
+
+
+def _read_archived_boundary(
+    engine: sa.Engine, session_no: int, end: Literal["first", "last"]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the same columns of what retention has moved, the outermost first."""
+    highest = max((file.last_seq for _, file in list_archived_files(engine, session_no)), default=0)
+    after = -1 if end == "first" else highest - TICKS_LOOKED_AT
+    read_pages = read_archived_rows(engine, session_no, after=after, rows_at_once=TICKS_LOOKED_AT)
+    for rows in read_pages if end == "first" else reversed(list(read_pages)):
+        columns = (rows.instrument_no.tolist(), rows.refs, rows.ts_event.tolist(), rows.ts_recv.tolist())
+        found = list(zip(*columns, strict=True))
+        yield from found if end == "first" else reversed(found)
+
+
+def _archived_arrivals(engine: sa.Engine, session_no: int) -> dict[str, Decimal]:
+    query = """
+        SELECT o.seq, i.instrument_no, o.order_id, i.price_scale FROM order_rows o
+          JOIN instruments i ON i.symbol = o.symbol AND i.venue = o.venue
+        WHERE o.session_no = :no AND o.type = 'LIMIT'"""
+    with transaction(engine, "finding arrival prices") as connection:
+        # One tick may have caused many.
+        orders: dict[tuple[int, int], list[tuple[str, int]]] = {}
+        for seq, instrument, order_id, scale in connection.execute(sa.text(query), {"no": session_no}):
+            orders.setdefault((seq, instrument), []).append((order_id, scale))
+    wanted = np.array(sorted({seq for seq, _ in orders}), dtype=np.int64)
+    found: dict[str, Decimal] = {}
+    for rows in read_archived_rows(engine, session_no, rows_at_once=ROWS_AT_ONCE) if orders else ():
+        own = rows.where(np.isin(rows.seq, wanted))
+        for key in zip(own.seq.tolist(), own.instrument_no.tolist(), own.price.tolist(), strict=True):
+            for order_id, scale in orders.get(key[:2], ()):
+                found[order_id] = from_units(key[2], scale)
+    return found

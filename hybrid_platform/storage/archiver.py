@@ -21,9 +21,9 @@ from hybrid_platform.storage import schema
 from hybrid_platform.storage.archive import read_file
 from hybrid_platform.storage.archive_files import DAY_NS, ArchivedInstrument, day_of, decode, encode, file_name
 from hybrid_platform.storage.engine import raw_connection, transaction
-from hybrid_platform.storage.errors import named_errors
-from hybrid_platform.storage.records import SessionState
-from hybrid_platform.storage.tick_rows import TickRows, joined, stored_tick_rows
+from hybrid_platform.storage.errors import storage_errors
+from hybrid_platform.storage.session_records import SessionState
+from hybrid_platform.storage.tick_rows import TickRows, concatenate_rows, read_tick_rows
 
 PART_TICKS = 500_000
 """Ticks of one part, a few dozen megabytes of memory. The names of files follow from it: never change it."""
@@ -31,14 +31,14 @@ VACUUM_PAGES = 1_024
 """Pages given back in one step."""
 
 
-class Keeper(Protocol):
+class FileStore(Protocol):
     """Somewhere below which files are kept; a data directory is one."""
 
     def write_atomic(self, name: str, content: bytes) -> Path:
         """Replace a file whole and durably, and return its path."""
 
 
-class OldSession(NamedTuple):
+class ArchivableSession(NamedTuple):
     """A session that ended long enough ago, and has ticks in the database."""
 
     session_no: int
@@ -47,7 +47,7 @@ class OldSession(NamedTuple):
     ticks: int
 
 
-class Moved(msgspec.Struct, frozen=True):
+class ArchivedSession(msgspec.Struct, frozen=True):
     """What became of one session's ticks."""
 
     session_id: str
@@ -56,7 +56,7 @@ class Moved(msgspec.Struct, frozen=True):
     bytes: int
 
 
-class Compacted(msgspec.Struct, frozen=True):
+class CompactionResult(msgspec.Struct, frozen=True):
     """What the database gave back to the disk."""
 
     pages: int
@@ -65,7 +65,9 @@ class Compacted(msgspec.Struct, frozen=True):
     """Still free inside the file."""
 
 
-def old_sessions(engine: sa.Engine, before_ns: int, *, after: int = 0, most: int | None = None) -> list[OldSession]:
+def find_archivable_sessions(
+    engine: sa.Engine, before_ns: int, *, after: int = 0, most: int | None = None
+) -> list[ArchivableSession]:
     """Return the sessions that ended before a time (wall clock, ns) and still have ticks here, the oldest first.
 
     ``after``: only those with a higher number; ``most``: so many at most. Each that is returned has its ticks counted.
@@ -78,20 +80,20 @@ def old_sessions(engine: sa.Engine, before_ns: int, *, after: int = 0, most: int
     )
     with transaction(engine, "looking for old sessions") as connection:
         found = list(connection.execute(query.order_by(sessions.session_no).limit(most)))
-        return [OldSession(*row, _count(connection, row[0])) for row in found]
+        return [ArchivableSession(*row, _count(connection, row[0])) for row in found]
 
 
-def move_ticks(
+def archive_ticks(
     engine: sa.Engine,
-    session: OldSession,
-    keeper: Keeper,
+    session: ArchivableSession,
+    keeper: FileStore,
     folder: str,
     *,
     folder_as_stored: str,
     at_ns: int,
     part_ticks: int = PART_TICKS,
     on_step: Callable[[str], None] = lambda step: None,
-) -> Moved:
+) -> ArchivedSession:
     """Write a session's ticks to files below ``folder`` of ``keeper``, read each back, then delete the rows.
 
     ``folder_as_stored`` is how the database names the folder. Raises StorageError where a file does not
@@ -126,10 +128,10 @@ def move_ticks(
     on_step("verified")
     _replace(engine, session, files)
     on_step("deleted")
-    return Moved(session.session_id, session.ticks, len(files), sum(file["bytes"] for file in files))
+    return ArchivedSession(session.session_id, session.ticks, len(files), sum(file["bytes"] for file in files))
 
 
-def compact(engine: sa.Engine, on_step: Callable[[str], None] = lambda step: None) -> Compacted:
+def compact_database(engine: sa.Engine, on_step: Callable[[str], None] = lambda step: None) -> CompactionResult:
     """Give free pages back to the disk in small steps, each a transaction of its own.
 
     A database that was made without room to shrink (by another program) is rewritten once, so that it has.
@@ -141,7 +143,7 @@ def compact(engine: sa.Engine, on_step: Callable[[str], None] = lambda step: Non
         def value(pragma: str) -> int:
             return int(raw.execute(f"PRAGMA {pragma}").fetchone()[0])
 
-        with named_errors("compacting the database"):
+        with storage_errors("compacting the database"):
             size, before = value("page_size"), value("page_count")
             if value("auto_vacuum") != 2:
                 raw.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -154,23 +156,23 @@ def compact(engine: sa.Engine, on_step: Callable[[str], None] = lambda step: Non
                     break
             raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             pages = before - value("page_count")
-            return Compacted(pages, pages * size, value("freelist_count"))
+            return CompactionResult(pages, pages * size, value("freelist_count"))
 
 
 def _parts(engine: sa.Engine, session_no: int, part_ticks: int) -> Iterator[TickRows]:
     """Yield a session's ticks, all parts but the last of the same size."""
     pages: list[TickRows] = []
     waiting = 0
-    for page in stored_tick_rows(engine, session_no):
+    for page in read_tick_rows(engine, session_no):
         pages.append(page)
         waiting += len(page.seq)
         while waiting >= part_ticks:
-            rows = joined(pages)
+            rows = concatenate_rows(pages)
             yield rows.cut(0, part_ticks)
             waiting -= part_ticks
             pages = [rows.cut(part_ticks, len(rows.seq))]
     if waiting:
-        yield joined(pages)
+        yield concatenate_rows(pages)
 
 
 def _groups(
@@ -197,7 +199,7 @@ def _verify(path: Path, rows: TickRows) -> None:
         raise StorageError(f"{path}: expected {expected}, got {was}; nothing was deleted")
 
 
-def _replace(engine: sa.Engine, session: OldSession, files: list[dict[str, Any]]) -> None:
+def _replace(engine: sa.Engine, session: ArchivableSession, files: list[dict[str, Any]]) -> None:
     """Register the files and delete the rows: in one transaction, so that a tick is always in just one place."""
     sessions, ticks = schema.SESSIONS.c, schema.TICKS
     with transaction(engine, f"archiving the ticks of {session.session_id}") as connection:

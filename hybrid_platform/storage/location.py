@@ -1,8 +1,8 @@
-"""The database file: where it may lie, how it is made, and how one notices that it is another one now.
+"""The database's location: what a URL or a path in the settings means, and the files that belong to it.
 
-in: the path of a database URL · out: a plain file 0600 in a directory 0700, or a ConfigError. SQLite
-itself follows dangling links and honours ``file:`` URIs (DESIGN 4), so it only ever gets a path that
-was checked here. Two writers on a replaced file would each lose the other's rows (L4).
+in: settings, URLs, paths · out: checked paths, or a ConfigError. SQLite itself follows dangling links and
+accepts ``file:`` URIs, so it only ever receives a path that was checked here. Free of SQLAlchemy, so that the
+healthcheck need not load it.
 """
 
 from __future__ import annotations
@@ -11,19 +11,72 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote_to_bytes
 
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.storage.errors import Cause, DatabaseError
 
+if TYPE_CHECKING:
+    from hybrid_platform.settings.session import SessionSettings
+
 SETTING = "database_url"
-COMPANIONS = ("", "-wal", "-shm")
+FILE_SUFFIXES = ("", "-wal", "-shm")
 """The database, its write-ahead log and the log's index: one thing in three files."""
 
 FileId = tuple[int, int]
 """Device and inode."""
 
 
-def checked_path(text: str) -> Path:
+def resolve_database_url(settings: SessionSettings) -> str:
+    """Return the URL of a session's database."""
+    return settings.database_url or default_url(settings.data_dir)
+
+
+def default_url(data_dir: str | Path) -> str:
+    """Return the URL of the database that ``database_url: null`` means."""
+    return sqlite_url(Path(data_dir) / "bot.db")
+
+
+def sqlite_url(path: str | Path) -> str:
+    """Return the URL of a database file; relative paths count from here."""
+    # Not resolve(): a link on the way is to be refused, not followed.
+    return f"sqlite:///{quote(os.fsencode(os.path.abspath(path)))}"  # noqa: PTH100
+
+
+def is_sqlite(url: str) -> bool:
+    """Return whether a URL names a SQLite database, whatever the driver."""
+    return url.partition("://")[0].partition("+")[0] == "sqlite"
+
+
+def sqlite_path(url: str) -> Path:
+    """Return the checked path of a SQLite URL's file.
+
+    Raises ConfigError where the URL names another database, or a path that may not be opened.
+    """
+    scheme, _, rest = url.partition("://")
+    if not is_sqlite(url):
+        raise ConfigError([Fault(SETTING, "a SQLite URL, sqlite:///path", f"{scheme[:40]}://…")])
+    host, _, database = rest.partition("/")
+    if host or "?" in database:
+        raise ConfigError([Fault(SETTING, "sqlite:///path without host and options", "one with them")])
+    try:
+        path = os.fsdecode(unquote_to_bytes(database))
+    except UnicodeError:
+        raise ConfigError([Fault(SETTING, "a path in UTF-8", repr(database[:80]))]) from None
+    return check_database_path(path)
+
+
+def redact_url(url: str) -> str:
+    """Return a URL as messages and evidence may show it: no user, no password, no options."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return "…"
+    authority, slash, database = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{database}"
+
+
+def check_database_path(text: str) -> Path:
     """Return the absolute path of the database that a setting names; create nothing.
 
     Raises ConfigError for a memory database, a ``file:`` URI, ``..``, control characters, names that
@@ -42,7 +95,7 @@ def checked_path(text: str) -> Path:
     try:
         given = Path(text).absolute()
         path = given.parent.parent.resolve() / given.parent.name / given.name
-        for each in (path.parent, *(path.with_name(path.name + end) for end in COMPANIONS)):
+        for each in (path.parent, *(path.with_name(path.name + end) for end in FILE_SUFFIXES)):
             _check_plain(each, is_directory=each == path.parent)
     except (OSError, ValueError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -50,7 +103,7 @@ def checked_path(text: str) -> Path:
     return path
 
 
-def make_file(path: Path) -> None:
+def create_database_file(path: Path) -> None:
     """Make an empty database file 0600, and its missing directories 0700, unless it is there.
 
     Raises DatabaseError where the system refuses.
@@ -65,9 +118,9 @@ def make_file(path: Path) -> None:
         raise DatabaseError(Cause.MISSING, f"making {path}: {error.strerror}") from error
 
 
-def file_ids(path: Path) -> tuple[FileId | None, ...]:
+def read_file_ids(path: Path) -> tuple[FileId | None, ...]:
     """Return which files stand under the database's three names now; None: there is none."""
-    return tuple(_file_id(f"{path}{end}") for end in COMPANIONS)
+    return tuple(_file_id(f"{path}{end}") for end in FILE_SUFFIXES)
 
 
 def _file_id(path: str) -> FileId | None:

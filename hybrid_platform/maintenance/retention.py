@@ -19,16 +19,22 @@ from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
 from hybrid_platform.domain.ids import session_id_of
 from hybrid_platform.domain.text import plural
 from hybrid_platform.evidence.files import CHECKS, check_evidence_name, write_json
-from hybrid_platform.maintenance.lease import lease_path
-from hybrid_platform.maintenance.maintenance_lease import Beating, maintenance_lease
+from hybrid_platform.maintenance.lease import LeaseHeartbeat, acquire_maintenance_lease, lease_path
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform.storage.engine import open_engine, path_of, url_of
+from hybrid_platform.storage.archiver import (
+    ArchivedSession,
+    CompactionResult,
+    archive_ticks,
+    compact_database,
+    find_archivable_sessions,
+)
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import resolve_database_url, sqlite_path
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.probe import probe_database
 from hybrid_platform.storage.queries import find_sessions
-from hybrid_platform.storage.records import SessionState
-from hybrid_platform.storage.retention import Compacted, Moved, compact, move_ticks, old_sessions
+from hybrid_platform.storage.session_records import SessionState
 
 ARCHIVE = "archive/ticks"
 DAY_NS = 86_400 * NS_PER_S
@@ -58,8 +64,8 @@ class RetentionEvidence(msgspec.Struct, frozen=True):
     started_at: str
     ended_at: str
     archive: str
-    moved: tuple[Moved, ...]
-    compacted: Compacted | None
+    moved: tuple[ArchivedSession, ...]
+    compacted: CompactionResult | None
     """None where no tick was moved."""
     logs: tuple[RemovedLog, ...]
     not_moved: tuple[NotMoved, ...] = ()
@@ -85,7 +91,7 @@ class RetentionEvidence(msgspec.Struct, frozen=True):
             raise StorageError(told)
 
 
-def retain(
+def apply_retention(
     settings: SessionSettings,
     clock: Clock,
     *,
@@ -99,20 +105,23 @@ def retain(
     returned. Raises LeaseHeld where a session runs longer than ``wait_seconds``, ConfigError where there is no database
     of this platform.
     """
-    data_dir, url = DataDir(settings.data_dir), url_of(settings)
-    database = path_of(url)
+    data_dir, url = DataDir(settings.data_dir), resolve_database_url(settings)
+    database = sqlite_path(url)
     report = probe_database(url)
     if not report.exists or not report.readable or report.schema is None:
         raise ConfigError([Fault("database", f"a database of this platform at {database}", report.detail)])
     started = clock.wall_ns()
-    moved: tuple[Moved, ...] = ()
+    moved: tuple[ArchivedSession, ...] = ()
     not_moved: tuple[NotMoved, ...] = ()
-    compacted: Compacted | None = None
+    compacted: CompactionResult | None = None
     if settings.retention.ticks_days is not None:
         before = started - settings.retention.ticks_days * DAY_NS
         if is_rehearsal:
             with _engine(settings, "read") as engine:
-                moved = tuple(Moved(each.session_id, each.ticks, 0, 0) for each in old_sessions(engine, before))
+                moved = tuple(
+                    ArchivedSession(each.session_id, each.ticks, 0, 0)
+                    for each in find_archivable_sessions(engine, before)
+                )
         else:
             moved, not_moved, compacted = _move(settings, data_dir, before, clock, tell, stop or threading.Event())
     logs = tuple(_old_logs(settings, data_dir, started, remove=not is_rehearsal))
@@ -140,29 +149,29 @@ def _move(
     clock: Clock,
     tell: Callable[[str], None],
     stop: threading.Event,
-) -> tuple[tuple[Moved, ...], tuple[NotMoved, ...], Compacted | None]:
-    path, url = lease_path(data_dir, url_of(settings)), url_of(settings)
+) -> tuple[tuple[ArchivedSession, ...], tuple[NotMoved, ...], CompactionResult | None]:
+    path, url = lease_path(data_dir, resolve_database_url(settings)), resolve_database_url(settings)
     # Beside the database the archive may move with it; elsewhere it stays where it is.
-    stored = ARCHIVE if path_of(url).parent == data_dir.root else str(data_dir.root / ARCHIVE)
-    moved: list[Moved] = []
+    stored = ARCHIVE if sqlite_path(url).parent == data_dir.root else str(data_dir.root / ARCHIVE)
+    moved: list[ArchivedSession] = []
     not_moved: list[NotMoved] = []
-    compacted: Compacted | None = None
+    compacted: CompactionResult | None = None
     last = 0
 
     def waiting(holder: str) -> None:
         tell(f"waiting up to {settings.retention.wait_seconds:g} s for {holder} to end")
 
     while not stop.is_set():
-        with maintenance_lease(path, "retention", settings.retention.wait_seconds, waiting, stop) as lease:
-            beat = Beating(lease)
+        with acquire_maintenance_lease(path, "retention", settings.retention.wait_seconds, waiting, stop) as lease:
+            beat = LeaseHeartbeat(lease)
             with _engine(settings, "write") as engine:
                 migrate(engine)
                 # One, and whether there is another: whatever became of those before it, they are behind.
-                found = old_sessions(engine, before, after=last, most=2)
+                found = find_archivable_sessions(engine, before, after=last, most=2)
                 for session in found[:1]:
                     last = session.session_no
                     try:
-                        done = move_ticks(
+                        done = archive_ticks(
                             engine, session, data_dir, ARCHIVE, folder_as_stored=stored, at_ns=clock.wall_ns(),
                             on_step=beat,
                         )  # fmt: skip
@@ -174,7 +183,7 @@ def _move(
                         into = f"{plural(done.files, 'file')}, {plural(done.bytes, 'byte')}"
                         tell(f"{done.session_id}: {plural(done.ticks, 'tick')} in {into}")
                 # Also where a kill came between moving and this.
-                freed = compact(engine, beat)
+                freed = compact_database(engine, beat)
                 compacted = freed if compacted is None else _added(compacted, freed)
         if len(found) <= 1:
             break
@@ -182,8 +191,8 @@ def _move(
     return tuple(moved), tuple(not_moved), compacted
 
 
-def _added(first: Compacted, second: Compacted) -> Compacted:
-    return Compacted(first.pages + second.pages, first.bytes + second.bytes, second.free_pages)
+def _added(first: CompactionResult, second: CompactionResult) -> CompactionResult:
+    return CompactionResult(first.pages + second.pages, first.bytes + second.bytes, second.free_pages)
 
 
 def _old_logs(settings: SessionSettings, data_dir: DataDir, now: int, *, remove: bool) -> Iterator[RemovedLog]:
@@ -210,7 +219,7 @@ def _old_logs(settings: SessionSettings, data_dir: DataDir, now: int, *, remove:
 @contextmanager
 def _engine(settings: SessionSettings, role: str) -> Iterator[sa.Engine]:
     engine = open_engine(
-        url_of(settings),
+        resolve_database_url(settings),
         role="write" if role == "write" else "read",
         busy_timeout_ms=settings.storage.busy_timeout_ms,
     )
