@@ -79,7 +79,7 @@ def start(folder: Path, options: argparse.Namespace) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         "-m",
-        "hybrid_platform.cli.main",
+        "hybrid_platform.cli",
         "shadow-run",
         "--mode",
         "shadow",

@@ -308,7 +308,7 @@ def main() -> int:
         "gates.cpu_pressure_limit": 100,  # the soak asks about growth; the gate has tests of its own
         **{f"channels.{name}": capacity for name, capacity in CHANNELS.items()},
     }
-    command = [sys.executable, "-m", "hybrid_platform.cli.main", "shadow-run", "--mode", "shadow"]
+    command = [sys.executable, "-m", "hybrid_platform.cli", "shadow-run", "--mode", "shadow"]
     command += ["--seconds", str(options.seconds)]
     for assignment in (*(f"{key}={value}" for key, value in settings.items()), *options.assignments):
         command += ["--set", assignment]

@@ -170,7 +170,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) ->
 
 def cli_command(folder: Path, *arguments: str, settings: Settings | None = None) -> list[str]:
     """Return the command line; ``settings`` become a file that ``--config`` names."""
-    command = [sys.executable, "-m", "hybrid_platform.cli.main", *arguments]
+    command = [sys.executable, "-m", "hybrid_platform.cli", *arguments]
     if settings is None:
         return command
     path = folder / f"settings-{uuid.uuid4().hex[:8]}.yaml"

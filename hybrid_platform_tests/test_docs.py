@@ -154,7 +154,7 @@ def test_the_example_strategy_is_ten_lines_and_runs_as_the_page_says(tmp_path: P
     program, *arguments = shlex.split(line.removeprefix("$ ").removeprefix("PYTHONPATH=. "))
     assert Path(program).name == "hybrid-platform"
     done = subprocess.run(
-        [sys.executable, "-m", "hybrid_platform.cli.main", *arguments],
+        [sys.executable, "-m", "hybrid_platform.cli", *arguments],
         cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

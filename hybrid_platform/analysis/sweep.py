@@ -138,7 +138,7 @@ def run_point(data_dir: DataDir, plan: SweepPlan, key: str) -> int:
     path = data_dir.write_atomic(
         f"{_folder(plan, point)}/settings.json", encode_record(settings.model_dump(mode="json"))
     )
-    command = [sys.executable, "-m", "hybrid_platform.cli.main", "shadow-run", "--config", str(path)]
+    command = [sys.executable, "-m", "hybrid_platform.cli", "shadow-run", "--config", str(path)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         try:
             return process.wait()

@@ -1,7 +1,4 @@
-"""`hybrid-platform reproduce`, `compare` and `sweep`: what an analyst does with sessions that have ended.
-
-Heavy modules are imported inside the commands, as in `cli`.
-"""
+"""Analysis of finished sessions: `reproduce`, `compare` and `sweep`."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hybrid_platform.cli.options import config_option, data_dir_option, db_option, set_option, settings_of
+from hybrid_platform.cli.options import config_option, data_dir_option, db_option, read_settings, set_option
 
 if TYPE_CHECKING:
     from hybrid_platform.evidence.reproduction import ReproductionEvidence
@@ -26,10 +23,10 @@ if TYPE_CHECKING:
 def reproduce(
     session_id: str | None, config_file: Path | None, assignments: tuple[str, ...], as_json: bool, **flags: Any
 ) -> int:
-    """Decide a finished session again from its ticks and inputs, in a fresh process, and compare every row.
+    """Reproduce a finished session from its ticks and inputs in a fresh process, and compare every row.
 
     The last session by default. Writes reports/SESSION_ID/reproduce.json. Exit codes: 0 PASS, 1 FAIL
-    (the first row that differs is named), 3 INCOMPLETE (ticks were not persisted, or the session did not end
+    (names the first row that differs), 3 INCOMPLETE (ticks were not persisted, or the session did not end
     COMPLETE); 12 no such session or strategy, 64 usage.
     """
     from hybrid_platform.evidence.files import encode_record
@@ -38,17 +35,17 @@ def reproduce(
     from hybrid_platform.security.paths import DataDir
     from hybrid_platform.storage.location import resolve_database_url
 
-    settings = settings_of(config_file, assignments, **flags)
+    settings = read_settings(config_file, assignments, **flags)
     data_dir = DataDir(settings.data_dir)
     found = reproduce_fresh(
         data_dir, resolve_database_url(settings), session_id or last_session(data_dir), settings.keys.signing_key
     )
-    click.echo(encode_record(found).decode() if as_json else "\n".join(reproduction_lines(found)))
+    click.echo(encode_record(found).decode() if as_json else "\n".join(render_reproduction(found)))
     return found.exit_code
 
 
-def reproduction_lines(found: ReproductionEvidence) -> list[str]:
-    """Return a reproduction as text: one line a table, then the verdict and its reasons."""
+def render_reproduction(found: ReproductionEvidence) -> list[str]:
+    """Return a reproduction as text: one line per table, then the verdict and its reasons."""
     from hybrid_platform.security.redaction import printable
 
     lines = [
@@ -76,10 +73,10 @@ def reproduction_lines(found: ReproductionEvidence) -> list[str]:
 @db_option
 @data_dir_option
 def compare(sessions: tuple[str, ...], config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> None:
-    """Put two or more finished sessions side by side: settings, counts, measures, pictures.
+    """Compare two or more finished sessions: settings, counts, measures, plots.
 
     A SESSION is an id in the database, or a path: another data directory (its last session), or a session's
-    evidence directory in one. Prints the figures and where the report is.
+    evidence directory in one. Prints the figures and the path of the report.
     """
     from hybrid_platform.analysis.sources import read_sides
     from hybrid_platform.report.comparison import folder_of, side_by_side, write_comparison
@@ -87,7 +84,7 @@ def compare(sessions: tuple[str, ...], config_file: Path | None, assignments: tu
 
     if len(sessions) < 2:
         raise click.UsageError("expected at least two sessions, got one")
-    settings = settings_of(config_file, assignments, **flags)
+    settings = read_settings(config_file, assignments, **flags)
     sides = read_sides(settings, sessions)
     title = "Comparison of " + ", ".join(side.session.session_id for side in sides)
     report = write_comparison(DataDir(settings.data_dir), folder_of(sides), title, sides)
@@ -99,12 +96,12 @@ def compare(sessions: tuple[str, ...], config_file: Path | None, assignments: tu
 @config_option
 @set_option
 @data_dir_option
-@click.option("--report-only", is_flag=True, help="Run nothing; write the report over what was run.")
+@click.option("--report-only", is_flag=True, help="Run nothing; write the report on the points that have run.")
 def sweep(config_file: Path | None, assignments: tuple[str, ...], report_only: bool, **flags: Any) -> int:
-    """Run a session for each point of a parameter sweep, one after the other, then write one report over all.
+    """Run a session for each point of a parameter sweep, one after the other, then write one report on all.
 
     The file is the run config of the Dagster job plan_sweep: run_configs/sweep.yaml is an example. Each point has
-    a data directory of its own below sweeps/ in the data directory. Exits 1 where a point did not end COMPLETE.
+    a data directory of its own below sweeps/ in the data directory. Exits 1 if a point did not end COMPLETE.
     """
     from hybrid_platform.analysis.sweep import (
         plan_sweep,
@@ -119,7 +116,7 @@ def sweep(config_file: Path | None, assignments: tuple[str, ...], report_only: b
     if config_file is None:
         raise click.UsageError("expected --config with the sweep's run config, got none")
     name, vary = read_sweep(config_file)
-    settings = settings_of(config_file, assignments, **flags)
+    settings = read_settings(config_file, assignments, **flags)
     data_dir = DataDir(settings.data_dir)
     failed = 0
     if not report_only:

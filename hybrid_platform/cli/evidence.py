@@ -1,7 +1,4 @@
-"""`hybrid-platform verify`, `arm`, `make-key` and `matrix`: what an auditor and an operator need of evidence.
-
-Heavy modules are imported inside the commands, as in `cli`.
-"""
+"""Evidence for auditors and operators: `verify`, `make-key`, `matrix` and `arm`."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hybrid_platform.cli.options import config_option, data_dir_option, set_option, settings_of
+from hybrid_platform.cli.options import config_option, data_dir_option, read_settings, set_option
 
 if TYPE_CHECKING:
     from hybrid_platform.evidence.verify import Verification
@@ -25,12 +22,12 @@ _MARKS = {True: "PASS", False: "FAIL", None: "–"}
 
 
 class _Duration(click.ParamType[float]):
-    """Seconds, or a number with s, m, h or d; the value is in seconds."""
+    """Parameter type: seconds, or a number with s, m, h or d; the value is in seconds."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return seconds; fail as a usage error."""
+        """Return the duration in seconds; fail with a usage error."""
         if isinstance(value, int | float):
             return float(value)
         found = _AGE.fullmatch(str(value).strip())
@@ -54,12 +51,12 @@ trusted_option = click.option(
 @trusted_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @click.option("--max-age", type=_Duration(), metavar="AGE", help="Stale beyond it: 3600, 90m, 24h, 7d.")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Settings that it must be a proof of.")
-@click.option("--code", type=click.Path(path_type=Path), metavar="DIR", help="Code that it must be a proof of.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Settings that the bundle must prove.")
+@click.option("--code", type=click.Path(path_type=Path), metavar="DIR", help="Code that the bundle must prove.")
 def verify(
     bundle: Path, trusted: Path, as_json: bool, max_age: float | None, config_file: Path | None, code: Path | None
 ) -> int:
-    """Check a session's evidence offline: signature, files, chain, gates; one line per check.
+    """Verify a session's evidence offline: signature, files, chain, gates; one line per check.
 
     BUNDLE is the directory evidence/SESSION_ID, or the envelope in it. Exit codes: 0 valid, 2 tampered or
     not trusted, 5 gates not passed, 3 stale, 4 does not match; 64 usage.
@@ -81,14 +78,14 @@ def verify(
     )
     result = verify_bundle(bundle, trusted_keys(trusted), expected)
     if as_json:
-        told = {"verdict": result.code.name, "exit_code": int(result.code), **msgspec.to_builtins(result)}
-        click.echo(json.dumps(told, indent=2))
+        content = {"verdict": result.code.name, "exit_code": int(result.code), **msgspec.to_builtins(result)}
+        click.echo(json.dumps(content, indent=2))
     else:
-        click.echo("\n".join(verification_lines(result)))
+        click.echo("\n".join(render_verification(result)))
     return int(result.code)
 
 
-def verification_lines(result: Verification) -> list[str]:
+def render_verification(result: Verification) -> list[str]:
     """Return a verification as text: one line per check, then the verdict."""
     from hybrid_platform.security.redaction import printable
 
@@ -99,7 +96,7 @@ def verification_lines(result: Verification) -> list[str]:
 @click.command("make-key")
 @click.argument("path", type=click.Path(path_type=Path))
 def make_key(path: Path) -> None:
-    """Make an Ed25519 key pair: PATH (0600), and PATH with the ending .pub."""
+    """Make an Ed25519 key pair: PATH (mode 0600), and PATH with the suffix .pub."""
     from hybrid_platform.evidence.keys import make_key as make
 
     signer = make(path)
@@ -117,15 +114,15 @@ def matrix(
 ) -> int:
     """Run every proof of the contract and write the verification matrix of this commit (G5).
 
-    One line per scenario, invariant, gate and prohibition. Exits 0 where each is proved, else 1. Runs the
-    tests, so it needs a checkout with what `make test` installs.
+    One line per scenario, invariant, gate and prohibition. Exits 0 if each is proved, otherwise 1. Runs the
+    tests, so it needs a checkout with the packages that `make test` installs.
     """
     from hybrid_platform.analysis.matrix import matrix_lines, run_matrix, store_matrix
     from hybrid_platform.domain.clocks import SystemClock
     from hybrid_platform.run.open import this_code
     from hybrid_platform.security.paths import DataDir
 
-    settings = settings_of(config_file, assignments, **flags)
+    settings = read_settings(config_file, assignments, **flags)
     found = run_matrix(this_code(), SystemClock(), only=tuple(each.upper() for each in only), timeout_s=timeout)
     click.echo("\n".join(matrix_lines(found)))
     if not only:
@@ -138,16 +135,16 @@ def matrix(
 @click.option("--key", "key", required=True, type=click.Path(path_type=Path), help="The operator's private key (PEM).")
 @trusted_option
 @click.option("--account", required=True, help="The venue's account that may be traded on.")
-@click.option("--max-notional-usd", "notional", required=True, help="What risk.max_exposure_usd must not go beyond.")
+@click.option("--max-notional-usd", "notional", required=True, help="Upper limit for risk.max_exposure_usd.")
 @click.option(
     "--valid-for",
     type=_Duration(),
     default="1h",
     show_default=True,
     metavar="AGE",
-    help="From now; then it opens nothing.",
+    help="From now; after that the token is void.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Where the token is written; no file yet.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The token file; must not exist yet.")
 @data_dir_option
 def arm(
     bundles: tuple[Path, ...],
@@ -161,7 +158,7 @@ def arm(
 ) -> int:
     """Sign that these BUNDLES may go live once: on one account, up to one notional, for one data directory.
 
-    Every bundle is verified first; one that is not valid is not armed, and the command exits as verify does.
+    Every bundle is verified first. If one is not valid, nothing is armed and the command exits as verify does.
     """
     from hybrid_platform.domain.clocks import NS_PER_S
     from hybrid_platform.domain.exact import canonical, parse_decimal
@@ -182,7 +179,7 @@ def arm(
     results = [verify_bundle(bundle, pinned, Expected(now)) for bundle in bundles]
     bad = next((result for result in results if result.code), None)
     if bad is not None:
-        click.echo("\n".join(verification_lines(bad)))
+        click.echo("\n".join(render_verification(bad)))
         return int(bad.code)
     encrypted = b"ENCRYPTED" in check_input_file(key, "--key").read_bytes()[:100]
     password = click.prompt("Passphrase", hide_input=True, err=True).encode() if encrypted else None

@@ -1,7 +1,4 @@
-"""`hybrid-platform retain`, `backup` and `restore`: what keeps a database small, and safe, for months.
-
-Heavy modules are imported inside the commands, as in `cli`.
-"""
+"""Maintenance of the database: `retain` keeps it small, `backup` and `restore` keep it safe."""
 
 from __future__ import annotations
 
@@ -10,12 +7,12 @@ from typing import Any
 
 import click
 
-from hybrid_platform.cli.options import config_option, data_dir_option, db_option, set_option, settings_of
+from hybrid_platform.cli.options import config_option, data_dir_option, db_option, read_settings, set_option
 from hybrid_platform.domain.text import plural
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Say what would be moved and removed; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be moved and removed; change nothing.")
 @config_option
 @set_option
 @db_option
@@ -23,14 +20,14 @@ from hybrid_platform.domain.text import plural
 def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
     """Move the ticks of old sessions to Parquet files, compact the database, remove old logs.
 
-    What is old the settings `retention.*` say. Waits for a running session to end, and lets none begin while a
-    session's ticks move. Exits 12 where the session outlasts `retention.wait_seconds`, 1 where a session could not be
-    moved: the others are all the same.
+    The settings `retention.*` define what is old. Waits for a running session to end, and lets none start while ticks
+    are moved. Exit codes: 12 if the session outlasts `retention.wait_seconds`, 1 if a session could not be moved; the
+    others are moved all the same.
     """
     from hybrid_platform.domain.clocks import SystemClock
     from hybrid_platform.maintenance.retention import apply_retention as run
 
-    settings = settings_of(config_file, assignments, **flags)
+    settings = read_settings(config_file, assignments, **flags)
     rules = settings.retention
     if rules.ticks_days is None and rules.logs_days is None:
         click.echo(
@@ -48,8 +45,7 @@ def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...]
     figures = found.figures
     click.echo(
         f"{plural(figures['sessions'], 'session')}, {plural(figures['ticks'], 'tick')} to {found.archive}; "
-        f"{plural(figures['freed_bytes'], 'byte')} given back by the database, "
-        f"{figures['logs_bytes']:,} by logs and checks"
+        f"{plural(figures['freed_bytes'], 'byte')} freed in the database, {figures['logs_bytes']:,} in logs and checks"
     )
     found.require_whole()
     return 0
@@ -57,27 +53,27 @@ def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...]
 
 @click.command()
 @click.option(
-    "--to", "target", required=True, type=click.Path(path_type=Path), help="The backup: a file, not there yet."
+    "--to", "target", required=True, type=click.Path(path_type=Path), help="The backup file; must not exist yet."
 )
-@click.option("--overwrite", is_flag=True, help="Replace the file where it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @config_option
 @set_option
 @db_option
 @data_dir_option
 def backup(target: Path, overwrite: bool, config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
-    """Copy the database, also while a session writes to it, and verify the copy: its pages, and every count.
+    """Copy the database, also while a session writes to it, and verify the pages and counts of the copy.
 
-    Archived ticks are files already: copy `archive/` in the data directory beside it.
+    Archived ticks are files already: copy `archive/` in the data directory as well.
     """
     from hybrid_platform.security.paths import check_output_file
     from hybrid_platform.storage.backup import back_up
     from hybrid_platform.storage.location import resolve_database_url, sqlite_path
 
-    settings = settings_of(config_file, assignments, **flags)
+    settings = read_settings(config_file, assignments, **flags)
     report = back_up(
         sqlite_path(resolve_database_url(settings)), check_output_file(target, "--to"), overwrite=overwrite
     )
-    click.echo(_shown(report))
+    click.echo(_render_backup(report))
     return 0
 
 
@@ -88,18 +84,20 @@ def backup(target: Path, overwrite: bool, config_file: Path | None, assignments:
 @db_option
 @data_dir_option
 def restore(file: Path, config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
-    """Verify the backup FILE and put it in the database's place; the replaced database is kept beside it.
+    """Verify the backup FILE and replace the database with it; the replaced database is kept next to it.
 
-    Refuses, with exit code 12, while a session runs.
+    Exits 12 while a session runs.
     """
     from hybrid_platform.domain.clocks import SystemClock
     from hybrid_platform.maintenance.restore import restore as run
     from hybrid_platform.security.paths import check_input_file
 
-    settings = settings_of(config_file, assignments, **flags)
+    settings = read_settings(config_file, assignments, **flags)
     found = run(settings, check_input_file(file, "FILE"), SystemClock())
-    click.echo(_shown(found.backup))
-    click.echo(f"restored {found.database}" + ("" if found.kept is None else f"; the one before is {found.kept}"))
+    click.echo(_render_backup(found.backup))
+    click.echo(
+        f"restored {found.database}" + ("" if found.kept is None else f"; the previous database is {found.kept}")
+    )
     for path in found.missing[:10]:
         click.echo(f"archived ticks are missing: {path}", err=True)
     if len(found.missing) > 10:
@@ -107,7 +105,7 @@ def restore(file: Path, config_file: Path | None, assignments: tuple[str, ...], 
     return 0
 
 
-def _shown(report: Any) -> str:
+def _render_backup(report: Any) -> str:
     rows = ", ".join(f"{count:,} {name}" for name, count in report.rows.items() if count) or "no rows"
     running = f", {report.running} running" if report.running else ""
     archived = f"; {plural(report.archived_ticks, 'more tick')} in the archive" if report.archived_ticks else ""

@@ -1,4 +1,4 @@
-"""What several commands have in common: the options that lead to settings, and a reader of the database."""
+"""Options that several commands share, and the two things read by them: the settings and the database."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ data_dir_option = click.option(
 )
 
 
-def settings_of(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> SessionSettings:
-    """Lay defaults, environment, file, flags and --set over each other, in this order."""
+def read_settings(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> SessionSettings:
+    """Return the settings: defaults, environment, file, flags and --set, each overriding the ones before it."""
     from hybrid_platform.settings.session import load_settings, merge, parse_assignment, read_yaml
     from hybrid_platform.storage.location import check_database_path, sqlite_url
 
@@ -36,8 +36,7 @@ def settings_of(config_file: Path | None, assignments: tuple[str, ...], **flags:
     database = flags.pop("db", None)
     stated = {name: value for name, value in flags.items() if value is not None}
     if database is not None:
-        # Before it becomes a URL, where `:memory:` and `file:…` would be ordinary names.
-        check_database_path(database)
+        check_database_path(database)  # before it becomes a URL, where `:memory:` and `file:…` would be ordinary names
         stated["database_url"] = sqlite_url(database)
     layers.append(stated)
     layers.append(reduce(merge, map(parse_assignment, assignments), {}))
@@ -45,8 +44,8 @@ def settings_of(config_file: Path | None, assignments: tuple[str, ...], **flags:
 
 
 @contextmanager
-def reader_of(settings: SessionSettings) -> Iterator[sa.Engine]:
-    """Yield an engine that only reads the settings' database."""
+def open_reader(settings: SessionSettings) -> Iterator[sa.Engine]:
+    """Yield a read-only engine on the settings' database."""
     from hybrid_platform.storage.engine import open_engine
     from hybrid_platform.storage.location import resolve_database_url
 

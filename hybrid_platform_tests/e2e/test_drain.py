@@ -109,13 +109,14 @@ def test_a_signal_while_preflight_waits_starts_nothing_and_says_so(tmp_path: Pat
 def test_a_signal_while_the_cli_still_imports_ends_it_well_and_says_so(tmp_path: Path, number: signal.Signals):
     script = (
         "import os\n"
-        "from hybrid_platform.cli import main as cli\n"
-        "read = cli.settings_of\n"
+        "from hybrid_platform.cli import run\n"
+        "from hybrid_platform.cli.main import main\n"
+        "read = run.read_settings\n"
         "def signalled(*given, **more):\n"
         f"    os.kill(os.getpid(), {int(number)})\n"
         "    return read(*given, **more)\n"
-        "cli.settings_of = signalled\n"
-        "cli.main(['shadow-run'])\n"
+        "run.read_settings = signalled\n"
+        "main(['shadow-run'])\n"
     )
     with Running(tmp_path, [sys.executable, "-c", script], environment(tmp_path)) as running:
         ended = running.end()

@@ -14,7 +14,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from hybrid_platform.cli import service as cli_service
+from hybrid_platform.cli import run_monitor
 from hybrid_platform.cli.main import main
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import ConfigError, ExitCode
@@ -332,7 +332,7 @@ def test_settings_that_are_wrong_are_told_before_anything_is_written(listening: 
 def test_a_receiver_that_is_down_does_not_change_how_the_command_ends(
     listening: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cli_service, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(run_monitor, "DELIVERY_SECONDS", 0.3)
     listening.answers.clear()
     assert shadow_run(tmp_path / "data", feed(20), "mode=LIVE") == 12
     left = Left(tmp_path / "data")

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from hybrid_platform.cli import service as cli_service
+from hybrid_platform.cli import run_monitor
 from hybrid_platform.cli.main import main
-from hybrid_platform.cli.service import Service
+from hybrid_platform.cli.run_monitor import RunMonitor
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.observability.systemd import ServiceManager
 from hybrid_platform.settings.session import load_settings
@@ -85,13 +85,13 @@ def test_a_supervising_thread_that_does_not_look_gives_no_sign_of_life(tmp_path:
     manager = Manager(str(tmp_path / "notify"))
     monkeypatch.setenv("NOTIFY_SOCKET", manager.address)
     monkeypatch.setenv("WATCHDOG_USEC", "2")
-    service = Service(load_settings({}, environ={}))
+    monitor = RunMonitor(load_settings({}, environ={}))
     with started(tmp_path / "data", synthetic(50, ticks=20)) as watched:
-        service.look(watched.shadow)
+        monitor.poll(watched.shadow)
         assert any("WATCHDOG=1" in message for message in manager.heard)
-        monkeypatch.setattr(cli_service, "STILL_SECONDS", -1.0)
+        monkeypatch.setattr(run_monitor, "STALL_SECONDS", -1.0)
         for _ in range(5):
-            service.look(watched.shadow)
+            monitor.poll(watched.shadow)
         assert manager.heard == [], "the command's own thread runs, and that proves nothing"
         watched.finish()
     manager.close()

@@ -412,7 +412,7 @@ def test_the_command_exits_with_the_verdict(recorder, kind, code):
     command = [
         sys.executable,
         "-m",
-        "hybrid_platform.cli.main",
+        "hybrid_platform.cli",
         "reproduce",
         session_id,
         "--data-dir",

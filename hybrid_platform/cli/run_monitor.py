@@ -1,7 +1,7 @@
-"""`hybrid-platform shadow-run` as its service manager and its operators see it: signs of life, and notices.
+"""Reports about a run of `shadow-run`: its status to the service manager, notifications to its operators.
 
-in: the run, looked at some times a second by the command's main thread · out: sd_notify and notifications.
-Under Dagster this is the work of its sensors.
+in: the run, polled a few times a second by the command's main thread · out: sd_notify messages, notifications.
+Under Dagster the sensors in `defs.notifications` do this.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from hybrid_platform.session.runner import SessionRunner
     from hybrid_platform.settings.session import SessionSettings
 
-STILL_SECONDS = 10.0
-"""A supervising thread that has not looked for so long is no sign of life; it looks ten times a second."""
-PATIENCE_SECONDS = 30.0
-"""How long the end of the command may wait for receivers."""
+STALL_SECONDS = 10.0
+"""A supervising thread that has not polled for this long does not count as alive; it polls ten times a second."""
+DELIVERY_SECONDS = 30.0
+"""How long the end of the command may wait for the delivery of notifications."""
 ENDED_BADLY = frozenset({SessionState.FAILED, SessionState.CRASHED, SessionState.REFUSED})
 
 
-class Service:
-    """One run of the command; used by its main thread."""
+class RunMonitor:
+    """Monitor of one run of the command. Owned by its main thread."""
 
     def __init__(self, settings: SessionSettings) -> None:
         self._settings = settings.notify
@@ -48,20 +48,20 @@ class Service:
         self._command: Command | None = None
         self._is_ready = False
 
-    def opened(self, run: RunContext) -> None:
-        """The run has an identity and a log."""
+    def on_opened(self, run: RunContext) -> None:
+        """Take over the identity and the log of a run that was opened."""
         self._run = run
         self._notifier = Notifier(self._settings, run.log)
 
-    def look(self, shadow: SessionRunner) -> None:
-        """Pass a sign of life on, if the session's supervising thread gives one; and tell of halts and resumes."""
-        session = shadow.session
+    def poll(self, runner: SessionRunner) -> None:
+        """Report that the session is alive, if its supervising thread is; notify of halts and resumes."""
+        session = runner.session
         if session is None:
             return
         if not self._is_ready:
             self._is_ready = True
             self._manager.ready("the session runs")
-        if self._clock.monotonic_ns() - session.last_poll_ns() < STILL_SECONDS * NS_PER_S:
+        if self._clock.monotonic_ns() - session.last_poll_ns() < STALL_SECONDS * NS_PER_S:
             now = session.progress()
             self._manager.alive(
                 f"{now.elapsed_s:.0f} s: {now.ticks:,} ticks, {now.orders:,} orders, {now.vetoes:,} vetoes, "
@@ -69,59 +69,59 @@ class Service:
             )
         command = session.counters.decisions.command
         if command is not self._command and command is not None and self._notifier is not None:
-            self._notifier.tell(commanded(self._origin(), command))
+            self._notifier.tell(commanded(self._build_origin(), command))
         self._command = command
 
-    def drained(self, shadow: SessionRunner) -> None:
-        """The session's threads ended."""
-        self.look(shadow)
+    def on_drained(self, runner: SessionRunner) -> None:
+        """Report that the session's threads have ended."""
+        self.poll(runner)
         self._manager.stopping("drained: counting rows, writing evidence")
 
-    def ended(self, exit_code: int, reasons: Sequence[str]) -> None:
-        """The run has its verdict; wait for the receivers."""
+    def on_verdict(self, exit_code: int, reasons: Sequence[str]) -> None:
+        """Notify of the run's verdict, and wait for the delivery."""
         if self._run is None or self._notifier is None:
             return
         if exit_code:
-            self._notifier.tell(ended_badly(self._origin(), exit_code, reasons))
-        elif (before := _before(self._run)) is not None:
-            self._notifier.tell(recovered(self._origin(), before))
-        self._notifier.close(PATIENCE_SECONDS)
+            self._notifier.tell(ended_badly(self._build_origin(), exit_code, reasons))
+        elif (before := _find_failed_predecessor(self._run)) is not None:
+            self._notifier.tell(recovered(self._build_origin(), before))
+        self._notifier.close(DELIVERY_SECONDS)
 
-    def refused(self, error: Exception) -> None:
-        """The run ended before it had a verdict: say so, whatever else is wrong."""
+    def on_error(self, error: Exception) -> None:
+        """Notify of an error that ended the run before it had a verdict."""
         with SessionLog("", self._clock, stream=sys.stdout) as log:
             try:
                 notifier = Notifier(self._settings, log)
             except PlatformError as unreachable:
-                if str(unreachable) != str(error):  # else it is said already, as what ended the run
-                    log.warning("nobody can be notified", error=str(unreachable))
+                if str(unreachable) != str(error):  # otherwise it was reported already, as the error that ended the run
+                    log.warning("notifications not delivered", error=str(unreachable))
                 return
             if isinstance(error, PlatformError):
                 code, reasons = error.exit_code, str(error).splitlines()
             else:
                 code, reasons = ExitCode.CRASH, [f"{type(error).__name__}: {error}"]
-            notifier.tell(ended_badly(self._origin(), int(code), reasons))
-            notifier.close(PATIENCE_SECONDS)
+            notifier.tell(ended_badly(self._build_origin(), int(code), reasons))
+            notifier.close(DELIVERY_SECONDS)
 
-    def _origin(self) -> Origin:
+    def _build_origin(self) -> Origin:
         run = self._run
         identity = (None, None) if run is None else (run.session_id, run.run_id)
         return origin_of(self._settings, self._clock, session_id=identity[0], run_id=identity[1], in_dagster=False)
 
 
 @contextmanager
-def serving(settings: SessionSettings) -> Iterator[Service]:
-    """Yield the run's service; an error that ends the run is told, and goes on its way."""
-    service = Service(settings)
+def monitor_run(settings: SessionSettings) -> Iterator[RunMonitor]:
+    """Yield the run's monitor; report an error that ends the run, and raise it again."""
+    monitor = RunMonitor(settings)
     try:
-        yield service
+        yield monitor
     except Exception as error:
-        service.refused(error)
+        monitor.on_error(error)
         raise
 
 
-def _before(run: RunContext) -> str | None:
-    """Return the session before this one, if it did not end well."""
+def _find_failed_predecessor(run: RunContext) -> str | None:
+    """Return the session before this one, if it failed."""
     engine = open_engine(run.database_url, role="read")
     try:
         this, *earlier = find_sessions(engine, limit=2)
