@@ -18,6 +18,7 @@ from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
 from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.errors import ConfigError, ExitCode, Fault, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.statistics import quantile
 from hybrid_platform.evidence.records import OverloadFigures, RowFigures
 from hybrid_platform.feeds.base import Feed
 from hybrid_platform.host.pressure import read_pressure
@@ -443,7 +444,7 @@ class Pipeline:
             "bp_drops_signal": stats["signal"].dropped,
             "bp_drops_persist": stats["persist"].dropped,
             "queue_depths": {name: each.depth for name, each in stats.items()},
-            "lag_ms": round(lag[len(lag) // 2] / NS_PER_MS, 3) if lag else None,
+            "lag_ms": round(quantile(lag, 0.5, higher=True) / NS_PER_MS, 3) if lag else None,
             "rejected": counters.feed.rejected,
             "duplicates": counters.feed.duplicate,
             "sampled_out": counters.feed.sampled_out,
