@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hybrid_platform.domain.errors import ConfigError, EvidenceError, Fault
-from hybrid_platform.strategies.loader import path_of_strategy
+from hybrid_platform.strategies.loader import resolve_strategy_path
 
 PACKAGE = "hybrid_platform"
 MAX_FILES = 20_000
@@ -50,7 +50,7 @@ def strategy_sha256(name: str) -> str | None:
     That is its module's file where it comes with the platform (the code's own digest covers the rest)
     or stands alone, else the whole package that it lies in.
     """
-    top, _, rest = path_of_strategy(name).partition(":")[0].partition(".")
+    top, _, rest = resolve_strategy_path(name).partition(":")[0].partition(".")
     try:
         spec = importlib.util.find_spec(top)  # finding the top of a path imports nothing
     except (ImportError, ValueError):

@@ -25,7 +25,7 @@ from hybrid_platform.storage.audit import highest_prices, orders_on_stale_ticks
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.reader import OrderOrigin, read_instruments, read_order_origins, read_records, read_rows
 from hybrid_platform.trading.accounts import Account, AccountSnapshot
-from hybrid_platform.trading.adapters.paper.model import paper_model
+from hybrid_platform.trading.adapters.paper.model import build_paper_model
 from hybrid_platform.trading.states import CLOSED
 
 ZERO, ONE = Decimal(0), Decimal(1)
@@ -95,7 +95,7 @@ class _Auditor:
         self._trades: Iterator[TradeRecord] = read_records(engine, session_id, TradeRecord)
         instruments = {item.key: item for item in read_instruments(engine, session_id)}
         highest = highest_prices(engine, session_id)
-        model = paper_model(settings) if settings.mode is Mode.PAPER else None
+        model = build_paper_model(settings) if settings.mode is Mode.PAPER else None
         slippage = model.slippage_bps if model else settings.execution.slippage_bps
         collar = _add(ONE, max(settings.risk.price_collar_bps or ZERO, slippage).scaleb(-4))
         rates = settings.risk.usd_rates

@@ -36,7 +36,7 @@ from hybrid_platform.session.stage import OnFailure, Stage
 from hybrid_platform.settings.session import OnFull, SessionSettings
 from hybrid_platform.trading.adapters.live import CancelOrder, LiveAdapter, OrderRequest
 from hybrid_platform.trading.order import Order, Report
-from hybrid_platform.trading.risk.engine import Refused, judged_again
+from hybrid_platform.trading.risk.engine import Denied, recheck_order
 
 LOOK_SECONDS = 0.02
 CAPACITY = 64
@@ -216,8 +216,8 @@ class LiveExecution(Stage):
         self._hear(self._line.call("reports"))
 
     def _submit(self, order: Order) -> None:
-        verdict = judged_again(order, self._order_guard.rejection_reason)
-        if isinstance(verdict, Refused):
+        verdict = recheck_order(order, self._order_guard.rejection_reason)
+        if isinstance(verdict, Denied):
             self._refuse(order, f"NOT_ARMED {verdict.detail}")
             raise NotArmedError(f"order {order.order_id}: {verdict.detail}; it was not sent")
         with self._lock:

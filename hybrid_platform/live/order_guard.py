@@ -212,8 +212,8 @@ class LiveOrderGuard:
             open_qty = sent.max_fill_qty - sent.filled_qty
             if fill.number not in sent.fill_numbers and fill.qty > open_qty:
                 return f"order {report.order_id}: expected at most {open_qty} more, got {fill.qty}"
-        elif report.status in _ENDS and sent.final_qty is None and not sent.filled_qty <= report.executed <= qty:
-            return f"order {report.order_id}: expected executed from {sent.filled_qty} to {qty}, got {report.executed}"
+        elif report.status in _ENDS and sent.final_qty is None and not sent.filled_qty <= report.cum_qty <= qty:
+            return f"order {report.order_id}: expected executed from {sent.filled_qty} to {qty}, got {report.cum_qty}"
         return None
 
     def _store_report(self, sent: SentOrder, report: Report) -> None:
@@ -224,7 +224,7 @@ class LiveOrderGuard:
             signed = fill.qty if order.side is Side.BUY else -fill.qty
             self._net[order.index] = self._net.get(order.index, ZERO) + signed
         if report.status in _ENDS and sent.final_qty is None:
-            sent.final_qty, sent.status = report.executed, report.status
+            sent.final_qty, sent.status = report.cum_qty, report.status
         elif sent.is_open and not (report.status is OrderStatus.ACCEPTED and sent.filled_qty):
             sent.status = report.status
         if sent.filled_qty == sent.max_fill_qty:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from hybrid_platform.domain.commands import Command, command_of
 from hybrid_platform.domain.orders import InputKind, InputRecord
 from hybrid_platform.domain.ticks import Int64s
-from hybrid_platform.strategies.runner import dropped_by
-from hybrid_platform.trading.adapters.live import report_of
+from hybrid_platform.strategies.runner import parse_drop
+from hybrid_platform.trading.adapters.live import decode_report
 from hybrid_platform.trading.order import Report
 
 
@@ -85,8 +85,8 @@ def read_journal(rows: Iterable[InputRecord]) -> Journal:
         if command is not None and command.automatic:
             continue
         if row.kind is InputKind.DROP:
-            holes.append(dropped_by(row))
-        entries.append(Entry(row, command or report_of(row)))
+            holes.append(parse_drop(row))
+        entries.append(Entry(row, command or decode_report(row)))
     return Journal(
         tuple(entries), late, np.array(sorted(holes), dtype=np.int64).reshape(-1, 2), dict(sorted(counts.items()))
     )

@@ -25,20 +25,20 @@ def is_built_in(name: str) -> bool:
     return name in _BUILT_IN or name in _BUILT_IN.values()
 
 
-def path_of_strategy(name: str) -> str:
+def resolve_strategy_path(name: str) -> str:
     """Return the import path behind a name; a path stands for itself."""
-    return known_strategies().get(name, name)
+    return list_strategies().get(name, name)
 
 
-def known_strategies() -> dict[str, str]:
+def list_strategies() -> dict[str, str]:
     """Return name -> import path of every strategy that can be named without a path."""
     return {**{point.name: point.value for point in entry_points(group=GROUP)}, **_BUILT_IN}
 
 
 def load_strategy_class(name: str) -> type[Strategy[Any]]:
     """Import a strategy class; raise ConfigError where there is none."""
-    known = known_strategies()
-    path = path_of_strategy(name)
+    known = list_strategies()
+    path = resolve_strategy_path(name)
     module_name, colon, class_name = path.partition(":")
     if not colon:
         raise ConfigError(

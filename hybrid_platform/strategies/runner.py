@@ -108,7 +108,7 @@ class StrategyRunner:
         """
         if entry.kind is InputKind.TIMER:
             return [self._fire(entry.ts)]
-        return self.on_end(dropped_by(entry)[1]) if entry.kind is InputKind.DROP else []
+        return self.on_end(parse_drop(entry)[1]) if entry.kind is InputKind.DROP else []
 
     def _contiguous(self, batch: TickBatch) -> Iterable[tuple[TickBatch, InputRecord | None]]:
         """Cut a batch at its holes; yield each part with the hole before it."""
@@ -217,7 +217,7 @@ class StrategyRunner:
         return type(self._strategy).__name__
 
 
-def dropped_by(entry: InputRecord) -> tuple[int, int]:
+def parse_drop(entry: InputRecord) -> tuple[int, int]:
     """Return the first and last tick of a DROP entry; raise ValueError where it does not say."""
     try:
         detail = json.loads(entry.detail)

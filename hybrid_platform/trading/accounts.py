@@ -18,14 +18,14 @@ from hybrid_platform.domain.exact import MONEY
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import Side, TradeRecord
 from hybrid_platform.trading.order import ZERO
-from hybrid_platform.trading.recent_ids import Remembered
+from hybrid_platform.trading.recent_ids import RecentIds
 
 PNL_QUANTUM = Decimal("1e-18")
 _ROUNDED = Context(prec=100, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, Overflow, DivisionByZero])
 _add, _subtract, _multiply = MONEY.add, MONEY.subtract, MONEY.multiply
 
 
-def divided(dividend: Decimal, divisor: Decimal) -> Decimal:
+def divide_rounded(dividend: Decimal, divisor: Decimal) -> Decimal:
     """Return a quotient rounded half-even to 1e-18."""
     return _ROUNDED.quantize(_ROUNDED.divide(dividend, divisor), PNL_QUANTUM)
 
@@ -88,7 +88,7 @@ class Position:
             self.cost = ZERO
         elif (after > ZERO) is (net > ZERO):
             # A part is closed: it takes its share of the cost with it.
-            released = divided(_multiply(self.cost, change), net.copy_negate())
+            released = divide_rounded(_multiply(self.cost, change), net.copy_negate())
             self.realised = _subtract(self.realised, _add(released, value))
             self.cost = _subtract(self.cost, released)
         else:
@@ -113,7 +113,7 @@ class Position:
     def snapshot(self) -> PositionSnapshot:
         """Return the position as it stands."""
         net, item = self.net, self.instrument
-        average = divided(self.cost, _multiply(net, item.multiplier)) if net else None
+        average = divide_rounded(self.cost, _multiply(net, item.multiplier)) if net else None
         return PositionSnapshot(
             item.venue,
             item.symbol,
@@ -138,11 +138,11 @@ class Account:
         """Start flat; ``instrument_of(venue, symbol)`` gives quote and multiplier."""
         self._instrument_of = instrument_of
         self._positions: dict[tuple[str, str], Position] = {}
-        self._known = Remembered()
+        self._known = RecentIds()
 
     def apply(self, trade: TradeRecord) -> bool:
         """Take a fill; return False, and change nothing, where its trade id is known."""
-        if self._known.times(trade.trade_id, trade.n) > 1:
+        if self._known.record(trade.trade_id, trade.n) > 1:
             return False
         self.position(trade.venue, trade.symbol).fill(trade.side, trade.fill_qty, trade.fill_price, trade.fees)
         return True
@@ -201,7 +201,7 @@ class Account:
         return totals
 
 
-def rebuild(trades: Iterable[TradeRecord], instruments: Mapping[tuple[str, str], Instrument]) -> Account:
+def rebuild_account(trades: Iterable[TradeRecord], instruments: Mapping[tuple[str, str], Instrument]) -> Account:
     """Return the account that a session's ``trades`` rows make, in order of ``n``; see `Account.positions`.
 
     Raises KeyError where a trade's instrument is not among ``instruments``.

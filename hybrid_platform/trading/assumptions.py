@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from hybrid_platform.domain.exact import canonical, from_units
 from hybrid_platform.settings.session import Mode, SessionSettings
-from hybrid_platform.trading.adapters.paper.model import paper_model
+from hybrid_platform.trading.adapters.paper.model import build_paper_model
 
 
 class Assumption(NamedTuple):
@@ -17,7 +17,7 @@ class Assumption(NamedTuple):
     meaning: str
 
 
-def assumptions_of(settings: SessionSettings) -> tuple[Assumption, ...]:
+def list_assumptions(settings: SessionSettings) -> tuple[Assumption, ...]:
     """Return everything that decides what a simulated fill costs and when it comes, in the session's mode."""
     execution, risk = settings.execution, settings.risk
     rates = ", ".join(f"{quote} {canonical(rate)}" for quote, rate in sorted(risk.usd_rates.items()))
@@ -50,7 +50,7 @@ def _shadow(settings: SessionSettings) -> tuple[Assumption, ...]:
 
 
 def _paper(settings: SessionSettings) -> tuple[Assumption, ...]:
-    model = paper_model(settings)
+    model = build_paper_model(settings)
     delays = model.latency
     queue = f"{canonical(model.queue_prints)} mean prints ahead" if model.fills_at else "only when traded through"
     return (

@@ -17,10 +17,10 @@ from hybrid_platform.domain.orders import (
     VetoRecord,
 )
 from hybrid_platform.trading.order import Fill, Order
-from hybrid_platform.trading.states import Life
+from hybrid_platform.trading.states import Lifecycle
 
 
-class Journal:
+class AuditJournal:
     """Owned by the engine; ``records`` grows until `take`. Everything in SHADOW and PAPER is marked as shadow."""
 
     def __init__(self, *, is_shadow: bool = True) -> None:
@@ -64,7 +64,7 @@ class Journal:
         self._events += 1
         self.records.append(OrderEventRecord(self._events, order_id, status, reason, ts))
 
-    def life(self, order_id: str, whole: Life, ts: int) -> None:
+    def life(self, order_id: str, whole: Lifecycle, ts: int) -> None:
         """Write a whole life that happened in one instant."""
         n, append = self._events, self.records.append
         for status, reason in whole:

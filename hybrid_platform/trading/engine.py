@@ -23,23 +23,23 @@ from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import DecisionStep, InputKind, Record, Signal, VetoReason
 from hybrid_platform.settings.session import Mode, SessionSettings
 from hybrid_platform.trading.accounts import Account
-from hybrid_platform.trading.adapters.live import OrderRequest, Outbox, detail_of
-from hybrid_platform.trading.adapters.paper.model import paper_model
+from hybrid_platform.trading.adapters.live import OrderRequest, Outbox, encode_report
+from hybrid_platform.trading.adapters.paper.model import build_paper_model
 from hybrid_platform.trading.adapters.paper.venue import PaperVenue
 from hybrid_platform.trading.adapters.shadow import ShadowAdapter
-from hybrid_platform.trading.audit_journal import Journal
+from hybrid_platform.trading.audit_journal import AuditJournal
 from hybrid_platform.trading.counters import TradingCounters
-from hybrid_platform.trading.market_state import Marks
+from hybrid_platform.trading.market_state import MarketState
 from hybrid_platform.trading.order import ZERO, Order, Report
-from hybrid_platform.trading.order_manager import OrderDesk
+from hybrid_platform.trading.order_manager import OrderManager
 from hybrid_platform.trading.print_sizes import PrintSizes
-from hybrid_platform.trading.recent_ids import Remembered
-from hybrid_platform.trading.risk.checks import checks_of
-from hybrid_platform.trading.risk.engine import Refused, RiskContext, RiskEngine
+from hybrid_platform.trading.recent_ids import RecentIds
+from hybrid_platform.trading.risk.checks import build_checks
+from hybrid_platform.trading.risk.engine import Denied, RiskContext, RiskEngine
 from hybrid_platform.trading.risk.exposure import Exposure
-from hybrid_platform.trading.risk.kill_switch import Control
-from hybrid_platform.trading.risk.loss import EquityWatch
-from hybrid_platform.trading.session_time import Walk
+from hybrid_platform.trading.risk.kill_switch import KillSwitch
+from hybrid_platform.trading.risk.loss import LossMonitor
+from hybrid_platform.trading.session_time import SessionTime
 
 
 class ExecutionEngine:
@@ -57,26 +57,26 @@ class ExecutionEngine:
         self._late = late or {}
         self._max_staleness = risk.max_staleness_ms * NS_PER_MS
         self._usd_rates, self._starting_cash = risk.usd_rates, execution.starting_cash_usd
-        self._seen = Remembered()
+        self._seen = RecentIds()
         self._vetoes: Counter[VetoReason] = Counter()
-        self._journal = Journal(is_shadow=settings.mode is not Mode.LIVE)
+        self._journal = AuditJournal(is_shadow=settings.mode is not Mode.LIVE)
         self._account = Account(self._instrument)
 
-        model = paper_model(settings) if settings.mode is Mode.PAPER else None
-        self._marks = marks = Marks(table, PrintSizes() if model and model.fills_at else None)
+        model = build_paper_model(settings) if settings.mode is Mode.PAPER else None
+        self._marks = marks = MarketState(table, PrintSizes() if model and model.fills_at else None)
         venue = PaperVenue(model, marks) if model else None
         slippage = model.slippage_bps if model else execution.slippage_bps
         collar = max(risk.price_collar_bps or ZERO, slippage)
         self._exposure = Exposure(self._account, marks, risk.usd_rates, collar)
         self._outbox = Outbox() if settings.mode is Mode.LIVE else None
         adapter = venue or self._outbox or ShadowAdapter(execution.slippage_bps, execution.fee_bps)
-        self._desk = OrderDesk(self._journal, self._account, self._exposure, adapter)
+        self._desk = OrderManager(self._journal, self._account, self._exposure, adapter)
 
-        watch = EquityWatch(risk.max_daily_loss_usd, risk.max_drawdown_usd, execution.starting_cash_usd)
+        watch = LossMonitor(risk.max_daily_loss_usd, risk.max_drawdown_usd, execution.starting_cash_usd)
         self._context = RiskContext(marks, self._exposure)
-        self._risk = RiskEngine(checks_of(risk, watch))
-        self._control = Control(risk, watch, self._context, self._journal, self._desk, marks, self._equity)
-        self._walk = Walk(table, marks, self._desk, self._account, self._control, venue)
+        self._risk = RiskEngine(build_checks(risk, watch))
+        self._control = KillSwitch(risk, watch, self._context, self._journal, self._desk, marks, self._equity)
+        self._walk = SessionTime(table, marks, self._desk, self._account, self._control, venue)
 
     def on_step(self, step: DecisionStep, decided_at: int | None = None) -> list[Record]:
         """Take a step's journal entries, then its timer or its ticks and signals in order; return the records made.
@@ -115,7 +115,7 @@ class ExecutionEngine:
         self._walk.until(ts)
         now = self._marks.now
         report = msgspec.structs.replace(report, ts=now)
-        self._journal.entry(after_seq, InputKind.REPORT, now, detail_of(report))
+        self._journal.entry(after_seq, InputKind.REPORT, now, encode_report(report))
         self._walk.hear(report)
         self._walk.settle()
         return self._journal.take()
@@ -155,7 +155,7 @@ class ExecutionEngine:
         return self._account
 
     def _on_signal(self, signal: Signal, decided_at: int | None) -> None:
-        times = self._seen.times(signal.signal_id, signal.seq)
+        times = self._seen.record(signal.signal_id, signal.seq)
         # A repetition is a row of its own, so that neither the first one's row nor its fate changes (I3).
         signal_id = signal.signal_id if times == 1 else f"{signal.signal_id}#{times}"
         self._journal.signal(signal, signal_id)
@@ -171,7 +171,7 @@ class ExecutionEngine:
         context.projected = None
         self._control.look()
         verdict = self._risk.judge(self._candidate(signal, signal_id, index), context)
-        if isinstance(verdict, Refused):
+        if isinstance(verdict, Denied):
             self._veto(signal, signal_id, verdict.reason, verdict.detail)
             return
         self._control.approved()

@@ -22,13 +22,13 @@ from hybrid_platform.domain.statistics import MIN_SAMPLES, WINDOW
 from hybrid_platform.domain.ticks import Int64s, TickBatch
 from hybrid_platform.trading.print_sizes import PrintSizes
 
-Mark = tuple[Decimal, int, int]
+LastPrice = tuple[Decimal, int, int]
 """An instrument's last print: price, event time, receive time."""
 
 _NONE: Int64s = np.zeros(0, dtype=np.int64)
 
 
-class Marks:
+class MarketState:
     """Owned by the engine: `begin` a batch, `advance` through it, read in between, `end` it."""
 
     def __init__(self, table: InstrumentTable, sizes: PrintSizes | None = None) -> None:
@@ -118,7 +118,7 @@ class Marks:
             strict=True,
         )
 
-    def mark(self, index: int) -> Mark | None:
+    def mark(self, index: int) -> LastPrice | None:
         """Return an instrument's last print; None before its first."""
         if index >= len(self._quanta):
             return None
@@ -134,7 +134,7 @@ class Marks:
         units: list[int] = [self._row(0)[0]] if len(self._quanta) == 1 else self._price.tolist()
         return units
 
-    def mean_size(self, index: int) -> Decimal:
+    def mean_print_size(self, index: int) -> Decimal:
         """Return an instrument's mean print size so far, rounded down to a size unit; counted only where asked for."""
         self._count_sizes()
         units = self._sizes.mean(index) if self._sizes else 0

@@ -58,22 +58,22 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     ts: int
     """Session clock at which it reached us."""
     fill: Fill | None = None
-    executed: Decimal = ZERO
+    cum_qty: Decimal = msgspec.field(default=ZERO, name="executed")
     """Where it ends the order (REJECTED, CANCELED, EXPIRED): all that the venue ever executed of it, told or not."""
 
 
-def notional(qty: Decimal, price: Decimal, instrument: Instrument) -> Decimal:
+def compute_notional(qty: Decimal, price: Decimal, instrument: Instrument) -> Decimal:
     """Return qty × price × multiplier in quote currency, exact."""
     return MONEY.multiply(MONEY.multiply(qty, price), instrument.multiplier)
 
 
-def fees(qty: Decimal, price: Decimal, instrument: Instrument, bps: Decimal) -> Decimal:
+def compute_fees(qty: Decimal, price: Decimal, instrument: Instrument, bps: Decimal) -> Decimal:
     """Return notional × bps / 10,000 + the instrument's fixed fee, in quote currency, exact."""
-    share = MONEY.multiply(MONEY.multiply(notional(qty, price, instrument), bps), BPS)
+    share = MONEY.multiply(MONEY.multiply(compute_notional(qty, price, instrument), bps), BPS)
     return MONEY.add(share, instrument.fixed_fee)
 
 
-def on_grid(price: Decimal, increment: Decimal | None, side: Side) -> Decimal:
+def round_to_increment(price: Decimal, increment: Decimal | None, side: Side) -> Decimal:
     """Return the price on the stated grid: up for a BUY, down for a SELL, never below one increment."""
     if increment is None:
         return price
@@ -84,7 +84,7 @@ def on_grid(price: Decimal, increment: Decimal | None, side: Side) -> Decimal:
     return MONEY.add(below, increment) if side is Side.BUY or not below else below
 
 
-def worsened(price: Decimal, slippage_bps: Decimal, side: Side) -> Decimal:
+def apply_slippage(price: Decimal, slippage_bps: Decimal, side: Side) -> Decimal:
     """Return price × (1 ± slippage_bps / 10,000): higher for a BUY, lower for a SELL."""
     slip = MONEY.multiply(MONEY.multiply(price, slippage_bps), BPS)
     return MONEY.add(price, slip) if side is Side.BUY else MONEY.subtract(price, slip)

@@ -13,11 +13,11 @@ from hybrid_platform.trading.accounts import Account
 from hybrid_platform.trading.adapters.live import Outbox
 from hybrid_platform.trading.adapters.paper.venue import PaperVenue
 from hybrid_platform.trading.adapters.shadow import ShadowAdapter
-from hybrid_platform.trading.audit_journal import Journal
+from hybrid_platform.trading.audit_journal import AuditJournal
 from hybrid_platform.trading.order import ZERO, Fill, Order, Report
 from hybrid_platform.trading.risk.engine import Approved
 from hybrid_platform.trading.risk.exposure import Exposure, Holding
-from hybrid_platform.trading.states import CLOSED, IllegalTransitionError, Life, transition
+from hybrid_platform.trading.states import CLOSED, IllegalTransitionError, Lifecycle, transition
 
 
 class WorkingOrder:
@@ -39,11 +39,11 @@ class WorkingOrder:
         """The report that ended it."""
 
 
-class OrderDesk:
+class OrderManager:
     """Owned by the engine."""
 
     def __init__(
-        self, journal: Journal, account: Account, exposure: Exposure, adapter: ShadowAdapter | PaperVenue | Outbox
+        self, journal: AuditJournal, account: Account, exposure: Exposure, adapter: ShadowAdapter | PaperVenue | Outbox
     ) -> None:
         self._journal = journal
         self._account = account
@@ -95,7 +95,7 @@ class OrderDesk:
         for order_id in self._open_ids():
             working = self._working[order_id]
             executed = MONEY.subtract(working.order.qty, working.pending)
-            self._end(working, Report(order_id, OrderStatus.CANCELED, "SESSION_END", ts, executed=executed))
+            self._end(working, Report(order_id, OrderStatus.CANCELED, "SESSION_END", ts, cum_qty=executed))
 
     def apply(self, report: Report) -> None:
         """Take a report; raise IllegalTransitionError where no order could have it."""
@@ -121,7 +121,7 @@ class OrderDesk:
         self._journal.event(order.order_id, OrderStatus.INITIALIZED, "RISK_APPROVED", order.ts)
         self._journal.event(order.order_id, OrderStatus.SUBMITTED, "SENT", order.ts)
 
-    def _live_at_once(self, order: Order, whole: Life, fill: Fill | None) -> None:
+    def _live_at_once(self, order: Order, whole: Lifecycle, fill: Fill | None) -> None:
         """Live an order's whole life in the instant in which it was judged: nothing was ever pending."""
         journal = self._journal
         journal.order(order, whole[-1][0])
@@ -154,7 +154,7 @@ class OrderDesk:
         working.holding.pend(order.side, fill.qty.copy_negate())
         working.pending = left
         ended = working.ended
-        is_whole = not left and (ended is None or ended.executed == order.qty)
+        is_whole = not left and (ended is None or ended.cum_qty == order.qty)
         reason = report.reason if ended is None else "LATE_FILL"
         self._go(working, OrderStatus.FILLED if is_whole else OrderStatus.PARTIALLY_FILLED, reason, report.ts)
         self._account.apply(self._journal.trade(order, fill, report.ts))
@@ -166,11 +166,11 @@ class OrderDesk:
     def _end(self, working: WorkingOrder, report: Report) -> None:
         """The venue ended the order: what it never executed is pending no longer, what it did is until told."""
         order = working.order
-        untold = MONEY.subtract(report.executed, MONEY.subtract(order.qty, working.pending))
+        untold = MONEY.subtract(report.cum_qty, MONEY.subtract(order.qty, working.pending))
         if not ZERO <= untold <= working.pending:
             raise IllegalTransitionError(
                 f"order {order.order_id} {report.status}: expected executed between what was told and "
-                f"{canonical(order.qty)}, got {canonical(report.executed)}"
+                f"{canonical(order.qty)}, got {canonical(report.cum_qty)}"
             )
         self._go(working, report.status, report.reason, report.ts)
         working.ended = report

@@ -12,7 +12,7 @@ from collections import OrderedDict
 WINDOW = 16_384
 
 
-class Remembered:
+class RecentIds:
     """Owned by one thread."""
 
     __slots__ = ("_floor", "_seen", "_window")
@@ -25,7 +25,7 @@ class Remembered:
         self._floor: int | None = None
         """The highest place that was forgotten."""
 
-    def times(self, key: str, place: int) -> int:
+    def record(self, key: str, place: int) -> int:
         """Remember an id, and return how often it was here, this time included."""
         found = self._seen.get(key)
         if found is not None:

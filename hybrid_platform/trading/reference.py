@@ -18,9 +18,9 @@ from hybrid_platform.domain.exact import canonical, from_units
 from hybrid_platform.domain.orders import VetoReason
 from hybrid_platform.settings.session import RiskSettings, load_settings
 from hybrid_platform.trading.adapters.paper.latency import PRESETS
-from hybrid_platform.trading.assumptions import assumptions_of
-from hybrid_platform.trading.risk.checks import checks_of
-from hybrid_platform.trading.risk.loss import EquityWatch
+from hybrid_platform.trading.assumptions import list_assumptions
+from hybrid_platform.trading.risk.checks import build_checks
+from hybrid_platform.trading.risk.loss import LossMonitor
 from hybrid_platform.trading.states import ALLOWED, CLOSED
 
 _MARKED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -51,8 +51,8 @@ def checks() -> str:
         max_daily_loss_usd=Decimal(1),
         max_drawdown_usd=Decimal(1),
     )
-    watch = EquityWatch(None, None, Decimal(0))
-    always = {(type(check), check.code) for check in checks_of(RiskSettings(), watch)}
+    watch = LossMonitor(None, None, Decimal(0))
+    always = {(type(check), check.code) for check in build_checks(RiskSettings(), watch)}
     rows = (
         (
             str(number),
@@ -60,7 +60,7 @@ def checks() -> str:
             (type(check).__doc__ or "").splitlines()[0],
             "always" if (type(check), check.code) in always else "when set",
         )
-        for number, check in enumerate(checks_of(every, watch), 1)
+        for number, check in enumerate(build_checks(every, watch), 1)
     )
     return _table(("", "code", "what is checked", "on"), rows)
 
@@ -85,12 +85,12 @@ def latencies() -> str:
 
 def assumptions_shadow() -> str:
     """What SHADOW assumes by default."""
-    return _table(("assumption", "default", "meaning"), assumptions_of(load_settings({}, environ={})))
+    return _table(("assumption", "default", "meaning"), list_assumptions(load_settings({}, environ={})))
 
 
 def assumptions_paper() -> str:
     """What PAPER assumes by default."""
-    return _table(("assumption", "default", "meaning"), assumptions_of(load_settings({"mode": "PAPER"}, environ={})))
+    return _table(("assumption", "default", "meaning"), list_assumptions(load_settings({"mode": "PAPER"}, environ={})))
 
 
 SECTIONS = {

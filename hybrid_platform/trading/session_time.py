@@ -11,25 +11,25 @@ from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import OrderStatus
 from hybrid_platform.trading.accounts import Account
 from hybrid_platform.trading.adapters.paper.venue import NEVER, PaperVenue
-from hybrid_platform.trading.market_state import Marks
+from hybrid_platform.trading.market_state import MarketState
 from hybrid_platform.trading.order import Report
-from hybrid_platform.trading.order_manager import OrderDesk
-from hybrid_platform.trading.risk.kill_switch import Control
+from hybrid_platform.trading.order_manager import OrderManager
+from hybrid_platform.trading.risk.kill_switch import KillSwitch
 
 _STRIDE = 64
 """Ticks taken one by one before looking again whether that is still needed."""
 
 
-class Walk:
+class SessionTime:
     """Owned by the engine."""
 
     def __init__(
         self,
         table: InstrumentTable,
-        marks: Marks,
-        desk: OrderDesk,
+        marks: MarketState,
+        desk: OrderManager,
         account: Account,
-        control: Control,
+        control: KillSwitch,
         venue: PaperVenue | None,
     ) -> None:
         self._table = table

@@ -66,7 +66,7 @@ CLOSED = frozenset({_S.REJECTED, _S.FILLED, _S.CANCELED, _S.EXPIRED})
 """States in which nothing rests at the venue."""
 
 
-Life = tuple[tuple[OrderStatus, str], ...]
+Lifecycle = tuple[tuple[OrderStatus, str], ...]
 """States and reasons in order: what the table allows, from beginning to end."""
 
 
@@ -82,7 +82,7 @@ def transition(order_id: str, before: OrderStatus, after: OrderStatus) -> OrderS
     return after
 
 
-def life(*steps: tuple[OrderStatus, str]) -> Life:
+def life(*steps: tuple[OrderStatus, str]) -> Lifecycle:
     """Return a whole life, from INITIALIZED to a closed state; raise IllegalTransitionError where it is none."""
     (first, _), (last, _) = steps[0], steps[-1]
     if first is not OrderStatus.INITIALIZED or last not in CLOSED:

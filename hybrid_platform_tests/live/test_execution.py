@@ -199,7 +199,7 @@ def test_what_was_not_armed_is_not_sent_fails_the_session_with_config_and_is_tol
     assert (type(error).__name__, error.exit_code) == ("NotArmedError", ExitCode.CONFIG)
     assert way.adapter.submitted == []
     (report,) = way.heard()
-    assert (report.order_id, report.status, report.executed) == ("O1", OrderStatus.REJECTED, 0)
+    assert (report.order_id, report.status, report.cum_qty) == ("O1", OrderStatus.REJECTED, 0)
     assert report.reason.startswith("NOT_ARMED")
 
 

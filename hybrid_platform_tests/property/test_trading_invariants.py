@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hybrid_platform.domain.orders import TradeRecord
-from hybrid_platform.trading.accounts import rebuild
+from hybrid_platform.trading.accounts import rebuild_account
 from hybrid_platform_tests.property.trading_oracle import (
     MARKET_WISHES,
     SESSIONS,
@@ -169,7 +169,7 @@ def test_the_account_is_the_trades_sum_and_comes_back_from_them(rows, mode, chan
     trades = [record for record in outcome.records if isinstance(record, TradeRecord)]
     again = trades + chance.sample(trades, k=len(trades) // 2)
     chance.shuffle(again)
-    assert rebuild(again, {item.key: item for item in ticks.table}).positions() == positions
+    assert rebuild_account(again, {item.key: item for item in ticks.table}).positions() == positions
 
 
 @pytest.mark.scenario("S8", "I3")

@@ -25,14 +25,14 @@ from hybrid_platform.domain.orders import (
     TimeInForce,
     TradeRecord,
 )
-from hybrid_platform.trading.accounts import Account, rebuild
-from hybrid_platform.trading.adapters.paper.model import paper_model
+from hybrid_platform.trading.accounts import Account, rebuild_account
+from hybrid_platform.trading.adapters.paper.model import build_paper_model
 from hybrid_platform.trading.adapters.paper.venue import PaperVenue
-from hybrid_platform.trading.audit_journal import Journal
+from hybrid_platform.trading.audit_journal import AuditJournal
 from hybrid_platform.trading.engine import ExecutionEngine
-from hybrid_platform.trading.market_state import Marks
+from hybrid_platform.trading.market_state import MarketState
 from hybrid_platform.trading.order import Fill, Order, Report
-from hybrid_platform.trading.order_manager import OrderDesk
+from hybrid_platform.trading.order_manager import OrderManager
 from hybrid_platform.trading.risk.engine import RiskEngine
 from hybrid_platform.trading.risk.exposure import Exposure
 from hybrid_platform.trading.states import ALLOWED, CLOSED, IllegalTransitionError
@@ -76,7 +76,7 @@ class Model:
         return not self.pending
 
 
-class DeskMachine(RuleBasedStateMachine):
+class OrderManagerMachine(RuleBasedStateMachine):
     """The desk takes what a venue may say and refuses the rest, and nothing is ever counted twice."""
 
     orders = Bundle("orders")
@@ -85,14 +85,14 @@ class DeskMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         table = table_of("ABC")
-        marks = Marks(table)
+        marks = MarketState(table)
         marks.begin(ticks_of(table, [100]))
         marks.end()
-        self.table, self.journal, self.models = table, Journal(), {}
+        self.table, self.journal, self.models = table, AuditJournal(), {}
         self.account = Account(lambda venue, symbol: table[0])
         self.exposure = Exposure(self.account, marks, {"USD": Decimal(1)}, ZERO)
-        self.desk = OrderDesk(
-            self.journal, self.account, self.exposure, PaperVenue(paper_model(settings_of("PAPER")), marks)
+        self.desk = OrderManager(
+            self.journal, self.account, self.exposure, PaperVenue(build_paper_model(settings_of("PAPER")), marks)
         )
 
     def apply(self, report: Report, is_legal: bool, is_news: bool) -> bool:
@@ -133,7 +133,7 @@ class DeskMachine(RuleBasedStateMachine):
     )
     def end(self, order_id: str, status: OrderStatus, executed: int) -> Report:
         model, told = self.models[order_id], Decimal(0 if status is S.REJECTED else executed)
-        report = Report(order_id, status, "E", 1, executed=told)
+        report = Report(order_id, status, "E", 1, cum_qty=told)
         possible = model.status in {S.SUBMITTED, S.PENDING_CANCEL} if status is S.REJECTED else True
         legal = possible and model.told <= told <= model.order.qty
         if self.apply(report, legal, is_news=model.executed is None and not model.is_over):
@@ -271,11 +271,11 @@ class PaperMachine(RuleBasedStateMachine):
         Caps(self.settings, ticks_of(self.table, self.prints), self.records).check()
         known: dict[Any, Any] = {item.key: item for item in self.table}
         trades = [record for record in self.records if isinstance(record, TradeRecord)]
-        assert rebuild(reversed(trades), known).positions() == self.engine.account.positions()
+        assert rebuild_account(reversed(trades), known).positions() == self.engine.account.positions()
         msgspec.msgpack.encode(self.records)
 
 
-TestDesk = pytest.mark.scenario("S10", "S11", "I3")(DeskMachine.TestCase)
+TestDesk = pytest.mark.scenario("S10", "S11", "I3")(OrderManagerMachine.TestCase)
 TestDesk.settings = settings(
     max_examples=300, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )

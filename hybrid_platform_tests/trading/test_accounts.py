@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import Side, TradeRecord
-from hybrid_platform.trading.accounts import PNL_QUANTUM, Account, Position, rebuild
+from hybrid_platform.trading.accounts import PNL_QUANTUM, Account, Position, rebuild_account
 
 STOCK = Instrument("TEST", "ABC")
 FUTURE = Instrument("TEST", "GC", multiplier=Decimal(100), quote="EUR")
@@ -73,7 +73,7 @@ def test_an_average_that_does_not_end_is_rounded_and_nothing_is_lost():
 
 @pytest.mark.scenario("I4")
 def test_cash_fees_and_equity_add_up_by_quote_and_in_dollars():
-    account = rebuild([trade(1, Side.BUY, 2, 100, "0.2"), trade(2, Side.SELL, 1, 1500, "3", FUTURE)], BOTH)
+    account = rebuild_account([trade(1, Side.BUY, 2, 100, "0.2"), trade(2, Side.SELL, 1, 1500, "3", FUTURE)], BOTH)
     assert account.cash() == {"USD": Decimal("-200.2"), "EUR": 149_997}
     assert account.fees() == {"USD": Decimal("0.2"), "EUR": 3}
     prices = {"ABC": Decimal(101), "GC": Decimal(1490)}
@@ -85,7 +85,7 @@ def test_cash_fees_and_equity_add_up_by_quote_and_in_dollars():
 
 @pytest.mark.scenario("I3")
 def test_a_fill_that_is_known_changes_nothing():
-    account = rebuild([], BOTH)
+    account = rebuild_account([], BOTH)
     fill = trade(1, Side.BUY, 2, 100, "0.2")
     assert account.apply(fill)
     before = account.positions()
@@ -130,7 +130,7 @@ def test_every_fill_conserves_and_a_rebuilt_account_is_the_same_to_the_last_digi
         assert -held.realised.as_tuple().exponent <= 60
     again = trades + chance.sample(trades, k=len(trades) // 2)
     chance.shuffle(again)
-    assert rebuild(again, BOTH).positions() == account.positions()
+    assert rebuild_account(again, BOTH).positions() == account.positions()
 
 
 @given(FILLS)

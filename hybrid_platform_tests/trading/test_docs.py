@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hybrid_platform.domain.orders import OrderStatus, VetoReason
-from hybrid_platform.trading.assumptions import assumptions_of
+from hybrid_platform.trading.assumptions import list_assumptions
 from hybrid_platform.trading.reference import SECTIONS, rewritten
 from hybrid_platform_tests.conftest import REPOSITORY
 from hybrid_platform_tests.trading.market import settings_of
@@ -34,6 +34,6 @@ def test_a_section_that_nobody_writes_is_an_error():
 
 def test_assumptions_name_what_was_stated():
     stated = settings_of("PAPER", paper={"latency": "home", "report_ms": "1.5", "limit_fills": "at"})
-    values = {item.name: item.value for item in assumptions_of(stated)}
+    values = {item.name: item.value for item in list_assumptions(stated)}
     assert (values["submit_ms"], values["report_ms"], values["limit_fills"]) == ("40", "1.5", "10 mean prints ahead")
-    assert "resting_orders" in {item.name for item in assumptions_of(settings_of())}
+    assert "resting_orders" in {item.name for item in list_assumptions(settings_of())}

@@ -1,4 +1,4 @@
-"""Marks: last prices, the session clock, and the clock rule for venues whose clock is not ours (S7)."""
+"""MarketState: last prices, the session clock, and the clock rule for venues whose clock is not ours (S7)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import Side
 from hybrid_platform.domain.statistics import MIN_SAMPLES, WINDOW, RunningMedianLag
-from hybrid_platform.trading.market_state import Marks
+from hybrid_platform.trading.market_state import MarketState
 from hybrid_platform.trading.print_sizes import PrintSizes
 from hybrid_platform_tests.trading.market import SECOND, START, Print, run, settings_of, signal_at, table_of, ticks_of
 
@@ -40,7 +40,7 @@ def test_marks_do_not_depend_on_how_ticks_are_cut(rows, cuts, instruments):
     prints = [Print(price, size, index % instruments, START + at, lag) for index, price, size, (at, lag) in
               [(i, p, s, (n // 2 - s, lag)) for n, (i, p, s, lag) in enumerate(rows)]]  # fmt: skip
     ticks = ticks_of(table, prints)
-    marks = fed(Marks(table, PrintSizes()), ticks, cuts)
+    marks = fed(MarketState(table, PrintSizes()), ticks, cuts)
     assert marks.now == max(tick.at for tick in prints)
     assert marks.seq == len(prints)
     for index in range(instruments):
@@ -51,13 +51,13 @@ def test_marks_do_not_depend_on_how_ticks_are_cut(rows, cuts, instruments):
         last = own[-1]
         assert marks.mark(index) == (Decimal(last.price), last.at - last.lag, last.at)
         assert marks.price_units()[index] == last.price * 10**9
-        assert marks.mean_size(index) == Decimal(sum(t.size for t in own) * 10**9 // len(own)).scaleb(-9)
+        assert marks.mean_print_size(index) == Decimal(sum(t.size for t in own) * 10**9 // len(own)).scaleb(-9)
     assert marks.reference_lag("TEST") == reference([tick.lag for tick in prints])
 
 
 def test_an_instrument_that_joins_later_gets_its_room():
     table = table_of("A")
-    marks = fed(Marks(table), ticks_of(table, [5, 6]))
+    marks = fed(MarketState(table), ticks_of(table, [5, 6]))
     table.index_of("TEST", "B")
     fed(marks, ticks_of(table, [Print(9, index=1)], first_seq=3))
     assert [marks.price(0), marks.price(1)] == [6, 9]
@@ -65,7 +65,7 @@ def test_an_instrument_that_joins_later_gets_its_room():
 
 def test_the_clock_never_goes_back():
     table = table_of()
-    marks = fed(Marks(table), ticks_of(table, [Print(1, at=START + 5), Print(1, at=START)]))
+    marks = fed(MarketState(table), ticks_of(table, [Print(1, at=START + 5), Print(1, at=START)]))
     marks.tell(START)
     assert marks.now == START + 5
 
@@ -73,8 +73,8 @@ def test_the_clock_never_goes_back():
 def test_sums_of_sizes_do_not_overflow():
     table = table_of()
     size = Decimal(2**63 - 1).scaleb(-9)
-    marks = fed(Marks(table, PrintSizes()), ticks_of(table, [Print(1, size)] * 50))
-    assert marks.mean_size(0) == size
+    marks = fed(MarketState(table, PrintSizes()), ticks_of(table, [Print(1, size)] * 50))
+    assert marks.mean_print_size(0) == size
 
 
 def reference(lags):
@@ -146,5 +146,5 @@ def test_prices_of_another_scale_are_exact():
     table = InstrumentTable()
     table.add(Instrument("TEST", "ABC", price_scale=2))
     ticks = ticks_of(table, [Print(Decimal("0.000012345"))])
-    assert fed(Marks(table), ticks).price(0) == Decimal("123.45")
+    assert fed(MarketState(table), ticks).price(0) == Decimal("123.45")
     assert SECOND == 10**9

@@ -17,9 +17,9 @@ from hybrid_platform.domain.orders import (
     Side,
     TimeInForce,
 )
-from hybrid_platform.trading.adapters.paper.latency import PRESETS, latency_of
+from hybrid_platform.trading.adapters.paper.latency import PRESETS, resolve_latency
 from hybrid_platform.trading.engine import ExecutionEngine
-from hybrid_platform.trading.market_state import Marks
+from hybrid_platform.trading.market_state import MarketState
 from hybrid_platform_tests.trading.market import (
     SECOND,
     START,
@@ -331,8 +331,8 @@ def test_at_the_end_what_was_executed_is_told_and_what_rests_is_canceled():
 
 def test_ticks_that_no_order_cares_for_are_never_looked_at_one_by_one(monkeypatch):
     looked = []
-    prints = Marks.prints
-    monkeypatch.setattr(Marks, "prints", lambda self, stop: looked.append(self.at) or prints(self, stop))
+    prints = MarketState.prints
+    monkeypatch.setattr(MarketState, "prints", lambda self, stop: looked.append(self.at) or prints(self, stop))
     ticks = ticks_of(table_of(), [Print(100)] * 500)
     outcome = run(paper("cloud"), ticks, [signal_at(ticks, 300, BUY, 1)])
     assert outcome.orders["O301"].status == "FILLED"
@@ -340,8 +340,8 @@ def test_ticks_that_no_order_cares_for_are_never_looked_at_one_by_one(monkeypatc
 
 
 def test_presets_are_overridden_one_by_one():
-    assert latency_of(settings_of(paper={"latency": "home"}).paper) == PRESETS["home"]
-    mine = latency_of(settings_of(paper={"latency": "home", "cancel_ms": "0.5", "jitter": 0}).paper)
+    assert resolve_latency(settings_of(paper={"latency": "home"}).paper) == PRESETS["home"]
+    mine = resolve_latency(settings_of(paper={"latency": "home", "cancel_ms": "0.5", "jitter": 0}).paper)
     assert mine == PRESETS["home"]._replace(cancel=500_000, jitter=0.0)
 
 

@@ -16,7 +16,7 @@ from hybrid_platform.domain.orders import Signal
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
 from hybrid_platform.settings.session import StrategySettings
 from hybrid_platform.strategies.loader import build_strategy
-from hybrid_platform.trading.accounts import rebuild
+from hybrid_platform.trading.accounts import rebuild_account
 from hybrid_platform_tests.property.trading_oracle import check_account, check_links
 from hybrid_platform_tests.trading.market import run, settings_of, table_of
 
@@ -57,7 +57,7 @@ def test_the_binance_recording_in_shadow_fills_every_signal(binance):
     check_links(outcome.records)
     positions = outcome.engine.account.positions()
     check_account(outcome.records, positions)
-    assert rebuild(outcome.trades, {item.key: item for item in ticks.table}).positions() == positions
+    assert rebuild_account(outcome.trades, {item.key: item for item in ticks.table}).positions() == positions
     assert positions[0].net == Decimal("-0.04")
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import Side, TimeInForce, VetoReason
-from hybrid_platform.trading.risk.checks import checks_of
+from hybrid_platform.trading.risk.checks import build_checks
 from hybrid_platform.trading.risk.engine import Approved, RiskEngine
-from hybrid_platform.trading.risk.loss import EquityWatch
+from hybrid_platform.trading.risk.loss import LossMonitor
 from hybrid_platform_tests.trading.market import (
     FREE,
     SECOND,
@@ -63,7 +63,7 @@ def test_a_check_that_raises_denies():
     class Broken:
         code, limit = VetoReason.RISK_CAP, None
 
-        def refuses(self, order, context):
+        def check(self, order, context):
             raise ZeroDivisionError("oops")
 
     refused = RiskEngine([Broken()]).judge("an order", None)
@@ -208,11 +208,11 @@ def test_only_approved_orders_use_up_the_rate():
 def test_limits_beyond_exposure_and_staleness_are_off_until_set():
     optional = {VetoReason.DAILY_LOSS, VetoReason.DRAWDOWN, VetoReason.ORDER_NOTIONAL, VetoReason.PRICE_COLLAR,
                 VetoReason.ORDER_RATE}  # fmt: skip
-    watch = EquityWatch(None, None, Decimal(0))
-    assert not optional & {check.code for check in checks_of(settings_of().risk, watch)}
+    watch = LossMonitor(None, None, Decimal(0))
+    assert not optional & {check.code for check in build_checks(settings_of().risk, watch)}
     everything = {"max_daily_loss_usd": 1, "max_drawdown_usd": 1, "max_order_notional_usd": 1, "price_collar_bps": 1,
                   "max_orders_per_second": 1}  # fmt: skip
-    checks = checks_of(settings_of(risk=everything).risk, watch)
+    checks = build_checks(settings_of(risk=everything).risk, watch)
     assert optional <= {check.code for check in checks}
     for check in checks:
         assert check.code in VetoReason

@@ -16,7 +16,7 @@ from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import Side, TradeRecord
 from hybrid_platform.report.measures.records import Trips
 from hybrid_platform.report.measures.sample import Sample
-from hybrid_platform.trading.accounts import divided
+from hybrid_platform.trading.accounts import divide_rounded
 
 ZERO = Decimal(0)
 _add, _subtract, _multiply = MONEY.add, MONEY.subtract, MONEY.multiply
@@ -61,7 +61,7 @@ class RoundTripBook:
             held.take(change, trade.fill_price, instrument.multiplier, trade.fees)
             return None
         closing = held.net.copy_negate()
-        fees = trade.fees if not after else divided(_multiply(trade.fees, closing), change)
+        fees = trade.fees if not after else divide_rounded(_multiply(trade.fees, closing), change)
         held.take(closing, trade.fill_price, instrument.multiplier, fees)
         del self._open[instrument.key]
         if after:

@@ -52,7 +52,7 @@ from hybrid_platform.session.strategy_host.frames import (
 )
 from hybrid_platform.settings.session import OnFull, SessionSettings
 from hybrid_platform.storage.location import FILE_SUFFIXES, is_sqlite, sqlite_path
-from hybrid_platform.strategies.loader import is_built_in, path_of_strategy
+from hybrid_platform.strategies.loader import is_built_in, resolve_strategy_path
 from hybrid_platform.trading.order import Report
 
 MODULE = "hybrid_platform.session.strategy_host.child"
@@ -390,7 +390,7 @@ def _code_of(name: str) -> tuple[Path, ...]:
     """Return the file or package that holds a user's strategy, found without importing any of it."""
     if is_built_in(name):
         return ()
-    top = path_of_strategy(name).partition(":")[0].partition(".")[0]
+    top = resolve_strategy_path(name).partition(":")[0].partition(".")[0]
     spec = PathFinder.find_spec(top)
     if spec is None or spec.origin is None:
         return tuple(Path(place) for place in spec.submodule_search_locations or ()) if spec else ()

@@ -85,15 +85,15 @@ class Outbox:
         return requests
 
 
-def detail_of(report: Report) -> str:
-    """Return the journal's JSON of a report, the form that `report_of` reads."""
+def encode_report(report: Report) -> str:
+    """Return the journal's JSON of a report, the form that `decode_report` reads."""
     return msgspec.json.encode(report, order="sorted").decode()
 
 
-def report_of(entry: InputRecord) -> Report | None:
+def decode_report(entry: InputRecord) -> Report | None:
     """Return the report in a journal entry (kind REPORT), or None where it is something else.
 
-    Raises ValueError where the entry's detail is not what `detail_of` writes.
+    Raises ValueError where the entry's detail is not what `encode_report` writes.
     """
     if entry.kind is not InputKind.REPORT:
         return None

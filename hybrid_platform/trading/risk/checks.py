@@ -18,9 +18,9 @@ from hybrid_platform.domain.statistics import WINDOW
 from hybrid_platform.settings.session import RiskSettings
 from hybrid_platform.trading.order import ZERO, Order
 from hybrid_platform.trading.risk import instrument_rules as rules
-from hybrid_platform.trading.risk.engine import Check, RiskContext
+from hybrid_platform.trading.risk.engine import RiskCheck, RiskContext
 from hybrid_platform.trading.risk.limits import (
-    Loss,
+    LossLimit,
     OpenOrders,
     OrderNotional,
     OrderRate,
@@ -29,7 +29,7 @@ from hybrid_platform.trading.risk.limits import (
     SymbolExposure,
     TotalExposure,
 )
-from hybrid_platform.trading.risk.loss import EquityWatch
+from hybrid_platform.trading.risk.loss import LossMonitor
 
 _BELOW = Decimal(10**20)
 _FINEST = Decimal("1e-18")
@@ -38,25 +38,25 @@ _over = MONEY.remainder
 
 
 @dataclass(frozen=True, slots=True)
-class Unrepeated:
+class DuplicateSignal:
     """The same signal id never trades twice (I3)."""
 
     limit: None = None
     code: ClassVar = VetoReason.DUPLICATE_SIGNAL
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse where the id was here before."""
         return f"signal {order.signal_id} came again" if context.is_repeated else None
 
 
 @dataclass(frozen=True, slots=True)
-class WellFormed:
+class OrderValidity:
     """An order that somebody could place."""
 
     limit: None = None
     code: ClassVar = VetoReason.INVALID_SIGNAL
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse sizes not above zero, limit orders without a price, GTD without a date and the like."""
         qty, limit = order.qty, order.limit_price
         if not _is_exact(qty):
@@ -82,7 +82,7 @@ class KnownInstrument:
     limit: None = None
     code: ClassVar = VetoReason.UNKNOWN_INSTRUMENT
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse what cannot be priced in USD."""
         item = order.instrument
         if context.mark is None:
@@ -102,7 +102,7 @@ class FreshData:
     """Milliseconds."""
     code: ClassVar = VetoReason.STALE_DATA
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse what is older than the limit, on either way."""
         if context.mark is None:
             return None
@@ -121,14 +121,14 @@ class FreshData:
 
 
 @dataclass(frozen=True, slots=True)
-class KillSwitch:
+class TradingStateCheck:
     """The trading state, which only a person can switch back to ACTIVE."""
 
     state: TradingState
     code: VetoReason
     limit: None = None
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse everything while HALTED, everything that is not reducing while REDUCING."""
         if context.state is not self.state:
             return None
@@ -144,7 +144,7 @@ class ReduceOnly:
     limit: None = None
     code: ClassVar = VetoReason.REDUCE_ONLY
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse reduce-only orders that, with all pending on their side, could do more."""
         if not order.reduce_only or context.exposure.is_reducing(order):
             return None
@@ -152,19 +152,19 @@ class ReduceOnly:
         return f"position {canonical(net)}, all pending included; was {order.side} {canonical(order.qty)}"
 
 
-def checks_of(risk: RiskSettings, watch: EquityWatch) -> tuple[Check, ...]:
+def build_checks(risk: RiskSettings, watch: LossMonitor) -> tuple[RiskCheck, ...]:
     """Return the checks that the settings switch on, in the order in which they are asked."""
     loss, drawdown = risk.max_daily_loss_usd, risk.max_drawdown_usd
     worth, collar, rate = risk.max_order_notional_usd, risk.price_collar_bps, risk.max_orders_per_second
-    every: tuple[Check | None, ...] = (
-        Unrepeated(),
-        WellFormed(),
+    every: tuple[RiskCheck | None, ...] = (
+        DuplicateSignal(),
+        OrderValidity(),
         KnownInstrument(),
         FreshData(risk.max_staleness_ms),
-        None if loss is None else Loss(VetoReason.DAILY_LOSS, loss, watch.daily_loss),
-        None if drawdown is None else Loss(VetoReason.DRAWDOWN, drawdown, watch.drawdown),
-        KillSwitch(TradingState.HALTED, VetoReason.HALTED),
-        KillSwitch(TradingState.REDUCING, VetoReason.REDUCING),
+        None if loss is None else LossLimit(VetoReason.DAILY_LOSS, loss, watch.daily_loss),
+        None if drawdown is None else LossLimit(VetoReason.DRAWDOWN, drawdown, watch.drawdown),
+        TradingStateCheck(TradingState.HALTED, VetoReason.HALTED),
+        TradingStateCheck(TradingState.REDUCING, VetoReason.REDUCING),
         ReduceOnly(),
         StatedRule(VetoReason.PRICE_INCREMENT, rules.price_increment),
         StatedRule(VetoReason.SIZE_INCREMENT, rules.size_increment),

@@ -1,7 +1,7 @@
 """The risk engine: one ordered list of checks between a signal and a venue (I2, S7).
 
-in: an `Order` and the `RiskContext` it is judged in · out: `Approved` or `Refused`. Adapters take
-`Approved` only, and only `RiskEngine.judge` can make one, or `judged_again` of what comes out of the guarded
+in: an `Order` and the `RiskContext` it is judged in · out: `Approved` or `Denied`. Adapters take
+`Approved` only, and only `RiskEngine.judge` can make one, or `recheck_order` of what comes out of the guarded
 process: an order that skipped risk cannot be expressed. A check that raises denies.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, final, runt
 
 from hybrid_platform.domain.commands import TradingState
 from hybrid_platform.domain.orders import VetoReason
-from hybrid_platform.trading.market_state import Mark, Marks
+from hybrid_platform.trading.market_state import LastPrice, MarketState
 from hybrid_platform.trading.order import Order
 from hybrid_platform.trading.risk.exposure import Exposure
 
@@ -54,7 +54,7 @@ class Approved(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused(Generic[T]):
+class Denied(Generic[T]):
     """What did not pass, the first check that said so, and its limit and value in words."""
 
     item: T
@@ -66,11 +66,11 @@ class Refused(Generic[T]):
 class RiskContext:
     """All that a check may look at: shared state of the engine, and the facts of this one signal."""
 
-    marks: Marks
+    marks: MarketState
     exposure: Exposure
     state: TradingState = TradingState.ACTIVE
     state_why: str = ""
-    mark: Mark | None = None
+    mark: LastPrice | None = None
     """The order's instrument's last print."""
     decided_at: int = 0
     """When the signal was made, by the session clock; later where a live feed's execution got to it too late."""
@@ -79,16 +79,16 @@ class RiskContext:
     is_repeated: bool = False
     """A signal with this id was here before."""
     projected: tuple[Decimal, Decimal] | None = None
-    """`Exposure.with_candidate` of this order, once a check has asked."""
+    """`Exposure.project` of this order, once a check has asked."""
 
     def exposure_with(self, order: Order) -> tuple[Decimal, Decimal]:
         """Return the worst case in USD of the order's instrument and in total; worked out once an order."""
         if self.projected is None:
-            self.projected = self.exposure.with_candidate(order)
+            self.projected = self.exposure.project(order)
         return self.projected
 
 
-class Check(Protocol):
+class RiskCheck(Protocol):
     """One rule: a code, a limit, and a test."""
 
     @property
@@ -99,12 +99,12 @@ class Check(Protocol):
     def limit(self) -> Any:
         """What is allowed, as the settings state it; None where the rule has no number."""
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Return why the order must not pass, with limit and value, or None."""
 
 
 @runtime_checkable
-class Counting(Protocol):
+class StatefulCheck(Protocol):
     """A check whose limit is on what was approved before."""
 
     def approved(self, order: Order) -> None:
@@ -114,27 +114,27 @@ class Counting(Protocol):
 class RiskEngine:
     """Owns the list of checks."""
 
-    def __init__(self, checks: Sequence[Check]) -> None:
+    def __init__(self, checks: Sequence[RiskCheck]) -> None:
         self.checks = tuple(checks)
-        self._tests = tuple((check.refuses, check.code) for check in self.checks)
-        self._told = tuple(check.approved for check in self.checks if isinstance(check, Counting))
+        self._tests = tuple((check.check, check.code) for check in self.checks)
+        self._told = tuple(check.approved for check in self.checks if isinstance(check, StatefulCheck))
 
-    def judge(self, order: Order, context: RiskContext) -> Approved[Order] | Refused[Order]:
-        """Ask every check in order; the first that refuses decides."""
+    def judge(self, order: Order, context: RiskContext) -> Approved[Order] | Denied[Order]:
+        """Ask every check in order; the first that denies decides."""
         code = VetoReason.CHECK_ERROR
         try:
-            for refuses, code in self._tests:  # the except clause names the check
-                detail = refuses(order, context)
+            for check, code in self._tests:  # the except clause names the check
+                detail = check(order, context)
                 if detail is not None:
-                    return Refused(order, code, detail)
+                    return Denied(order, code, detail)
         except Exception as error:  # what cannot be judged is denied
-            return Refused(order, VetoReason.CHECK_ERROR, f"{code}: {type(error).__name__}: {error}"[:500])
+            return Denied(order, VetoReason.CHECK_ERROR, f"{code}: {type(error).__name__}: {error}"[:500])
         for approved in self._told:
             approved(order)
         return Approved(order, _SEAL)
 
 
-def judged_again(order: Order, why_not: Callable[[Order], str | None]) -> Approved[Order] | Refused[Order]:
+def recheck_order(order: Order, why_not: Callable[[Order], str | None]) -> Approved[Order] | Denied[Order]:
     """Judge an order that was approved in another process: an approval stays in its own.
 
     ``why_not`` returns why the order must not pass, or None; whatever it raises denies.
@@ -144,5 +144,5 @@ def judged_again(order: Order, why_not: Callable[[Order], str | None]) -> Approv
     except Exception as error:
         detail = f"{type(error).__name__}: {error}"[:500]
     if detail is not None:
-        return Refused(order, VetoReason.CHECK_ERROR, detail)
+        return Denied(order, VetoReason.CHECK_ERROR, detail)
     return Approved(order, _SEAL)

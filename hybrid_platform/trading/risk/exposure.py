@@ -15,7 +15,7 @@ from hybrid_platform.domain.exact import MONEY
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import Side
 from hybrid_platform.trading.accounts import Account, Position
-from hybrid_platform.trading.market_state import Marks
+from hybrid_platform.trading.market_state import MarketState
 from hybrid_platform.trading.order import BPS, ZERO, Order
 
 _add, _subtract, _multiply = MONEY.add, MONEY.subtract, MONEY.multiply
@@ -66,7 +66,9 @@ class Holding:
 class Exposure:
     """Pending quantities by instrument, owned by the engine, beside the account's positions."""
 
-    def __init__(self, account: Account, marks: Marks, usd_rates: Mapping[str, Decimal], collar_bps: Decimal) -> None:
+    def __init__(
+        self, account: Account, marks: MarketState, usd_rates: Mapping[str, Decimal], collar_bps: Decimal
+    ) -> None:
         self._account = account
         self._marks = marks
         self.rates = usd_rates
@@ -95,7 +97,7 @@ class Exposure:
             return net < ZERO and _add(holding.buys, order.qty) <= net.copy_negate()
         return net > ZERO and _add(holding.sells, order.qty) <= net
 
-    def with_candidate(self, order: Order) -> tuple[Decimal, Decimal]:
+    def project(self, order: Order) -> tuple[Decimal, Decimal]:
         """Return the worst case in USD, of the order's instrument and in total, were the order pending too."""
         own = self.holding(order.index, order.instrument)
         unit = _multiply(order.reference_price, own.usd_with_collar)

@@ -14,7 +14,7 @@ from hybrid_platform.domain.exact import MONEY, canonical, from_units
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import VetoReason
 from hybrid_platform.domain.ticks import Int64s
-from hybrid_platform.trading.order import Order, notional
+from hybrid_platform.trading.order import Order, compute_notional
 
 FREE_SIZE_INCREMENT = Decimal("1e-8")
 """Parts of orders are counted in these where no size increment is stated."""
@@ -46,7 +46,7 @@ def value(order: Order, price: Decimal) -> str | None:
     item = order.instrument
     if item.min_notional is None and item.max_notional is None:
         return None
-    worth = notional(order.qty, order.limit_price or price, item)
+    worth = compute_notional(order.qty, order.limit_price or price, item)
     return _outside("notional", worth, item.min_notional, item.max_notional)
 
 

@@ -12,31 +12,31 @@ from decimal import Decimal
 from hybrid_platform.domain.commands import Command, CommandKind, TradingState
 from hybrid_platform.domain.orders import InputKind, VetoReason
 from hybrid_platform.settings.session import RiskSettings
-from hybrid_platform.trading.audit_journal import Journal
-from hybrid_platform.trading.market_state import Marks
-from hybrid_platform.trading.order_manager import OrderDesk
+from hybrid_platform.trading.audit_journal import AuditJournal
+from hybrid_platform.trading.market_state import MarketState
+from hybrid_platform.trading.order_manager import OrderManager
 from hybrid_platform.trading.risk.engine import RiskContext
-from hybrid_platform.trading.risk.loss import EquityWatch, Streaks
+from hybrid_platform.trading.risk.loss import ConsecutiveRejects, LossMonitor
 
 AUTOMATIC = "risk engine"
 """Who gives automatic commands."""
 
 
-class Control:
+class KillSwitch:
     """Owned by the engine."""
 
     def __init__(
         self,
         risk: RiskSettings,
-        watch: EquityWatch,
+        watch: LossMonitor,
         context: RiskContext,
-        journal: Journal,
-        desk: OrderDesk,
-        marks: Marks,
+        journal: AuditJournal,
+        desk: OrderManager,
+        marks: MarketState,
         equity: Callable[[], Decimal],
     ) -> None:
         self._watch = watch
-        self._streaks = Streaks(risk.halt_after_vetoes, risk.halt_after_rejects)
+        self._streaks = ConsecutiveRejects(risk.halt_after_vetoes, risk.halt_after_rejects)
         self._context = context
         self._journal = journal
         self._desk = desk

@@ -15,7 +15,7 @@ from typing import ClassVar
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.exact import MONEY, canonical
 from hybrid_platform.domain.orders import VetoReason
-from hybrid_platform.trading.order import BPS, Order, notional
+from hybrid_platform.trading.order import BPS, Order, compute_notional
 from hybrid_platform.trading.risk.engine import RiskContext
 
 
@@ -27,7 +27,7 @@ class StatedRule:
     broken: Callable[[Order], str | None]
     limit: None = None
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse what does not fit, rather than round it."""
         return None if order.instrument.inferred else self.broken(order)
 
@@ -40,10 +40,10 @@ class OrderNotional:
     """USD."""
     code: ClassVar = VetoReason.ORDER_NOTIONAL
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse what is worth more, at the limit price or else at the last price."""
         item = order.instrument
-        worth = notional(order.qty, order.limit_price or order.reference_price, item)
+        worth = compute_notional(order.qty, order.limit_price or order.reference_price, item)
         usd = MONEY.multiply(worth, context.exposure.rates[item.quote])
         if usd <= self.limit:
             return None
@@ -58,7 +58,7 @@ class PriceCollar:
     """Basis points."""
     code: ClassVar = VetoReason.PRICE_COLLAR
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse limit prices further away, on either side."""
         if order.limit_price is None:
             return None
@@ -80,7 +80,7 @@ class SymbolExposure:
     """USD."""
     code: ClassVar = VetoReason.RISK_CAP
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse what would exceed the cap and is not reducing."""
         usd = context.exposure_with(order)[0]
         if usd <= self.limit or context.exposure.is_reducing(order):
@@ -96,7 +96,7 @@ class TotalExposure:
     """USD."""
     code: ClassVar = VetoReason.RISK_CAP
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse what would exceed the cap and is not reducing."""
         usd = context.exposure_with(order)[1]
         if usd <= self.limit or context.exposure.is_reducing(order):
@@ -111,7 +111,7 @@ class OpenOrders:
     limit: int
     code: ClassVar = VetoReason.RISK_CAP
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse one more than the cap, reducing or not: no market carries the count past it."""
         would_be = context.open_orders + 1
         return f"max_open_orders: limit {self.limit}, would be {would_be}" if would_be > self.limit else None
@@ -132,7 +132,7 @@ class OrderRate:
         self._interval = -(-NS_PER_S * seconds // orders)
         self._empty_until = 0
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse while the bucket is empty."""
         if order.ts >= self._empty_until - (self.burst - 1) * self._interval:
             return None
@@ -144,7 +144,7 @@ class OrderRate:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class LossLimit:
     """Loss since midnight, or drawdown from the peak, open positions marked (see `watch`)."""
 
     code: VetoReason
@@ -152,7 +152,7 @@ class Loss:
     """USD."""
     beyond: Callable[[], str | None]
 
-    def refuses(self, order: Order, context: RiskContext) -> str | None:
+    def check(self, order: Order, context: RiskContext) -> str | None:
         """Refuse what is not reducing while the loss is beyond its limit."""
         broken = self.beyond()
         return None if broken is None or context.exposure.is_reducing(order) else broken

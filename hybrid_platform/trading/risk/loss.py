@@ -16,7 +16,7 @@ from hybrid_platform.domain.orders import VetoReason
 NS_PER_DAY = 86_400 * NS_PER_S
 
 
-class EquityWatch:
+class LossMonitor:
     """Loss since midnight UTC and drawdown from the peak, in USD."""
 
     def __init__(self, max_daily_loss: Decimal | None, max_drawdown: Decimal | None, equity: Decimal) -> None:
@@ -47,7 +47,7 @@ class EquityWatch:
         return _beyond("max_drawdown_usd", self._max_drawdown, MONEY.subtract(self._peak, self._equity))
 
 
-class Streaks:
+class ConsecutiveRejects:
     """Vetoes in a row without an approved order, rejects in a row without an accepted one."""
 
     NOT_COUNTED = (VetoReason.HALTED, VetoReason.REDUCING)

@@ -31,7 +31,7 @@ PRESETS = {
 """In the venue's building; in a data centre of its region; from a home line to another continent."""
 
 
-def latency_of(paper: PaperSettings) -> Latency:
+def resolve_latency(paper: PaperSettings) -> Latency:
     """Return the preset, with what the settings state instead of it."""
     preset = PRESETS[paper.latency]
     return Latency(
@@ -46,7 +46,7 @@ def _ns(milliseconds: Decimal | None, preset: int) -> int:
     return preset if milliseconds is None else int(milliseconds * NS_PER_MS)
 
 
-class Dice:
+class VenueRandom:
     """The venue's chance: delays and random rejects, in one sequence that follows from the seed."""
 
     def __init__(self, seed: int, jitter: float, reject_rate: float) -> None:

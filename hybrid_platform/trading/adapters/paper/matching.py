@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hybrid_platform.domain.exact import MONEY
 from hybrid_platform.domain.orders import Side
-from hybrid_platform.trading.order import ZERO, Order, on_grid, worsened
+from hybrid_platform.trading.order import ZERO, Order, apply_slippage, round_to_increment
 from hybrid_platform.trading.risk.instrument_rules import FREE_SIZE_INCREMENT
 
 
@@ -55,7 +55,9 @@ def match(resting: VenueOrder, price: Decimal, size: Decimal, slippage_bps: Deci
         return None
     limit = order.limit_price
     if limit is None or resting.is_taking:
-        taken = on_grid(worsened(price, slippage_bps, order.side), order.instrument.price_increment, order.side)
+        taken = round_to_increment(
+            apply_slippage(price, slippage_bps, order.side), order.instrument.price_increment, order.side
+        )
         if limit is not None:
             taken = min(taken, limit) if order.side is Side.BUY else max(taken, limit)
         return Match(taken, size, is_maker=False)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform.trading.adapters.paper.latency import Latency, latency_of
+from hybrid_platform.trading.adapters.paper.latency import Latency, resolve_latency
 
 
 class PaperModel(msgspec.Struct, frozen=True):
@@ -28,11 +28,11 @@ class PaperModel(msgspec.Struct, frozen=True):
     seed: int
 
 
-def paper_model(settings: SessionSettings) -> PaperModel:
+def build_paper_model(settings: SessionSettings) -> PaperModel:
     """Return the model that the settings state."""
     paper, execution = settings.paper, settings.execution
     return PaperModel(
-        latency_of(paper),
+        resolve_latency(paper),
         execution.slippage_bps if paper.slippage_bps is None else paper.slippage_bps,
         paper.participation,
         paper.limit_fills == "at",

@@ -17,11 +17,11 @@ import msgspec
 
 from hybrid_platform.domain.exact import MONEY
 from hybrid_platform.domain.orders import OrderStatus, Side, TimeInForce
-from hybrid_platform.trading.adapters.paper.latency import Dice
+from hybrid_platform.trading.adapters.paper.latency import VenueRandom
 from hybrid_platform.trading.adapters.paper.matching import VenueOrder, match, reaches, whole_parts
 from hybrid_platform.trading.adapters.paper.model import PaperModel
-from hybrid_platform.trading.market_state import Marks
-from hybrid_platform.trading.order import ZERO, Fill, Order, Report, fees
+from hybrid_platform.trading.market_state import MarketState
+from hybrid_platform.trading.order import ZERO, Fill, Order, Report, compute_fees
 from hybrid_platform.trading.risk.engine import Approved
 from hybrid_platform.trading.risk.instrument_rules import violation
 
@@ -31,10 +31,10 @@ NEVER: Final = 2**63 - 1
 class PaperVenue:
     """Owned by the engine."""
 
-    def __init__(self, model: PaperModel, marks: Marks) -> None:
+    def __init__(self, model: PaperModel, marks: MarketState) -> None:
         self._model = model
         self._marks = marks
-        self._dice = Dice(model.seed, model.latency.jitter, model.reject_rate)
+        self._dice = VenueRandom(model.seed, model.latency.jitter, model.reject_rate)
         self._orders: dict[str, VenueOrder] = {}
         self._net: dict[int, Decimal] = {}
         self._agenda: list[tuple[int, int, Report | Callable[[int], None]]] = []
@@ -112,7 +112,7 @@ class PaperVenue:
         """Make an order a maker: it waits behind what stands there already."""
         resting.is_taking = False
         if self._model.fills_at:
-            resting.ahead = MONEY.multiply(self._marks.mean_size(resting.order.index), self._model.queue_prints)
+            resting.ahead = MONEY.multiply(self._marks.mean_print_size(resting.order.index), self._model.queue_prints)
 
     def _cancel(self, order_id: str, now: int) -> None:
         order = self._orders.get(order_id)
@@ -162,14 +162,14 @@ class PaperVenue:
             if is_maker
             else (item.taker_fee_bps, self._model.taker_fee_bps)
         )
-        fill = Fill(resting.fills, qty, price, fees(qty, price, item, general if stated is None else stated))
+        fill = Fill(resting.fills, qty, price, compute_fees(qty, price, item, general if stated is None else stated))
         status = OrderStatus.PARTIALLY_FILLED if resting.left else OrderStatus.FILLED
         self._report(order, status, "MAKER" if is_maker else "TAKER", now, fill)
 
     def _end(self, resting: VenueOrder, status: OrderStatus, reason: str, now: int) -> None:
         order = resting.order
         self._forget(resting)
-        self._report(order, status, reason, now, executed=MONEY.subtract(order.qty, resting.left))
+        self._report(order, status, reason, now, cum_qty=MONEY.subtract(order.qty, resting.left))
 
     def _forget(self, resting: VenueOrder) -> None:
         index = resting.order.index
@@ -185,10 +185,10 @@ class PaperVenue:
         reason: str,
         now: int,
         fill: Fill | None = None,
-        executed: Decimal = ZERO,
+        cum_qty: Decimal = ZERO,
     ) -> None:
         arrives = now + self._dice.delay(self._model.latency.report)
-        self._schedule(arrives, Report(order.order_id, status, reason, arrives, fill, executed))
+        self._schedule(arrives, Report(order.order_id, status, reason, arrives, fill, cum_qty))
 
     def _schedule(self, at: int, what: Report | Callable[[int], None]) -> None:
         self._entries += 1
