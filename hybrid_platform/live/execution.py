@@ -29,8 +29,9 @@ from hybrid_platform.live.gate import Release
 from hybrid_platform.live.order_guard import LiveOrderGuard, SentOrder
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
+from hybrid_platform.observability.session_view import ChannelStats
 from hybrid_platform.security.redaction import safe
-from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelStats, EndOfStream
+from hybrid_platform.session.channel import Channel, ChannelAborted, EndOfStream
 from hybrid_platform.session.messages import ControlMessage, RequestMessage, TickMessage
 from hybrid_platform.session.stage import OnFailure, Stage
 from hybrid_platform.settings.session import OnFull, SessionSettings

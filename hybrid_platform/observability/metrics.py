@@ -20,9 +20,8 @@ from hybrid_platform.domain.commands import TradingState
 from hybrid_platform.domain.orders import VetoReason
 from hybrid_platform.domain.records import CpuPressure, PressureAverages
 from hybrid_platform.domain.statistics import Histogram
+from hybrid_platform.observability.session_view import ChannelStats, PipelineState, SessionView
 from hybrid_platform.security.redaction import printable
-from hybrid_platform.session.channel import ChannelStats
-from hybrid_platform.session.pipeline import Pipeline, PipelineState
 
 PREFIX = "hybrid_platform_"
 MAX_VALUES = 50
@@ -39,7 +38,7 @@ Labelled = tuple[tuple[str, ...], float]
 class Subject(NamedTuple):
     """What one scrape looks at."""
 
-    session: Pipeline
+    session: SessionView
     about: Mapping[str, str]
     """Labels of the info metric."""
     started_ns: int
@@ -98,7 +97,7 @@ def _dropped(subject: Subject) -> Iterable[Labelled]:
 
 def _denied(subject: Subject) -> Iterable[Labelled]:
     found: dict[tuple[str, ...], float] = {}
-    for each in subject.session.host.denied():
+    for each in subject.session.denied():
         key = (each.kind.value, each.source)
         found[key] = found.get(key, 0) + each.count
     return found.items()
@@ -146,7 +145,7 @@ FAMILIES: tuple[Family | Buckets, ...] = (
     Family("feed_sampled_out", "counter", "Ticks left out by the sampling ladder (S15).", (),
            _one(lambda s: s.session.counters.feed.sampled_out)),
     Family("feed_sample_every", "gauge", "Every how many ticks one is let through: the rung of the ladder (S15).", (),
-           _one(lambda s: s.session.overload.sample_every if s.session.overload else 1)),
+           _one(lambda s: s.session.sample_every)),
     Family("feed_history", "counter", "Trades of history snapshots, left out.", (),
            _one(lambda s: s.session.counters.feed.history)),
     Family("feed_ignored", "counter", "Messages without a trade of ours, by kind.", ("kind",),
@@ -184,7 +183,7 @@ FAMILIES: tuple[Family | Buckets, ...] = (
            _one(lambda s: s.session.lock_timeouts)),
     Family("database_bytes", "gauge", "Size of the SQLite file.", (), _size("")),
     Family("database_wal_bytes", "gauge", "Size of its write-ahead log.", (), _size("-wal")),
-    Family("heartbeats", "counter", "Heartbeats (G4).", (), _one(lambda s: s.session.heartbeats.beaten)),
+    Family("heartbeats", "counter", "Heartbeats (G4).", (), _one(lambda s: s.session.heartbeats.count)),
     Family("heartbeats_late", "counter", "Heartbeats that came late.", (), _one(lambda s: s.session.heartbeats.late)),
     Family("heartbeats_skipped", "counter", "Heartbeats that never came.", (),
            _one(lambda s: s.session.heartbeats.skipped)),
@@ -206,7 +205,7 @@ class SessionCollector(Collector):
 
     def __init__(
         self,
-        session: Pipeline,
+        session: SessionView,
         about: Mapping[str, str],
         *,
         started_ns: int,

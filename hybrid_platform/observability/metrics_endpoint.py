@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hybrid_platform.evidence.records import MetricsFigures
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.host.pressure import read_pressure
-from hybrid_platform.session.pipeline import Pipeline
+from hybrid_platform.observability.session_view import SessionView
 from hybrid_platform.storage.location import is_sqlite, sqlite_path
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ POLL_SECONDS = 0.25
 class Watching:
     """One session's metrics, if it has a port for them; close it at the session's end."""
 
-    def __init__(self, context: RunContext, session: Pipeline) -> None:
+    def __init__(self, context: RunContext, session: SessionView) -> None:
         """Begin to serve; never raises for a port that cannot be had."""
         self._port = context.settings.metrics.port
         self._server: _Server | None = None
@@ -65,7 +65,7 @@ class Watching:
             self._thread.join()
 
 
-def _registry(context: RunContext, session: Pipeline) -> CollectorRegistry:
+def _registry(context: RunContext, session: SessionView) -> CollectorRegistry:
     # Prometheus' client is loaded only where somebody asks for it.
     from prometheus_client import CollectorRegistry
     from prometheus_client.process_collector import ProcessCollector

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from hybrid_platform.domain.errors import OverloadError
+from hybrid_platform.observability.session_view import ChannelStats
 from hybrid_platform.settings.session import OnFull
 
 
@@ -26,33 +27,6 @@ class EndOfStream(Exception):
 
 class ChannelAborted(Exception):
     """Raised on both sides after another stage failed; what still waits stays counted in ``depth``."""
-
-
-class ChannelStats(NamedTuple):
-    """Snapshot of one channel, in events."""
-
-    name: str
-    capacity: int
-    policy: OnFull
-    sent: int
-    """Offered by producers."""
-    received: int
-    """Taken by the consumer."""
-    dropped: int
-    """Evicted as the oldest, or refused because the channel was full."""
-    depth: int
-    """Waiting now."""
-    max_depth: int
-    """The most that ever waited."""
-    blocked: int
-    """How often a producer had to wait."""
-    refused: int = 0
-    """The guaranteed part of ``dropped``: data that must not be evicted, and was lost."""
-
-    @property
-    def balances(self) -> bool:
-        """Whether every event is accounted for."""
-        return self.sent == self.received + self.dropped + self.depth
 
 
 class Message(Protocol):

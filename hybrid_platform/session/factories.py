@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from hybrid_platform.domain.instruments import InstrumentTable
-from hybrid_platform.session.channel import Channel, ChannelStats
+from hybrid_platform.observability.session_view import ChannelStats
+from hybrid_platform.session.channel import Channel
 from hybrid_platform.session.messages import ControlMessage, RecordMessage, StepMessage, TickMessage
 from hybrid_platform.settings.session import Mode, OnFull, SessionSettings
 from hybrid_platform.strategies.base import Strategy

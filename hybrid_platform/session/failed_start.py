@@ -23,7 +23,7 @@ from hybrid_platform.evidence.records import (
     SignalFigures,
 )
 from hybrid_platform.evidence.run_context import RunContext
-from hybrid_platform.session.channel import ChannelStats
+from hybrid_platform.observability.session_view import ChannelStats
 from hybrid_platform.session.factories import build_channels
 from hybrid_platform.session.pipeline import format_trace
 from hybrid_platform.session.stages.decision_sink import SignalsDigest

@@ -29,8 +29,8 @@ class Heartbeats:
         self.longest_late_ms = 0
 
     @property
-    def beaten(self) -> int:
-        """How many beats there were."""
+    def count(self) -> int:
+        """How many heartbeats there were."""
         return self._next - self.skipped
 
     def due(self, now: int) -> DueHeartbeat | None:

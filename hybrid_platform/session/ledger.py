@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from hybrid_platform.session.channel import ChannelStats
-from hybrid_platform.session.counters import FeedCounters
+from hybrid_platform.observability.counters import FeedCounters
+from hybrid_platform.observability.session_view import ChannelStats
 
 REFUSED = "refused"
 """The reason in ``ledger`` for what a channel dropped and was to keep; it is counted in ``dropped`` too."""

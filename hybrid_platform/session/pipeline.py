@@ -11,13 +11,13 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
 from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.errors import ConfigError, ExitCode, Fault, PlatformError
 from hybrid_platform.domain.instruments import InstrumentTable
+from hybrid_platform.domain.isolation import Denied
 from hybrid_platform.domain.statistics import quantile
 from hybrid_platform.evidence.records import OverloadFigures, RowFigures
 from hybrid_platform.feeds.base import Feed
@@ -26,9 +26,10 @@ from hybrid_platform.live.execution import LiveExecution
 from hybrid_platform.live.gate import Release
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
-from hybrid_platform.session.channel import ChannelAborted, ChannelClosed, ChannelStats
+from hybrid_platform.observability.counters import Counters
+from hybrid_platform.observability.session_view import ChannelStats, PipelineState
+from hybrid_platform.session.channel import ChannelAborted, ChannelClosed
 from hybrid_platform.session.commands import CommandWatcher
-from hybrid_platform.session.counters import Counters
 from hybrid_platform.session.factories import build_channels
 from hybrid_platform.session.heartbeat import Heartbeats
 from hybrid_platform.session.interpreter import tune_interpreter
@@ -55,16 +56,6 @@ class StopReason:
     SIGTERM = "SIGTERM"
     SIGINT = "SIGINT"
     TERMINATED = "TERMINATED"
-
-
-class PipelineState(StrEnum):
-    """Where a session's life stands, for whoever watches it."""
-
-    RUNNING = "RUNNING"
-    DRAINING = "DRAINING"
-    """It was told to stop, and finishes what is in flight."""
-    DRAINED = "DRAINED"
-    FAILED = "FAILED"
 
 
 class Failure(NamedTuple):
@@ -365,6 +356,15 @@ class Pipeline:
     def lock_timeouts(self) -> int:
         """How often the busy timeout ran out on a locked database (S12)."""
         return self._writer.lock_timeouts
+
+    @property
+    def sample_every(self) -> int:
+        """Every n-th tick passes the sampling ladder."""
+        return self.sampler.every
+
+    def denied(self) -> tuple[Denied, ...]:
+        """Return what strategy and execution tried and were denied (I1)."""
+        return self.host.denied()
 
     @property
     def failure(self) -> Failure | None:

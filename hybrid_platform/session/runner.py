@@ -307,7 +307,7 @@ class SessionRunner:
             channels=tuple(build_channel_figures(stats) for stats in session.channel_stats()),
             ledger=LedgerFigures(tuple(LedgerLine(*row) for row in ledger.rows), ledger.balances, ledger.faults),
             heartbeats=HeartbeatFigures(
-                heartbeats.beaten,
+                heartbeats.count,
                 heartbeats.late,
                 missing,
                 heartbeats.longest_late_ms,

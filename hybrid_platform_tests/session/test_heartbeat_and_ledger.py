@@ -8,8 +8,9 @@ from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.errors import OverloadError
 from hybrid_platform.domain.instruments import InstrumentTable, instrument_of
 from hybrid_platform.domain.ticks import batch_from_rows
-from hybrid_platform.session.channel import Channel, ChannelStats
-from hybrid_platform.session.counters import FeedCounters
+from hybrid_platform.observability.counters import FeedCounters
+from hybrid_platform.observability.session_view import ChannelStats
+from hybrid_platform.session.channel import Channel
 from hybrid_platform.session.heartbeat import Heartbeats
 from hybrid_platform.session.ledger import build_ledger
 from hybrid_platform.session.messages import RecordMessage, TickMessage

@@ -17,8 +17,8 @@ from hybrid_platform.domain.records import CpuPressure
 from hybrid_platform.evidence.records import LadderStep, OverloadFigures
 from hybrid_platform.host.pressure import OFF_LIMIT
 from hybrid_platform.log.events import LogEvent
-from hybrid_platform.session.channel import ChannelStats
-from hybrid_platform.session.counters import FeedCounters
+from hybrid_platform.observability.counters import FeedCounters
+from hybrid_platform.observability.session_view import ChannelStats
 from hybrid_platform.session.overload.ladder import LevelChange, Load, LoadLimits, ThrottleLadder
 from hybrid_platform.session.overload.lag_baseline import LagBaseline
 from hybrid_platform.session.overload.sampling import Sampler

@@ -25,8 +25,8 @@ from hybrid_platform.domain.orders import (
 )
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
+from hybrid_platform.observability.counters import DecisionCounters
 from hybrid_platform.session.channel import Channel
-from hybrid_platform.session.counters import DecisionCounters
 from hybrid_platform.session.messages import RecordMessage, TickMessage
 
 

@@ -13,8 +13,8 @@ from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.feeds.base import Feed, FeedBatch
 from hybrid_platform.log.session_log import SessionLog
+from hybrid_platform.observability.counters import FeedCounters
 from hybrid_platform.session.channel import Channel, ChannelAborted
-from hybrid_platform.session.counters import FeedCounters
 from hybrid_platform.session.messages import ControlMessage, RecordMessage, TickMessage
 from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.session.stage import OnFailure, Stage

@@ -11,8 +11,8 @@ from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
 from hybrid_platform.domain.orders import InputRecord, Record
 from hybrid_platform.domain.ticks import TickBatch, joined
 from hybrid_platform.evidence.row_digests import InputDigest, TickDigest
+from hybrid_platform.observability.counters import PersistCounters
 from hybrid_platform.session.channel import Channel, EndOfStream
-from hybrid_platform.session.counters import PersistCounters
 from hybrid_platform.session.messages import RecordMessage, TickMessage
 from hybrid_platform.session.stage import OnFailure, Stage
 from hybrid_platform.storage.rows import LAYOUTS, record_rows

@@ -13,8 +13,8 @@ from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.isolation import Denied, IsolationEvidence
 from hybrid_platform.live.execution import LiveExecution
+from hybrid_platform.observability.session_view import ChannelStats
 from hybrid_platform.sandbox.threads import ThreadGuards
-from hybrid_platform.session.channel import ChannelStats
 from hybrid_platform.session.factories import Channels, build_runner_and_engine
 from hybrid_platform.session.stage import OnFailure, Stage, StageStatus
 from hybrid_platform.session.stages.decision_sink import DecisionSink

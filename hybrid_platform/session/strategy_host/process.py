@@ -24,11 +24,12 @@ from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.live.execution import LiveExecution
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.maintenance.lease import LEASE_SUFFIX
+from hybrid_platform.observability.session_view import ChannelStats
 from hybrid_platform.sandbox.grants import grants_for
 from hybrid_platform.sandbox.guarded import GuardedChild
 from hybrid_platform.sandbox.spawn import spawn
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelStats, EndOfStream
+from hybrid_platform.session.channel import Channel, ChannelAborted, EndOfStream
 from hybrid_platform.session.messages import ControlMessage, RecordMessage, TickMessage, coalesce
 from hybrid_platform.session.stage import OnFailure, Stage, StageStatus
 from hybrid_platform.session.stages.decision_sink import DecisionSink

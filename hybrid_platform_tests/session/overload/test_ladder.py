@@ -14,8 +14,8 @@ from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
 from hybrid_platform.feeds.base import FeedBatch
+from hybrid_platform.observability.counters import FeedCounters
 from hybrid_platform.session.channel import Channel
-from hybrid_platform.session.counters import FeedCounters
 from hybrid_platform.session.overload.ladder import LEVELS, LevelChange, Load, LoadLimits, ThrottleLadder
 from hybrid_platform.session.overload.lag_baseline import LagBaseline
 from hybrid_platform.session.overload.sampling import Sampler

@@ -21,9 +21,9 @@ from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.records import OverloadFigures, ProofVerdict
 from hybrid_platform.gates.overload_proof import overload_proof
 from hybrid_platform.log.events import LogEvent
+from hybrid_platform.observability.counters import FeedCounters
+from hybrid_platform.observability.session_view import ChannelStats
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.session.channel import ChannelStats
-from hybrid_platform.session.counters import FeedCounters
 from hybrid_platform.session.overload.monitor import OverloadMonitor, build_limits, can_throttle
 from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.settings.session import load_settings

@@ -1,7 +1,7 @@
-"""The session's counters: each has one owner thread that adds to it; anybody may read.
+"""Counters of a session: each has one owner thread that adds to it, and any thread may read it.
 
-A plain integer attribute that one thread writes is safe to read from others under the GIL and
-without it; what must agree with each other is read after the threads ended, for the ledger.
+A plain integer attribute that one thread writes is safe to read from others, with and without the
+GIL. Counts that must agree with each other are read for the ledger after the threads have ended.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hybrid_platform.domain.commands import Command, TradingState
 from hybrid_platform.domain.statistics import Histogram
 
 LAG_BUCKETS_S = (-1.0, -0.1, 0.0, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
-"""Below zero too: clocks disagree."""
+"""Negative bounds too, because two clocks can disagree."""
 DECISION_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 COMMIT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -36,12 +36,12 @@ class FeedCounters:
     causes: Counter[str] = field(default_factory=Counter)
     """Rejections by cause."""
     ignored: Counter[str] = field(default_factory=Counter)
-    """Messages without a trade of ours, by kind."""
+    """Messages without a trade of a subscribed instrument, by kind."""
     gaps: int = 0
     lag_ns: deque[int] = field(default_factory=lambda: deque(maxlen=4_096))
-    """Receipt minus event time of recent batches' last ticks; may be negative."""
+    """Receipt minus event time of the last tick of recent batches; may be negative."""
     lag: Histogram = field(default_factory=_histogram(LAG_BUCKETS_S))
-    """The same of all batches' last ticks."""
+    """The same for the last tick of every batch."""
     first_event: int | None = None
     last_event: int | None = None
 
@@ -54,7 +54,7 @@ class FeedCounters:
 
 @dataclass(slots=True)
 class DecisionCounters:
-    """Owned by whoever puts decisions on the persist channel."""
+    """Owned by the thread that sends decisions to the persist channel."""
 
     signals: int = 0
     orders: int = 0
@@ -62,11 +62,11 @@ class DecisionCounters:
     vetoes: int = 0
     veto_reasons: Counter[str] = field(default_factory=Counter)
     decision_ns: deque[int] = field(default_factory=lambda: deque(maxlen=65_536))
-    """Receipt of the tick to its decision put on the channel, live feeds only."""
+    """From receipt of a tick to its decision being sent to the channel; live feeds only."""
     decision: Histogram = field(default_factory=_histogram(DECISION_BUCKETS_S))
-    """The same, of all signals."""
+    """The same for every signal."""
     command: Command | None = None
-    """The last one, as the engine journalled it."""
+    """The last command, as the engine journalled it."""
     halts: int = 0
     """Commands that halted or reduced trading."""
 
@@ -91,7 +91,7 @@ class PersistCounters:
 
 @dataclass(slots=True)
 class Counters:
-    """All of them."""
+    """All counters of one session."""
 
     feed: FeedCounters = field(default_factory=FeedCounters)
     decisions: DecisionCounters = field(default_factory=DecisionCounters)
