@@ -22,7 +22,7 @@ from hybrid_platform.domain.clocks import Clock, iso_utc
 from hybrid_platform.domain.contract import CONTRACT, CONTRACT_IDS
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.records import CodeIdentity, Verdict
-from hybrid_platform.evidence.keys import signing_key
+from hybrid_platform.evidence.keys import load_signing_key
 from hybrid_platform.evidence.matrix import Matrix, MatrixRow, write_matrix
 from hybrid_platform.host.system import package_root
 from hybrid_platform.security.paths import DataDir
@@ -96,7 +96,7 @@ def store_matrix(data_dir: DataDir, matrix: Matrix, keys: KeySettings) -> Path:
     """Write the matrix signed, and as a page; return the page's path."""
     from hybrid_platform.report.html import matrix_page
 
-    name = write_matrix(data_dir, matrix, signing_key(data_dir, keys))
+    name = write_matrix(data_dir, matrix, load_signing_key(data_dir, keys))
     return data_dir.write_atomic(f"{name}.html", matrix_page(matrix).encode())
 
 

@@ -63,20 +63,20 @@ def verify(
     """
     import msgspec
 
-    from hybrid_platform.evidence.code_digest import package_in, tree_sha256
-    from hybrid_platform.evidence.keys import trusted_keys
-    from hybrid_platform.evidence.verify import Expected, verify_bundle
+    from hybrid_platform.evidence.code_digest import find_package, tree_sha256
+    from hybrid_platform.evidence.keys import load_trusted_keys
+    from hybrid_platform.evidence.verify import Expectations, verify_bundle
     from hybrid_platform.settings.session import NOT_TRADING, load_settings, read_yaml
 
     settings = None if config_file is None else load_settings(read_yaml(config_file))
-    expected = Expected(
+    expected = Expectations(
         time.time_ns(),
         max_age,
         None if settings is None else settings.trading_sha256,
-        None if code is None else tree_sha256(package_in(code)),
+        None if code is None else tree_sha256(find_package(code)),
         None if settings is None else settings.model_dump(mode="json", exclude=set(NOT_TRADING)),
     )
-    result = verify_bundle(bundle, trusted_keys(trusted), expected)
+    result = verify_bundle(bundle, load_trusted_keys(trusted), expected)
     if as_json:
         content = {"verdict": result.code.name, "exit_code": int(result.code), **msgspec.to_builtins(result)}
         click.echo(json.dumps(content, indent=2))
@@ -162,8 +162,8 @@ def arm(
     """
     from hybrid_platform.domain.clocks import NS_PER_S
     from hybrid_platform.domain.exact import canonical, parse_decimal
-    from hybrid_platform.evidence.keys import load_signer, trusted_keys
-    from hybrid_platform.evidence.verify import Expected, verify_bundle
+    from hybrid_platform.evidence.keys import load_signer, load_trusted_keys
+    from hybrid_platform.evidence.verify import Expectations, verify_bundle
     from hybrid_platform.live.authorization import LiveAuthorization, new_nonce, sign_authorization
     from hybrid_platform.security.paths import DataDir, check_input_file, check_output_file
 
@@ -175,8 +175,8 @@ def arm(
     if target.exists():
         raise click.UsageError(f"--out: expected no file, got {out}")
     now = time.time_ns()
-    pinned = trusted_keys(trusted)
-    results = [verify_bundle(bundle, pinned, Expected(now)) for bundle in bundles]
+    pinned = load_trusted_keys(trusted)
+    results = [verify_bundle(bundle, pinned, Expectations(now)) for bundle in bundles]
     bad = next((result for result in results if result.code), None)
     if bad is not None:
         click.echo("\n".join(render_verification(bad)))

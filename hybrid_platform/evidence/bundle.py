@@ -15,18 +15,18 @@ from hybrid_platform.domain.clocks import Clock, iso_utc
 from hybrid_platform.domain.errors import EvidenceError
 from hybrid_platform.evidence.chain import EVENTS, ChainHead, genesis, walk_chain
 from hybrid_platform.evidence.dsse import sign
-from hybrid_platform.evidence.files import sha256_file, sha256_of
+from hybrid_platform.evidence.files import sha256_bytes, sha256_file
 from hybrid_platform.evidence.keys import Signer
-from hybrid_platform.evidence.predicate import PREDICATE_TYPE, predicate_of
-from hybrid_platform.evidence.records import session_files
-from hybrid_platform.evidence.statement import PAYLOAD_TYPE, statement_of
+from hybrid_platform.evidence.predicate import PREDICATE_TYPE, build_predicate
+from hybrid_platform.evidence.records import parse_session_files
+from hybrid_platform.evidence.statement import PAYLOAD_TYPE, encode_statement
 from hybrid_platform.security.paths import DataDir
 
 MANIFEST, ENVELOPE = "manifest.json", "bundle.dsse.json"
 MAX_FILES = 1_000
 
 
-class Seal(NamedTuple):
+class SealedBundle(NamedTuple):
     """A sealed bundle."""
 
     path: Path
@@ -37,17 +37,17 @@ class Seal(NamedTuple):
     chain: ChainHead
 
 
-def seal(data_dir: DataDir, session_id: str, signer: Signer, clock: Clock) -> Seal:
+def seal(data_dir: DataDir, session_id: str, signer: Signer, clock: Clock) -> SealedBundle:
     """Write manifest and envelope of a session; raise EvidenceError where its evidence is not fit to be signed."""
     folder = DataDir(data_dir.resolve(f"evidence/{session_id}"))
     chain = read_chain(folder, session_id)
-    predicate = predicate_of(session_files(lambda name: read_if_there(folder, name)), chain)
+    predicate = build_predicate(parse_session_files(lambda name: read_if_there(folder, name)), chain)
     predicate["sealed"] = {"wall": iso_utc(clock.wall_ns()), "monotonic_ns": clock.monotonic_ns()}
     digests = {name: sha256_file(folder, name) for name in inventory(folder)}
-    payload = statement_of(digests, PREDICATE_TYPE, predicate)
+    payload = encode_statement(digests, PREDICATE_TYPE, predicate)
     folder.write_atomic(MANIFEST, payload)
     path = folder.write_atomic(ENVELOPE, sign(PAYLOAD_TYPE, payload, signer))
-    return Seal(path, sha256_of(payload), signer.keyid, chain)
+    return SealedBundle(path, sha256_bytes(payload), signer.keyid, chain)
 
 
 def is_sealed(data_dir: DataDir, session_id: str) -> bool:

@@ -1,9 +1,9 @@
-"""The chain of a session's events that matter: gates, halts, vetoes by count, heartbeats, drops, exits.
+"""The hash chain of a session's important events: gates, halts, heartbeats, drops, exits, and vetoes by count.
 
-in: lines of the session's log, and evidence files as they are written · out: ``events.jsonl``, in which
-each line holds the SHA-256 of the line before it, so that none can be changed, cut out or put in later
-without every later line, and the head that is signed, showing it. Lines wait in memory until `flush`:
-whoever logs never waits for a disk (I6).
+in: lines of the session's log, and evidence files as they are written · out: ``events.jsonl``, each line of which
+holds the SHA-256 of the line before it, and the head of the chain, which is signed. Changing, removing or inserting a
+line changes the hash of every later line, and so the head. Lines wait in memory until `EventChain.flush`, so that
+logging never waits for a disk (I6).
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ CHAINED_EVENTS = frozenset(
         LogEvent.EVIDENCE_WRITTEN,
     }
 )
-"""Events that are always chained; warnings and errors are too, up to `EACH` with the same message."""
-COUNTED_ONLY = frozenset({LogEvent.SIGNAL_VETOED})
+"""Events that are always chained; warnings and errors are too, up to `MAX_PER_MESSAGE` with the same message."""
+COUNTED_MESSAGES = frozenset({LogEvent.SIGNAL_VETOED})
 """Warnings about single orders: the heartbeats carry their counts, the tables are the record."""
-EACH = 1_000
+MAX_PER_MESSAGE = 1_000
 MAX_WAITING = 20_000
 
 
-class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ChainEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line of the chain."""
 
     n: int
@@ -60,28 +60,28 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """SHA-256 of the line before, its line end included; of the session's id for the first."""
     monotonic_ns: int
     event: dict[str, Any]
-    """The log line, its wall-clock time in ``ts``."""
+    """The log line, with its wall-clock time in ``ts``."""
 
 
 class ChainHead(msgspec.Struct, frozen=True):
-    """Where a chain stands."""
+    """Length and last hash of a chain, with its first and last entry."""
 
     entries: int
     head: str
-    first: Link | None = None
-    last: Link | None = None
+    first: ChainEntry | None = None
+    last: ChainEntry | None = None
 
 
 class EventChain:
-    """A session's chain; `watch` may be called from any thread, `flush` by whoever may wait for a disk."""
+    """A session's chain. Any thread may call `watch`; only a thread that may wait for a disk calls `flush`."""
 
     def __init__(self, data_dir: DataDir, session_id: str, clock: Clock) -> None:
-        """Go on where an earlier step of the run ended; a damaged line stays, and shows."""
+        """Continue the chain of an earlier step of the run; a damaged line is kept, so that verification finds it."""
         self._data_dir, self._name, self._clock = data_dir, events_name(session_id), clock
         self._lock = threading.Lock()
         self._waiting: list[bytes] = []
         self._kinds: Counter[str] = Counter()
-        self._left_out = 0
+        self._omitted = 0
         head = _stored_head(data_dir, session_id)
         self._n, self._head = head.entries, head.head
 
@@ -89,31 +89,31 @@ class EventChain:
         """Chain a log line if it matters."""
         event = find_event(line)
         is_chained = event in CHAINED_EVENTS
-        if not is_chained and (line.get("level") == "info" or event in COUNTED_ONLY):
+        if not is_chained and (line.get("level") == "info" or event in COUNTED_MESSAGES):
             return
         message = str(line.get("message"))
         with self._lock:
             self._kinds[message] += 1
-            is_one_of_many = not is_chained and self._kinds[message] > EACH
-            if is_one_of_many or len(self._waiting) >= MAX_WAITING:
-                self._left_out += 1
+            is_over_limit = not is_chained and self._kinds[message] > MAX_PER_MESSAGE
+            if is_over_limit or len(self._waiting) >= MAX_WAITING:
+                self._omitted += 1
                 return
             self._add({name: value for name, value in line.items() if name != "session_id"})
 
     def flush(self) -> None:
-        """Append what waits to the file; raise StorageError where the disk does not take it."""
+        """Append the waiting lines to the file; raise StorageError when the disk fails."""
         with self._lock:
-            if self._left_out:
-                self._add({"message": "further lines of kinds that are here", "count": self._left_out})
-                self._left_out = 0
+            if self._omitted:
+                self._add({"message": "further lines of kinds that are here", "count": self._omitted})
+                self._omitted = 0
             waiting, self._waiting = self._waiting, []
             if waiting:
                 self._data_dir.append(self._name, b"".join(waiting))
 
     def _add(self, event: dict[str, Any]) -> None:
-        link = Link(self._n + 1, self._head, self._clock.monotonic_ns(), event)
-        line = json.dumps(msgspec.to_builtins(link), separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        self._n, self._head = link.n, hashlib.sha256(line).hexdigest()
+        entry = ChainEntry(self._n + 1, self._head, self._clock.monotonic_ns(), event)
+        line = json.dumps(msgspec.to_builtins(entry), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        self._n, self._head = entry.n, hashlib.sha256(line).hexdigest()
         self._waiting.append(line)
 
 
@@ -123,26 +123,27 @@ def events_name(session_id: str) -> str:
 
 
 def genesis(session_id: str) -> str:
-    """Return what the first link's ``previous`` is: no chain fits another session."""
+    """Return ``previous`` of the first entry; it depends on the session, so that no chain fits another session."""
     return hashlib.sha256(session_id.encode()).hexdigest()
 
 
-def walk_chain(lines: Iterable[bytes], session_id: str, each: Callable[[Link], None] = lambda link: None) -> ChainHead:
-    """Follow a chain from its beginning; raise EvidenceError at the first line that does not hold."""
-    n, head, first, link = 0, genesis(session_id), None, None
+def walk_chain(lines: Iterable[bytes], session_id: str, visit: Callable[[ChainEntry], None] | None = None) -> ChainHead:
+    """Follow a chain from its beginning; raise EvidenceError at the first line that breaks it."""
+    n, head, first, entry = 0, genesis(session_id), None, None
     for n, line in enumerate(lines, 1):
-        link = parse_json(line, f"{EVENTS} line {n}", Link)
-        if (link.n, link.previous) != (n, head):
-            was = f"{link.n} after {link.previous[:12]}…"
-            raise EvidenceError(f"{EVENTS} line {n}: expected link {n} after {head[:12]}…, got {was}")
-        each(link)
-        first = first or link
+        entry = parse_json(line, f"{EVENTS} line {n}", ChainEntry)
+        if (entry.n, entry.previous) != (n, head):
+            found = f"{entry.n} after {entry.previous[:12]}…"
+            raise EvidenceError(f"{EVENTS} line {n}: expected entry {n} after {head[:12]}…, got {found}")
+        if visit is not None:
+            visit(entry)
+        first = first or entry
         head = hashlib.sha256(line).hexdigest()
-    return ChainHead(n, head, first, link)
+    return ChainHead(n, head, first, entry)
 
 
 def _stored_head(data_dir: DataDir, session_id: str) -> ChainHead:
-    """Return where a chain on disk stands; of a damaged one, its length and its last line as it is."""
+    """Return the head of the chain on disk; for a damaged chain, its length and the hash of its last line."""
     try:
         descriptor = data_dir.open(events_name(session_id), os.O_RDONLY)
     except FileNotFoundError:

@@ -36,7 +36,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def package_in(folder: Path) -> Path:
+def find_package(folder: Path) -> Path:
     """Return the package's directory in a checkout, or the folder itself if it is the package; raise ConfigError."""
     for found in (folder / PACKAGE, folder):
         if (found / "__init__.py").is_file() and found.name == PACKAGE:

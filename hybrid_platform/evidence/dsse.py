@@ -34,7 +34,7 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     signatures: tuple[Signature, ...]
 
 
-class Opened(NamedTuple):
+class VerifiedPayload(NamedTuple):
     """A payload whose signature is good."""
 
     payload: bytes
@@ -60,7 +60,7 @@ def sign(payload_type: str, payload: bytes, signer: Signer) -> bytes:
     return msgspec.json.format(msgspec.json.encode(envelope, order="sorted"), indent=2) + b"\n"
 
 
-def open_envelope(content: bytes, name: str) -> Envelope:
+def parse_envelope(content: bytes, name: str) -> Envelope:
     """Return an envelope, nothing of it believed yet; raise UntrustedError where it is none of ours."""
     if len(content) > MAX_ENVELOPE_BYTES:
         raise UntrustedError(f"{name}: expected at most {MAX_ENVELOPE_BYTES} bytes, got {len(content)}")
@@ -73,18 +73,18 @@ def open_envelope(content: bytes, name: str) -> Envelope:
     return envelope
 
 
-def trusted_payload(envelope: Envelope, payload_type: str, trusted: TrustedKeys) -> Opened:
+def verified_payload(envelope: Envelope, payload_type: str, trusted: TrustedKeys) -> VerifiedPayload:
     """Return the payload if a pinned key signed it as this type; raise UntrustedError otherwise."""
     signature = envelope.signatures[0]
     payload = _decoded(envelope.payload, "payload")
-    name = trusted.signer_of(pae(payload_type, payload), _decoded(signature.sig, "signature"), signature.keyid)
+    name = trusted.find_signer(pae(payload_type, payload), _decoded(signature.sig, "signature"), signature.keyid)
     if envelope.payload_type != payload_type:
         raise UntrustedError(f"expected {payload_type}, got {envelope.payload_type[:80]!r}")
     if name is None:
         told = f"{len(trusted.keys)} in {trusted.folder}"
         ignored = f"; no Ed25519 public key: {', '.join(trusted.ignored)}" if trusted.ignored else ""
         raise UntrustedError(f"expected a signature by a pinned key ({told}{ignored}), got none of theirs")
-    return Opened(payload, signature.keyid, name)
+    return VerifiedPayload(payload, signature.keyid, name)
 
 
 def _decoded(text: str, what: str) -> bytes:

@@ -66,7 +66,7 @@ def write_json(data_dir: DataDir, name: str | Path, record: object) -> str:
     """
     content = encode_record(record)
     data_dir.write_atomic(name, content)
-    return sha256_of(content)
+    return sha256_bytes(content)
 
 
 @overload
@@ -105,7 +105,7 @@ def parse_json(content: bytes, name: str, record_type: Any = Any) -> Any:
         raise EvidenceError(f"{name}: expected strict JSON of the right shape, was: {str(error)[:300]}") from None
 
 
-def sha256_of(content: bytes) -> str:
+def sha256_bytes(content: bytes) -> str:
     """Return the SHA-256 of bytes, in hex."""
     return hashlib.sha256(content).hexdigest()
 

@@ -66,7 +66,7 @@ class TrustedKeys(NamedTuple):
     ignored: tuple[str, ...]
     """Files that are no Ed25519 public key."""
 
-    def signer_of(self, message: bytes, signature: bytes, keyid: str) -> str | None:
+    def find_signer(self, message: bytes, signature: bytes, keyid: str) -> str | None:
         """Return the name of the pinned key of this id if it made the signature, else None."""
         name, key = self.keys.get(keyid, ("", None))
         if key is None:
@@ -83,7 +83,7 @@ def key_id(public: Ed25519PublicKey) -> str:
     return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
-def signing_key(data_dir: DataDir, settings: KeySettings) -> Signer:
+def load_signing_key(data_dir: DataDir, settings: KeySettings) -> Signer:
     """Return the key that signs this platform's bundles; the own one is made on first use.
 
     Raises ConfigError where a key that was named is missing, readable by others or no Ed25519 key.
@@ -99,9 +99,9 @@ def signing_key(data_dir: DataDir, settings: KeySettings) -> Signer:
 
 
 def check_signing_key(data_dir: DataDir, settings: KeySettings) -> None:
-    """Raise ConfigError where `signing_key` would, making nothing: a session must not find out at its end."""
+    """Raise ConfigError where `load_signing_key` would, making nothing: a session must not find out at its end."""
     if settings.signing_key is not None or data_dir.resolve(OWN_KEY).exists():
-        signing_key(data_dir, settings)
+        load_signing_key(data_dir, settings)
 
 
 def make_key(name: str | Path) -> Signer:
@@ -129,7 +129,7 @@ def load_signer(path: str | Path, setting: str, password: bytes | None = None) -
     return Signer(private)
 
 
-def trusted_keys(folder: str | Path) -> TrustedKeys:
+def load_trusted_keys(folder: str | Path) -> TrustedKeys:
     """Return the Ed25519 keys in the ``*.pub`` files of a directory, PEM or OpenSSH; raise ConfigError without one."""
     folder = Path(folder)
     if not folder.is_dir():

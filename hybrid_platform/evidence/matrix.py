@@ -9,7 +9,7 @@ import msgspec
 
 from hybrid_platform.domain.contract import CONTRACT_IDS
 from hybrid_platform.domain.records import Verdict
-from hybrid_platform.evidence.dsse import open_envelope, sign, trusted_payload
+from hybrid_platform.evidence.dsse import parse_envelope, sign, verified_payload
 from hybrid_platform.evidence.files import encode_record, parse_json
 from hybrid_platform.evidence.keys import Signer, TrustedKeys
 from hybrid_platform.security.paths import DataDir
@@ -82,6 +82,6 @@ def read_matrix(data_dir: DataDir, commit: str, trusted: TrustedKeys) -> Matrix:
     Raises EvidenceError where no pinned key signed it, FileNotFoundError where there is none.
     """
     name = f"{matrix_name(commit, dirty=False)}.dsse.json"
-    opened = trusted_payload(open_envelope(data_dir.read_bytes(name), name), MATRIX_TYPE, trusted)
+    opened = verified_payload(parse_envelope(data_dir.read_bytes(name), name), MATRIX_TYPE, trusted)
     matrix: Matrix = parse_json(opened.payload, name, Matrix)
     return matrix

@@ -12,7 +12,7 @@ import msgspec
 
 from hybrid_platform.domain.contract import GATE_IDS
 from hybrid_platform.domain.errors import EvidenceError
-from hybrid_platform.evidence.chain import ChainHead, Link
+from hybrid_platform.evidence.chain import ChainEntry, ChainHead
 from hybrid_platform.evidence.records import REFUSAL, Evidence, SessionEvidence, SessionFiles
 
 PREDICATE_TYPE = "urn:hybrid-platform:session:v1"
@@ -21,7 +21,7 @@ STEPS = ("preflight", "pragma", "session", "postflight")
 Data = dict[str, Any]
 
 
-def predicate_of(files: SessionFiles, chain: ChainHead) -> Data:
+def build_predicate(files: SessionFiles, chain: ChainHead) -> Data:
     """Return the predicate; raise EvidenceError where there is no record, or records of several sessions or runs."""
     known = _one_run(files)
     session, postflight = files.session, files.postflight
@@ -151,6 +151,6 @@ def _durability(files: SessionFiles) -> Data:
     }
 
 
-def _instant(link: Link | None) -> Data | None:
+def _instant(link: ChainEntry | None) -> Data | None:
     """Both clocks of a chained event; the monotonic one only says something within one boot."""
     return None if link is None else {"wall": link.event.get("ts"), "monotonic_ns": link.monotonic_ns}

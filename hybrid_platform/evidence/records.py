@@ -257,7 +257,7 @@ class InstrumentGap(msgspec.Struct, frozen=True):
     """Trades between them; None where the venue's ids do not say."""
 
 
-class SinceLast(msgspec.Struct, frozen=True):
+class SessionGap(msgspec.Struct, frozen=True):
     """What lies between a session and the one before it on the same kind of live feed (S3)."""
 
     session_id: str
@@ -318,7 +318,7 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """The ticks that were written, but for their trade ids."""
     journal: RowFigures | None = None
     """The rows of ``inputs`` that were written."""
-    since_last: SinceLast | None = None
+    since_last: SessionGap | None = None
     """None: the first session of its kind in the database, or a replay."""
     overload: OverloadFigures | None = None
     """None: nothing to throttle."""
@@ -378,7 +378,7 @@ class SessionFiles(NamedTuple):
     """Of a step that could not begin."""
 
 
-def session_files(read: Callable[[str], bytes | None]) -> SessionFiles:
+def parse_session_files(read: Callable[[str], bytes | None]) -> SessionFiles:
     """Return a session's records; ``read`` gives a file's content by name, None where there is none.
 
     Raises EvidenceError for a file that is not the record it should be.

@@ -16,7 +16,7 @@ from hybrid_platform.evidence.records import RowFigures
 from hybrid_platform.security.paths import DataDir
 
 REPRODUCE = "reproduce"
-SHOWN_HOLES = 20
+MAX_LISTED_GAPS = 20
 
 
 class ReproductionVerdict(StrEnum):
@@ -69,14 +69,14 @@ class TableComparison(msgspec.Struct, frozen=True):
     first: Difference | None
 
 
-class Written(msgspec.Struct, frozen=True):
+class WrittenRows(msgspec.Struct, frozen=True):
     """What session.json says of the rows that a session can be reproduced from."""
 
     ticks: RowFigures
     inputs: RowFigures
 
 
-class Hole(msgspec.Struct, frozen=True):
+class MissingTicks(msgspec.Struct, frozen=True):
     """Ticks that are not in the database."""
 
     first: int
@@ -116,7 +116,7 @@ class ReproductionEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """Ticks that the strategy was shown again."""
     inputs: dict[str, int]
     """Entries of the journal by kind."""
-    holes: tuple[Hole, ...]
+    holes: tuple[MissingTicks, ...]
     """The first of them."""
     missing: int
     """Ticks in all holes."""

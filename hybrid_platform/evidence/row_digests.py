@@ -89,7 +89,7 @@ class InputDigest:
         return RowFigures(self._count, self._whole.hexdigest(), self._sums.now())
 
 
-def changed_row(written: RowFigures, found: RowFigures) -> int | None:
+def find_changed_row(written: RowFigures, found: RowFigures) -> int | None:
     """Return the number of the one row that was changed, removed or added; None where it is not just one.
 
     With one row's hash changed by d, the sums change by d and d × its number: their quotient. Two hashes must

@@ -33,7 +33,7 @@ class RunContext:
     log: SessionLog
     chain: EventChain
 
-    def common(self, kind: str, started_ns: int) -> dict[str, Any]:
+    def evidence_header(self, kind: str, started_ns: int) -> dict[str, Any]:
         """Return the fields that every evidence record shares; it ends now."""
         return {
             "kind": kind,

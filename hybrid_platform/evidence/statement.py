@@ -48,7 +48,7 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
         return {subject.name: subject.digest.sha256 for subject in self.subject}
 
 
-def statement_of(digests: dict[str, str], predicate_type: str, predicate: dict[str, Any]) -> bytes:
+def encode_statement(digests: dict[str, str], predicate_type: str, predicate: dict[str, Any]) -> bytes:
     """Return the payload: canonical JSON, subjects sorted by name."""
     subjects = tuple(Subject(name, Digest(digests[name])) for name in sorted(digests))
     return encode_record(Statement(subjects, predicate_type, predicate))

@@ -19,11 +19,11 @@ from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.contract import GATE_IDS
 from hybrid_platform.domain.errors import EvidenceError, PlatformError
 from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST, inventory, read_chain, read_if_there
-from hybrid_platform.evidence.dsse import Envelope, Opened, open_envelope, trusted_payload
-from hybrid_platform.evidence.files import encode_record, sha256_file, sha256_of
+from hybrid_platform.evidence.dsse import Envelope, VerifiedPayload, parse_envelope, verified_payload
+from hybrid_platform.evidence.files import encode_record, sha256_bytes, sha256_file
 from hybrid_platform.evidence.keys import TrustedKeys
-from hybrid_platform.evidence.predicate import PREDICATE_TYPE, STEPS, predicate_of
-from hybrid_platform.evidence.records import session_files
+from hybrid_platform.evidence.predicate import PREDICATE_TYPE, STEPS, build_predicate
+from hybrid_platform.evidence.records import parse_session_files
 from hybrid_platform.evidence.statement import PAYLOAD_TYPE, Statement, parse_statement
 from hybrid_platform.security.paths import DataDir
 
@@ -42,7 +42,7 @@ class VerifyCode(IntEnum):
     MISMATCH = 4
 
 
-class Check(msgspec.Struct, frozen=True):
+class BundleCheck(msgspec.Struct, frozen=True):
     """One line of the result."""
 
     name: str
@@ -56,7 +56,7 @@ class Verification(msgspec.Struct, frozen=True):
 
     bundle: str
     code: VerifyCode
-    checks: tuple[Check, ...]
+    checks: tuple[BundleCheck, ...]
     sha256: str | None = None
     """The bundle's digest; None where it is not to be trusted."""
     key: str | None = None
@@ -64,12 +64,12 @@ class Verification(msgspec.Struct, frozen=True):
     predicate: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @property
-    def failed(self) -> tuple[Check, ...]:
+    def failed(self) -> tuple[BundleCheck, ...]:
         """The checks that did not pass."""
         return tuple(check for check in self.checks if check.passed is False)
 
 
-class Expected(NamedTuple):
+class Expectations(NamedTuple):
     """What a bundle is held against, beyond itself; None is not asked."""
 
     now_ns: int
@@ -85,7 +85,7 @@ class _CheckError(Exception):
     """A check did not pass."""
 
 
-def verify_bundle(path: str | Path, trusted: TrustedKeys, expected: Expected) -> Verification:
+def verify_bundle(path: str | Path, trusted: TrustedKeys, expected: Expectations) -> Verification:
     """Check a bundle (its directory, or the envelope in it); never raises for what the bundle holds."""
     return _Verifier(Path(path), trusted, expected).run()
 
@@ -93,13 +93,13 @@ def verify_bundle(path: str | Path, trusted: TrustedKeys, expected: Expected) ->
 class _Verifier:
     """One verification: each check uses what those before it established."""
 
-    def __init__(self, path: Path, trusted: TrustedKeys, expected: Expected) -> None:
+    def __init__(self, path: Path, trusted: TrustedKeys, expected: Expectations) -> None:
         self._path = path.parent if path.name in {ENVELOPE, MANIFEST} else path
         self._trusted, self._expected = trusted, expected
-        self._checks: list[Check] = []
+        self._checks: list[BundleCheck] = []
         self._folder: DataDir
         self._signed: Envelope
-        self._opened: Opened
+        self._opened: VerifiedPayload
         self._said: Statement
 
     def run(self) -> Verification:
@@ -127,20 +127,20 @@ class _Verifier:
         for check, otherwise in asked:
             if not self._judge(check, skip=not trusted) and code is VerifyCode.VALID:
                 code = otherwise
-        known = (sha256_of(self._opened.payload), self._opened.key_name, self._said.predicate) if trusted else ()
+        known = (sha256_bytes(self._opened.payload), self._opened.key_name, self._said.predicate) if trusted else ()
         return Verification(str(self._path), code, tuple(self._checks), *known)
 
     def _judge(self, check: Callable[[], str], *, skip: bool) -> bool:
         name = check.__name__.removeprefix("_")
         if skip:
-            self._checks.append(Check(name, None, "not judged: the bundle is not to be trusted"))
+            self._checks.append(BundleCheck(name, None, "not judged: the bundle is not to be trusted"))
             return False
         try:
-            found = Check(name, True, check())
+            found = BundleCheck(name, True, check())
         except (_CheckError, PlatformError) as error:
-            found = Check(name, False, " ".join(str(error).split())[:500])
+            found = BundleCheck(name, False, " ".join(str(error).split())[:500])
         except Exception as error:  # what cannot be judged did not pass
-            found = Check(name, False, f"could not be judged: {type(error).__name__}: {error}"[:500])
+            found = BundleCheck(name, False, f"could not be judged: {type(error).__name__}: {error}"[:500])
         self._checks.append(found)
         return bool(found.passed)
 
@@ -152,11 +152,11 @@ class _Verifier:
         content = read_if_there(self._folder, ENVELOPE)
         if content is None:
             raise _CheckError(f"{ENVELOPE}: expected the signed envelope, got missing")
-        self._signed = open_envelope(content, ENVELOPE)
+        self._signed = parse_envelope(content, ENVELOPE)
         return f"{ENVELOPE}, {len(content)} bytes"
 
     def _signature(self) -> str:
-        self._opened = trusted_payload(self._signed, PAYLOAD_TYPE, self._trusted)
+        self._opened = verified_payload(self._signed, PAYLOAD_TYPE, self._trusted)
         return f"Ed25519, by {self._opened.key_name} ({self._opened.keyid})"
 
     def _statement(self) -> str:
@@ -166,7 +166,7 @@ class _Verifier:
     def _manifest(self) -> str:
         if read_if_there(self._folder, MANIFEST) != self._opened.payload:
             raise _CheckError(f"{MANIFEST}: expected the bytes that were signed, got missing or others")
-        return f"SHA-256 {sha256_of(self._opened.payload)}"
+        return f"SHA-256 {sha256_bytes(self._opened.payload)}"
 
     def _files(self) -> str:
         digests = self._said.digests()
@@ -190,8 +190,8 @@ class _Verifier:
 
     def _records(self) -> str:
         """Make the predicate again from the files: what was signed is what they say."""
-        files = session_files(lambda name: read_if_there(self._folder, name))
-        again = predicate_of(files, read_chain(self._folder, self._session_id))
+        files = parse_session_files(lambda name: read_if_there(self._folder, name))
+        again = build_predicate(files, read_chain(self._folder, self._session_id))
         signed = {name: value for name, value in self._said.predicate.items() if name != "sealed"}
         if encode_record(again) != encode_record(signed):
             differing = sorted(name for name in {*again, *signed} if not _same(again.get(name), signed.get(name)))
@@ -229,7 +229,7 @@ class _Verifier:
 
     def _differing(self) -> Iterator[str]:
         """Yield the keys of the settings that are not those of the bundle's preflight."""
-        files = session_files(lambda name: read_if_there(self._folder, name))
+        files = parse_session_files(lambda name: read_if_there(self._folder, name))
         if self._expected.settings is not None and files.preflight is not None:
             found = files.preflight.settings
             yield from _differences(

@@ -87,7 +87,7 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
         if proof.verdict is ProofVerdict.FAIL and proof.id not in {*HOST_GATE_IDS, SUMMARY_ID}
     ]
     evidence = PostflightEvidence(
-        **context.common(POSTFLIGHT, started),
+        **context.evidence_header(POSTFLIGHT, started),
         verdict=Verdict.FAIL if failed else Verdict.PASS,
         reasons=tuple(dict.fromkeys(reason for reason, _ in failed)),
         exit_code=int(session.exit_code) if session and session.exit_code else int(failed[0][1]) if failed else 0,

@@ -121,7 +121,7 @@ def preflight(context: RunContext, stop: threading.Event | None = None) -> Prefl
     failed = [(f"LIVE refused: {condition.detail}", ExitCode.CONFIG) for condition in unmet]
     failed += host_reasons(health, pressure)
     evidence = PreflightEvidence(
-        **context.common(PREFLIGHT, started),
+        **context.evidence_header(PREFLIGHT, started),
         verdict=Verdict.FAIL if failed else Verdict.PASS,
         reasons=tuple(reason for reason, _ in failed),
         exit_code=int(failed[0][1]) if failed else 0,
@@ -185,7 +185,7 @@ def verify_database(context: RunContext) -> PragmaGateEvidence:
     return _concluded(
         context,
         PragmaGateEvidence(
-            **context.common(PRAGMA, started),
+            **context.evidence_header(PRAGMA, started),
             verdict=Verdict.FAIL if reasons else Verdict.PASS,
             reasons=tuple(reasons),
             exit_code=int(exit_code),
@@ -199,7 +199,7 @@ def verify_database(context: RunContext) -> PragmaGateEvidence:
 def refuse(context: RunContext, refused: GateRefused) -> None:
     """Leave evidence, and a REFUSED row, of a step that could not begin (SPEC 3)."""
     reason, exit_code = str(refused), int(refused.exit_code)
-    common = context.common(REFUSAL, context.clock.wall_ns())
+    common = context.evidence_header(REFUSAL, context.clock.wall_ns())
     _concluded(context, Evidence(**common, verdict=Verdict.FAIL, reasons=(reason,), exit_code=exit_code))
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from hybrid_platform.domain.errors import EvidenceError, PlatformError
-from hybrid_platform.evidence.dsse import open_envelope, sign, trusted_payload
+from hybrid_platform.evidence.dsse import parse_envelope, sign, verified_payload
 from hybrid_platform.evidence.files import parse_json
 from hybrid_platform.evidence.keys import Signer, TrustedKeys
 from hybrid_platform.security.paths import DataDir
@@ -65,7 +65,7 @@ def read_authorization(content: bytes, operators: TrustedKeys) -> SignedAuthoriz
 
     Raises EvidenceError unless the token is well-formed and a pinned operator signed it.
     """
-    opened = trusted_payload(open_envelope(content, "arming token"), AUTHORIZATION_TYPE, operators)
+    opened = verified_payload(parse_envelope(content, "arming token"), AUTHORIZATION_TYPE, operators)
     found: LiveAuthorization = parse_json(opened.payload, "arming token", LiveAuthorization)
     if found.schema != 1 or not _NONCE.fullmatch(found.nonce) or not found.max_notional_usd.is_finite():
         raise EvidenceError(

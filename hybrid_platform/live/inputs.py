@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from hybrid_platform.domain.ids import SESSION_ID_PATTERN
 from hybrid_platform.domain.records import CodeIdentity, PressureGate
-from hybrid_platform.evidence.keys import OPERATORS, TrustedKeys, trusted_keys
-from hybrid_platform.evidence.verify import Expected, Verification, VerifyCode, verify_bundle
+from hybrid_platform.evidence.keys import OPERATORS, TrustedKeys, load_trusted_keys
+from hybrid_platform.evidence.verify import Expectations, Verification, VerifyCode, verify_bundle
 from hybrid_platform.live.authorization import SignedAuthorization, read_authorization
 from hybrid_platform.security.paths import DataDir, check_input_file
 from hybrid_platform.settings.evidence import LiveSettings
@@ -54,14 +54,14 @@ class LiveGateInputs:
     @cached_property
     def trusted_keys(self) -> TrustedKeys:
         """The pinned keys that may sign bundles and matrices."""
-        return trusted_keys(self.settings.keys.trusted or self.request.data_dir.root / "keys")
+        return load_trusted_keys(self.settings.keys.trusted or self.request.data_dir.root / "keys")
 
     @cached_property
     def verified_bundles(self) -> tuple[Verification, ...]:
         """The named bundles, each with the result of its verification."""
         if not self.live.bundles:
             raise UnmetConditionError("expected a proof bundle (gates.live.bundles), got none")
-        expected = Expected(self.request.now_ns, max_age_s=float(self.live.max_age_hours * 3600))
+        expected = Expectations(self.request.now_ns, max_age_s=float(self.live.max_age_hours * 3600))
         return tuple(verify_bundle(self._bundle_path(name), self.trusted_keys, expected) for name in self.live.bundles)
 
     @property
@@ -84,7 +84,7 @@ class LiveGateInputs:
         path = check_input_file(self.live.token, "gates.live.token")
         with path.open("rb") as file:
             content = file.read(MAX_TOKEN_BYTES)
-        operators = trusted_keys(self.settings.keys.operators or self.request.data_dir.root / OPERATORS)
+        operators = load_trusted_keys(self.settings.keys.operators or self.request.data_dir.root / OPERATORS)
         return read_authorization(content, operators)
 
     @cached_property

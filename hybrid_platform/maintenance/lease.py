@@ -81,7 +81,7 @@ def read_holder(path: Path) -> LeaseHolder | None:
     It takes no lock, so it disturbs nobody who does. A holder that was killed stands there until the next one.
     """
     try:
-        # Opened anew each time: a network file system asks its server then, and not always in between.
+        # VerifiedPayload anew each time: a network file system asks its server then, and not always in between.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None

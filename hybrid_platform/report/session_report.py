@@ -15,7 +15,7 @@ from hybrid_platform.domain.records import (
     ResourcePressure,
     SystemState,
 )
-from hybrid_platform.evidence.records import SessionFiles, SinceLast
+from hybrid_platform.evidence.records import SessionFiles, SessionGap
 from hybrid_platform.report.live import live_facts
 from hybrid_platform.report.load import STEP_HEADS, load_facts, step_rows
 from hybrid_platform.report.markdown import cell, table
@@ -237,7 +237,7 @@ def _results(files: SessionFiles) -> str:
     return table(("", "value"), rows)
 
 
-def _since_last(since: SinceLast | None) -> Iterable[tuple[str, Any]]:
+def _since_last(since: SessionGap | None) -> Iterable[tuple[str, Any]]:
     if since is None:
         return
     yield "session before", f"{since.session_id}, {since.state}, ended {since.seconds:.1f} s before this one began"

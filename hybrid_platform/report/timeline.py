@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from hybrid_platform.domain.errors import EvidenceError
-from hybrid_platform.evidence.chain import Link, walk_chain
+from hybrid_platform.evidence.chain import ChainEntry, walk_chain
 from hybrid_platform.log.events import LogEvent, find_event
 
 Point = tuple[float, float]
@@ -59,7 +59,7 @@ class _Reader:
         self._began: float | None = None
         self._before: Point | None = None
 
-    def take(self, link: Link) -> None:
+    def take(self, link: ChainEntry) -> None:
         event = link.event
         log_event = find_event(event)
         if log_event not in _PLOTTED_EVENTS:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from hybrid_platform.domain.errors import ConfigError, Fault, PlatformError
 from hybrid_platform.domain.ids import SESSION_ID_PATTERN
-from hybrid_platform.evidence.bundle import ENVELOPE, Seal, is_sealed, read_if_there, seal
-from hybrid_platform.evidence.dsse import open_envelope
-from hybrid_platform.evidence.keys import signing_key
-from hybrid_platform.evidence.records import SESSION, SessionEvidence, SessionFiles, session_files
+from hybrid_platform.evidence.bundle import ENVELOPE, SealedBundle, is_sealed, read_if_there, seal
+from hybrid_platform.evidence.dsse import parse_envelope
+from hybrid_platform.evidence.keys import load_signing_key
+from hybrid_platform.evidence.records import SESSION, SessionEvidence, SessionFiles, parse_session_files
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.report.assets import PAGE, REPORT, read_extras
 from hybrid_platform.report.html import session_page
@@ -25,7 +25,7 @@ class Concluded(NamedTuple):
     """What a run's end leaves for people."""
 
     report: Path
-    seal: Seal
+    seal: SealedBundle
     measures: Measures | None
     """None: there was no session to measure, or its rows could not be."""
 
@@ -34,7 +34,7 @@ def conclude(context: RunContext) -> Concluded:
     """Measure a run's trading, write its report, then seal its evidence: nothing is written into it afterwards."""
     measures = _measure(context)
     context.chain.flush()
-    signer = signing_key(context.data_dir, context.settings.keys)
+    signer = load_signing_key(context.data_dir, context.settings.keys)
     report = write_report(context.data_dir, context.session_id, signer.keyid)
     sealed = seal(context.data_dir, context.session_id, signer, context.clock)
     chain = sealed.chain
@@ -71,7 +71,9 @@ def _measure(context: RunContext) -> Measures | None:
 def read_session_files(data_dir: DataDir, session_id: str) -> SessionFiles:
     """Return what a session left; raise ConfigError where there is no such session."""
     known = SESSION_ID_PATTERN.fullmatch(session_id) is not None
-    files = session_files(lambda name: read_if_there(data_dir, f"evidence/{session_id}/{name}") if known else None)
+    files = parse_session_files(
+        lambda name: read_if_there(data_dir, f"evidence/{session_id}/{name}") if known else None
+    )
     if not any(files):
         raise ConfigError([Fault("session", f"a session with evidence below {data_dir.root}", repr(session_id))])
     return files
@@ -87,7 +89,7 @@ def write_report(data_dir: DataDir, session_id: str, keyid: str | None = None) -
     folder = f"evidence/{session_id}"
     sealed = is_sealed(data_dir, session_id)
     if sealed:
-        keyid = open_envelope(data_dir.read_bytes(f"{folder}/{ENVELOPE}"), ENVELOPE).signatures[0].keyid
+        keyid = parse_envelope(data_dir.read_bytes(f"{folder}/{ENVELOPE}"), ENVELOPE).signatures[0].keyid
     extras = read_extras(data_dir, session_id, files, keyid)
     trading = read_trading(data_dir, session_id)
     pages = {REPORT: session_report(files, trading).encode(), PAGE: session_page(files, extras, trading).encode()}

@@ -24,7 +24,7 @@ from hybrid_platform.evidence.records import SESSION, SessionEvidence, read_evid
 from hybrid_platform.evidence.reproduction import (
     ReproductionEvidence,
     ReproductionVerdict,
-    Written,
+    WrittenRows,
     reproduction_name,
 )
 from hybrid_platform.host.system import package_root, read_git
@@ -47,7 +47,7 @@ def reproduce_fresh(
     where there is nothing to compare, IsolationError where the guarded process fails.
     """
     session = read_evidence(data_dir, session_id, SESSION, SessionEvidence) if _IS_ID(session_id) else None
-    written = Written(session.ticks, session.journal) if session and session.ticks and session.journal else None
+    written = WrittenRows(session.ticks, session.journal) if session and session.ticks and session.journal else None
     code = CodeIdentity(__version__, *read_git(package_root()))
     with ExitStack() as stack:
         engine = open_engine(database_url, role="read")

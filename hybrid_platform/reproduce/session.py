@@ -31,15 +31,15 @@ from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.evidence.records import RowFigures
 from hybrid_platform.evidence.reproduction import (
-    SHOWN_HOLES,
+    MAX_LISTED_GAPS,
     Difference,
-    Hole,
+    MissingTicks,
     ReproductionEvidence,
     ReproductionVerdict,
     TableComparison,
-    Written,
+    WrittenRows,
 )
-from hybrid_platform.evidence.row_digests import InputDigest, TickDigest, changed_row
+from hybrid_platform.evidence.row_digests import InputDigest, TickDigest, find_changed_row
 from hybrid_platform.reproduce.compare import Found, TableCheck
 from hybrid_platform.reproduce.journal import Journal, read_journal
 from hybrid_platform.reproduce.replay import UndecidableError, replay_of
@@ -68,7 +68,7 @@ DAMAGED = (ValueError, TypeError, KeyError, IndexError, OverflowError, Arithmeti
 class _Missing(NamedTuple):
     """Ticks that are not in the database."""
 
-    holes: tuple[Hole, ...]
+    holes: tuple[MissingTicks, ...]
     until: int | None
     """The first of them that the strategy saw."""
     accepted: int | None
@@ -82,8 +82,8 @@ class _Missing(NamedTuple):
         """Yield what is wrong with it, and whether it is the session's own doing (False: somebody else's)."""
         if not self.holes:
             return
-        shown = ", ".join(f"{hole.first}–{hole.last}" for hole in self.holes[:SHOWN_HOLES])
-        more = f" and {len(self.holes) - SHOWN_HOLES} more" if len(self.holes) > SHOWN_HOLES else ""
+        shown = ", ".join(f"{hole.first}–{hole.last}" for hole in self.holes[:MAX_LISTED_GAPS])
+        more = f" and {len(self.holes) - MAX_LISTED_GAPS} more" if len(self.holes) > MAX_LISTED_GAPS else ""
         if self.accepted is not None and self.count != self.evicted:
             was = f"{self.count} missing: seq {shown}{more}"
             yield False, f"ticks: expected {self.evicted} evicted by the ledger, got {was}"
@@ -116,7 +116,7 @@ def reproduce(
     session_id: str,
     code: CodeIdentity,
     clock: Clock,
-    written: Written | None = None,
+    written: WrittenRows | None = None,
     begin: Begin = replay_here,
 ) -> ReproductionEvidence:
     """Decide a session again and compare; ``engine`` only reads, ``written`` is what session.json says of its rows.
@@ -184,7 +184,7 @@ def reproduce(
         dropped=journal.dropped,
         shown=shown,
         inputs=journal.counts,
-        holes=missing.holes[:SHOWN_HOLES],
+        holes=missing.holes[:MAX_LISTED_GAPS],
         missing=missing.count,
         evicted=missing.evicted,
         tables=tables,
@@ -247,7 +247,7 @@ class _Digested:
 
 
 def _not_as_written(
-    engine: sa.Engine, session_id: str, written: Written | None, batches: _Digested | None
+    engine: sa.Engine, session_id: str, written: WrittenRows | None, batches: _Digested | None
 ) -> Iterator[Difference]:
     """Yield what is not as session.json says it was written: an input, a tick."""
     if written is None:
@@ -262,7 +262,7 @@ def _not_as_written(
 def _changed(table: str, key: str, written: RowFigures, found: RowFigures) -> Iterator[Difference]:
     if written == found:
         return
-    number = changed_row(written, found)
+    number = find_changed_row(written, found)
     if number is not None:
         yield Difference(table, number, f"{key}={number}", "row", "as it was written (session.json)", "changed")
         return
@@ -277,7 +277,7 @@ def _missing(engine: sa.Engine, session_id: str, journal: Journal) -> _Missing:
     )
     found = find_missing_ticks(engine, session_id, max(accepted or 0, journal.last_seq))
     needed = [journal.first_seen(first, last) for first, last in found]
-    holes = tuple(Hole(*hole, seq is not None) for hole, seq in zip(found, needed, strict=True))
+    holes = tuple(MissingTicks(*hole, seq is not None) for hole, seq in zip(found, needed, strict=True))
     until = next((seq for seq in needed if seq is not None), None)
     evicted = ledger.get(("channel", "persist", "dropped"), 0) - ledger.get(("channel", "persist", REFUSED), 0)
     return _Missing(holes, until, accepted, evicted)

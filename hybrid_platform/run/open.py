@@ -17,7 +17,7 @@ from hybrid_platform.domain.errors import GateRefused
 from hybrid_platform.domain.ids import session_id_of
 from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.evidence.chain import EventChain
-from hybrid_platform.evidence.code_digest import package_in, tree_sha256
+from hybrid_platform.evidence.code_digest import find_package, tree_sha256
 from hybrid_platform.evidence.keys import check_signing_key
 from hybrid_platform.evidence.records import PREFLIGHT, evidence_name
 from hybrid_platform.evidence.run_context import RunContext
@@ -71,4 +71,4 @@ def open_run(
 def this_code() -> CodeIdentity:
     """Return which code runs: version, commit and digest."""
     root = package_root()
-    return CodeIdentity(__version__, *read_git(root), tree_sha256(package_in(root)))
+    return CodeIdentity(__version__, *read_git(root), tree_sha256(find_package(root)))

@@ -105,7 +105,7 @@ def _evidence(
     channels = tuple(build_channel_figures(stats) for stats in build_channels(settings).stats())
     why = ("the session did not begin",)
     return SessionEvidence(
-        **context.common(SESSION, started_ns),
+        **context.evidence_header(SESSION, started_ns),
         verdict=Verdict.FAIL,
         reasons=(reason,),
         exit_code=int(code),

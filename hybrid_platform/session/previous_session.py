@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.log import Log
-from hybrid_platform.evidence.records import InstrumentGap, SinceLast
+from hybrid_platform.evidence.records import InstrumentGap, SessionGap
 from hybrid_platform.feeds.base import BETWEEN_SESSIONS, Earlier
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.queries import find_session, find_sessions, read_gaps
@@ -52,7 +52,7 @@ class PreviousSession:
         """What a live feed goes on from: the last trades that have an id."""
         return {key: (last.ref, last.ts_event) for key, last in self.last.items() if last.ref is not None}
 
-    def gap_to(self, session_id: str, started_ns: int, log: Log) -> SinceLast | None:
+    def gap_to(self, session_id: str, started_ns: int, log: Log) -> SessionGap | None:
         """Return, and log, what this session did not see since its predecessor; None where it has none."""
         before = self._session
         if before is None:
@@ -63,7 +63,7 @@ class PreviousSession:
         }
         ended_ns = before.ended_at if before.ended_at is not None else before.started_at
         gaps = tuple(_gap(key, last, first[key], missing) for key, last in sorted(self.last.items()) if key in first)
-        since = SinceLast(
+        since = SessionGap(
             session_id=before.session_id,
             state=before.state.value,
             exit_reason=before.exit_reason,

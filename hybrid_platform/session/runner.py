@@ -30,8 +30,8 @@ from hybrid_platform.evidence.records import (
     PragmaGateEvidence,
     PreflightEvidence,
     SessionEvidence,
+    SessionGap,
     SignalFigures,
-    SinceLast,
 )
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.feeds.base import Sourced
@@ -251,7 +251,7 @@ class SessionRunner:
         end = SessionEnd(state, exit_code, reason, self._context.clock.wall_ns(), is_clean)
         self._store.finish(self._context.session_id, end, ledger)
 
-    def _since_last(self) -> SinceLast | None:
+    def _since_last(self) -> SessionGap | None:
         if self._before is None:
             return None
         try:
@@ -289,7 +289,7 @@ class SessionRunner:
         feed = counters.feed
         ticks, journal = session.written
         return SessionEvidence(
-            **context.common(SESSION, self._started_ns),
+            **context.evidence_header(SESSION, self._started_ns),
             verdict=Verdict.FAIL if reasons else Verdict.PASS,
             reasons=tuple(reasons),
             exit_code=int(exit_code),

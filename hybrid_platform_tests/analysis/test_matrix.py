@@ -15,7 +15,7 @@ from hybrid_platform.domain.contract import CONTRACT, CONTRACT_IDS
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.records import CodeIdentity, Verdict
 from hybrid_platform.evidence.dsse import UntrustedError
-from hybrid_platform.evidence.keys import make_key, trusted_keys
+from hybrid_platform.evidence.keys import load_trusted_keys, make_key
 from hybrid_platform.evidence.matrix import Matrix, MatrixRow, read_matrix
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.evidence import KeySettings
@@ -152,7 +152,7 @@ def test_it_is_stored_by_commit_signed_and_as_a_page(tmp_path):
     page = store_matrix(data, full(), KeySettings())
     assert page == tmp_path / f"data/evidence/matrix/{'a' * 40}.html"
     assert json.loads(page.with_suffix(".json").read_text())["commit"] == "a" * 40
-    read = read_matrix(data, "a" * 40, trusted_keys(tmp_path / "data/keys"))
+    read = read_matrix(data, "a" * 40, load_trusted_keys(tmp_path / "data/keys"))
     assert read == full()
     assert read.is_full
     shown = Page(page.read_text())
@@ -160,7 +160,7 @@ def test_it_is_stored_by_commit_signed_and_as_a_page(tmp_path):
     assert all(CONTRACT[each].statement in shown.text for each in CONTRACT_IDS)
     make_key(tmp_path / "stranger.pem")
     with pytest.raises(UntrustedError):
-        read_matrix(data, "a" * 40, trusted_keys(tmp_path))
+        read_matrix(data, "a" * 40, load_trusted_keys(tmp_path))
 
 
 def test_the_matrix_of_a_dirty_tree_is_none_of_the_commits(tmp_path):
@@ -168,7 +168,7 @@ def test_the_matrix_of_a_dirty_tree_is_none_of_the_commits(tmp_path):
     dirty = Matrix(**{name: getattr(full(), name) for name in full().__struct_fields__} | {"dirty": True})
     assert store_matrix(data, dirty, KeySettings()).name == f"{'a' * 40}-dirty.html"
     with pytest.raises(FileNotFoundError):
-        read_matrix(data, "a" * 40, trusted_keys(tmp_path / "data/keys"))
+        read_matrix(data, "a" * 40, load_trusted_keys(tmp_path / "data/keys"))
 
 
 def test_markers_cite_only_ids_of_the_contract():

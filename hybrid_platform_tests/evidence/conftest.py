@@ -14,9 +14,9 @@ import pytest
 from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST
 from hybrid_platform.evidence.dsse import sign
 from hybrid_platform.evidence.files import encode_record
-from hybrid_platform.evidence.keys import Signer, load_signer, trusted_keys
+from hybrid_platform.evidence.keys import Signer, load_signer, load_trusted_keys
 from hybrid_platform.evidence.statement import PAYLOAD_TYPE
-from hybrid_platform.evidence.verify import Expected, Verification, verify_bundle
+from hybrid_platform.evidence.verify import Expectations, Verification, verify_bundle
 
 
 class Bundle:
@@ -30,7 +30,7 @@ class Bundle:
         return load_signer(self.keys / "signing.pem", "key")
 
     def verify(self, **expected: Any) -> Verification:
-        return verify_bundle(self.path, trusted_keys(self.keys), Expected(time.time_ns(), **expected))
+        return verify_bundle(self.path, load_trusted_keys(self.keys), Expectations(time.time_ns(), **expected))
 
     @property
     def statement(self) -> dict[str, Any]:

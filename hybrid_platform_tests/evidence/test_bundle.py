@@ -10,8 +10,8 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError, EvidenceError
 from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST, seal
 from hybrid_platform.evidence.code_digest import strategy_sha256
-from hybrid_platform.evidence.keys import make_key, trusted_keys
-from hybrid_platform.evidence.verify import Expected, VerifyCode, verify_bundle
+from hybrid_platform.evidence.keys import load_trusted_keys, make_key
+from hybrid_platform.evidence.verify import Expectations, VerifyCode, verify_bundle
 from hybrid_platform.report.writer import write_report
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform_tests.support import run_here, synthetic
@@ -58,7 +58,7 @@ def test_a_refused_run_is_sealed_too_and_its_gates_did_not_pass(tmp_path):
     here = run_here(tmp_path / "data", {"gates": {"cpu_pressure_limit": 0, "pressure_wait_seconds": 0}})
     assert here.code != 0
     path = tmp_path / "data/evidence" / here.session_id
-    result = verify_bundle(path, trusted_keys(tmp_path / "data/keys"), Expected(SystemClock().wall_ns()))
+    result = verify_bundle(path, load_trusted_keys(tmp_path / "data/keys"), Expectations(SystemClock().wall_ns()))
     assert result.code is VerifyCode.GATES
     assert "preflight FAIL" in result.failed[0].detail
 
@@ -68,7 +68,7 @@ def test_a_key_that_was_named_signs_and_a_wrong_one_stops_before_anything_starts
     settings = {"seconds": 0.2, "keys": {"signing_key": str(tmp_path / "ours.pem")}}
     here = run_here(tmp_path / "data", settings, synthetic(50))
     path = tmp_path / "data/evidence" / here.session_id
-    assert verify_bundle(path, trusted_keys(tmp_path), Expected(0)).code is VerifyCode.VALID
+    assert verify_bundle(path, load_trusted_keys(tmp_path), Expectations(0)).code is VerifyCode.VALID
     assert json.loads((path / ENVELOPE).read_text())["signatures"][0]["keyid"] == signer.keyid
     assert not (tmp_path / "data/keys").exists()
     assert str(tmp_path / "ours.pem") not in (path / "preflight.json").read_text()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_platform.domain.errors import EvidenceError
-from hybrid_platform.evidence.chain import EACH, EventChain, Link, events_name, walk_chain
+from hybrid_platform.evidence.chain import MAX_PER_MESSAGE, ChainEntry, EventChain, events_name, walk_chain
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.testing import TestClock
@@ -28,7 +28,7 @@ def a_chain(folder, count=6):
 
 
 def messages(folder):
-    found: list[Link] = []
+    found: list[ChainEntry] = []
     with (folder / events_name(SESSION)).open("rb") as lines:
         walk_chain(lines, SESSION, found.append)
     return [link.event["message"] for link in found]
@@ -57,11 +57,11 @@ def test_warnings_and_signs_of_life_are_chained_and_single_orders_are_not(tmp_pa
 
 def test_what_comes_without_end_is_counted_instead(tmp_path):
     chain = EventChain(DataDir(tmp_path), SESSION, TestClock())
-    for _ in range(EACH + 5):
+    for _ in range(MAX_PER_MESSAGE + 5):
         chain.watch({"level": "warning", "message": "again and again"})
     chain.flush()
     said = messages(tmp_path)
-    assert len(said) == EACH + 1
+    assert len(said) == MAX_PER_MESSAGE + 1
     last = json.loads((tmp_path / events_name(SESSION)).read_text().splitlines()[-1])
     assert (last["event"]["message"], last["event"]["count"]) == ("further lines of kinds that are here", 5)
 

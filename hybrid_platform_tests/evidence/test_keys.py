@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from hybrid_platform.domain.errors import ConfigError, ExitCode
-from hybrid_platform.evidence.dsse import open_envelope, pae, sign, trusted_payload
-from hybrid_platform.evidence.keys import check_signing_key, load_signer, make_key, signing_key, trusted_keys
+from hybrid_platform.evidence.dsse import pae, parse_envelope, sign, verified_payload
+from hybrid_platform.evidence.keys import check_signing_key, load_signer, load_signing_key, load_trusted_keys, make_key
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.evidence import KeySettings
 from hybrid_platform_tests.support import REPOSITORY, environment
@@ -27,26 +27,26 @@ def test_the_own_key_is_made_on_first_use_and_is_the_same_ever_after(tmp_path):
     data = DataDir(tmp_path / "data")
     check_signing_key(data, OWN)
     assert not (tmp_path / "data").exists(), "looking makes nothing"
-    first = signing_key(data, OWN)
-    assert signing_key(data, OWN).keyid == first.keyid
+    first = load_signing_key(data, OWN)
+    assert load_signing_key(data, OWN).keyid == first.keyid
     key = tmp_path / "data/keys/signing.pem"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
-    assert first.keyid in trusted_keys(key.parent).keys
+    assert first.keyid in load_trusted_keys(key.parent).keys
 
 
 def test_a_new_own_key_leaves_the_public_part_of_the_old_one_pinned(tmp_path):
     data = DataDir(tmp_path / "data")
-    old = signing_key(data, OWN)
+    old = load_signing_key(data, OWN)
     (tmp_path / "data/keys/signing.pem").unlink()
-    new = signing_key(data, OWN)
-    assert set(trusted_keys(tmp_path / "data/keys").keys) == {old.keyid, new.keyid}
+    new = load_signing_key(data, OWN)
+    assert set(load_trusted_keys(tmp_path / "data/keys").keys) == {old.keyid, new.keyid}
 
 
 def test_processes_that_start_together_agree_on_one_key(tmp_path):
     code = (
         "import sys; from hybrid_platform.evidence.keys import *; from hybrid_platform.security.paths import DataDir\n"
-        "sys.stdin.readline(); print(signing_key(DataDir(sys.argv[1]), KeySettings()).keyid)"
+        "sys.stdin.readline(); print(load_signing_key(DataDir(sys.argv[1]), KeySettings()).keyid)"
     )
     started = [
         subprocess.Popen(
@@ -70,7 +70,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path, mode):
     make_key(path)
     path.chmod(mode)
     with pytest.raises(ConfigError, match=f"only its owner may use.*got {mode:04o}") as caught:
-        signing_key(DataDir(tmp_path / "data"), KeySettings(signing_key=str(path)))
+        load_signing_key(DataDir(tmp_path / "data"), KeySettings(signing_key=str(path)))
     assert caught.value.exit_code == ExitCode.CONFIG
 
 
@@ -117,7 +117,7 @@ def test_pinned_keys_may_be_pem_or_openssh_and_nothing_else_is_one(tmp_path):
     (tmp_path / "c.pub").write_bytes(foreign.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     (tmp_path / "d.pub").write_bytes(b"x" * 20_000)
     (tmp_path / "e.pub").mkdir()
-    trusted = trusted_keys(tmp_path)
+    trusted = load_trusted_keys(tmp_path)
     assert len(trusted.keys) == 2
     assert trusted.ignored == ("c.pub", "d.pub", "e.pub")
 
@@ -128,7 +128,7 @@ def test_an_envelope_is_dsse_as_others_read_it(tmp_path):
         b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
     )
     signer = make_key(tmp_path / "key.pem")
-    envelope = open_envelope(sign("text/plain", b"hello", signer), "envelope")
+    envelope = parse_envelope(sign("text/plain", b"hello", signer), "envelope")
     assert base64.b64decode(envelope.payload) == b"hello"
-    opened = trusted_payload(envelope, "text/plain", trusted_keys(tmp_path))
+    opened = verified_payload(envelope, "text/plain", load_trusted_keys(tmp_path))
     assert (opened.payload, opened.keyid, opened.key_name) == (b"hello", signer.keyid, "key.pub")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.evidence.records import RowFigures
-from hybrid_platform.evidence.row_digests import InputDigest, TickDigest, changed_row
+from hybrid_platform.evidence.row_digests import InputDigest, TickDigest, find_changed_row
 from hybrid_platform_tests.report.recording import a_market
 
 PRICES = st.lists(st.integers(1, 1000), min_size=1, max_size=60)
@@ -49,7 +49,7 @@ def test_one_changed_row_is_found(prices, place, column, by):
     values[place] += 1 if column in {"side", "instrument"} else by
     setattr(changed, column, values)
     assert figures(changed).sha256 != figures(ticks).sha256
-    assert changed_row(figures(ticks), figures(changed)) == place + 1
+    assert find_changed_row(figures(ticks), figures(changed)) == place + 1
 
 
 @pytest.mark.scenario("S8")
@@ -58,8 +58,8 @@ def test_one_removed_or_added_tick_is_found(prices, place):
     ticks = market(prices)
     place %= len(ticks)
     without = ticks[np.arange(len(ticks)) != place]
-    assert changed_row(figures(ticks), figures(without)) == place + 1
-    assert changed_row(figures(without), figures(ticks)) == place + 1
+    assert find_changed_row(figures(ticks), figures(without)) == place + 1
+    assert find_changed_row(figures(without), figures(ticks)) == place + 1
 
 
 @given(st.lists(st.integers(1, 1000), min_size=3, max_size=60))
@@ -68,7 +68,7 @@ def test_several_changed_rows_are_noticed_and_no_wrong_one_is_named(prices):
     changed.price = changed.price.copy()
     changed.price[[0, 2]] += [7, 9]
     assert figures(changed).sha256 != figures(ticks).sha256
-    assert changed_row(figures(ticks), figures(changed)) is None
+    assert find_changed_row(figures(ticks), figures(changed)) is None
 
 
 @pytest.mark.scenario("S8")
@@ -85,4 +85,4 @@ def test_one_changed_or_removed_input_is_found(details, place, removed):
         digest.add(each)
         found.append(digest.figures())
     assert found[0].sha256 != found[1].sha256
-    assert changed_row(*found) == place + 1
+    assert find_changed_row(*found) == place + 1

@@ -15,8 +15,8 @@ import pytest
 from hybrid_platform.domain.contract import GATE_IDS
 from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST
 from hybrid_platform.evidence.chain import EVENTS
-from hybrid_platform.evidence.code_digest import package_in, tree_sha256
-from hybrid_platform.evidence.files import encode_record, sha256_of
+from hybrid_platform.evidence.code_digest import find_package, tree_sha256
+from hybrid_platform.evidence.files import encode_record, sha256_bytes
 from hybrid_platform.evidence.keys import make_key
 from hybrid_platform.evidence.verify import VerifyCode
 from hybrid_platform.settings.session import load_settings, read_yaml
@@ -39,7 +39,7 @@ def with_digests_mended(bundle: Bundle) -> None:
 
     def change(statement: dict[str, Any]) -> None:
         for subject in statement["subject"]:
-            subject["digest"]["sha256"] = sha256_of((bundle.path / subject["name"]).read_bytes())
+            subject["digest"]["sha256"] = sha256_bytes((bundle.path / subject["name"]).read_bytes())
 
     bundle.change_statement(change)
 
@@ -302,7 +302,7 @@ def test_the_bundle_of_a_session_that_passed_is_valid(bundle):
     result = bundle.verify()
     assert result.code is VerifyCode.VALID, result.failed
     assert [check.passed for check in result.checks] == [True] * len(result.checks)
-    assert result.sha256 == sha256_of((bundle.path / MANIFEST).read_bytes())
+    assert result.sha256 == sha256_bytes((bundle.path / MANIFEST).read_bytes())
 
 
 @pytest.mark.scenario("G5")
@@ -441,13 +441,13 @@ def test_the_command_says_a_line_for_each_check_and_exits_by_the_verdict(bundle,
 def test_the_digest_of_code_is_that_of_its_files_and_not_of_its_caches(tmp_path):
     copy = tmp_path / "checkout"
     shutil.copytree(REPOSITORY / "hybrid_platform", copy / "hybrid_platform")
-    before = tree_sha256(package_in(copy))
+    before = tree_sha256(find_package(copy))
     (copy / "hybrid_platform" / "__pycache__").mkdir(exist_ok=True)
     (copy / "hybrid_platform" / "__pycache__" / "x.pyc").write_bytes(b"cache")
-    assert tree_sha256(package_in(copy / "hybrid_platform")) == before
+    assert tree_sha256(find_package(copy / "hybrid_platform")) == before
     with (copy / "hybrid_platform" / "config.py").open("a") as file:
         file.write("\n")
-    assert tree_sha256(package_in(copy)) != before
+    assert tree_sha256(find_package(copy)) != before
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hybrid_platform.evidence.bundle import read_if_there
-from hybrid_platform.evidence.records import session_files
+from hybrid_platform.evidence.records import parse_session_files
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform_tests.live.world import Stock, World
 
@@ -17,7 +17,7 @@ from hybrid_platform_tests.live.world import Stock, World
 def stock(session_of_evidence: Path, tmp_path_factory: pytest.TempPathFactory) -> Stock:
     """Bundles made of a real session's records."""
     found = next(path for path in (session_of_evidence / "evidence").iterdir() if path.name != "checks")
-    records = session_files(lambda name: read_if_there(DataDir(found), name))
+    records = parse_session_files(lambda name: read_if_there(DataDir(found), name))
     return Stock(tmp_path_factory.mktemp("stock"), records)
 
 

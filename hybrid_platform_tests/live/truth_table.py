@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hybrid_platform.domain.errors import GateRefused
 from hybrid_platform.evidence.bundle import read_if_there
-from hybrid_platform.evidence.records import session_files
+from hybrid_platform.evidence.records import parse_session_files
 from hybrid_platform.live.conditions import CONDITIONS
 from hybrid_platform.live.gate import live_conditions, release
 from hybrid_platform.security.paths import DataDir
@@ -50,7 +50,7 @@ def main() -> int:
         )
         evidence = left.data_dir / "evidence" / left.session_id
         (folder / "stock").mkdir()
-        stock = Stock(folder / "stock", session_files(lambda file: read_if_there(DataDir(evidence), file)))
+        stock = Stock(folder / "stock", parse_session_files(lambda file: read_if_there(DataDir(evidence), file)))
         sys.stdout.write(f"{len(CONDITIONS)} conditions\n\n| broken | not met | the gate |\n|---|---|---|\n")
         wrong = 0
         for number, what in enumerate(("nothing", *TRUTH)):

@@ -24,7 +24,7 @@ from hybrid_platform.domain.records import CodeIdentity, CpuPressure, PressureGa
 from hybrid_platform.evidence.bundle import MANIFEST, seal
 from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.code_digest import strategy_sha256
-from hybrid_platform.evidence.files import sha256_of, write_json
+from hybrid_platform.evidence.files import sha256_bytes, write_json
 from hybrid_platform.evidence.keys import Signer, load_signer, make_key
 from hybrid_platform.evidence.matrix import Matrix, MatrixRow, write_matrix
 from hybrid_platform.evidence.predicate import STEPS
@@ -227,7 +227,7 @@ class World:
     def _token(self) -> None:
         authorization = LiveAuthorization(
             nonce=new_nonce(),
-            bundles=tuple(sorted({sha256_of((path / MANIFEST).read_bytes()) for path in self.bundles})),
+            bundles=tuple(sorted({sha256_bytes((path / MANIFEST).read_bytes()) for path in self.bundles})),
             account=ACCOUNT,
             max_notional_usd=Decimal(10_000),
             data_dir=str(self.data.root),

@@ -33,7 +33,7 @@ from hybrid_platform.domain.orders import (
 )
 from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.domain.ticks import Tick, TickBatch, batch_from_rows
-from hybrid_platform.evidence.reproduction import Written
+from hybrid_platform.evidence.reproduction import WrittenRows
 from hybrid_platform.evidence.row_digests import InputDigest, TickDigest
 from hybrid_platform.host.process import this_process
 from hybrid_platform.settings.session import SessionSettings, load_settings
@@ -176,7 +176,7 @@ class Recorder:
         shown.add(ticks[np.array(run.kept, dtype=np.bool_)])
         journal = [record for record in records if isinstance(record, InputRecord)]
         inputs.add(record_rows(LAYOUTS[InputRecord], journal, 0))
-        written = Written(shown.figures(), inputs.figures())
+        written = WrittenRows(shown.figures(), inputs.figures())
         return Recorded(session_id, records, engine.account, run.seen, written)
 
     def tamper(self, statement: str, **values: Any) -> None:
@@ -193,7 +193,7 @@ class Recorded(NamedTuple):
     account: Account
     seen: int
     """Ticks that the strategy saw."""
-    written: Written
+    written: WrittenRows
     """The rows that were persisted, as session.json would have them."""
 
 

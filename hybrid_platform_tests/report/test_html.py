@@ -11,8 +11,8 @@ import pytest
 from hybrid_platform.domain.isolation import Denied, Kind
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.bundle import read_if_there
-from hybrid_platform.evidence.files import sha256_of
-from hybrid_platform.evidence.records import LiveCondition, SessionFiles, session_files
+from hybrid_platform.evidence.files import sha256_bytes
+from hybrid_platform.evidence.records import LiveCondition, SessionFiles, parse_session_files
 from hybrid_platform.report.assets import read_extras
 from hybrid_platform.report.html import Extras, session_page
 from hybrid_platform.report.svg import Frame, Node, flow, plot
@@ -52,7 +52,7 @@ def session_id(ended: DataDir) -> str:
 
 @pytest.fixture(scope="module")
 def records(ended: DataDir, session_id: str) -> SessionFiles:
-    return session_files(lambda name: read_if_there(ended, f"evidence/{session_id}/{name}"))
+    return parse_session_files(lambda name: read_if_there(ended, f"evidence/{session_id}/{name}"))
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_the_digests_are_those_of_the_files_that_are_signed_with_it(html, ended,
     folder = ended.root / "evidence" / session_id
     for path in folder.iterdir():
         if path.is_file() and path.name not in {"report.md", "report.html", "manifest.json", "bundle.dsse.json"}:
-            assert f"{path.name} {sha256_of(path.read_bytes())}" in text
+            assert f"{path.name} {sha256_bytes(path.read_bytes())}" in text
     key = next((ended.root / "keys").glob("signing-*.pub"))
     assert f"signed by {key.stem.removeprefix('signing-')}" in text
 
