@@ -22,7 +22,7 @@ import msgspec
 
 from hybrid_platform.domain.errors import ExitCode, GateRefused, PlatformError, StorageError
 from hybrid_platform.host.process import ProcessIdentity, this_process
-from hybrid_platform.security.paths import DataDir, UnsafePathError
+from hybrid_platform.security.paths import UnsafePathError
 from hybrid_platform.storage.location import sqlite_path
 
 MAINTENANCE = "maintenance:"
@@ -67,12 +67,10 @@ class LeaseHolder(msgspec.Struct, frozen=True):
         return f"session {self.session_id} (process {self.owner.pid} on {self.owner.host})"
 
 
-def lease_path(data_dir: DataDir, database_url: str) -> Path:
-    """Return the file whose lock is the lease on a database; its directory is there."""
-    if database_url.startswith("sqlite"):
-        path = sqlite_path(database_url)
-        return path.with_name(path.name + LEASE_SUFFIX)
-    return data_dir.make_dir("control") / "session.lease"
+def lease_path(database_url: str) -> Path:
+    """Return the file whose lock is the lease on a database; raise ConfigError for a URL that is not SQLite's."""
+    path = sqlite_path(database_url)
+    return path.with_name(path.name + LEASE_SUFFIX)
 
 
 def read_holder(path: Path) -> LeaseHolder | None:

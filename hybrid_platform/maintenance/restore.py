@@ -48,7 +48,7 @@ def restore(settings: SessionSettings, backup: Path, clock: Clock) -> Restored:
     if not database.parent.exists():
         create_database_file(database)
         database.unlink()
-    with acquire_maintenance_lease(lease_path(data_dir, url), "restore", 0.0, lambda holder: None, threading.Event()):
+    with acquire_maintenance_lease(lease_path(url), "restore", 0.0, lambda holder: None, threading.Event()):
         kept = None
         if database.exists():
             stamp = iso_utc(started)[:19].translate({ord("-"): None, ord(":"): None})

@@ -150,7 +150,8 @@ def _move(
     tell: Callable[[str], None],
     stop: threading.Event,
 ) -> tuple[tuple[ArchivedSession, ...], tuple[NotMoved, ...], CompactionResult | None]:
-    path, url = lease_path(data_dir, resolve_database_url(settings)), resolve_database_url(settings)
+    url = resolve_database_url(settings)
+    path = lease_path(url)
     # Beside the database the archive may move with it; elsewhere it stays where it is.
     stored = ARCHIVE if sqlite_path(url).parent == data_dir.root else str(data_dir.root / ARCHIVE)
     moved: list[ArchivedSession] = []

@@ -16,7 +16,7 @@ from hybrid_platform.evidence.records import MetricsFigures
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.host.pressure import read_pressure
 from hybrid_platform.observability.session_view import SessionView
-from hybrid_platform.storage.location import is_sqlite, sqlite_path
+from hybrid_platform.storage.location import sqlite_path
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -84,12 +84,11 @@ def _registry(context: RunContext, session: SessionView) -> CollectorRegistry:
         "config_sha256": settings.config_sha256,
     }
     registry = CollectorRegistry()
-    database = sqlite_path(context.database_url) if is_sqlite(context.database_url) else None
     collector = SessionCollector(
         session,
         about,
         started_ns=context.clock.wall_ns(),
-        database=database,
+        database=sqlite_path(context.database_url),
         read_pressure=lambda: read_pressure(context.clock),
     )
     registry.register(collector)

@@ -95,7 +95,7 @@ class SessionRunner:
     def _begin(self, stack: ExitStack) -> None:
         """Make everything that the session needs, and start it; ``stack`` gives back what was made."""
         context, settings = self._context, self._context.settings
-        path = lease_path(context.data_dir, context.database_url)
+        path = lease_path(context.database_url)
         lease = stack.enter_context(acquire_session_lease(path, context.session_id, self._say_maintained))
         stack = stack.enter_context(self._parts)
         self._reserve = stack.enter_context(hold_reserve(context.data_dir))

@@ -108,9 +108,7 @@ def _has_archives(connection: sa.Connection) -> bool:
 
 
 def _root(connection: sa.Connection) -> Path:
-    """Return what a relative folder counts from; one of a database server is never relative."""
-    if connection.dialect.name != "sqlite":
-        return Path("/")
+    """Return the directory of the database, to which stored folders are relative."""
     return Path(connection.exec_driver_sql("PRAGMA database_list").all()[0][2]).parent
 
 

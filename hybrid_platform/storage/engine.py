@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from typing import cast
 
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from hybrid_platform.domain.errors import ConfigError, Fault
@@ -26,12 +25,7 @@ from hybrid_platform.storage.connection import (
     connect,
 )
 from hybrid_platform.storage.errors import Cause, DatabaseError, storage_errors, to_storage_error
-from hybrid_platform.storage.location import (
-    SETTING,
-    is_sqlite,
-    redact_url,
-    sqlite_path,
-)
+from hybrid_platform.storage.location import sqlite_path
 
 
 def open_engine(
@@ -55,8 +49,6 @@ def open_engine(
     if busy_timeout_ms < MIN_BUSY_TIMEOUT_MS:
         expected = f"at least {MIN_BUSY_TIMEOUT_MS} (I5)"
         raise ConfigError([Fault("storage.busy_timeout_ms", expected, str(busy_timeout_ms))])
-    if not is_sqlite(url):
-        return _server_engine(url, role)
     path = sqlite_path(url)
     engine = sa.create_engine(
         "sqlite://",
@@ -82,10 +74,9 @@ def open_engine(
 
 def require_file(url: str) -> None:
     """Raise DatabaseError MISSING where a database's file is not there (any more): a writer would make an empty one."""
-    if is_sqlite(url) and not sqlite_path(url).exists():
-        raise DatabaseError(
-            Cause.MISSING, f"{sqlite_path(url)}: expected the database that was checked before, got no file"
-        )
+    path = sqlite_path(url)
+    if not path.exists():
+        raise DatabaseError(Cause.MISSING, f"{path}: expected the database that was checked before, got no file")
 
 
 @contextmanager
@@ -104,21 +95,3 @@ def transaction(engine: sa.Engine, doing: str) -> Iterator[sa.Connection]:
 def raw_connection(connection: sa.Connection) -> sqlite3.Connection:
     """Return the driver's connection below."""
     return cast(sqlite3.Connection, connection.connection.driver_connection)
-
-
-def _server_engine(url: str, role: Role) -> sa.Engine:
-    """Return an engine for a database server: the schema is portable, the writer is not there yet."""
-    unknown = Fault(
-        SETTING, "sqlite:///path or postgresql+psycopg://…", redact_url(url).partition("://")[0][:40] + "://…"
-    )
-    try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() != "postgresql":
-            raise ConfigError([unknown])
-        engine = sa.create_engine(parsed, poolclass=NullPool, hide_parameters=True)
-    except ModuleNotFoundError as error:
-        missing = Fault(SETTING, f"an installed driver for {parsed.drivername}", f"no module {error.name}")
-        raise ConfigError([missing]) from None
-    except (NoSuchModuleError, ArgumentError, ValueError):
-        raise ConfigError([unknown]) from None
-    return engine.execution_options(postgresql_readonly=True) if role == "read" else engine

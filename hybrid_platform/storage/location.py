@@ -44,19 +44,16 @@ def sqlite_url(path: str | Path) -> str:
     return f"sqlite:///{quote(os.fsencode(os.path.abspath(path)))}"  # noqa: PTH100
 
 
-def is_sqlite(url: str) -> bool:
-    """Return whether a URL names a SQLite database, whatever the driver."""
-    return url.partition("://")[0].partition("+")[0] == "sqlite"
-
-
 def sqlite_path(url: str) -> Path:
     """Return the checked path of a SQLite URL's file.
 
     Raises ConfigError where the URL names another database, or a path that may not be opened.
     """
-    scheme, _, rest = url.partition("://")
-    if not is_sqlite(url):
-        raise ConfigError([Fault(SETTING, "a SQLite URL, sqlite:///path", f"{scheme[:40]}://…")])
+    scheme, mark, rest = url.partition("://")
+    if scheme.partition("+")[0] != "sqlite":
+        raise ConfigError(
+            [Fault(SETTING, "a SQLite URL, sqlite:///path", f"{scheme[:40]}://…" if mark else "another text")]
+        )
     host, _, database = rest.partition("/")
     if host or "?" in database:
         raise ConfigError([Fault(SETTING, "sqlite:///path without host and options", "one with them")])

@@ -15,7 +15,7 @@ from hybrid_platform.domain.clocks import NS_PER_MS
 from hybrid_platform.domain.records import PragmaEvidence, PragmaReading, SnapshotProof
 from hybrid_platform.storage.connection import MIN_BUSY_TIMEOUT_MS, Role, expected_pragmas, read_pragmas
 from hybrid_platform.storage.engine import open_engine, raw_connection, transaction
-from hybrid_platform.storage.location import redact_url, sqlite_path
+from hybrid_platform.storage.location import redact_url
 
 _PROBE = "pragma-verification"
 _PROBE_ROWS, _PROBE_BYTES = 256, 4_096
@@ -27,7 +27,6 @@ def verify_pragmas(url: str, *, busy_timeout_ms: int = MIN_BUSY_TIMEOUT_MS) -> P
     Raises PragmaError for a PRAGMA that did not take, ConfigError for a database that is not SQLite, and
     DatabaseError where it cannot be opened or stays locked.
     """
-    sqlite_path(url)
     writing = open_engine(url, role="write", busy_timeout_ms=busy_timeout_ms)
     reading = open_engine(url, role="read", busy_timeout_ms=busy_timeout_ms)
     readings = [*_read_back(writing, "write", busy_timeout_ms), *_read_back(reading, "read", busy_timeout_ms)]

@@ -1,4 +1,4 @@
-"""Column types that mean the same on SQLite and PostgreSQL."""
+"""Column types for values that SQLite has no exact type for."""
 
 from __future__ import annotations
 
@@ -7,47 +7,37 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from hybrid_platform.domain.exact import canonical
 
 
 class ExactDecimal(TypeDecorator[Decimal]):
-    """An exact number: canonical text on SQLite, which knows only floats, NUMERIC on PostgreSQL."""
+    """An exact number as canonical text: SQLite itself has only floats."""
 
     impl = sa.Text
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
-        """Choose the column's type."""
-        return dialect.type_descriptor(sa.Numeric() if dialect.name == "postgresql" else sa.Text())
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        """Turn a Decimal into what the column holds."""
-        return value if value is None or dialect.name == "postgresql" else exact_text(value)
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
+        """Convert a Decimal to the stored text."""
+        return exact_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """Turn what the column holds into a Decimal."""
+        """Convert the stored text to a Decimal."""
         return None if value is None else Decimal(value)
 
 
 class TradeRef(UserDefinedType[int | str]):
-    """A venue's trade id, kept as the integer or text it is; text where the database wants one type.
+    """A venue's trade id, kept as the integer or text that it is.
 
-    SQLite's BLOB affinity is the one that converts nothing; a bare or ANY column would turn '1e5' into 100000.
+    BLOB is the affinity with which SQLite converts nothing; a bare or ANY column would turn '1e5' into 100000.
     """
 
     cache_ok = True
 
     def get_col_spec(self, **_kw: object) -> str:
-        """Return the column's type on SQLite."""
+        """Return the column's type in SQL."""
         return "BLOB"
-
-
-@compiles(TradeRef, "postgresql")
-def _trade_ref_on_postgresql(_type: TradeRef, _compiler: object, **_kw: object) -> str:
-    return "TEXT"
 
 
 def exact_text(value: Decimal | None) -> str | None:
@@ -55,7 +45,7 @@ def exact_text(value: Decimal | None) -> str | None:
     if value is None:
         return None
     text = str(value)
-    # Mostly it is canonical, or would be without the zeros at its end: found out in a third of the time.
+    # Most values are already canonical, or are so without their trailing zeros: checking takes a third of the time.
     if "E" not in text:
         if text[-1] in "123456789" and "N" not in text:
             return text

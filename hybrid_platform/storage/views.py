@@ -14,7 +14,7 @@ from hybrid_platform.storage import schema
 
 _METADATA = sa.MetaData()
 SQL: dict[str, str] = {}
-"""Name of the view -> its SELECT, on SQLite and PostgreSQL alike."""
+"""SELECT statement of each view."""
 
 
 def _view(name: str, select: str, columns: list[sa.Column[Any]]) -> sa.Table:

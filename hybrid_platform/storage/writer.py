@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
+from hybrid_platform.domain.errors import StorageError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import OrderRecord, Record
 from hybrid_platform.domain.ticks import TickBatch, joined
@@ -81,11 +81,8 @@ class SessionWriter:
         """Connect, and find the session's row.
 
         ``on_wait`` is told, with the seconds waited so far, each time the busy timeout ran out on a locked
-        database. Raises ConfigError for a database that is not SQLite, StorageError where there is no such
-        session or no way to the database.
+        database. Raises StorageError where there is no such session or no way to the database.
         """
-        if engine.dialect.name != "sqlite":
-            raise ConfigError([Fault("database_url", "SQLite: this release writes no other", engine.dialect.name)])
         self._lock_wait_seconds = lock_wait_seconds
         self._on_wait = on_wait
         self._held = engine.raw_connection()

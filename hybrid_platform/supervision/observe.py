@@ -66,7 +66,7 @@ def lease_holder(settings: SessionSettings, data_dir: DataDir, clock: Clock) -> 
 
     A holder of another boot or host counts while its beats are younger than ``supervision.stale_seconds``.
     """
-    path = lease_path(data_dir, resolve_database_url(settings))
+    path = lease_path(resolve_database_url(settings))
     holder: LeaseHolder | None = read_holder(path)
     if holder is None:
         return None

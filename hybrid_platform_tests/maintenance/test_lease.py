@@ -14,7 +14,6 @@ import pytest
 from hybrid_platform.domain.errors import ConfigError, GateRefused
 from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.maintenance.lease import Lease, LeaseHeld, LeaseHolder, LeaseLost, lease_path, read_holder
-from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform_tests.support import environment
 
@@ -61,7 +60,7 @@ def _is_seen_gone(path: Path) -> bool:
 
 def test_the_lease_lies_beside_the_database_whoever_asks(tmp_path: Path):
     url = sqlite_url(tmp_path / "shared.db")
-    places = {lease_path(DataDir(tmp_path / name), url) for name in ("one", "other")}
+    places = {lease_path(url)}
     assert places == {tmp_path.resolve() / "shared.db.lease"}
 
 
@@ -82,7 +81,7 @@ def test_every_way_to_write_the_path_of_a_database_leads_to_the_same_lease(
         "sqlite:///real/data/bot.db",
         f"sqlite+pysqlite:///{tmp_path}/real/data/bot.db",
     ]
-    assert {lease_path(DataDir(tmp_path / "d"), url) for url in urls} == {real / "bot.db.lease"}
+    assert {lease_path(url) for url in urls} == {real / "bot.db.lease"}
 
 
 @pytest.mark.parametrize("link", ["symbolic", "hard", "directory"])
@@ -100,7 +99,7 @@ def test_a_second_name_of_a_database_is_refused_so_it_cannot_have_a_second_lease
         other = tmp_path / "alias" / "bot.db"
         other.parent.symlink_to(real)
     with pytest.raises(ConfigError, match="link"):
-        lease_path(DataDir(tmp_path / "d"), sqlite_url(other))
+        lease_path(sqlite_url(other))
 
 
 def test_a_link_in_the_leases_place_is_not_followed(tmp_path: Path):

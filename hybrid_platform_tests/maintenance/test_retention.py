@@ -204,7 +204,7 @@ def test_with_nothing_set_nothing_is_done(tmp_path, days):
 def test_while_a_session_runs_it_waits_so_long_as_told_and_then_says_who_runs(tmp_path):
     data = tmp_path / "data"
     left = session(data)
-    path = lease_path(DataDir(data), default_url(data))
+    path = lease_path(default_url(data))
     said: list[str] = []
     with Lease(path, "a-session"):
         with pytest.raises(LeaseHeld, match="a-session"):
@@ -226,7 +226,7 @@ def test_while_a_session_runs_it_waits_so_long_as_told_and_then_says_who_runs(tm
 def test_a_session_that_starts_meanwhile_waits_for_it_but_never_for_another_session(tmp_path, monkeypatch):
     data = tmp_path / "data"
     session(data)
-    path = lease_path(DataDir(data), default_url(data))
+    path = lease_path(default_url(data))
     lease = acquire_maintenance_lease(path, "retention", 0, lambda holder: None, threading.Event())
     waits = "waiting for maintenance of the database to end"
 

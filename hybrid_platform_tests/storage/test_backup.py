@@ -232,9 +232,8 @@ def test_restoring_where_there_is_nothing_makes_the_database(database: Path, tmp
 def test_restoring_refuses_while_a_session_holds_the_lease(database: Path, tmp_path: Path):
     target = tmp_path / "copy.db"
     back_up(database, target)
-    data_dir = DataDir(database.parent)
     with (
-        Lease(lease_path(data_dir, default_url(database.parent)), "a-session"),
+        Lease(lease_path(default_url(database.parent)), "a-session"),
         pytest.raises(LeaseHeld, match="a-session") as caught,
     ):
         restore(settings(database), target, SystemClock())

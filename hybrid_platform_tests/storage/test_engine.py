@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
 import threading
@@ -165,18 +166,13 @@ def test_a_url_that_cannot_be_meant_is_refused_without_its_password(url):
     assert caught.value.__cause__ is None
 
 
-def test_a_missing_driver_is_named_and_the_password_is_not():
-    try:
-        import psycopg  # noqa: F401
-
-        pytest.skip("the driver is installed")
-    except ImportError:
-        pass
-    with pytest.raises(
-        ConfigError, match=r"an installed driver for postgresql\+psycopg, got no module psycopg"
-    ) as caught:
-        open_engine("postgresql+psycopg://user:hunter2@host/db", role="write")
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "mysql"])
+def test_a_database_server_is_refused(scheme):
+    """A session writes SQLite; the password of another URL is not repeated."""
+    with pytest.raises(ConfigError, match=rf"a SQLite URL, sqlite:///path, got {re.escape(scheme)}://…") as caught:
+        open_engine(f"{scheme}://user:hunter2@host/db", role="write")
     assert "hunter2" not in str(caught.value)
+    assert caught.value.exit_code is ExitCode.CONFIG
 
 
 def test_a_url_is_shown_without_its_secrets():

@@ -14,8 +14,6 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateTable
 
 from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.storage import views
@@ -93,22 +91,12 @@ def test_a_range_of_a_session_is_read_by_key_without_scan_or_sort(writing, query
     assert not [step for step in plan if "SCAN" in step or "TEMP B-TREE" in step], plan
 
 
-@pytest.mark.parametrize("table", METADATA.tables.values(), ids=METADATA.tables)
-def test_every_table_can_be_made_on_postgresql(table):
-    ddl = str(CreateTable(table).compile(dialect=postgresql.dialect()))
-    assert "WITHOUT ROWID" not in ddl
-    assert "BLOB" not in ddl
-    if table.name == "trade_rows":
-        assert "fees NUMERIC NOT NULL" in ddl
-    if table.name == "tick_rows":
-        assert "trade_ref TEXT" in ddl
-
-
-def test_the_migrations_write_sql_for_postgresql():
+def test_the_migrations_can_be_printed_as_sql():
+    """Alembic's offline mode needs no connection."""
     printed = io.StringIO()
     config = alembic_config()
     config.output_buffer = printed
-    config.set_main_option("sqlalchemy.url", "postgresql://host/db")
+    config.set_main_option("sqlalchemy.url", "sqlite://")
     command.upgrade(config, "head", sql=True)
     assert printed.getvalue().count("CREATE TABLE") == len(METADATA.tables) + 1
 

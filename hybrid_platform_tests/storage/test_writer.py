@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from hybrid_platform.domain.errors import ConfigError, StorageError
+from hybrid_platform.domain.errors import StorageError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import (
     GapRecord,
@@ -301,12 +301,6 @@ def test_two_sessions_write_into_one_database(writing, writer, reading):
 def test_a_session_that_was_not_started_cannot_be_written(writing):
     with pytest.raises(StorageError, match="expected a started session, got no row for 20260102T030405Z-99999999"):
         SessionWriter(writing, "20260102T030405Z-99999999")
-
-
-def test_only_sqlite_is_written():
-    engine = sa.create_mock_engine("postgresql://", lambda sql: None)
-    with pytest.raises(ConfigError, match="this release writes no other, got postgresql"):
-        SessionWriter(engine, SESSION)
 
 
 def test_closing_twice_is_fine(writing):

@@ -52,7 +52,7 @@ from hybrid_platform.session.strategy_host.frames import (
     encode_ticks,
 )
 from hybrid_platform.settings.session import OnFull, SessionSettings
-from hybrid_platform.storage.location import FILE_SUFFIXES, is_sqlite, sqlite_path
+from hybrid_platform.storage.location import FILE_SUFFIXES, sqlite_path
 from hybrid_platform.strategies.loader import is_built_in, resolve_strategy_path
 from hybrid_platform.trading.order import Report
 
@@ -379,11 +379,10 @@ def private_paths(settings: SessionSettings, data_dir: DataDir, database_url: st
     places = [data_dir.root]
     if settings.keys.signing_key is not None:
         places.append(Path(settings.keys.signing_key).absolute())
-    if is_sqlite(database_url):
-        database = sqlite_path(database_url)
-        if not database.is_relative_to(places[0]):
-            # Its files, not its folder: that may be the checkout, or hold the virtual environment.
-            places += [database.with_name(database.name + end) for end in (*FILE_SUFFIXES, LEASE_SUFFIX)]
+    database = sqlite_path(database_url)
+    if not database.is_relative_to(places[0]):
+        # Its files, not its folder: that may be the checkout, or hold the virtual environment.
+        places += [database.with_name(database.name + end) for end in (*FILE_SUFFIXES, LEASE_SUFFIX)]
     return tuple(places)
 
 
