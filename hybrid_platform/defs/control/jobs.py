@@ -2,12 +2,11 @@
 
 import dagster as dg
 
+from hybrid_platform.defs.shared.runs import load_run_settings
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import PlatformError
-from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.commands import CommandFile
-from hybrid_platform.settings.session import load_settings
 
 _OP_CONFIG = {
     "who": dg.Field(str, description="Who gives the command."),
@@ -20,7 +19,7 @@ def _build_job(name: str, kind: CommandKind, description: str) -> dg.JobDefiniti
     def give_command(context: dg.OpExecutionContext) -> None:
         try:
             command = Command(kind, context.op_config["who"], context.op_config["why"])
-            data_dir = DataDir(load_settings(context.resources.session.stated).data_dir)
+            _, data_dir = load_run_settings(context)
             CommandFile(data_dir, SystemClock()).give(command)
         except (PlatformError, ValueError) as error:
             raise dg.Failure(description=str(error), allow_retries=False) from None

@@ -11,9 +11,8 @@ import dagster as dg
 
 from hybrid_platform.defs.shared.dagster_internals import event_log_file
 from hybrid_platform.defs.shared.names import PLATFORM_JOBS, SESSION_TAG
-from hybrid_platform.defs.shared.runs import failing_clearly
+from hybrid_platform.defs.shared.runs import failing_clearly, load_run_settings
 from hybrid_platform.domain.clocks import SystemClock
-from hybrid_platform.settings.session import load_settings
 from hybrid_platform.storage.location import FILE_SUFFIXES
 
 RUNS_PER_PAGE = 100
@@ -29,7 +28,7 @@ def retain_now(context: dg.OpExecutionContext) -> None:
     from hybrid_platform.maintenance.retention import apply_retention
 
     with failing_clearly(context):
-        settings = load_settings(context.resources.session.stated)
+        settings, _ = load_run_settings(context)
         rules = settings.retention
         figures: dict[str, int] = {}
         result = None

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from hybrid_platform.defs.shared.schema import shape_of
+from hybrid_platform.defs.shared.schema import build_config_fields
 from hybrid_platform.settings.session import SessionSettings
 
 
@@ -18,7 +18,7 @@ class SessionConfig(NamedTuple):
 
 
 @dg.resource(
-    config_schema=shape_of(SessionSettings),
+    config_schema=build_config_fields(SessionSettings),
     description="Settings of a session. What is left out comes from HYBRID_PLATFORM_… variables, then the defaults.",
 )
 def session(context: dg.InitResourceContext) -> SessionConfig:

@@ -47,8 +47,13 @@ class DagsterStorageError(PlatformError):
 
 def load_run_settings(context: StepContext) -> tuple[SessionSettings, DataDir]:
     """Return the validated settings of the run's `session` resource, and its data directory."""
-    settings = load_settings(context.resources.session.stated)
+    settings = _load_settings(context)
     return settings, DataDir(settings.data_dir)
+
+
+def _load_settings(context: StepContext) -> SessionSettings:
+    launched: SessionConfig = context.resources.session
+    return load_settings(launched.stated)
 
 
 @contextmanager
@@ -58,14 +63,13 @@ def dagster_run(context: StepContext) -> Iterator[RunContext]:
     The session id is derived from the run's id and creation time. All four assets therefore agree on it without
     passing anything on, and a re-executed run is another session.
     """
-    stated: SessionConfig = context.resources.session
     run_id = context.run.run_id
     record = context.instance.get_run_record_by_id(run_id)
     created = (
         context.instance.get_run_stats(run_id).launch_time if record is None else record.create_timestamp.timestamp()
     )
     with failing_clearly(context):
-        settings = load_settings(stated.stated)
+        settings = _load_settings(context)
         created_ns = int((created or 0) * NS_PER_S)
         with open_run(settings, run_id=run_id, created_ns=created_ns, after_refusal=report_refusal) as run:
             process = msgspec.json.encode(RunProcess(run_id, this_process())).decode()

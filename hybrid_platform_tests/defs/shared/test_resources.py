@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from hybrid_platform.defs.shared.schema import shape_of
+from hybrid_platform.defs.shared.schema import build_config_fields
 from hybrid_platform.settings.session import SessionSettings, load_settings, read_yaml
 from hybrid_platform_tests.definitions import defs
 from hybrid_platform_tests.support import REPOSITORY, run_config
@@ -109,7 +109,7 @@ def shown_keys(fields: Any, path: str = "") -> Iterator[str]:
 
 
 def test_every_setting_is_in_the_launchpad_with_its_meaning_and_none_is_required():
-    shape = dg.Shape(shape_of(SessionSettings))
+    shape = dg.Shape(build_config_fields(SessionSettings))
     shown = set(shown_keys(shape.fields))
     assert shown == set(keys_of(SessionSettings))
     assert shape.fields["mode"].description == "SHADOW, PAPER or LIVE. (default: SHADOW)"
