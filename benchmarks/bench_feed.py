@@ -26,7 +26,7 @@ from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds.base import Feed
 from hybrid_platform.feeds.files import FileReplay
 from hybrid_platform.feeds.synthetic import SyntheticTicks
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 
 COLUMNS = {"ts": "ts_ms", "price": "price", "size": "size", "symbol": "symbol"}
 

@@ -27,7 +27,7 @@ from hybrid_platform.gates.postflight import postflight
 from hybrid_platform.gates.preflight import preflight, verify_database
 from hybrid_platform.run.open import open_run
 from hybrid_platform.session.runner import SessionRunner
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 
 LOOK_SECONDS = 0.1
 _TICK = os.sysconf("SC_CLK_TCK")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from hybrid_platform.settings.session import ENV_PREFIX, NOT_SETTINGS
+from hybrid_platform.settings.loading import ENV_PREFIX, NOT_SETTINGS
 from hybrid_platform_tests.code_server import Ui, dagster_dev
 from hybrid_platform_tests.support import run_here, synthetic
 

@@ -31,7 +31,7 @@ from hybrid_platform.gates.preflight import preflight, verify_database
 from hybrid_platform.report.writer import conclude
 from hybrid_platform.run.open import open_run
 from hybrid_platform.session.runner import SessionRunner
-from hybrid_platform.settings.session import load_settings, merge
+from hybrid_platform.settings.loading import load_settings, merge
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PATIENCE = 120.0

@@ -16,7 +16,7 @@ import yaml
 
 from hybrid_platform.cli.main import main
 from hybrid_platform.domain.errors import ConfigError
-from hybrid_platform.settings.session import NOT_SETTINGS, load_settings, parse_assignment
+from hybrid_platform.settings.loading import NOT_SETTINGS, load_settings, parse_assignment
 from hybrid_platform_tests.definitions import defs
 from hybrid_platform_tests.support import PATIENCE, REPOSITORY, Left, environment
 

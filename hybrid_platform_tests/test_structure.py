@@ -18,7 +18,8 @@ import hybrid_platform
 from hybrid_platform.domain.errors import OverloadError
 from hybrid_platform.session.factories import build_channels
 from hybrid_platform.session.messages import RecordMessage
-from hybrid_platform.settings.session import OnFull, load_settings
+from hybrid_platform.settings.loading import load_settings
+from hybrid_platform.settings.runtime import OnFull
 from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
 
 PACKAGE = Path(hybrid_platform.__file__).parent

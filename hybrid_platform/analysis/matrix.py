@@ -27,7 +27,7 @@ from hybrid_platform.evidence.matrix import Matrix, MatrixRow, write_matrix
 from hybrid_platform.host.system import package_root
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.security.redaction import safe
-from hybrid_platform.settings.evidence import KeySettings
+from hybrid_platform.settings.gates import KeySettings
 
 TESTS = "hybrid_platform_tests"
 PLUGIN = "hybrid_platform.analysis.pytest_plugin"

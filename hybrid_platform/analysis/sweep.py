@@ -20,8 +20,10 @@ from hybrid_platform.domain.errors import ConfigError, EvidenceError, Fault
 from hybrid_platform.evidence.files import encode_record, read_json
 from hybrid_platform.report.comparison import read_side, write_comparison
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.settings.session import SessionSettings, load_settings, merge, shown
-from hybrid_platform.settings.yaml_files import YAML_ERRORS, load_yaml
+from hybrid_platform.settings.base import shown
+from hybrid_platform.settings.loading import load_settings, merge
+from hybrid_platform.settings.session import SessionSettings
+from hybrid_platform.settings.yaml_text import YAML_ERRORS, load_yaml
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.location import default_url
 from hybrid_platform.storage.queries import find_sessions
@@ -127,7 +129,7 @@ def settings_of_point(plan: SweepPlan, point: Point, data_dir: DataDir | None = 
         return load_settings(plan.base, overrides, place, environ={})
     except ConfigError as error:
         raise ConfigError(
-            [Fault(f"{point.key}: {each.path}", each.expected, each.was) for each in error.faults]
+            [Fault(f"{point.key}: {each.path}", each.expected, each.got) for each in error.faults]
         ) from None
 
 

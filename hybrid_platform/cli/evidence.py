@@ -66,7 +66,8 @@ def verify(
     from hybrid_platform.evidence.code_digest import find_package, tree_sha256
     from hybrid_platform.evidence.keys import load_trusted_keys
     from hybrid_platform.evidence.verify import Expectations, verify_bundle
-    from hybrid_platform.settings.session import NOT_TRADING, load_settings, read_yaml
+    from hybrid_platform.settings.loading import load_settings, read_yaml
+    from hybrid_platform.settings.session import NOT_TRADING
 
     settings = None if config_file is None else load_settings(read_yaml(config_file))
     expected = Expectations(

@@ -29,7 +29,7 @@ data_dir_option = click.option(
 
 def read_settings(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> SessionSettings:
     """Return the settings: defaults, environment, file, flags and --set, each overriding the ones before it."""
-    from hybrid_platform.settings.session import load_settings, merge, parse_assignment, read_yaml
+    from hybrid_platform.settings.loading import load_settings, merge, parse_assignment, read_yaml
     from hybrid_platform.storage.location import check_database_path, sqlite_url
 
     layers = [read_yaml(config_file)] if config_file else []

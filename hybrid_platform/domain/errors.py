@@ -1,7 +1,7 @@
-"""Errors typed by what somebody should do about them, each with the exit code of SPEC 9.
+"""Errors typed by what the caller should do, each with its exit code (see docs/contract.md).
 
-A message says what, where, what was expected and what was found. None of these is ever shown to
-an operator as a traceback.
+A message states what is wrong, where, what was expected, and what was found. An operator never sees a traceback of
+these errors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class ExitCode(IntEnum):
-    """What a session's end means to a supervisor: restart on 1, 10, 11 and 13, never on 0 or 12."""
+    """Exit code of a session; a supervisor restarts on 1, 10, 11, and 13, never on 0 or 12."""
 
     COMPLETE = 0
     CRASH = 1
@@ -24,7 +24,7 @@ class ExitCode(IntEnum):
 
 
 class PlatformError(Exception):
-    """Something failed that has no better name: look at the log, then report it."""
+    """Base of all errors of the platform; raised itself for failures without a more specific type."""
 
     exit_code: ExitCode = ExitCode.CRASH
 
@@ -35,14 +35,14 @@ class Fault(NamedTuple):
     path: str
     """Dotted path of the setting, e.g. ``risk.max_open_orders``."""
     expected: str
-    was: str
+    got: str
 
     def __str__(self) -> str:
-        return f"{self.path}: expected {self.expected}, got {self.was}"
+        return f"{self.path}: expected {self.expected}, got {self.got}"
 
 
 class ConfigError(PlatformError):
-    """The settings (or something they name) are wrong: correct them; a restart will not help."""
+    """The settings, or something they refer to, are wrong: correct them; a restart does not help."""
 
     exit_code = ExitCode.CONFIG
 
@@ -56,29 +56,29 @@ class ConfigError(PlatformError):
 
 
 class FeedParseError(PlatformError):
-    """The input ended in the middle or held nothing usable: good rows are kept, mend the source."""
+    """The input is truncated or holds nothing usable: good rows are kept; repair the source."""
 
     exit_code = ExitCode.PARSE
 
 
 class NetworkError(PlatformError):
-    """A venue could not be reached after the stated tries: check the line, then restart."""
+    """A venue could not be reached after the stated number of attempts: check the network, then restart."""
 
     exit_code = ExitCode.NETWORK
 
 
 class OverloadError(PlatformError):
-    """The machine cannot keep up: give it room, or throttle, then restart."""
+    """The machine cannot keep up: reduce its load, or throttle the feed, then restart."""
 
     exit_code = ExitCode.OVERLOAD
 
 
 class StorageError(PlatformError):
-    """The database could not be opened, written or read back: nothing acknowledged is lost."""
+    """The database could not be opened, written, or read back; acknowledged rows are not lost."""
 
 
 class EvidenceError(PlatformError):
-    """Evidence is missing, damaged, or not the kind of record it should be: do not rely on it."""
+    """Evidence is missing, damaged, or of the wrong kind: do not rely on it."""
 
 
 class StrategyError(PlatformError):
@@ -86,11 +86,11 @@ class StrategyError(PlatformError):
 
 
 class IsolationError(PlatformError):
-    """The guarded process did not come up, or did not answer: nothing of the strategy was run."""
+    """The sandboxed process did not start or did not answer."""
 
 
 class GateRefused(PlatformError):
-    """A gate before the session did not pass; ``exit_code`` says whether waiting can help."""
+    """A gate before the session did not pass; ``exit_code`` tells whether waiting can help."""
 
     def __init__(self, message: str, exit_code: ExitCode) -> None:
         super().__init__(message)

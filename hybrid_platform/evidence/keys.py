@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
 from hybrid_platform.security.paths import DataDir, check_input_file, check_output_file
-from hybrid_platform.settings.evidence import KeySettings
+from hybrid_platform.settings.gates import KeySettings
 
 OWN_KEY = "keys/signing.pem"
 OPERATORS = "keys/operators"

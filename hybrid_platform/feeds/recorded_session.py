@@ -15,7 +15,7 @@ from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.feeds.base import FeedBatch, Stopper
 from hybrid_platform.feeds.pacing import played
-from hybrid_platform.settings.session import ReplayFeed
+from hybrid_platform.settings.feeds import ReplayFeed
 
 StoredTicks = Callable[[str, InstrumentTable], Iterable[TickBatch]]
 """``(session_id, table)`` -> that session's ticks in order of ``seq``; raises ConfigError for one that is not there."""

@@ -18,7 +18,7 @@ from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.ticks import Int64s, TickBatch
 from hybrid_platform.feeds.base import FeedBatch, Stopper
 from hybrid_platform.feeds.pacing import PORTION
-from hybrid_platform.settings.session import SyntheticFeed
+from hybrid_platform.settings.feeds import SyntheticFeed
 
 VENUE = "SYNTHETIC"
 _LONGEST_WAIT = 1.0

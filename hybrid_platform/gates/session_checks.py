@@ -15,7 +15,8 @@ from hybrid_platform.domain.records import HealthcheckRecord, PragmaEvidence, Pr
 from hybrid_platform.evidence.records import PragmaGateEvidence, PreflightEvidence, Proof, ProofVerdict, SessionEvidence
 from hybrid_platform.gates.overload_proof import overload_proof
 from hybrid_platform.gates.trading_audit import TradingAudit
-from hybrid_platform.settings.session import Mode, RiskSettings
+from hybrid_platform.settings.session import Mode
+from hybrid_platform.settings.trading import RiskSettings
 from hybrid_platform.storage.audit import Audit
 from hybrid_platform.trading.accounts import AccountSnapshot
 

@@ -34,7 +34,8 @@ from hybrid_platform.security.redaction import safe
 from hybrid_platform.session.channel import Channel, ChannelAborted, EndOfStream
 from hybrid_platform.session.messages import ControlMessage, RequestMessage, TickMessage
 from hybrid_platform.session.stage import OnFailure, Stage
-from hybrid_platform.settings.session import OnFull, SessionSettings
+from hybrid_platform.settings.runtime import OnFull
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.trading.adapters.live import CancelOrder, LiveAdapter, OrderRequest
 from hybrid_platform.trading.order import Order, Report
 from hybrid_platform.trading.risk.engine import Denied, recheck_order

@@ -13,7 +13,7 @@ from hybrid_platform.evidence.keys import OPERATORS, TrustedKeys, load_trusted_k
 from hybrid_platform.evidence.verify import Expectations, Verification, VerifyCode, verify_bundle
 from hybrid_platform.live.authorization import SignedAuthorization, read_authorization
 from hybrid_platform.security.paths import DataDir, check_input_file
-from hybrid_platform.settings.evidence import LiveSettings
+from hybrid_platform.settings.gates import LiveSettings
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.trading.adapters.live import METHODS, LiveAdapter
 

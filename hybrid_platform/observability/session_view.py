@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from hybrid_platform.domain.isolation import Denied
 from hybrid_platform.observability.counters import Counters
-from hybrid_platform.settings.session import OnFull
+from hybrid_platform.settings.runtime import OnFull
 
 
 class PipelineState(StrEnum):

@@ -45,7 +45,8 @@ from hybrid_platform.reproduce.journal import Journal, read_journal
 from hybrid_platform.reproduce.replay import UndecidableError, replay_of
 from hybrid_platform.session.ledger import REFUSED
 from hybrid_platform.session.stages.decision_sink import SignalsDigest
-from hybrid_platform.settings.session import SessionSettings, load_settings
+from hybrid_platform.settings.loading import load_settings
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.errors import DatabaseError
 from hybrid_platform.storage.queries import count_ticks, find_missing_ticks, find_session, read_ledger
 from hybrid_platform.storage.reader import read_records, read_rows, read_tick_batches

@@ -14,7 +14,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from hybrid_platform.domain.errors import OverloadError
 from hybrid_platform.observability.session_view import ChannelStats
-from hybrid_platform.settings.session import OnFull
+from hybrid_platform.settings.runtime import OnFull
 
 
 class ChannelClosed(Exception):

@@ -8,7 +8,8 @@ from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.observability.session_view import ChannelStats
 from hybrid_platform.session.channel import Channel
 from hybrid_platform.session.messages import ControlMessage, RecordMessage, StepMessage, TickMessage
-from hybrid_platform.settings.session import Mode, OnFull, SessionSettings
+from hybrid_platform.settings.runtime import OnFull
+from hybrid_platform.settings.session import Mode, SessionSettings
 from hybrid_platform.strategies.base import Strategy
 from hybrid_platform.strategies.runner import StrategyRunner
 from hybrid_platform.trading.engine import ExecutionEngine

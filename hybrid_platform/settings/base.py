@@ -41,7 +41,7 @@ class Section(BaseModel):
         return value
 
 
-def faults_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> Sequence[Fault]:
+def collect_faults(error: ValidationError, model: type[BaseModel], prefix: str = "") -> Sequence[Fault]:
     """Return one fault per wrong setting of ``model``, its path below ``prefix``."""
     faults: dict[str, Fault] = {}
     for item in error.errors(include_url=False):

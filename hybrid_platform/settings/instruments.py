@@ -17,9 +17,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.instruments import Instrument, instrument_of
-from hybrid_platform.settings.base import Exact, Symbol, faults_of, shown
-from hybrid_platform.settings.base import Section as _Section
-from hybrid_platform.settings.yaml_files import YAML_ERRORS, load_yaml
+from hybrid_platform.settings.base import Exact, Section, Symbol, collect_faults, shown
+from hybrid_platform.settings.yaml_text import YAML_ERRORS, load_yaml
 
 MAX_FILE_BYTES = 8 * 2**20
 MAX_ROWS = 20_000
@@ -27,7 +26,7 @@ MAX_FAULTS = 50
 SignedBps = Annotated[Exact, Field(gt=-10_000, lt=10_000, decimal_places=8)]
 
 
-class InstrumentSettings(_Section):
+class InstrumentSettings(Section):
     """The stated rules of one instrument (SPEC 2); what is null does not bind."""
 
     symbol: Symbol
@@ -103,8 +102,8 @@ def _faults_of_row(where: str, row: Mapping[str, Any]) -> list[Fault]:
     try:
         InstrumentSettings.model_validate(row)
     except ValidationError as error:
-        found = faults_of(error, InstrumentSettings)
-        return [Fault(f"{where}: {fault.path}", fault.expected, fault.was) for fault in found]
+        found = collect_faults(error, InstrumentSettings)
+        return [Fault(f"{where}: {fault.path}", fault.expected, fault.got) for fault in found]
     return []
 
 

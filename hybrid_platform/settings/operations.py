@@ -1,7 +1,7 @@
-"""The settings of watching: where metrics are served, and whom to notify. Neither decides a trade.
+"""Settings of operations: metrics, notifications, retention, supervision. None of them decides a trade.
 
-Where to notify is a secret, so that settings hold only the name of what holds it: an environment
-variable, or a file that only its owner may read.
+Addresses of notifications are secrets. Settings hold only the name of the environment variable, or the path of the file
+(readable by its owner only), that holds an address.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ def _place(value: object) -> object:
 
 
 Variable = Annotated[str, BeforeValidator(_named)]
+Days = Annotated[int, Field(ge=0, le=36_500)]
+Span = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 SecretFile = Annotated[str, BeforeValidator(_place), Field(min_length=1, max_length=4096)]
 
 
@@ -62,3 +64,39 @@ class NotifySettings(Section):
     """How long one try may wait for the receiver."""
     attempts: Annotated[int, Field(ge=1, le=5)] = 3
     """Tries, the next one after 1, 2, 4 … seconds."""
+
+
+class RetentionSettings(Section):
+    """What ``hybrid-platform retain`` and the job ``retention`` clear away; see docs/retention.md. Unset: nothing."""
+
+    ticks_days: Days | None = None
+    """Ticks of sessions that ended so long ago move to ``archive/ticks`` in the data directory; null: never."""
+    logs_days: Days | None = None
+    """Logs, and evidence of checks that ran alone, last written so long ago are removed; null: never."""
+    dagster_days: Annotated[Days, Field(ge=1)] | None = None
+    """Runs of this platform that ended so long ago are removed from Dagster's own storage; null: never."""
+    wait_seconds: Annotated[float, Field(ge=0, le=86_400)] = 3_900.0
+    """How long to wait for a running session's end: only between sessions may somebody else write."""
+
+
+class SupervisionSettings(Section):
+    """What the sensor `shadow_run_supervisor` does with the wanted session; a launch of your own ignores it."""
+
+    max_session_seconds: Span = 3600.0
+    """Where ``seconds`` is null, a live session ends after so long and the next begins, so that evidence appears."""
+    backoff_seconds: Span = 10.0
+    """Wait so long after a failure; twice as long after the next in a row …"""
+    max_backoff_seconds: Span = 900.0
+    """… up to so long."""
+    healthy_seconds: Span = 600.0
+    """A session that ran so long was well: the failure that ends it counts as the first again."""
+    restart_budget: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """So many restarts after failures …"""
+    budget_seconds: Span = 21_600.0
+    """… within so long; then it waits until the oldest of them is as old as that."""
+    preflight_max_age_seconds: Span = 1200.0
+    """A preflight that passed is fresh for so long; without one the supervisor runs the job `preflight` first."""
+    stale_seconds: Span = 60.0
+    """A sign of life is old after so long; where the process cannot be looked at, the run is then given up."""
+    start_timeout_seconds: Span = 300.0
+    """How long a launched run may show no process, and a process no sign of life."""

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from hybrid_platform.domain.errors import ConfigError, Fault
-from hybrid_platform.settings.session import StrategySettings, faults_of
+from hybrid_platform.settings.base import collect_faults
+from hybrid_platform.settings.trading import StrategySettings
 from hybrid_platform.strategies.base import Strategy
 
 GROUP = "hybrid_platform.strategies"
@@ -61,7 +62,7 @@ def build_strategy(settings: StrategySettings) -> Strategy[Any]:
     try:
         params = strategy_class.Params.model_validate(settings.params)
     except ValidationError as error:
-        raise ConfigError(faults_of(error, strategy_class.Params, "strategy.params")) from None
+        raise ConfigError(collect_faults(error, strategy_class.Params, "strategy.params")) from None
     try:
         return strategy_class(params)
     except Exception as error:  # a user's constructor may raise anything

@@ -13,13 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybrid_platform.settings.session import (
-    SUPERVISED_RUN,
-    SessionSettings,
-    environment_layer,
-    load_settings,
-    read_yaml,
-)
+from hybrid_platform.settings.loading import SUPERVISED_RUN, environment_layer, load_settings, read_yaml
+from hybrid_platform.settings.session import SessionSettings
 
 DEFAULT_FILE = "run_configs/supervised.yaml"
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.host.process import ProcessIdentity
 from hybrid_platform.observability.liveness import LifeSign, Phase
-from hybrid_platform.settings.supervision import SupervisionSettings
+from hybrid_platform.settings.operations import SupervisionSettings
 
 TOLERANCE_NS = NS_PER_S
 """Two readings of a clock may differ by so much: evidence that is dated later is dated in the future."""

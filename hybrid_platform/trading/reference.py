@@ -16,7 +16,8 @@ from pathlib import Path
 
 from hybrid_platform.domain.exact import canonical, from_units
 from hybrid_platform.domain.orders import VetoReason
-from hybrid_platform.settings.session import RiskSettings, load_settings
+from hybrid_platform.settings.loading import load_settings
+from hybrid_platform.settings.trading import RiskSettings
 from hybrid_platform.trading.adapters.paper.latency import PRESETS
 from hybrid_platform.trading.assumptions import list_assumptions
 from hybrid_platform.trading.risk.checks import build_checks

@@ -18,7 +18,7 @@ from hybrid_platform.evidence.dsse import UntrustedError
 from hybrid_platform.evidence.keys import load_trusted_keys, make_key
 from hybrid_platform.evidence.matrix import Matrix, MatrixRow, read_matrix
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.settings.evidence import KeySettings
+from hybrid_platform.settings.gates import KeySettings
 from hybrid_platform.testing import TestClock
 from hybrid_platform_tests.report.pages import Page
 from hybrid_platform_tests.support import REPOSITORY

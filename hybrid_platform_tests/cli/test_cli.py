@@ -24,7 +24,7 @@ from click.testing import CliRunner, Result
 from hybrid_platform import __version__
 from hybrid_platform.cli.main import main
 from hybrid_platform.host.process import this_process
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.migrate import migrate

@@ -17,7 +17,7 @@ from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.evidence.dsse import pae, parse_envelope, sign, verified_payload
 from hybrid_platform.evidence.keys import check_signing_key, load_signer, load_signing_key, load_trusted_keys, make_key
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.settings.evidence import KeySettings
+from hybrid_platform.settings.gates import KeySettings
 from hybrid_platform_tests.support import REPOSITORY, environment
 
 OWN = KeySettings()

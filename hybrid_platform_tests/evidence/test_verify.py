@@ -19,7 +19,7 @@ from hybrid_platform.evidence.code_digest import find_package, tree_sha256
 from hybrid_platform.evidence.files import encode_record, sha256_bytes
 from hybrid_platform.evidence.keys import make_key
 from hybrid_platform.evidence.verify import VerifyCode
-from hybrid_platform.settings.session import load_settings, read_yaml
+from hybrid_platform.settings.loading import load_settings, read_yaml
 from hybrid_platform_tests.evidence.conftest import Bundle
 from hybrid_platform_tests.support import REPOSITORY, cli, layered, synthetic
 

@@ -15,7 +15,7 @@ from hybrid_platform.gates.postflight import postflight
 from hybrid_platform.gates.preflight import preflight, verify_database
 from hybrid_platform.run.open import open_run
 from hybrid_platform.session.runner import SessionRunner
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.location import FILE_SUFFIXES, sqlite_url
 from hybrid_platform.storage.migrate import migrate

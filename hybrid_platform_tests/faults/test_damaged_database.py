@@ -19,7 +19,7 @@ from hybrid_platform.evidence.reproduction import ReproductionVerdict
 from hybrid_platform.maintenance.restore import restore
 from hybrid_platform.reproduce.fresh import reproduce_fresh
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.storage.backup import back_up
 from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform_tests.faults import damage

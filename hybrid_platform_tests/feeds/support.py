@@ -14,7 +14,8 @@ from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.feeds.base import Feed, FeedBatch, Rejection
 from hybrid_platform.feeds.files import FileReplay
 from hybrid_platform.feeds.pacing import PORTION
-from hybrid_platform.settings.session import ReplayFeed, load_settings
+from hybrid_platform.settings.feeds import ReplayFeed
+from hybrid_platform.settings.loading import load_settings
 
 START_WALL_NS = 1_700_000_000_000_000_000
 

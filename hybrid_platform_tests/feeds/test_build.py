@@ -17,7 +17,7 @@ from hybrid_platform.feeds.base import Feed
 from hybrid_platform.feeds.files import FileReplay
 from hybrid_platform.feeds.recorded_session import StoredReplay
 from hybrid_platform.feeds.synthetic import SyntheticTicks
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 
 
 class Silent:

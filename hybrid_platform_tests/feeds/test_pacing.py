@@ -14,7 +14,7 @@ from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
 from hybrid_platform.feeds.files import FileReplay
 from hybrid_platform.feeds.recorded_session import StoredReplay
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 from hybrid_platform_tests.feeds.support import (
     COLUMNS,
     T0,

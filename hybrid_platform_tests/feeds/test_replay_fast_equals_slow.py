@@ -25,7 +25,7 @@ from hybrid_platform.feeds.files.formats.jsonl import json_blocks
 from hybrid_platform.feeds.files.formats.parquet import ParquetBlock, _prepared
 from hybrid_platform.feeds.files.layout import Layout, Origin
 from hybrid_platform.feeds.files.lines import Lines
-from hybrid_platform.settings.session import Columns
+from hybrid_platform.settings.feeds import Columns
 
 FIELDS = ("ts", "price", "size", "symbol", "trade_id", "side", "ts_recv")
 STATED = {

@@ -18,7 +18,7 @@ from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.feeds.base import FeedBatch
 from hybrid_platform.feeds.files import FileReplay, reader
 from hybrid_platform.feeds.files.merge import merged
-from hybrid_platform.settings.session import ReplayFeed
+from hybrid_platform.settings.feeds import ReplayFeed
 from hybrid_platform_tests.feeds.support import COLUMNS, T0, replay, trades
 
 

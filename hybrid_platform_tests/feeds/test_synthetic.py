@@ -16,7 +16,8 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.feeds.synthetic import SyntheticTicks
-from hybrid_platform.settings.session import SyntheticFeed, load_settings
+from hybrid_platform.settings.feeds import SyntheticFeed
+from hybrid_platform.settings.loading import load_settings
 from hybrid_platform_tests.feeds.support import START_WALL_NS, ManualClock, Read, read
 
 

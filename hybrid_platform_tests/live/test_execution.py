@@ -23,7 +23,8 @@ from hybrid_platform.live.gate import Release
 from hybrid_platform.live.order_guard import LiveOrderGuard
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.session.channel import Channel, ChannelAborted
-from hybrid_platform.settings.session import OnFull, load_settings
+from hybrid_platform.settings.loading import load_settings
+from hybrid_platform.settings.runtime import OnFull
 from hybrid_platform.trading.adapters.live import CancelOrder, SubmitOrder
 from hybrid_platform.trading.order import Fill, Order, Report
 from hybrid_platform.trading.risk.engine import Approved

@@ -32,7 +32,8 @@ from hybrid_platform.evidence.records import Evidence, SessionFiles, evidence_na
 from hybrid_platform.live.authorization import LiveAuthorization, new_nonce, sign_authorization
 from hybrid_platform.live.inputs import ADAPTERS, LiveRequest
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.settings.session import SessionSettings, load_settings
+from hybrid_platform.settings.loading import load_settings
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.testing import TestClock
 
 CODE = CodeIdentity("0.1.0", "c0ffee" * 6 + "cafe", False, "5" * 64)

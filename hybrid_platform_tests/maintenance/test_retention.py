@@ -31,7 +31,8 @@ from hybrid_platform.maintenance.retention import RetentionEvidence, apply_reten
 from hybrid_platform.report.writer import write_report
 from hybrid_platform.reproduce.fresh import reproduce_fresh
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.settings.session import SessionSettings, load_settings
+from hybrid_platform.settings.loading import load_settings
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage import archiver
 from hybrid_platform.storage.location import default_url
 from hybrid_platform.testing.clock import TestClock

@@ -30,8 +30,8 @@ from hybrid_platform.observability.notifications.messages import (
 )
 from hybrid_platform.observability.notifications.notifier import Notifier, receivers_of
 from hybrid_platform.observability.notifications.webhooks import fault_of
+from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.settings.operations import NotifySettings
-from hybrid_platform.settings.session import load_settings
 from hybrid_platform.testing.log import ListLog
 from hybrid_platform_tests.observability.receiver import PATH, Receiver, receiver
 from hybrid_platform_tests.support import Left, synthetic

@@ -16,7 +16,7 @@ from hybrid_platform.cli.main import main
 from hybrid_platform.cli.run_monitor import RunMonitor
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.observability.systemd import ServiceManager
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.testing.clock import TestClock
 from hybrid_platform_tests.observability.watched import started
 from hybrid_platform_tests.support import synthetic

@@ -18,7 +18,7 @@ from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.gates.preflight import preflight, verify_database
 from hybrid_platform.run.open import open_run
 from hybrid_platform.session.runner import SessionRunner
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 from hybrid_platform_tests.support import PATIENCE, Settings, layered, log_lines, until
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]

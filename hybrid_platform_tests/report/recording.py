@@ -36,7 +36,8 @@ from hybrid_platform.domain.ticks import Tick, TickBatch, batch_from_rows
 from hybrid_platform.evidence.reproduction import WrittenRows
 from hybrid_platform.evidence.row_digests import InputDigest, TickDigest
 from hybrid_platform.host.process import this_process
-from hybrid_platform.settings.session import SessionSettings, load_settings
+from hybrid_platform.settings.loading import load_settings
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.location import default_url
 from hybrid_platform.storage.migrate import migrate

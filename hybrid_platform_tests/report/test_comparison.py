@@ -15,7 +15,7 @@ from hybrid_platform.report.comparison import different_settings, flat, read_sid
 from hybrid_platform.report.measures.session import measure_session
 from hybrid_platform.report.plots import session_plots
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.settings.session import load_settings, read_yaml
+from hybrid_platform.settings.loading import load_settings, read_yaml
 from hybrid_platform_tests.conftest import REPOSITORY
 from hybrid_platform_tests.report.recording import Recorder, a_market
 from hybrid_platform_tests.reproduce.test_reproduce import a_walk

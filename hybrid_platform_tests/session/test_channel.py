@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hybrid_platform.domain.errors import OverloadError
 from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelClosed, EndOfStream
-from hybrid_platform.settings.session import OnFull
+from hybrid_platform.settings.runtime import OnFull
 
 pytestmark = pytest.mark.scenario("S6")
 

@@ -14,7 +14,7 @@ from hybrid_platform.session.channel import Channel
 from hybrid_platform.session.heartbeat import Heartbeats
 from hybrid_platform.session.ledger import build_ledger
 from hybrid_platform.session.messages import RecordMessage, TickMessage
-from hybrid_platform.settings.session import OnFull
+from hybrid_platform.settings.runtime import OnFull
 
 
 def seconds(value: float) -> int:

@@ -34,7 +34,7 @@ from hybrid_platform.session.strategy_host.frames import (
     encode_ticks,
 )
 from hybrid_platform.session.strategy_host.pipes import ACKNOWLEDGED_AT, ACKNOWLEDGED_S, PipeSource
-from hybrid_platform.settings.session import OnFull
+from hybrid_platform.settings.runtime import OnFull
 from hybrid_platform.strategies.base import Params, Strategy
 from hybrid_platform.strategies.runner import StrategyRunner
 from hybrid_platform.testing import TestClock

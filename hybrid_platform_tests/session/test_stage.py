@@ -13,7 +13,8 @@ from hybrid_platform.session.heartbeat import Heartbeats
 from hybrid_platform.session.overload.watchdog import StageStuck, Watchdog
 from hybrid_platform.session.stage import Stage
 from hybrid_platform.session.supervisor import Supervisor
-from hybrid_platform.settings.session import OnFull, load_settings
+from hybrid_platform.settings.loading import load_settings
+from hybrid_platform.settings.runtime import OnFull
 from hybrid_platform.testing import ListLog
 
 WAIT = 30.0

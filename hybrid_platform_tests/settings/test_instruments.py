@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hybrid_platform.domain.errors import ConfigError
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 
 CSV = """symbol,venue,price_increment,size_increment,min_notional,multiplier,taker_fee_bps,active
 BTC/USDT,binance,0.01,0.00001,10,,7.5,

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.settings.descriptions import meanings_of
-from hybrid_platform.settings.session import Mode, SessionSettings, load_settings, parse_assignment, read_yaml
+from hybrid_platform.settings.loading import load_settings, parse_assignment, read_yaml
+from hybrid_platform.settings.session import Mode, SessionSettings
 from hybrid_platform.settings.websocket import FeedSource, FrameFormat
 from hybrid_platform.strategies.base import Params
 

@@ -16,7 +16,7 @@ from hybrid_platform.domain.errors import ConfigError, ExitCode, PlatformError, 
 from hybrid_platform.maintenance.lease import Lease, LeaseHeld, lease_path
 from hybrid_platform.maintenance.restore import restore
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.storage import backup as module
 from hybrid_platform.storage.archiver import archive_ticks, find_archivable_sessions
 from hybrid_platform.storage.backup import back_up, verify_backup

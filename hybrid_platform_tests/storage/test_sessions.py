@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from hybrid_platform.domain.errors import ConfigError, ExitCode, StorageError
 from hybrid_platform.domain.orders import HeartbeatRecord
 from hybrid_platform.host.process import this_process
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.queries import find_session, find_sessions, read_ledger

@@ -13,7 +13,7 @@ from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import Side
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
-from hybrid_platform.settings.session import StrategySettings
+from hybrid_platform.settings.trading import StrategySettings
 from hybrid_platform.strategies.base import Strategy
 from hybrid_platform.strategies.loader import build_strategy
 

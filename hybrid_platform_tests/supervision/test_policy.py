@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.maintenance.lease import LeaseHeld
-from hybrid_platform.settings.supervision import SupervisionSettings
+from hybrid_platform.settings.operations import SupervisionSettings
 from hybrid_platform.supervision.observed import CheckSeen, Life
 from hybrid_platform.supervision.reconcile import Check, Launch, Reap, Wait, backoff_seconds
 from hybrid_platform.supervision.state import Memory, Phase, cursor_of, read_memory

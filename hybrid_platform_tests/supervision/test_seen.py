@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.observability.liveness import LifeSign, Phase
-from hybrid_platform.settings.supervision import SupervisionSettings
+from hybrid_platform.settings.operations import SupervisionSettings
 from hybrid_platform.supervision.observed import Life, life_of
 
 SETTINGS = SupervisionSettings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hybrid_platform.domain.clocks import NS_PER_S
-from hybrid_platform.settings.supervision import SupervisionSettings
+from hybrid_platform.settings.operations import SupervisionSettings
 from hybrid_platform.supervision.observed import CheckSeen, Life, RunSeen, Seen
 from hybrid_platform.supervision.reconcile import Action, Check, Launch, Reap, decide
 from hybrid_platform.supervision.state import Memory, cursor_of, read_memory

@@ -26,7 +26,8 @@ from hybrid_platform.domain.orders import (
     VetoRecord,
 )
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
-from hybrid_platform.settings.session import SessionSettings, load_settings
+from hybrid_platform.settings.loading import load_settings
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.trading.engine import ExecutionEngine
 
 START = 1_700_000_000 * NS_PER_S

@@ -14,7 +14,7 @@ import pytest
 from hybrid_platform.domain.ids import signal_id_of
 from hybrid_platform.domain.orders import Signal
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
-from hybrid_platform.settings.session import StrategySettings
+from hybrid_platform.settings.trading import StrategySettings
 from hybrid_platform.strategies.loader import build_strategy
 from hybrid_platform.trading.accounts import rebuild_account
 from hybrid_platform_tests.property.trading_oracle import check_account, check_links

@@ -24,8 +24,9 @@ from hybrid_platform.observability.notifications.messages import Notice, command
 from hybrid_platform.observability.notifications.notifier import Notifier, origin_of
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.commands import CommandEntry, CommandFile
+from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.settings.operations import NotifySettings
-from hybrid_platform.settings.session import SessionSettings, load_settings
+from hybrid_platform.settings.session import SessionSettings
 
 DELIVERY_SECONDS = 9.0
 """A sensor's tick may take 60 s, and may have five runs to tell of."""

@@ -22,7 +22,8 @@ from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.report.writer import report_refusal
 from hybrid_platform.run.open import open_run
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.settings.session import SessionSettings, load_settings
+from hybrid_platform.settings.loading import load_settings
+from hybrid_platform.settings.session import SessionSettings
 
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
 

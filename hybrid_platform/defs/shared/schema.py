@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from hybrid_platform.settings.base import Section
 from hybrid_platform.settings.descriptions import meanings_of
-from hybrid_platform.settings.session import Feed
+from hybrid_platform.settings.feeds import Feed
 
 
 def build_config_fields(model: type[Section]) -> dict[str, dg.Field]:

@@ -22,7 +22,7 @@ from hybrid_platform.feeds.files.merge import merged
 from hybrid_platform.feeds.files.reader import Reader, ReaderFactory
 from hybrid_platform.feeds.files.sources import find_sources
 from hybrid_platform.feeds.pacing import played
-from hybrid_platform.settings.session import ReplayFeed
+from hybrid_platform.settings.feeds import ReplayFeed
 
 _LOOKS = 4
 """So many batches are looked at to learn when a file begins."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from hybrid_platform.domain.instruments import clean_symbol
-from hybrid_platform.settings.session import Columns
+from hybrid_platform.settings.feeds import Columns
 
 Column = str | int
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from hybrid_platform.feeds.files.layout import Layout
-from hybrid_platform.settings.session import Columns
+from hybrid_platform.settings.feeds import Columns
 
 _CAPTURE = ("trade_time_ms", "event_time_ms", "recv_ns", "trade_id", "price", "qty", "buyer_is_maker", "exec_type")
 _AGGREGATES = (

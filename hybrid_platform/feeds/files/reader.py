@@ -24,7 +24,7 @@ from hybrid_platform.feeds.files.layout import Layout
 from hybrid_platform.feeds.files.lines import Lines, whole_lines
 from hybrid_platform.feeds.files.recognise import find_in_names, find_in_objects, find_in_rows, origin_of
 from hybrid_platform.feeds.files.sources import PATH_SETTING, Source
-from hybrid_platform.settings.session import ReplayFeed
+from hybrid_platform.settings.feeds import ReplayFeed
 
 _HEAD_LINES = 100
 """So many lines are looked at to learn what a file is."""

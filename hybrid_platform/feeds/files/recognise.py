@@ -13,7 +13,8 @@ from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.feeds.files.layout import Layout, Origin
 from hybrid_platform.feeds.files.presets import PRESETS
 from hybrid_platform.feeds.files.sources import PATH_SETTING, Source
-from hybrid_platform.settings.session import ReplayFeed, shown
+from hybrid_platform.settings.base import shown
+from hybrid_platform.settings.feeds import ReplayFeed
 
 FORMAT_SETTING = "feed.replay.format"
 _MAX_WIDTH = 4_096

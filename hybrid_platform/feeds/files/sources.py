@@ -19,7 +19,7 @@ from typing import Literal
 
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.feeds.files.inflate import SourceError, gunzip, plain, unzip
-from hybrid_platform.settings.session import shown
+from hybrid_platform.settings.base import shown
 
 MAX_SOURCES = 10_000
 PATH_SETTING = "feed.replay.path"

@@ -25,7 +25,7 @@ from hybrid_platform.feeds.files.sources import Source, find_sources
 from hybrid_platform.feeds.websocket.gaps import GapNumbers, GapTracker
 from hybrid_platform.feeds.websocket.reader import FrameReader
 from hybrid_platform.feeds.websocket.venues import venue_of
-from hybrid_platform.settings.session import ReplayFeed
+from hybrid_platform.settings.feeds import ReplayFeed
 
 CHUNK = 4_096
 """Frames read before their ticks are handed on."""

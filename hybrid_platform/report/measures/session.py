@@ -29,7 +29,8 @@ from hybrid_platform.report.measures.records import (
 from hybrid_platform.report.measures.returns import YEAR_S, calmar, returns_of, sharpe, sortino, volatility
 from hybrid_platform.report.measures.sample import MOST_HELD
 from hybrid_platform.report.measures.tape import ZERO, Tape
-from hybrid_platform.settings.session import SessionSettings, load_settings
+from hybrid_platform.settings.loading import load_settings
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.queries import find_session, last_trading_ts, receive_time_span
 from hybrid_platform.storage.reader import read_prices
 from hybrid_platform.trading.risk.instrument_rules import inferred_price_increment

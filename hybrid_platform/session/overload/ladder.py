@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hybrid_platform.domain.clocks import NS_PER_S
-from hybrid_platform.settings.overload import OverloadSettings
+from hybrid_platform.settings.runtime import OverloadSettings
 
 LEVELS = (1, 2, 5, 10)
 

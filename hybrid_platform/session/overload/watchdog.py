@@ -13,7 +13,8 @@ from typing import NamedTuple
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.errors import NetworkError, PlatformError, StorageError
 from hybrid_platform.session.stage import Stage, StageStatus
-from hybrid_platform.settings.session import OnFull, SessionSettings
+from hybrid_platform.settings.runtime import OnFull
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.connection import LOCK_WAIT_SECONDS
 
 PERSIST = "persist"

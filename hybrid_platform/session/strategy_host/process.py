@@ -51,7 +51,8 @@ from hybrid_platform.session.strategy_host.frames import (
     UpFrame,
     encode_ticks,
 )
-from hybrid_platform.settings.session import OnFull, SessionSettings
+from hybrid_platform.settings.runtime import OnFull
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.location import FILE_SUFFIXES, sqlite_path
 from hybrid_platform.strategies.loader import is_built_in, resolve_strategy_path
 from hybrid_platform.trading.order import Report

@@ -15,7 +15,7 @@ from hybrid_platform.domain.commands import TradingState
 from hybrid_platform.domain.exact import MONEY, canonical, from_units
 from hybrid_platform.domain.orders import OrderType, Side, TimeInForce, VetoReason
 from hybrid_platform.domain.statistics import WINDOW
-from hybrid_platform.settings.session import RiskSettings
+from hybrid_platform.settings.trading import RiskSettings
 from hybrid_platform.trading.order import ZERO, Order
 from hybrid_platform.trading.risk import instrument_rules as rules
 from hybrid_platform.trading.risk.engine import RiskCheck, RiskContext

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from hybrid_platform.domain.commands import Command, CommandKind, TradingState
 from hybrid_platform.domain.orders import InputKind, VetoReason
-from hybrid_platform.settings.session import RiskSettings
+from hybrid_platform.settings.trading import RiskSettings
 from hybrid_platform.trading.audit_journal import AuditJournal
 from hybrid_platform.trading.market_state import MarketState
 from hybrid_platform.trading.order_manager import OrderManager

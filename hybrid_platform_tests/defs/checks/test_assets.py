@@ -16,7 +16,7 @@ from hybrid_platform.domain.ids import session_id_of
 from hybrid_platform.evidence.files import CHECKS
 from hybrid_platform.host.process import this_process
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.migrate import migrate

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel
 
 from hybrid_platform.defs.shared.schema import build_config_fields
-from hybrid_platform.settings.session import SessionSettings, load_settings, read_yaml
+from hybrid_platform.settings.loading import load_settings, read_yaml
+from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform_tests.definitions import defs
 from hybrid_platform_tests.support import REPOSITORY, run_config
 

@@ -28,7 +28,7 @@ from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.maintenance.lease import Lease
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.commands import CommandFile
-from hybrid_platform.settings.session import SUPERVISED_RUN
+from hybrid_platform.settings.loading import SUPERVISED_RUN
 from hybrid_platform.supervision.state import Phase, read_memory
 from hybrid_platform.testing import TestClock
 from hybrid_platform_tests.definitions import defs

@@ -9,7 +9,7 @@ import yaml
 
 import hybrid_platform.testing
 from hybrid_platform.feeds.websocket.venues import VENUES
-from hybrid_platform.settings.session import load_settings, read_yaml
+from hybrid_platform.settings.loading import load_settings, read_yaml
 from hybrid_platform.testing import Step
 from hybrid_platform_tests.conftest import REPOSITORY
 

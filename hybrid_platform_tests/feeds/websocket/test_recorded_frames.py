@@ -14,7 +14,7 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds.base import FeedBatch
 from hybrid_platform.feeds.websocket import FrameRecordingFeed
-from hybrid_platform.settings.session import ReplayFeed
+from hybrid_platform.settings.feeds import ReplayFeed
 
 KRAKEN_V1 = {
     "venue": "generic",

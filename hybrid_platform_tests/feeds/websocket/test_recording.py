@@ -21,7 +21,7 @@ from hybrid_platform.feeds.websocket import FrameRecordingFeed
 from hybrid_platform.feeds.websocket.playback import RecordedFrame, read_frames
 from hybrid_platform.feeds.websocket.recording import FrameRecorder
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.settings.session import ReplayFeed
+from hybrid_platform.settings.feeds import ReplayFeed
 from hybrid_platform.testing import (
     Drop,
     Garbage,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hybrid_platform.domain.errors import ConfigError
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 
 
 def websocket(**feed):

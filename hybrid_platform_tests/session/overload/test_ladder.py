@@ -20,8 +20,7 @@ from hybrid_platform.session.overload.ladder import LEVELS, LevelChange, Load, L
 from hybrid_platform.session.overload.lag_baseline import LagBaseline
 from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.session.stages.ingest import Ingest
-from hybrid_platform.settings.overload import OverloadSettings
-from hybrid_platform.settings.session import OnFull
+from hybrid_platform.settings.runtime import OnFull, OverloadSettings
 from hybrid_platform.testing import ListLog, TestClock
 
 pytestmark = pytest.mark.scenario("S15")

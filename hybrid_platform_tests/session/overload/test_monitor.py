@@ -26,7 +26,7 @@ from hybrid_platform.observability.session_view import ChannelStats
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.overload.monitor import OverloadMonitor, build_limits, can_throttle
 from hybrid_platform.session.overload.sampling import Sampler
-from hybrid_platform.settings.session import load_settings
+from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.testing import Drop, ListLog, LocalVenue, Repeat, Send, Skip, TestClock
 from hybrid_platform.testing.frames import binance_trades
 from hybrid_platform_tests.support import Here, good_rows, replay, run_here, synthetic, write_csv

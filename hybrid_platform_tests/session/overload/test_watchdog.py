@@ -28,7 +28,8 @@ from hybrid_platform.session.overload.watchdog import (
 )
 from hybrid_platform.session.stage import Stage, StageStatus
 from hybrid_platform.session.strategy_host.process import MODULE
-from hybrid_platform.settings.session import DEFAULT_ISOLATION, load_settings
+from hybrid_platform.settings.loading import load_settings
+from hybrid_platform.settings.session import DEFAULT_ISOLATION
 from hybrid_platform.storage.connection import LOCK_WAIT_SECONDS
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.writer import SessionWriter

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from hybrid_platform.domain.clocks import NS_PER_MS
-from hybrid_platform.settings.session import PaperSettings
+from hybrid_platform.settings.trading import PaperSettings
 
 
 class Latency(NamedTuple):

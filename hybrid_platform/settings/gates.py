@@ -1,7 +1,7 @@
-"""The settings of proof: which keys sign and are trusted, and what evidence LIVE demands (SPEC 3, G1, S14).
+"""Settings of the gates, of the keys, and of the evidence that LIVE requires (G1, G2, S14).
 
-Nothing here decides a trade: both sections are left out of ``trading_sha256``, so that a proof made in
-SHADOW stands for the same trading in LIVE.
+None of them decides a trade. They are left out of ``trading_sha256``, so that a proof made in SHADOW is valid for the
+same trading in LIVE.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hybrid_platform.settings.base import Exact, Section
+from hybrid_platform.settings.base import Exact, Seconds, Section
 
 Path = Annotated[str, Field(min_length=1, max_length=4096)]
 
@@ -49,3 +49,19 @@ class LiveSettings(Section):
     """Of all sessions together, as their pipelines ran."""
     min_ticks: Annotated[int, Field(ge=1)] = 10_000
     min_trades: Annotated[int, Field(ge=1)] = 30
+
+
+class GateSettings(Section):
+    """What must hold on the host before and after."""
+
+    cpu_pressure_limit: Annotated[float, Field(ge=0)] = 20.0
+    """Percent of `some avg10`; 100 or more switches the gate off."""
+    pressure_wait_seconds: Seconds = 60.0
+    """How long both checks wait for the pressure to fall."""
+    dashboard_port: Annotated[int, Field(ge=1, le=65535)] = 8501
+    """Reported, not required."""
+    min_free_disk_mb: Annotated[int, Field(ge=0)] = 100
+    require_clock_sync: bool = False
+    """Whether the healthcheck fails where the kernel does not say that somebody keeps the clock right."""
+    live: LiveSettings = LiveSettings()
+    """What LIVE demands on top (G1)."""

@@ -1,18 +1,55 @@
-"""The settings of load: when a live feed is sampled (S15), and when a stage counts as stuck.
+"""Settings of the running pipeline: channels, heartbeat, writer, overload control, watchdog (S6, S15, G4).
 
-``overload`` decides which ticks a strategy sees, as ``channels`` does, so it is part of ``trading_sha256``.
-``watchdog`` only ends sessions and changes no decision, so it is not.
+``channels`` and ``overload`` decide which ticks a strategy sees, so they are part of ``trading_sha256``. ``watchdog``
+ends sessions but changes no decision, so it is not.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
 from hybrid_platform.settings.base import Section
 
+Capacity = Annotated[int, Field(ge=1, le=10_000_000)]
 Patience = Annotated[float, Field(ge=0, le=86_400)]
+
+
+class OnFull(StrEnum):
+    """What a bounded channel does with an event that finds it full."""
+
+    DROP_OLDEST = "DROP_OLDEST"
+    BLOCK = "BLOCK"
+    FAIL = "FAIL"
+
+
+class ChannelSettings(Section):
+    """Capacities in events; null follows the feed (SPEC 4)."""
+
+    tick: Capacity | None = None
+    signal: Capacity | None = None
+    persist: Capacity | None = None
+    on_full: OnFull | None = None
+    """One policy for all three channels instead of each one's own."""
+
+
+class HeartbeatSettings(Section):
+    """Signs of life (G4)."""
+
+    interval_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    late_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
+
+
+class StorageSettings(Section):
+    """How the writer commits."""
+
+    batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 16_384
+    """Commit when so many rows wait …"""
+    flush_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 500
+    """… or after so long, whichever comes first."""
+    busy_timeout_ms: Annotated[int, Field(ge=5_000, le=600_000)] = 5_000
 
 
 class OverloadSettings(Section):
