@@ -26,7 +26,7 @@ from hybrid_platform.evidence.keys import load_signing_key
 from hybrid_platform.evidence.matrix import Matrix, MatrixRow, write_matrix
 from hybrid_platform.host.system import package_root
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.security.redaction import safe
+from hybrid_platform.security.redaction import sanitize_text
 from hybrid_platform.settings.gates import KeySettings
 
 TESTS = "hybrid_platform_tests"
@@ -140,7 +140,7 @@ def _run(tests: Path, only: Sequence[str], timeout_s: float) -> tuple[Outcomes, 
             return Outcomes(()), (f"expected the proofs to end within {timeout_s:g} s, did not",)
         if not target.exists():
             said = output.read_text(errors="replace").strip().splitlines()[-1:]
-            return Outcomes(()), (f"expected pytest to run, ended with {code}: {safe(' '.join(said))}",)
+            return Outcomes(()), (f"expected pytest to run, ended with {code}: {sanitize_text(' '.join(said))}",)
         found = msgspec.json.decode(target.read_bytes(), type=Outcomes)
     faults = [f"{module}: expected to be collected, got not" for module in found.errors]
     if code not in {0, 1}:
@@ -155,7 +155,8 @@ def _row(contract_id: str, tests: Sequence[Outcome]) -> MatrixRow:
     shown = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "no test bears this id"
     if failed:
         more = f" and {len(failed) - _SHOWN_FAILURES} more" if len(failed) > _SHOWN_FAILURES else ""
-        shown += ": " + "; ".join(safe(f"{test.test}: {test.why}", 240) for test in failed[:_SHOWN_FAILURES]) + more
+        reasons = (sanitize_text(f"{test.test}: {test.why}", 240) for test in failed[:_SHOWN_FAILURES])
+        shown += ": " + "; ".join(reasons) + more
     verdict = Verdict.FAIL if failed else Verdict.PASS if counts["passed"] else Verdict.NOT_RUN
     return MatrixRow(
         contract_id,

@@ -46,7 +46,7 @@ def reproduce(
 
 def render_reproduction(found: ReproductionEvidence) -> list[str]:
     """Return a reproduction as text: one line per table, then the verdict and its reasons."""
-    from hybrid_platform.security.redaction import printable
+    from hybrid_platform.security.redaction import to_printable
 
     lines = [
         f"{table.name:13}{table.compared:>10,} rows compared  {table.differing:>6,} differ  "
@@ -62,7 +62,7 @@ def render_reproduction(found: ReproductionEvidence) -> list[str]:
         if found.enforced is None
         else f"guard {found.enforced.value}, {sum(each.count for each in found.denied)} denied",
         f"{found.verdict.value}: session {found.session_id}",
-        *(f"  {printable(reason, 500)}" for reason in found.reasons),
+        *(f"  {to_printable(reason, 500)}" for reason in found.reasons),
     ]
 
 

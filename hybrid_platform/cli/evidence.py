@@ -88,10 +88,10 @@ def verify(
 
 def render_verification(result: Verification) -> list[str]:
     """Return a verification as text: one line per check, then the verdict."""
-    from hybrid_platform.security.redaction import printable
+    from hybrid_platform.security.redaction import to_printable
 
-    lines = [f"{_MARKS[check.passed]:4}  {check.name:9}  {printable(check.detail, 500)}" for check in result.checks]
-    return [*lines, f"{result.code.name}: {printable(result.bundle, 300)}, exit {int(result.code)}"]
+    lines = [f"{_MARKS[check.passed]:4}  {check.name:9}  {to_printable(check.detail, 500)}" for check in result.checks]
+    return [*lines, f"{result.code.name}: {to_printable(result.bundle, 300)}, exit {int(result.code)}"]
 
 
 @click.command("make-key")

@@ -107,7 +107,7 @@ def _drain_on_signals() -> Iterator[_Stop]:
 @contextmanager
 def _open_run(settings: SessionSettings) -> Iterator[RunContext]:
     from hybrid_platform.domain.clocks import SystemClock
-    from hybrid_platform.log.session_log import as_json, as_text
+    from hybrid_platform.log.session_log import render_json, render_text
     from hybrid_platform.report.writer import report_refusal
     from hybrid_platform.run.open import open_run
 
@@ -117,7 +117,7 @@ def _open_run(settings: SessionSettings) -> Iterator[RunContext]:
         run_id=str(uuid.uuid4()),
         created_ns=clock.wall_ns(),
         clock=clock,
-        render=as_text if sys.stdout.isatty() else as_json,
+        render=render_text if sys.stdout.isatty() else render_json,
         after_refusal=report_refusal,
     ) as run:
         yield run

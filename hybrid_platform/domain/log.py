@@ -1,4 +1,4 @@
-"""What a room needs of a log: a level, a fixed message, and fields. Where it goes is not its business."""
+"""The interface of a structured log: a level, a fixed message, and fields."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 
 class Log(Protocol):
-    """A structured log; safe to call from any thread, and it never raises."""
+    """A structured log. Any thread may call it, and it never raises."""
 
     def info(self, message: str, **fields: Any) -> None:
-        """Say what happened."""
+        """Log an event of normal operation."""
 
     def warning(self, message: str, **fields: Any) -> None:
-        """Say what an operator should look at."""
+        """Log an event that an operator should look at."""
 
     def error(self, message: str, **fields: Any) -> None:
-        """Say what failed."""
+        """Log a failure."""

@@ -30,7 +30,7 @@ from hybrid_platform.live.order_guard import LiveOrderGuard, SentOrder
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.observability.session_view import ChannelStats
-from hybrid_platform.security.redaction import safe
+from hybrid_platform.security.redaction import sanitize_text
 from hybrid_platform.session.channel import Channel, ChannelAborted, EndOfStream
 from hybrid_platform.session.messages import ControlMessage, RequestMessage, TickMessage
 from hybrid_platform.session.stage import OnFailure, Stage
@@ -327,7 +327,7 @@ class _Line:
             raise LiveAdapterError(f"adapter.{method}: expected an answer in {self._seconds:g} s, got none") from None
         if error is not None:
             # What an adapter says may hold what it signs with.
-            raised = safe(f"{type(error).__name__}: {error}")
+            raised = sanitize_text(f"{type(error).__name__}: {error}")
             raise LiveAdapterError(f"adapter.{method} raised {raised}") from error
         return answer
 

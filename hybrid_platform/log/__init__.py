@@ -1,1 +1,1 @@
-"""The structured log: sinks, event names, and how a finished log is read."""
+"""The structured log of a session: its sinks, the names of its events, and reading a finished log."""

@@ -6,6 +6,7 @@ import os
 
 from hybrid_platform.domain.errors import PlatformError
 from hybrid_platform.log.events import LogEvent, find_event, parse_line
+from hybrid_platform.log.session_log import log_name
 from hybrid_platform.security.paths import DataDir
 
 KEY_EVENTS = (
@@ -26,11 +27,6 @@ KEY_EVENTS = (
 )
 MAX_LINES_PER_EVENT = 2
 MAX_LINE_CHARS = 65_536
-
-
-def log_name(session_id: str) -> str:
-    """Return the name of a session's log below the data directory."""
-    return f"logs/{session_id}.jsonl"
 
 
 def read_key_lines(data_dir: DataDir, session_id: str) -> tuple[str, ...]:

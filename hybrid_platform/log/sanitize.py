@@ -1,6 +1,6 @@
-"""Any value as plain JSON data that is safe to write: redacted, printable, finite, bounded; never raises.
+"""Conversion of any value to JSON data that may be logged: redacted, printable, finite and bounded. It never raises.
 
-in: what somebody put into a log field · out: None, bool, int, float, str, list, dict.
+In: the value of a log field. Out: None, bool, int, float, str, list or dict.
 """
 
 from __future__ import annotations
@@ -8,74 +8,114 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from decimal import Decimal
 from enum import Enum
+from functools import singledispatch
 from itertools import islice
 from numbers import Integral, Real
+from types import NoneType
+from typing import Any
 
 import msgspec
 
 from hybrid_platform.domain.exact import canonical
-from hybrid_platform.security.redaction import MASK, is_secret_name, printable, safe
+from hybrid_platform.security.redaction import MASK, is_secret_name, sanitize_text, to_printable
 
-Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
+JsonSafe = None | bool | int | float | str | list["JsonSafe"] | dict[str, "JsonSafe"]
 
 MAX_CHARACTERS = 4_000
 MAX_ITEMS = 256
 MAX_DEPTH = 6
 _MAX_BITS = 256
 _MAX_EXPONENT = 60
+_TOO_DEEP = "…"
 
 
-def plain_fields(fields: Mapping[str, object], depth: int = 0) -> dict[str, Plain]:
-    """Return named values as plain JSON data; what a secret-sounding name holds is masked."""
-    shown: dict[str, Plain] = {}
+def sanitize_fields(fields: Mapping[str, object], depth: int = 0) -> dict[str, JsonSafe]:
+    """Return named values as JSON data; the value of a field with a secret-sounding name is masked."""
+    safe: dict[str, JsonSafe] = {}
     for key, value in islice(fields.items(), MAX_ITEMS):
-        name = safe(key if isinstance(key, str) else str(plain(key, MAX_DEPTH)), MAX_CHARACTERS)
-        secret = is_secret_name(name) and isinstance(value, str | bytes | Mapping | list | tuple)
-        shown[name] = MASK if secret else plain(value, depth + 1)
+        name = sanitize_text(key if isinstance(key, str) else str(to_json_safe(key, MAX_DEPTH)), MAX_CHARACTERS)
+        is_secret = is_secret_name(name) and isinstance(value, str | bytes | Mapping | list | tuple)
+        safe[name] = MASK if is_secret else to_json_safe(value, depth + 1)
     if len(fields) > MAX_ITEMS:
-        shown["…"] = f"{len(fields) - MAX_ITEMS} more"
-    return shown
+        safe["…"] = f"{len(fields) - MAX_ITEMS} more"
+    return safe
 
 
-def plain(value: object, depth: int = 0) -> Plain:
-    """Return a value as plain JSON data: Decimal as exact text, enum as its value, NaN as text."""
+def to_json_safe(value: object, depth: int = 0) -> JsonSafe:
+    """Return a value as JSON data: a Decimal as exact text, an enum member as its value, NaN as text."""
     try:
-        return _plain(value, depth)
-    except Exception:  # noqa: BLE001, RUF100  # a repr, an items() or a __len__ of somebody else's: never worth a session
+        return _convert(value, depth)
+    except Exception:  # noqa: BLE001, RUF100  # a foreign repr, items() or __len__ that raises must not end a session
         return f"<{type(value).__name__} that cannot be shown>"
 
 
-def _plain(value: object, depth: int) -> Plain:  # noqa: C901, PLR0911, PLR0912, RUF100
-    match value:
-        case None | bool():
-            return value
-        case Enum():
-            return plain(value.value, depth)
-        case str():
-            return safe(value, MAX_CHARACTERS)
-        case Decimal():
-            small = value.is_finite() and abs(value.adjusted()) <= _MAX_EXPONENT
-            return printable(canonical(value) if small else str(value), MAX_CHARACTERS)
-        case Integral():
-            number = int(value)
-            return number if number.bit_length() <= _MAX_BITS else f"integer of {number.bit_length()} bits"
-        case Real():
-            real = float(value)
-            return real if abs(real) < float("inf") else str(real)
-        case bytes():
-            return safe(value[: MAX_CHARACTERS * 2].decode("utf-8", "backslashreplace"), MAX_CHARACTERS)
-        case BaseException():
-            return safe(f"{type(value).__name__}: {value}", MAX_CHARACTERS)
+@singledispatch
+def _convert(value: object, depth: int) -> JsonSafe:
+    """Return a value of a type that has no conversion of its own as text."""
+    return _TOO_DEEP if depth >= MAX_DEPTH else sanitize_text(str(value), MAX_CHARACTERS)
+
+
+@_convert.register(bool)
+@_convert.register(NoneType)
+def _keep(value: bool | None, _depth: int) -> JsonSafe:
+    return value
+
+
+@_convert.register
+def _convert_text(value: str, _depth: int) -> JsonSafe:
+    return sanitize_text(value, MAX_CHARACTERS)
+
+
+@_convert.register
+def _convert_bytes(value: bytes, _depth: int) -> JsonSafe:
+    return sanitize_text(value[: MAX_CHARACTERS * 2].decode("utf-8", "backslashreplace"), MAX_CHARACTERS)
+
+
+@_convert.register
+def _convert_enum(value: Enum, depth: int) -> JsonSafe:
+    return to_json_safe(value.value, depth)
+
+
+@_convert.register
+def _convert_decimal(value: Decimal, _depth: int) -> JsonSafe:
+    is_short = value.is_finite() and abs(value.adjusted()) <= _MAX_EXPONENT
+    return to_printable(canonical(value) if is_short else str(value), MAX_CHARACTERS)
+
+
+@_convert.register
+def _convert_integer(value: Integral, _depth: int) -> JsonSafe:
+    number = int(value)
+    return number if number.bit_length() <= _MAX_BITS else f"integer of {number.bit_length()} bits"
+
+
+@_convert.register
+def _convert_real(value: Real, _depth: int) -> JsonSafe:
+    number = float(value)
+    return number if abs(number) < float("inf") else str(number)
+
+
+@_convert.register
+def _convert_error(value: BaseException, _depth: int) -> JsonSafe:
+    return sanitize_text(f"{type(value).__name__}: {value}", MAX_CHARACTERS)
+
+
+@_convert.register
+def _convert_struct(value: msgspec.Struct, depth: int) -> JsonSafe:
+    return _TOO_DEEP if depth >= MAX_DEPTH else sanitize_fields(msgspec.structs.asdict(value), depth)
+
+
+@_convert.register
+def _convert_mapping(value: Mapping, depth: int) -> JsonSafe:  # type: ignore[type-arg]
+    return _TOO_DEEP if depth >= MAX_DEPTH else sanitize_fields(value, depth)
+
+
+@_convert.register(list)
+@_convert.register(tuple)
+@_convert.register(Set)
+def _convert_items(value: Any, depth: int) -> JsonSafe:
     if depth >= MAX_DEPTH:
-        return "…"
-    match value:
-        case msgspec.Struct():
-            return plain_fields(msgspec.structs.asdict(value), depth)
-        case Mapping():
-            return plain_fields(value, depth)
-        case tuple() if hasattr(value, "_asdict"):
-            return plain_fields(value._asdict(), depth)
-        case list() | tuple() | Set():
-            shown = [plain(item, depth + 1) for item in islice(value, MAX_ITEMS)]
-            return shown if len(value) <= MAX_ITEMS else [*shown, f"… {len(value) - MAX_ITEMS} more"]
-    return safe(str(value), MAX_CHARACTERS)
+        return _TOO_DEEP
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):  # a named tuple
+        return sanitize_fields(value._asdict(), depth)
+    items = [to_json_safe(item, depth + 1) for item in islice(value, MAX_ITEMS)]
+    return items if len(value) <= MAX_ITEMS else [*items, f"… {len(value) - MAX_ITEMS} more"]

@@ -20,7 +20,7 @@ from hybrid_platform.evidence.files import read_json
 from hybrid_platform.evidence.records import PREFLIGHT, SESSION, evidence_name
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.log.events import LogEvent, find_event, parse_line
-from hybrid_platform.log.reading import log_name
+from hybrid_platform.log.session_log import log_name
 from hybrid_platform.maintenance.restore_record import find_lost_since, last_restore, portable_database_url
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.location import default_url

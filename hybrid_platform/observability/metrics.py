@@ -21,7 +21,7 @@ from hybrid_platform.domain.orders import VetoReason
 from hybrid_platform.domain.records import CpuPressure, PressureAverages
 from hybrid_platform.domain.statistics import Histogram
 from hybrid_platform.observability.session_view import ChannelStats, PipelineState, SessionView
-from hybrid_platform.security.redaction import printable
+from hybrid_platform.security.redaction import to_printable
 
 PREFIX = "hybrid_platform_"
 MAX_VALUES = 50
@@ -78,7 +78,7 @@ def _counted(read: Callable[[Subject], Mapping[str, int]]) -> Callable[[Subject]
     def values(subject: Subject) -> Iterable[Labelled]:
         found: dict[str, int] = {}
         for name, count in list(read(subject).items()):
-            shown = printable(name, MAX_LENGTH)
+            shown = to_printable(name, MAX_LENGTH)
             if shown not in found and len(found) >= MAX_VALUES:
                 shown = OTHER
             found[shown] = found.get(shown, 0) + count

@@ -22,7 +22,7 @@ from hybrid_platform.report.live import live_facts
 from hybrid_platform.report.load import STEP_HEADS, load_facts, step_rows
 from hybrid_platform.report.timeline import Timeline
 from hybrid_platform.report.trading import Trading, trading_tables
-from hybrid_platform.security.redaction import printable
+from hybrid_platform.security.redaction import to_printable
 
 CELL, LINE = 400, 600
 IMAGES = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
@@ -61,7 +61,7 @@ def matrix_page(matrix: Matrix) -> str:
 def _render(name: str, **context: Any) -> str:
     templates = PackageLoader("hybrid_platform.report")
     environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {"shown": _shown, "line": lambda text: printable(str(text), LINE)}
+    environment.filters |= {"shown": _shown, "line": lambda text: to_printable(str(text), LINE)}
     return environment.get_template(name).render(**context)
 
 
@@ -73,7 +73,7 @@ def _shown(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return printable(str(value), CELL)
+    return to_printable(str(value), CELL)
 
 
 def _page(files: SessionFiles, extras: Extras, trading: Trading | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hybrid_platform.security.redaction import printable
+from hybrid_platform.security.redaction import to_printable
 
 CELL_LIMIT = 400
 _ESCAPES = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]()#+!|~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
@@ -19,7 +19,7 @@ def cell(value: Any) -> str:
         return f"{value:,}"
     if value is None:
         return "–"
-    return printable(str(value), CELL_LIMIT).translate(_ESCAPES)
+    return to_printable(str(value), CELL_LIMIT).translate(_ESCAPES)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from markupsafe import Markup, escape
 
-from hybrid_platform.security.redaction import printable
+from hybrid_platform.security.redaction import to_printable
 
 WIDTH, HEIGHT = 520, 190
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 28
@@ -162,7 +162,7 @@ def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
 
 def _text(x: float, y: float, text: str, kind: str, anchor: str) -> Markup:
     shape = Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>')
-    return shape.format(kind, f"{x:.1f}", f"{y:.1f}", anchor, escape(printable(text, LABEL_LIMIT)))
+    return shape.format(kind, f"{x:.1f}", f"{y:.1f}", anchor, escape(to_printable(text, LABEL_LIMIT)))
 
 
 def _filled(shape: Markup, *numbers: float) -> Markup:

@@ -23,7 +23,7 @@ from hybrid_platform.evidence.records import PREFLIGHT, evidence_name
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.gates.preflight import check_settings, refuse
 from hybrid_platform.host.system import package_root, read_git
-from hybrid_platform.log.session_log import Render, SessionLog, as_json
+from hybrid_platform.log.session_log import Render, SessionLog, render_json
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.location import resolve_database_url
@@ -37,7 +37,7 @@ def open_run(
     created_ns: int,
     clock: Clock | None = None,
     stream: TextIO | None = None,
-    render: Render = as_json,
+    render: Render = render_json,
     after_refusal: Callable[[RunContext], None] = lambda context: None,
 ) -> Iterator[RunContext]:
     """Yield a run's context; its session id follows from ``run_id`` and ``created_ns`` alone.
@@ -55,7 +55,7 @@ def open_run(
     check_signing_key(data_dir, settings.keys)
     chain = EventChain(data_dir, session_id, clock)
     out = stream or sys.stdout
-    log = SessionLog(session_id, clock, stream=out, data_dir=data_dir, render=render, watch=chain.watch)
+    log = SessionLog(session_id, clock, stream=out, data_dir=data_dir, render=render, on_line=chain.watch)
     try:
         context = RunContext(settings, session_id, run_id, data_dir, database_url, this_code(), clock, log, chain)
         try:

@@ -1,4 +1,4 @@
-"""Text that may be shown: `redact` takes secrets out, `printable` makes one line without tricks.
+"""Text that may be shown: `redact` takes secrets out, `to_printable` makes one line without tricks.
 
 in: text from settings, errors, venues, strategies · out: text for logs, evidence, errors and the
 UI. Both take time linear in the text: each pattern either consumes what it looks at or looks at a
@@ -80,7 +80,7 @@ def is_secret_name(name: str) -> bool:
     return _SECRET_NAME.search(name[:200]) is not None
 
 
-def printable(text: str, limit: int = 200) -> str:
+def to_printable(text: str, limit: int = 200) -> str:
     r"""Return one line of at most ``limit`` characters in which everything can be seen.
 
     Control, bidirectional, zero-width and unassigned characters, line ends, escape sequences and
@@ -97,9 +97,9 @@ def printable(text: str, limit: int = 200) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
-def safe(text: str, limit: int = 200) -> str:
+def sanitize_text(text: str, limit: int = 200) -> str:
     """Return text for a log field or a sample: without secrets first, then one printable line."""
-    return printable(redact(text), limit)
+    return to_printable(redact(text), limit)
 
 
 def _without_value(match: re.Match[str]) -> str:

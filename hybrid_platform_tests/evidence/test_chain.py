@@ -44,7 +44,7 @@ def test_a_later_step_of_the_run_goes_on_where_the_first_ended(tmp_path):
 
 def test_warnings_and_signs_of_life_are_chained_and_single_orders_are_not(tmp_path):
     chain = EventChain(DataDir(tmp_path), SESSION, TestClock())
-    log = SessionLog(SESSION, TestClock(), watch=chain.watch)
+    log = SessionLog(SESSION, TestClock(), on_line=chain.watch)
     log.info("HEARTBEAT (G4)", n=0, risk_vetoes=3, bp_drops_tick=2)
     log.info("signal generated", reason_code="X")
     log.warning("signal vetoed", reason="RISK_CAP")
@@ -73,7 +73,7 @@ def test_a_chain_fits_no_other_session(tmp_path):
 
 def test_a_secret_in_a_line_does_not_reach_the_chain(tmp_path):
     chain = EventChain(DataDir(tmp_path), SESSION, TestClock())
-    log = SessionLog(SESSION, TestClock(), watch=chain.watch)
+    log = SessionLog(SESSION, TestClock(), on_line=chain.watch)
     log.warning("connecting failed", url="wss://u:hunter2@venue.example/ws?token=abcdef0123456789abcdef")
     log.close()
     chain.flush()

@@ -57,7 +57,7 @@ def context_of(world: World, clock: Clock) -> Iterator[tuple[RunContext, io.Stri
     settings = request.settings.model_copy(update={"gates": gates})
     database = f"sqlite:///{world.folder}/data/bot.db"
     chain, output = EventChain(world.data, SESSION_ID, clock), io.StringIO()
-    with SessionLog(SESSION_ID, clock, stream=output, data_dir=world.data, watch=chain.watch) as log:
+    with SessionLog(SESSION_ID, clock, stream=output, data_dir=world.data, on_line=chain.watch) as log:
         yield RunContext(settings, SESSION_ID, "run", world.data, database, world.code, clock, log, chain), output
 
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from hybrid_platform.log.events import LogEvent, find_event, parse_line
-from hybrid_platform.log.session_log import SessionLog, as_text
+from hybrid_platform.log.session_log import SessionLog, render_text
 from hybrid_platform.testing import TestClock
 
 DOCUMENTED = {
@@ -69,7 +69,7 @@ def test_a_logged_event_carries_its_name_and_an_ordinary_line_does_not():
 
 def test_a_terminal_shows_the_message_without_the_name():
     stream = io.StringIO()
-    with SessionLog("s", TestClock(), stream=stream, render=as_text) as log:
+    with SessionLog("s", TestClock(), stream=stream, render=render_text) as log:
         log.info(LogEvent.HEARTBEAT, n=1)
         log.info("notification delivered", event="FAILURE")
     beat, notification = stream.getvalue().splitlines()

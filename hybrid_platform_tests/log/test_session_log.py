@@ -25,8 +25,8 @@ from hybrid_platform.domain.instruments import instrument_of
 from hybrid_platform.domain.log import Log
 from hybrid_platform.domain.orders import Side
 from hybrid_platform.domain.records import LoadAverage
-from hybrid_platform.log.sanitize import plain
-from hybrid_platform.log.session_log import RateLimit, SessionLog, as_text
+from hybrid_platform.log.sanitize import to_json_safe
+from hybrid_platform.log.session_log import RateLimit, SessionLog, render_text
 from hybrid_platform.security.paths import DataDir, UnsafePathError
 
 SESSION = "20260102T030405Z-1a2b3c4d"
@@ -136,7 +136,7 @@ def test_nothing_that_is_logged_can_raise() -> None:
     max_leaves=20,
 ))  # fmt: skip
 def test_every_value_becomes_strict_json(value: object) -> None:
-    json.dumps(plain(value), allow_nan=False).encode("ascii")
+    json.dumps(to_json_safe(value), allow_nan=False).encode("ascii")
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_stream_that_broke_costs_nothing_but_its_lines(tmp_path: Path) -> None
 
 def test_a_person_reads_one_plain_line() -> None:
     stream = io.StringIO()
-    with SessionLog(SESSION, Hand(), stream=stream, render=as_text) as log:
+    with SessionLog(SESSION, Hand(), stream=stream, render=render_text) as log:
         log.warning("HEARTBEAT (G4)", tick_count=61, symbol="SOL/USDC\n", lag={"p50_us": 20})
     assert (
         stream.getvalue() == '03:04:05.000 WARNING HEARTBEAT (G4) tick_count=61 symbol=SOL/USDC\\n lag={"p50_us": 20}\n'
@@ -289,7 +289,7 @@ def test_a_person_reads_one_plain_line() -> None:
 
 def test_a_terminal_without_unicode_gets_escapes() -> None:
     raw = io.BytesIO()
-    with SessionLog(SESSION, Hand(), stream=io.TextIOWrapper(raw, "ascii"), render=as_text) as log:
+    with SessionLog(SESSION, Hand(), stream=io.TextIOWrapper(raw, "ascii"), render=render_text) as log:
         log.info("für", price="1 €")
         log.close()
         assert raw.getvalue().decode("ascii") == r"03:04:05.000 INFO    f\xfcr price=1 \u20ac" + "\n"
@@ -332,7 +332,7 @@ def test_no_second_holds_more_than_its_share_and_nothing_goes_uncounted(
         if fields is not None:
             admitted.append(clock.now)
             suppressed += fields.get("suppressed", 0)
-    assert len(admitted) + suppressed + limit.left_out().get("m", 0) == len(gaps)
+    assert len(admitted) + suppressed + limit.take_suppressed().get("m", 0) == len(gaps)
     assert len(admitted) >= min(full, len(gaps))
     beyond = admitted[full:]
     for earlier, later in zip(beyond, beyond[a_second:], strict=False):
@@ -340,9 +340,9 @@ def test_no_second_holds_more_than_its_share_and_nothing_goes_uncounted(
 
 
 def test_kinds_beyond_a_thousand_share_a_count_in_bounded_memory() -> None:
-    limit = RateLimit(Hand(), full=1, a_second=1)
+    limit = RateLimit(Hand(), full_lines=1, lines_per_second=1)
     assert sum(limit.admit(f"kind {n}") is not None for n in range(5_000)) == 1_001
-    assert limit.left_out() == {"(others)": 3_999}
+    assert limit.take_suppressed() == {"(others)": 3_999}
 
 
 def test_an_instrument_is_logged_by_its_fields() -> None:

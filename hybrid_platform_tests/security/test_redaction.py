@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_platform.security.redaction import MAX_TEXT, is_secret_name, printable, redact, safe
+from hybrid_platform.security.redaction import MAX_TEXT, is_secret_name, redact, sanitize_text, to_printable
 
 NAMES = [
     "password", "PGPASSWORD", "db_password", "passwd", "PWD", "secret", "client_secret", "clientSecret", "api_key",
@@ -104,7 +104,7 @@ def test_no_value_of_a_secret_name_passes(name: str, secret: str) -> None:
     ]
     for form in forms:
         assert secret not in redact(form), form
-        assert secret not in safe(form, 10_000)
+        assert secret not in sanitize_text(form, 10_000)
 
 
 @given(secret=awkward.filter(lambda s: "://" not in s), extra=st.sampled_from(["", "@", "/", "#", "p@ss/w:rd"]))
@@ -158,7 +158,7 @@ def test_the_time_is_linear_in_the_text(piece: str) -> None:
     began = time.process_time()
     redact(text)
     redact(text + "@")
-    printable(text, 150_000)
+    to_printable(text, 150_000)
     # Quadratic takes minutes of CPU here; linear takes a fraction of a second.
     assert time.process_time() - began < 20
 
@@ -199,12 +199,12 @@ def test_other_names_are_not_secret(name: str) -> None:
     ids=ascii,
 )
 def test_tricks_are_made_visible(text: str, shown: str) -> None:
-    assert printable(text) == shown
+    assert to_printable(text) == shown
 
 
 @given(st.text(st.characters()), st.integers(1, 50))
 def test_printable_text_is_one_line_without_control_characters_within_its_limit(text: str, limit: int) -> None:
-    shown = printable(text, limit)
+    shown = to_printable(text, limit)
     assert shown.isprintable()
     assert len(shown) <= limit
     assert len(shown.splitlines()) <= 1
@@ -213,8 +213,8 @@ def test_printable_text_is_one_line_without_control_characters_within_its_limit(
 
 
 def test_a_symbol_of_ten_kilobytes_is_cut_visibly() -> None:
-    assert printable("A" * 10_000) == "A" * 199 + "…"
+    assert to_printable("A" * 10_000) == "A" * 199 + "…"
 
 
 def test_a_secret_is_taken_out_before_the_text_is_cut() -> None:
-    assert "hunter2" not in safe("x" * 180 + " password=hunter2hunter2hunter2")
+    assert "hunter2" not in sanitize_text("x" * 180 + " password=hunter2hunter2hunter2")

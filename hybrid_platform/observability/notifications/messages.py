@@ -14,7 +14,7 @@ import msgspec
 
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import ExitCode
-from hybrid_platform.security.redaction import safe
+from hybrid_platform.security.redaction import sanitize_text
 
 MAX_REASONS = 5
 MAX_REASON = 300
@@ -115,10 +115,10 @@ def commanded(origin: Origin, command: Command) -> Notice:
 def _notice(
     event: Event, title: str, reasons: Sequence[str], advice: str, exit_code: int | None, origin: Origin
 ) -> Notice:
-    told = [safe(reason, MAX_REASON) for reason in reasons[:MAX_REASONS]]
+    told = [sanitize_text(reason, MAX_REASON) for reason in reasons[:MAX_REASONS]]
     if len(reasons) > MAX_REASONS:
         told.append(f"and {len(reasons) - MAX_REASONS} more")
-    return Notice(event, safe(title), tuple(told), advice, exit_code, *origin)
+    return Notice(event, sanitize_text(title), tuple(told), advice, exit_code, *origin)
 
 
 def _plain(text: str) -> str:
