@@ -98,9 +98,9 @@ def render_verification(result: Verification) -> list[str]:
 @click.argument("path", type=click.Path(path_type=Path))
 def make_key(path: Path) -> None:
     """Make an Ed25519 key pair: PATH (mode 0600), and PATH with the suffix .pub."""
-    from hybrid_platform.evidence.keys import make_key as make
+    from hybrid_platform.evidence.keys import create_key
 
-    signer = make(path)
+    signer = create_key(path)
     click.echo(f"{path}: key {signer.keyid}, public part {path.with_suffix('.pub')}")
 
 

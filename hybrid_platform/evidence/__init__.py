@@ -1,1 +1,1 @@
-"""Evidence: what gates and sessions saw, written so that somebody else can check it."""
+"""Evidence: records of gates and sessions, signed so that a third party can verify them offline."""

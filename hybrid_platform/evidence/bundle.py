@@ -1,8 +1,8 @@
-"""Seal a session's evidence: every file by its SHA-256, what they say, one signature over it (G5).
+"""Sealing of a session's evidence: the SHA-256 of every file and a summary of the records, under one signature (G5).
 
-in: the evidence directory, complete · out: ``manifest.json``, the in-toto Statement as a person reads it,
-and ``bundle.dsse.json``, the same bytes in a signed envelope. Called last: nothing is written into the
-directory afterwards.
+in: the complete evidence directory · out: ``manifest.json``, the in-toto Statement in readable form, and
+``bundle.dsse.json``, the same bytes in a signed envelope. Sealing comes last: nothing is written to the directory
+afterwards.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class SealedBundle(NamedTuple):
     path: Path
     """The envelope."""
     sha256: str
-    """The bundle's digest: of the manifest, which is what was signed."""
+    """Digest of the bundle, that is of the manifest, whose bytes are signed."""
     keyid: str
     chain: ChainHead
 
 
 def seal(data_dir: DataDir, session_id: str, signer: Signer, clock: Clock) -> SealedBundle:
-    """Write manifest and envelope of a session; raise EvidenceError where its evidence is not fit to be signed."""
+    """Write manifest and envelope of a session; raise EvidenceError when its evidence cannot be signed."""
     folder = DataDir(data_dir.resolve(f"evidence/{session_id}"))
     chain = read_chain(folder, session_id)
     predicate = build_predicate(parse_session_files(lambda name: read_if_there(folder, name)), chain)
@@ -51,14 +51,14 @@ def seal(data_dir: DataDir, session_id: str, signer: Signer, clock: Clock) -> Se
 
 
 def is_sealed(data_dir: DataDir, session_id: str) -> bool:
-    """Return whether a session's evidence was sealed, so that nothing may be written to it any more."""
+    """Return whether a session's evidence is sealed and must not be written to any more."""
     return data_dir.resolve(f"evidence/{session_id}/{ENVELOPE}").exists()
 
 
 def inventory(folder: DataDir) -> list[str]:
-    """Return the names of all files in a bundle, but manifest and envelope.
+    """Return the sorted names of all files in a bundle except manifest and envelope.
 
-    Raises EvidenceError for links and whatever else is neither a plain file nor a directory.
+    Raises EvidenceError for links and for anything else that is neither a plain file nor a directory.
     """
     names: list[str] = []
     for where, folders, files in os.walk(folder.root, followlinks=False):
@@ -75,7 +75,7 @@ def inventory(folder: DataDir) -> list[str]:
 
 
 def read_if_there(folder: DataDir, name: str) -> bytes | None:
-    """Return a file's content, None where there is no such file."""
+    """Return the content of a file, or None if the file does not exist."""
     try:
         return folder.read_bytes(name)
     except FileNotFoundError:
@@ -83,7 +83,7 @@ def read_if_there(folder: DataDir, name: str) -> bytes | None:
 
 
 def read_chain(folder: DataDir, session_id: str) -> ChainHead:
-    """Return where the chain in a bundle stands, following it; raise EvidenceError where it does not hold."""
+    """Follow the chain in a bundle and return its head; raise EvidenceError when it is broken."""
     try:
         descriptor = folder.open(EVENTS, os.O_RDONLY)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Which code ran: a digest over a package's files, and one over a strategy's own, without importing it.
+"""Identity of the code that ran: digests of the platform's files and of a strategy's files, without importing them.
 
-in: a folder, or a strategy's name · out: SHA-256 in hex over lines ``<sha256 of file>  <name>``, sorted by
-name. Compiled caches do not count.
+in: a folder, or a strategy's name · out: SHA-256 in hex over lines ``<sha256 of file>  <name>``, sorted by name.
+Compiled caches are left out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NOT_CODE = {"__pycache__", ".git"}
 
 
 def tree_sha256(folder: Path) -> str:
-    """Return the digest of all files below a folder; raise EvidenceError for one of more than 20,000 files."""
+    """Return the digest of all files below a folder; raise EvidenceError for more than 20,000 files."""
     total = hashlib.sha256()
     for count, (name, path) in enumerate(sorted(_files(folder))):
         if count >= MAX_FILES:
@@ -37,7 +37,7 @@ def file_sha256(path: Path) -> str:
 
 
 def find_package(folder: Path) -> Path:
-    """Return the package's directory in a checkout, or the folder itself if it is the package; raise ConfigError."""
+    """Return the package directory in a checkout, or the folder itself if it is the package; else raise ConfigError."""
     for found in (folder / PACKAGE, folder):
         if (found / "__init__.py").is_file() and found.name == PACKAGE:
             return found
@@ -45,10 +45,10 @@ def find_package(folder: Path) -> Path:
 
 
 def strategy_sha256(name: str) -> str | None:
-    """Return the digest of a strategy's code, or None where it cannot be found.
+    """Return the digest of a strategy's code, or None if its code cannot be found.
 
-    That is its module's file where it comes with the platform (the code's own digest covers the rest)
-    or stands alone, else the whole package that it lies in.
+    For a strategy that ships with the platform (whose own digest covers the rest) or that is a single module, this is
+    the digest of its file; otherwise it is the digest of the whole package that contains the strategy.
     """
     top, _, rest = resolve_strategy_path(name).partition(":")[0].partition(".")
     try:

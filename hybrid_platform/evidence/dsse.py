@@ -1,7 +1,7 @@
-"""DSSE envelopes: bytes, what they are, and one Ed25519 signature over both.
+"""DSSE envelopes: a payload, its type, and one Ed25519 signature over both.
 
-in: a payload and a key · out: an envelope as JSON; and back: the payload, only after its signature
-was found good under a pinned key. What an envelope says is looked at no earlier than that.
+in: a payload and a key · out: an envelope as JSON; and back, the payload, after its signature was verified with a
+pinned key. The payload is not parsed before its signature is verified.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ MAX_ENVELOPE_BYTES = 16 * 1024 * 1024
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who signed, and the signature in base64."""
+    """One signature in base64, with the id of its key."""
 
     keyid: str
     sig: str
 
 
 class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"payload_type": "payloadType"}):
-    """The envelope as DSSE v1 has it; ours hold exactly one signature."""
+    """A DSSE v1 envelope; this platform writes and accepts exactly one signature."""
 
     payload: str
     payload_type: str
@@ -35,20 +35,20 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
 
 
 class VerifiedPayload(NamedTuple):
-    """A payload whose signature is good."""
+    """A payload whose signature was verified."""
 
     payload: bytes
     keyid: str
     key_name: str
-    """The file of the pinned key."""
+    """File name of the pinned key."""
 
 
 class UntrustedError(EvidenceError):
-    """An envelope that no pinned key signed, or that is not exactly what was signed."""
+    """An envelope without a valid signature by a pinned key."""
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """Return DSSE's pre-authentication encoding: what is signed."""
+    """Return the DSSE pre-authentication encoding, the bytes that are signed."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
@@ -61,7 +61,7 @@ def sign(payload_type: str, payload: bytes, signer: Signer) -> bytes:
 
 
 def parse_envelope(content: bytes, name: str) -> Envelope:
-    """Return an envelope, nothing of it believed yet; raise UntrustedError where it is none of ours."""
+    """Return an unverified envelope; raise UntrustedError if it is malformed or has other than one signature."""
     if len(content) > MAX_ENVELOPE_BYTES:
         raise UntrustedError(f"{name}: expected at most {MAX_ENVELOPE_BYTES} bytes, got {len(content)}")
     try:
@@ -74,24 +74,24 @@ def parse_envelope(content: bytes, name: str) -> Envelope:
 
 
 def verified_payload(envelope: Envelope, payload_type: str, trusted: TrustedKeys) -> VerifiedPayload:
-    """Return the payload if a pinned key signed it as this type; raise UntrustedError otherwise."""
+    """Return the payload if a pinned key signed it with this type; raise UntrustedError otherwise."""
     signature = envelope.signatures[0]
-    payload = _decoded(envelope.payload, "payload")
-    name = trusted.find_signer(pae(payload_type, payload), _decoded(signature.sig, "signature"), signature.keyid)
+    payload = _decode_base64(envelope.payload, "payload")
+    name = trusted.find_signer(pae(payload_type, payload), _decode_base64(signature.sig, "signature"), signature.keyid)
     if envelope.payload_type != payload_type:
         raise UntrustedError(f"expected {payload_type}, got {envelope.payload_type[:80]!r}")
     if name is None:
-        told = f"{len(trusted.keys)} in {trusted.folder}"
-        ignored = f"; no Ed25519 public key: {', '.join(trusted.ignored)}" if trusted.ignored else ""
-        raise UntrustedError(f"expected a signature by a pinned key ({told}{ignored}), got none of theirs")
+        pinned = f"{len(trusted.keys)} in {trusted.folder}"
+        ignored = f"; not Ed25519 public keys: {', '.join(trusted.ignored)}" if trusted.ignored else ""
+        raise UntrustedError(f"expected a signature by a pinned key ({pinned}{ignored}), got another signature")
     return VerifiedPayload(payload, signature.keyid, name)
 
 
-def _decoded(text: str, what: str) -> bytes:
+def _decode_base64(text: str, what: str) -> bytes:
     try:
         decoded = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise UntrustedError(f"{what}: expected base64, was: {error}") from None
-    if base64.b64encode(decoded).decode() != text:  # spare bits would let one signature have several texts
+        raise UntrustedError(f"{what}: expected base64, got: {error}") from None
+    if base64.b64encode(decoded).decode() != text:  # unused bits would allow several texts for one signature
         raise UntrustedError(f"{what}: expected canonical base64, got another form of it")
     return decoded

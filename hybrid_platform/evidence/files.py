@@ -1,8 +1,7 @@
-"""Evidence files: records as canonical JSON, written whole, and read back strictly.
+"""Evidence files: records as deterministic JSON, written atomically and read back strictly.
 
-in: a record and a name below the data directory · out: a file 0600 and its SHA-256, and the record
-again. What two readers could understand differently (NaN, 1e999, a key that is there twice) is
-neither written nor read.
+in: a record and a name below the data directory · out: a file with mode 0600 and its SHA-256, and the record again.
+JSON that two readers could understand differently (NaN, 1e999, a repeated key) is neither written nor accepted.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from hybrid_platform.security.redaction import MASK, is_secret_name, redact
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_DIGITS = 400
-"""Of one number; Python refuses integers beyond 4,300 with another error, and slowly below."""
+"""Limit for one number: Python parses longer integers slowly, and refuses more than 4,300 digits with another error."""
 
 CHECKS = "evidence/checks"
 """Folder of the evidence of checks and maintenance that run outside a session; names sort by time."""
@@ -46,23 +45,23 @@ def check_evidence_name(run_name: str, kind: str) -> str:
 
 
 def encode_record(record: object) -> bytes:
-    """Return a record (msgspec Struct, mapping, sequence …) as the one JSON text that stands for it.
+    """Return a record (msgspec Struct, mapping, sequence …) as deterministic JSON.
 
-    Sorted keys, two spaces, ASCII, Decimals as exact text, secrets as ``***``, a line end at the
-    end. Raises EvidenceError, naming the place, for NaN, infinities, lone surrogates and what is
-    no data.
+    Keys are sorted, the indent is two spaces, the text is ASCII and ends with a line end; Decimals are exact text and
+    secrets are ``***``. Raises EvidenceError, with the place, for NaN, infinities, lone surrogates and values that
+    are not plain data.
     """
     try:
         data = msgspec.to_builtins(record, builtin_types=(Decimal,), str_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
-        raise EvidenceError(f"{type(record).__name__}: expected plain data, was: {error}") from None
-    return deterministic_json(_checked(data, "", 0), compact=False).encode("ascii") + b"\n"
+        raise EvidenceError(f"{type(record).__name__}: expected plain data, got: {error}") from None
+    return deterministic_json(_sanitized(data, "", 0), compact=False).encode("ascii") + b"\n"
 
 
 def write_json(data_dir: DataDir, name: str | Path, record: object) -> str:
     """Write a record atomically and return the SHA-256 of the file, in hex.
 
-    Raises EvidenceError for a record that is no data, UnsafePathError and StorageError as DataDir.
+    Raises EvidenceError for a record that is not plain data, and UnsafePathError and StorageError as DataDir does.
     """
     content = encode_record(record)
     data_dir.write_atomic(name, content)
@@ -74,9 +73,10 @@ def read_json(data_dir: DataDir, name: str | Path) -> Any: ...
 @overload
 def read_json(data_dir: DataDir, name: str | Path, record_type: type[T]) -> T: ...
 def read_json(data_dir: DataDir, name: str | Path, record_type: Any = Any) -> Any:
-    """Return the record in a file; raise EvidenceError where there is none, or not exactly one.
+    """Return the record in a file.
 
-    UnsafePathError and StorageError as DataDir.
+    Raises EvidenceError if the file is missing or not strict JSON of this record type, and UnsafePathError and
+    StorageError as DataDir does.
     """
     try:
         content = data_dir.read_bytes(name, MAX_BYTES)
@@ -86,7 +86,7 @@ def read_json(data_dir: DataDir, name: str | Path, record_type: Any = Any) -> An
 
 
 def parse_json(content: bytes, name: str, record_type: Any = Any) -> Any:
-    """Return the record in JSON text; raise EvidenceError for whatever strict readers could disagree on."""
+    """Return the record in JSON text; raise EvidenceError unless it is strict JSON of this type."""
     if len(content) > MAX_BYTES:
         raise EvidenceError(f"{name}: expected at most {MAX_BYTES} bytes, got {len(content)}")
     try:
@@ -99,10 +99,10 @@ def parse_json(content: bytes, name: str, record_type: Any = Any) -> Any:
             parse_float=_finite,
             parse_int=_short_integer,
         )
-        json.dumps(data, ensure_ascii=False).encode()  # a lone surrogate is text to the parser, and to no other reader
+        json.dumps(data, ensure_ascii=False).encode()  # fails for a lone surrogate, which json.loads accepts
         return msgspec.convert(data, record_type)
     except (ValueError, RecursionError, EvidenceError, msgspec.ValidationError) as error:
-        raise EvidenceError(f"{name}: expected strict JSON of the right shape, was: {str(error)[:300]}") from None
+        raise EvidenceError(f"{name}: expected strict JSON of the right shape, got: {str(error)[:300]}") from None
 
 
 def sha256_bytes(content: bytes) -> str:
@@ -113,7 +113,7 @@ def sha256_bytes(content: bytes) -> str:
 def sha256_file(data_dir: DataDir, name: str | Path) -> str:
     """Return the SHA-256 of a file below the data directory, in hex, in bounded memory.
 
-    Raises EvidenceError where it is missing, UnsafePathError and StorageError as DataDir.
+    Raises EvidenceError if it is missing, and UnsafePathError and StorageError as DataDir does.
     """
     try:
         with os.fdopen(data_dir.open(name, os.O_RDONLY), "rb") as file:
@@ -122,8 +122,8 @@ def sha256_file(data_dir: DataDir, name: str | Path) -> str:
         raise EvidenceError(f"{name}: expected a file, got missing") from None
 
 
-def _checked(value: Any, where: str, depth: int) -> Any:
-    """Return the data with Decimals as text and secrets masked, or say where it is no data."""
+def _sanitized(value: Any, where: str, depth: int) -> Any:
+    """Return the data with Decimals as text and secrets masked; raise EvidenceError at the first unusable value."""
     if depth > MAX_DEPTH:
         raise EvidenceError(f"{where[:100]}…: expected at most {MAX_DEPTH} levels, got more")
     if isinstance(value, str):
@@ -138,18 +138,18 @@ def _checked(value: Any, where: str, depth: int) -> Any:
         raise EvidenceError(f"{where or 'record'}: expected a finite number, got {value}")
     if isinstance(value, Mapping):
         return {
-            _checked(key, where, depth): MASK
+            _sanitized(key, where, depth): MASK
             if isinstance(item, str) and item and is_secret_name(key)
-            else _checked(item, f"{where}.{key}".lstrip("."), depth + 1)
+            else _sanitized(item, f"{where}.{key}".lstrip("."), depth + 1)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_checked(item, f"{where}[{number}]", depth + 1) for number, item in enumerate(value)]
+        return [_sanitized(item, f"{where}[{number}]", depth + 1) for number, item in enumerate(value)]
     return value
 
 
 def _check_depth(text: str) -> None:
-    """Refuse deep nesting before the parser recurses into it."""
+    """Raise ValueError for deep nesting, before the parser recurses into it."""
     depth = 0
     for match in _MARK.finditer(text):
         mark = match[0][0]
@@ -165,8 +165,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"expected each key once, got {twice!r} again")
+        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"expected each key once, got {repeated!r} again")
     return found
 
 

@@ -1,7 +1,7 @@
-"""Ed25519 keys: the platform's own, which signs bundles, and the public ones that somebody pinned.
+"""Ed25519 keys: the platform's own signing key, and the pinned public keys that verification trusts.
 
-in: a data directory, or paths that a person named · out: a `Signer`, or `TrustedKeys`. A private key is
-read where it is needed and kept nowhere; its file is 0600 and never below a folder of evidence.
+in: a data directory, or paths from the settings or an operator · out: a `Signer`, or `TrustedKeys`. A private key is
+read when it is needed; its file has mode 0600 and never lies below an evidence directory.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ OPERATORS = "keys/operators"
 MAX_KEY_BYTES = 16_384
 MAX_KEYS = 1_000
 _TRIES, _PAUSE_S = 100, 0.02
-"""For a key that another process is making at this moment."""
+"""Wait for a key that another process is creating at the same moment."""
 _END = b"-----END PRIVATE KEY-----\n"
 
 
 class Signer:
-    """A private key that signs; its ``keyid`` is the SHA-256 of the public key (DER), in hex."""
+    """A private key; ``keyid`` is the SHA-256 of its public key (DER), in hex."""
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         self._private = private
         self.keyid = key_id(private.public_key())
 
     def sign(self, message: bytes) -> bytes:
-        """Return the signature, 64 bytes."""
+        """Return the signature of a message (64 bytes)."""
         return self._private.sign(message)
 
     def public_pem(self) -> bytes:
@@ -64,10 +64,10 @@ class TrustedKeys(NamedTuple):
     keys: dict[str, tuple[str, Ed25519PublicKey]]
     """Key id -> file name and key."""
     ignored: tuple[str, ...]
-    """Files that are no Ed25519 public key."""
+    """Names of files that are not Ed25519 public keys."""
 
     def find_signer(self, message: bytes, signature: bytes, keyid: str) -> str | None:
-        """Return the name of the pinned key of this id if it made the signature, else None."""
+        """Return the name of the pinned key with this id if it made the signature, else None."""
         name, key = self.keys.get(keyid, ("", None))
         if key is None:
             return None
@@ -84,13 +84,13 @@ def key_id(public: Ed25519PublicKey) -> str:
 
 
 def load_signing_key(data_dir: DataDir, settings: KeySettings) -> Signer:
-    """Return the key that signs this platform's bundles; the own one is made on first use.
+    """Return the key that signs this platform's bundles; the platform's own key is created on first use.
 
-    Raises ConfigError where a key that was named is missing, readable by others or no Ed25519 key.
+    Raises ConfigError if a configured key is missing, readable by others, or not an Ed25519 key.
     """
     if settings.signing_key is not None:
         return load_signer(settings.signing_key, "keys.signing_key")
-    _make_own_key(data_dir)
+    _create_own_key(data_dir)
     signer = load_signer(data_dir.resolve(OWN_KEY), OWN_KEY)
     public = f"keys/signing-{signer.keyid[:12]}.pub"
     if not data_dir.resolve(public).exists():
@@ -99,17 +99,20 @@ def load_signing_key(data_dir: DataDir, settings: KeySettings) -> Signer:
 
 
 def check_signing_key(data_dir: DataDir, settings: KeySettings) -> None:
-    """Raise ConfigError where `load_signing_key` would, making nothing: a session must not find out at its end."""
+    """Raise ConfigError if `load_signing_key` would, without creating a key.
+
+    Preflight calls this so that a session does not fail for its key when it ends.
+    """
     if settings.signing_key is not None or data_dir.resolve(OWN_KEY).exists():
         load_signing_key(data_dir, settings)
 
 
-def make_key(name: str | Path) -> Signer:
-    """Make a key pair: ``name``, 0600, and ``name`` with the ending ``.pub``; neither may exist."""
+def create_key(name: str | Path) -> Signer:
+    """Create a key pair: ``name`` (mode 0600), and ``name`` with the suffix ``.pub``; neither file may exist."""
     private, public = (check_output_file(path, "key") for path in (name, Path(name).with_suffix(".pub")))
     for path in (private, public):
         if path.exists():
-            raise ConfigError([Fault(str(path), "no file", "one that is there")])
+            raise ConfigError([Fault(str(path), "no file", "an existing file")])
     signer, pem = _new_key()
     with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(pem)
@@ -130,7 +133,7 @@ def load_signer(path: str | Path, setting: str, password: bytes | None = None) -
 
 
 def load_trusted_keys(folder: str | Path) -> TrustedKeys:
-    """Return the Ed25519 keys in the ``*.pub`` files of a directory, PEM or OpenSSH; raise ConfigError without one."""
+    """Return the Ed25519 keys in a directory's ``*.pub`` files (PEM or OpenSSH); raise ConfigError if it is missing."""
     folder = Path(folder)
     if not folder.is_dir():
         raise ConfigError([Fault("trusted keys", "a directory with *.pub files", repr(str(folder)))])
@@ -150,8 +153,8 @@ def _new_key() -> tuple[Signer, bytes]:
     return Signer(private), private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _make_own_key(data_dir: DataDir) -> None:
-    """Make the own key unless it is there, or another process makes it at this moment."""
+def _create_own_key(data_dir: DataDir) -> None:
+    """Create the platform's own key unless it exists; wait if another process is creating it."""
     path = data_dir.resolve(OWN_KEY)
     try:
         descriptor = data_dir.open(OWN_KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL)

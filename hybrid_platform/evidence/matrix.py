@@ -1,6 +1,6 @@
-"""The verification matrix as a record: the whole contract, each id with its proof, signed for one commit (G5).
+"""The verification matrix: every id of the contract with the result of its tests, signed for one commit (G5).
 
-Written by `report.matrix`, which runs the proofs; read by the LIVE gate, which believes only a signature.
+`analysis.matrix` runs the tests and writes the matrix; the LIVE gate reads it and trusts only its signature.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ MATRIX_TYPE = "application/vnd.hybrid-platform.matrix+json"
 
 
 class MatrixRow(msgspec.Struct, frozen=True):
-    """One id of the contract, and how its proof went."""
+    """One id of the contract, with the result of its tests."""
 
     id: str
     claim: str
     command: str
-    """What proves it, to be run again."""
+    """The command that repeats the tests."""
     expected: str
     actual: str
     duration_s: float
     verdict: Verdict
-    """PASS, FAIL, or NOT_RUN where no test bears the id."""
+    """PASS, FAIL, or NOT_RUN if no test has the id."""
 
 
 class Matrix(msgspec.Struct, frozen=True, kw_only=True):
-    """All rows, for one state of the code."""
+    """The rows for one state of the code."""
 
     schema: int = 1
     version: str
@@ -44,7 +44,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: str
     rows: tuple[MatrixRow, ...]
     faults: tuple[str, ...] = ()
-    """What went wrong beside the rows, e.g. a test module that could not be imported."""
+    """Problems outside the rows, such as a test module that could not be imported."""
 
     @property
     def unproved(self) -> tuple[str, ...]:
@@ -54,22 +54,22 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def holds(self) -> bool:
-        """Whether each row that was run is proved, and nothing went wrong beside them."""
+        """Whether every row passed and there are no faults."""
         return not self.faults and all(row.verdict is Verdict.PASS for row in self.rows)
 
     @property
     def is_full(self) -> bool:
-        """Whether every id of the contract, and nothing else, is proved."""
+        """Whether exactly the ids of the contract are proved, without a fault."""
         return not self.faults and not self.unproved and tuple(row.id for row in self.rows) == CONTRACT_IDS
 
 
 def matrix_name(commit: str | None, dirty: bool | None) -> str:
-    """Return the name, below the data directory, of the matrix of a state of the code, without an ending."""
+    """Return the path, below the data directory, of the matrix for a state of the code, without its suffix."""
     return f"evidence/matrix/{commit or 'no-commit'}" + ("" if commit and dirty is False else "-dirty")
 
 
 def write_matrix(data_dir: DataDir, matrix: Matrix, signer: Signer) -> str:
-    """Write the matrix, readable and signed; return its name without an ending."""
+    """Write the matrix as JSON and as a signed envelope; return its path without the suffix."""
     name, payload = matrix_name(matrix.commit, matrix.dirty), encode_record(matrix)
     data_dir.write_atomic(f"{name}.json", payload)
     data_dir.write_atomic(f"{name}.dsse.json", sign(MATRIX_TYPE, payload, signer))
@@ -79,7 +79,7 @@ def write_matrix(data_dir: DataDir, matrix: Matrix, signer: Signer) -> str:
 def read_matrix(data_dir: DataDir, commit: str, trusted: TrustedKeys) -> Matrix:
     """Return the signed matrix of a commit.
 
-    Raises EvidenceError where no pinned key signed it, FileNotFoundError where there is none.
+    Raises EvidenceError if no pinned key signed it, FileNotFoundError if it does not exist.
     """
     name = f"{matrix_name(commit, dirty=False)}.dsse.json"
     opened = verified_payload(parse_envelope(data_dir.read_bytes(name), name), MATRIX_TYPE, trusted)

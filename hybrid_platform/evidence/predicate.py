@@ -1,7 +1,7 @@
-"""What a bundle says of a session: our in-toto predicate, version 1, made from the evidence files alone.
+"""The platform's in-toto predicate, version 1: a summary of a session, built from its evidence files alone.
 
-in: a session's records and where its chain stands · out: plain data. `verify` makes it again from the
-files and compares, so that nothing is signed that the files do not say.
+in: a session's records and the head of its chain · out: plain data. `verify` builds the predicate again from the
+files and compares, so that the signature covers only statements that follow from the files.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Data = dict[str, Any]
 
 
 def build_predicate(files: SessionFiles, chain: ChainHead) -> Data:
-    """Return the predicate; raise EvidenceError where there is no record, or records of several sessions or runs."""
-    known = _one_run(files)
+    """Return the predicate; raise EvidenceError without records, or with records of several sessions or runs."""
+    known = _check_same_run(files)
     session, postflight = files.session, files.postflight
     proofs = postflight.proofs if postflight else ()
     return {
@@ -64,8 +64,8 @@ def build_predicate(files: SessionFiles, chain: ChainHead) -> Data:
     }
 
 
-def _one_run(files: SessionFiles) -> Evidence:
-    """Return a record for what all have in common, after checking that they do."""
+def _check_same_run(files: SessionFiles) -> Evidence:
+    """Return the last record, after checking that all records have the same session, run, settings and code."""
     records = [record for record in files if record is not None]
     if not records:
         raise EvidenceError("expected evidence files of a session, got none")
@@ -83,7 +83,7 @@ def _settings(files: SessionFiles) -> Data:
 
 
 def _host(files: SessionFiles) -> Data:
-    """Healthcheck and CPU pressure, before and after: what G1 and G2 rest on."""
+    """Return healthcheck and CPU pressure before and after the session (G1, G2)."""
     return {
         when: {
             "healthcheck": record.healthcheck.verdict.value,
@@ -118,7 +118,7 @@ def _counts(session: SessionEvidence) -> Data:
 
 
 def _isolation(session: SessionEvidence) -> Data:
-    """Return what was read back, in short; the whole of it stands in session.json."""
+    """Return a summary of the isolation that was read back; ``session.json`` has all of it."""
     isolation = session.isolation
     return {
         "requested": isolation.requested,
@@ -140,7 +140,7 @@ def _isolation(session: SessionEvidence) -> Data:
 
 
 def _durability(files: SessionFiles) -> Data:
-    """The PRAGMAs as they were read back, and rows as they were written and counted."""
+    """Return the PRAGMAs as read back, and the numbers of rows written and counted."""
     pragmas = files.pragma.pragmas if files.pragma else None
     rows = files.session.ledger.rows if files.session else ()
     return {
@@ -151,6 +151,6 @@ def _durability(files: SessionFiles) -> Data:
     }
 
 
-def _instant(link: ChainEntry | None) -> Data | None:
-    """Both clocks of a chained event; the monotonic one only says something within one boot."""
-    return None if link is None else {"wall": link.event.get("ts"), "monotonic_ns": link.monotonic_ns}
+def _instant(entry: ChainEntry | None) -> Data | None:
+    """Return the times of a chained event; monotonic times are comparable within one boot only."""
+    return None if entry is None else {"wall": entry.event.get("ts"), "monotonic_ns": entry.monotonic_ns}

@@ -1,6 +1,7 @@
-"""The four evidence files of a session, as typed records; each is one JSON object below ``evidence/<session_id>/``.
+"""Typed records of the four evidence files of a session; each is one JSON object below ``evidence/<session_id>/``.
 
-Every value was measured or read back by what wrote it; the report adds none of its own.
+The step that writes a record measured or read back every value in it; reports show these values and add none.
+Attribute names are JSON keys of a signed format: change one only with a msgspec ``rename``.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from hybrid_platform.trading.accounts import AccountSnapshot
 
 PREFLIGHT, PRAGMA, SESSION, POSTFLIGHT = "preflight", "pragma", "session", "postflight"
 REFUSAL = "refusal"
-"""Left, as plain `Evidence`, by a step that could not begin: no pass before it in the same run, another session, …"""
+"""Written as plain `Evidence` by a step that could not begin, for example because another session is running."""
 SCHEMA = 1
 
 
 def evidence_name(session_id: str, kind: str) -> str:
-    """Return the name, below the data directory, of one of a session's evidence files."""
+    """Return the path, below the data directory, of one of a session's evidence files."""
     return f"evidence/{session_id}/{kind}.json"
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What all four have in common."""
+    """The fields that all evidence records share."""
 
     schema: int = SCHEMA
     kind: str
@@ -46,7 +47,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     verdict: Verdict
     reasons: tuple[str, ...]
-    """Why it did not pass; empty where it did."""
+    """Why the step did not pass; empty if it passed."""
     exit_code: int
     started_at: str
     ended_at: str
@@ -58,10 +59,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 EvidenceT = TypeVar("EvidenceT", bound=Evidence)
 
 
-def read_evidence(data_dir: DataDir, session_id: str, kind: str, of_type: type[EvidenceT]) -> EvidenceT | None:
-    """Return one of a session's evidence files, or None where there is none; raise EvidenceError for a bad one."""
+def read_evidence(data_dir: DataDir, session_id: str, kind: str, record_type: type[EvidenceT]) -> EvidenceT | None:
+    """Return one of a session's evidence records, or None without the file; raise EvidenceError if it is invalid."""
     name = evidence_name(session_id, kind)
-    return read_json(data_dir, name, of_type) if data_dir.resolve(name).exists() else None
+    return read_json(data_dir, name, record_type) if data_dir.resolve(name).exists() else None
 
 
 class LiveCondition(msgspec.Struct, frozen=True):
@@ -73,34 +74,34 @@ class LiveCondition(msgspec.Struct, frozen=True):
 
 
 class PreflightEvidence(Evidence, frozen=True, kw_only=True):
-    """The host before, and what the session was asked to do."""
+    """The host before the session, and the session's settings."""
 
     settings: dict[str, Any]
     system: SystemState
     healthcheck: HealthcheckRecord
     pressure: PressureGate
     inputs: tuple[dict[str, Any], ...] = ()
-    """The files that will be replayed: name, bytes, SHA-256."""
+    """The files to be replayed: name, size and SHA-256."""
     live_gate: tuple[LiveCondition, ...] = ()
-    """Filled for mode LIVE."""
+    """The conditions of the LIVE gate; empty for other modes."""
     strategy_sha256: str | None = None
-    """Of the strategy's code, before it was run; None where it could not be found."""
+    """Digest of the strategy's code before it ran; None if its code could not be found."""
 
 
 class PragmaGateEvidence(Evidence, frozen=True, kw_only=True):
-    """The database as the session will use it (G3)."""
+    """The database and its connections as the session will use them (G3)."""
 
     database: str
     """The URL without its secrets."""
     pragmas: PragmaEvidence | None
     migrations: tuple[str, ...]
-    """Applied now; empty where the schema was current."""
+    """Migrations that this step applied; empty if the schema was current."""
     before: DatabaseReport
     """The database before anything was written."""
 
 
 class ChannelFigures(msgspec.Struct, frozen=True):
-    """One channel over the whole session, in events."""
+    """Event counts of one channel over the whole session."""
 
     name: str
     capacity: int
@@ -112,7 +113,7 @@ class ChannelFigures(msgspec.Struct, frozen=True):
     high_water: int
     blocked: int
     refused: int = 0
-    """Of what was dropped, what was to be kept."""
+    """Dropped events that had been sent as guaranteed."""
 
 
 class LedgerLine(msgspec.Struct, frozen=True):
@@ -125,7 +126,7 @@ class LedgerLine(msgspec.Struct, frozen=True):
 
 
 class LedgerFigures(msgspec.Struct, frozen=True):
-    """Where every event went."""
+    """The ledger: counts that account for every event."""
 
     rows: tuple[LedgerLine, ...]
     balances: bool
@@ -152,13 +153,13 @@ class SignalFigures(msgspec.Struct, frozen=True):
 
 
 class RowFigures(msgspec.Struct, frozen=True):
-    """Rows of a table in a few numbers; `pipeline.row_digests` makes and reads them."""
+    """Digests of the rows of a table, as `evidence.row_digests` computes and compares them."""
 
     count: int
     sha256: str
-    """Over all of them."""
+    """Digest of all rows."""
     sums: tuple[int, ...]
-    """By which one row that was changed can be found."""
+    """Sums that locate a single changed row."""
 
 
 class LadderStep(msgspec.Struct, frozen=True):
@@ -169,19 +170,19 @@ class LadderStep(msgspec.Struct, frozen=True):
     before: int
     after: int
     why: str
-    """What was at or above its limit, with the figures."""
+    """The measures at or above their limits, with their values."""
     held_s: float
-    """For how long."""
+    """How long they had been so."""
     cpu_pressure: float
     queue_percent: float
     lag_ms: float
 
 
 class OverloadFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """The load of a live session, as it was watched, and what was done about it (S15); None: not watched."""
+    """The observed load of a live session, and the throttling that answered it (S15); None: not observed."""
 
     source: str
-    """Of the pressure: PSI, or UNAVAILABLE where the load average ÷ cores stood in for it."""
+    """Source of the pressure: PSI, or UNAVAILABLE if the load average ÷ cores was used instead."""
     sample: bool
     pressure_limit: float | None
     queue_limit: float | None
@@ -193,101 +194,101 @@ class OverloadFigures(msgspec.Struct, frozen=True, kw_only=True):
     most_queue: float
     most_lag_ms: float
     above_s: float
-    """How long something was at or above its limit, in all …"""
+    """Total time in which a measure was at or above its limit."""
     longest_above_s: float
-    """… and at a stretch."""
+    """Longest uninterrupted such time."""
     spared_s: float
-    """How much of that the feed was too slow to be sampled."""
+    """Part of ``above_s`` in which the feed was too slow to be sampled."""
     stepped: int
     steps: tuple[LadderStep, ...]
     seconds_at: dict[str, float]
-    """By "every n-th tick"."""
+    """Time at each level of the ladder; a key n means "every n-th tick"."""
     sampled_out: dict[str, int]
-    """Ticks, by the same."""
+    """Ticks sampled out at each level."""
     stopped: bool
-    """Whether the load stayed at the top for too long: OVERLOAD."""
+    """Whether sustained load at the top of the ladder ended the session with OVERLOAD."""
 
 
 class MetricsFigures(msgspec.Struct, frozen=True):
-    """How often the running session's metrics were asked for."""
+    """Scrapes of the running session's metrics."""
 
     port: int
-    """The port that was asked for; 0: any."""
+    """The configured port; 0 means any free port."""
     scrapes: int = 0
     failed: int = 0
-    """Scrapes that were answered with an error."""
+    """Scrapes that got an error response."""
     error: str = ""
-    """Why they were not served; empty where they were."""
+    """Why the metrics were not served; empty if they were."""
 
 
 class LiveFigures(msgspec.Struct, frozen=True):
-    """What was sent to a venue, and what came back (mode LIVE)."""
+    """Orders sent to a venue, and reports received from it (mode LIVE)."""
 
     account: str
     max_notional_usd: Decimal
-    """As armed."""
+    """Maximum notional of the arming token."""
     bundles: tuple[str, ...]
-    """Digests of the proof that it was armed on."""
+    """Digests of the proof bundles in the arming token."""
     adapter: str
     submitted: int
     """Orders handed to the adapter."""
     refused: int
-    """Orders that the second judge, or the kill switch, kept back."""
+    """Orders that the order guard or the kill switch held back."""
     cancels: int
     reports: int
     exposure_usd: Decimal
-    """Σ |position| at the last prices, with what is pending, at the end."""
+    """Worst-case exposure Σ |position| at the last prices, pending orders included, at the end."""
     open_orders: dict[str, str]
-    """Orders that may still be open at the venue: id -> last known status."""
+    """Last known status, by order id, of orders that may still be open at the venue."""
 
 
 class InstrumentGap(msgspec.Struct, frozen=True):
-    """What two sessions, one after the other, did not see of an instrument that both saw."""
+    """The gap between two consecutive sessions for an instrument that both received."""
 
     venue: str
     symbol: str
     last_at: str
-    """Receipt of the last tick before."""
+    """Receive time of the last tick of the earlier session."""
     first_at: str
     seconds: float
     last_id: str | None
     """The venue's trade id of that tick."""
     first_id: str | None
     missing: int | None
-    """Trades between them; None where the venue's ids do not say."""
+    """Number of trades in between; None if the venue's trade ids do not show it."""
 
 
 class SessionGap(msgspec.Struct, frozen=True):
-    """What lies between a session and the one before it on the same kind of live feed (S3)."""
+    """The gap between a session and the previous one on the same kind of live feed (S3)."""
 
     session_id: str
     state: str
     exit_reason: str | None
     ended_at: str
     seconds: float
-    """From its end to this session's start."""
+    """From the end of the previous session to the start of this one."""
     instruments: tuple[InstrumentGap, ...]
 
 
 class SessionEvidence(Evidence, frozen=True, kw_only=True):
-    """The session itself."""
+    """The session: its end state, counters, channels, ledger and isolation."""
 
     mode: str
     strategy: dict[str, Any]
     feed: dict[str, Any]
     inputs: tuple[dict[str, Any], ...]
-    """The files that were replayed: name, bytes, SHA-256."""
+    """The replayed files: name, size and SHA-256."""
     sources: tuple[dict[str, Any], ...] = ()
-    """What became of each live source: connects, why connections ended, gaps, lag."""
+    """Figures of each live source: connects, reasons of disconnects, gaps, lag."""
     began: bool = True
-    """False: an error kept it from beginning; every count is 0, and there is no row of it but its own."""
+    """False if an error prevented the start; then every count is 0, and the session's row is its only row."""
     error: str | msgspec.UnsetType = msgspec.UNSET
-    """Class of the error that kept the session from beginning, such as ``LeaseHeld``; absent otherwise."""
+    """Class of the error that prevented the start, such as ``LeaseHeld``; absent otherwise."""
     state: str
     exit_reason: str
     failure: str | None
     clean: bool
-    """The session drained, flushed, and said so: no thread was left behind."""
+    """Whether the session drained, flushed and wrote its end marker, with every thread ended."""
     isolation: IsolationEvidence
     counters: dict[str, Any]
     channels: tuple[ChannelFigures, ...]
@@ -295,48 +296,48 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     heartbeats: HeartbeatFigures
     signals: SignalFigures
     crashed: tuple[str, ...]
-    """Earlier sessions that were found RUNNING without a process, now marked CRASHED."""
+    """Earlier sessions that were RUNNING without a process and are now marked CRASHED."""
     vetoes: dict[str, int]
     rejected: dict[str, int]
     pragmas: dict[str, Any]
-    """As the session's own writer and reader read them back."""
+    """The values that the session's own writer and reader read back."""
     pipeline_s: float
-    """From `channels created` to `FINAL METRICS`."""
+    """Time from the log message `channels created` to `FINAL METRICS`."""
     ticks_per_second: float
     rows_per_second: float
     lag_ms: dict[str, float]
-    """p50, p99 of receipt minus event time."""
+    """p50 and p99 of receive time minus event time."""
     latency_us: dict[str, float]
-    """p50, p99 of receipt to order put on the channel; live feeds only."""
+    """p50 and p99 from the receipt of a tick to its order on the channel; live feeds only."""
     first_event: str | None
     last_event: str | None
     strategy_sha256: str | None = None
-    """Of the strategy's code, after it was run."""
+    """Digest of the strategy's code after it ran."""
     account: AccountSnapshot | None = None
-    """Of the running engine at its end, from fills alone (I4); None where it did not get there."""
+    """The engine's account at the end, derived from fills alone (I4); None if the engine did not end."""
     ticks: RowFigures | None = None
-    """The ticks that were written, but for their trade ids."""
+    """Digests of the written ticks, without their trade ids."""
     journal: RowFigures | None = None
-    """The rows of ``inputs`` that were written."""
+    """Digests of the written rows of ``inputs``."""
     since_last: SessionGap | None = None
-    """None: the first session of its kind in the database, or a replay."""
+    """None for a replay, and for the first session of its kind in the database."""
     overload: OverloadFigures | None = None
-    """None: nothing to throttle."""
+    """None if the feed cannot be throttled."""
     metrics: MetricsFigures | None = None
-    """None where no port was set."""
+    """None if no port is configured."""
     live: LiveFigures | None = None
     """None in SHADOW and PAPER."""
     left_out: tuple[str, ...] = ()
-    """What earlier sessions had reported as committed and a restore left out, on purpose."""
+    """Rows that earlier sessions had reported as committed and that an accepted restore lacks."""
 
     @property
     def orders(self) -> int:
-        """Orders that were placed, whatever the mode."""
+        """Number of orders placed, in any mode."""
         return int(self.counters.get("live_orders", self.counters["shadow_orders"]))
 
 
 class ProofVerdict(StrEnum):
-    """How a row of the matrix stands after one session."""
+    """Verdict on one contract id after one session."""
 
     PASS = "PASS"  # noqa: S105
     FAIL = "FAIL"
@@ -344,7 +345,7 @@ class ProofVerdict(StrEnum):
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """One row of the verification matrix: what this session itself proved, with the figure."""
+    """The result for one contract id: what this session proved, with the figures."""
 
     id: str
     claim: str
@@ -354,39 +355,39 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 class PostflightEvidence(Evidence, frozen=True, kw_only=True):
-    """The host after, and the judgement over all of it."""
+    """The host after the session, and the verdicts on all evidence."""
 
     system: SystemState
     healthcheck: HealthcheckRecord
     pressure: PressureGate
     after: DatabaseReport
     counted: dict[str, int]
-    """Rows of this session by table, counted in the database now."""
+    """Rows of this session in each table, counted by postflight."""
     proofs: tuple[Proof, ...]
     log_lines: tuple[str, ...]
-    """The session's fixed log lines, from its log file."""
+    """The contract's fixed log lines, from the session's log file."""
 
 
 class SessionFiles(NamedTuple):
-    """All that a session left, each piece None where the run did not get so far."""
+    """The records of a session; each is None if the run did not reach that step."""
 
     preflight: PreflightEvidence | None
     pragma: PragmaGateEvidence | None
     session: SessionEvidence | None
     postflight: PostflightEvidence | None
     refusal: Evidence | None = None
-    """Of a step that could not begin."""
+    """Written by a step that could not begin."""
 
 
 def parse_session_files(read: Callable[[str], bytes | None]) -> SessionFiles:
-    """Return a session's records; ``read`` gives a file's content by name, None where there is none.
+    """Return a session's records; ``read`` returns the content of a file, or None if there is no such file.
 
-    Raises EvidenceError for a file that is not the record it should be.
+    Raises EvidenceError for a file that is not a valid record of its kind.
     """
 
-    def record(kind: str, of_type: type[EvidenceT]) -> EvidenceT | None:
+    def record(kind: str, record_type: type[EvidenceT]) -> EvidenceT | None:
         content = read(f"{kind}.json")
-        return None if content is None else parse_json(content, f"{kind}.json", of_type)
+        return None if content is None else parse_json(content, f"{kind}.json", record_type)
 
     return SessionFiles(
         record(PREFLIGHT, PreflightEvidence),

@@ -1,6 +1,6 @@
-"""`reproduce.json`: what came out when a finished session was decided again from its ticks and inputs (S8).
+"""Records of ``reproduce.json``: the result of deciding a finished session again from its ticks and inputs (S8).
 
-Below ``reports/<session_id>/``: the evidence itself is sealed by then. Written as often as it is done.
+The file lies below ``reports/<session_id>/``, because the evidence is sealed by then; each reproduction overwrites it.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ MAX_LISTED_GAPS = 20
 
 
 class ReproductionVerdict(StrEnum):
-    """How a reproduction ended."""
+    """Verdict of a reproduction."""
 
     PASS = "PASS"  # noqa: S105
-    """All of the session was decided again, and every row is the same."""
+    """The whole session was decided again, and every row is equal."""
     FAIL = "FAIL"
-    """A row is not what the same ticks and inputs give; the first one is named."""
+    """A row differs from the one that the same ticks and inputs give; the evidence has the first such row."""
     INCOMPLETE = "INCOMPLETE"
-    """What could be decided again is the same, but that is not all of it; never a PASS."""
+    """Only a part of the session could be decided again; that part is equal."""
 
     @property
     def exit_code(self) -> int:
-        """What ``hybrid-platform reproduce`` exits with."""
+        """The exit code of ``hybrid-platform reproduce``."""
         return {"PASS": 0, "FAIL": 1, "INCOMPLETE": 3}[self.value]
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One row that is not the same."""
+    """One row that differs."""
 
     table: str
     n: int
     key: str
-    """The row's own id: a signal's, an order's, a trade's; of the recorded row where there is one."""
+    """The id of the row (of its signal, order or trade); of the recorded row if there is one."""
     field: str
-    """The first column that differs; ``row`` where the whole row is missing, or too many."""
+    """The first column that differs; ``row`` if the whole row is missing or unexpected."""
     expected: str
-    """What the same ticks and inputs give."""
+    """The value that the same ticks and inputs give."""
     was: str
-    """What the database has."""
+    """The value in the database."""
 
     def __str__(self) -> str:
         return f"{self.table} n={self.n} ({self.key}) {self.field}: expected {self.expected}, got {self.was}"
 
 
 class TableComparison(msgspec.Struct, frozen=True):
-    """One table, row by row."""
+    """The comparison of one table, row by row."""
 
     name: str
     recorded: int
@@ -64,84 +64,84 @@ class TableComparison(msgspec.Struct, frozen=True):
     compared: int
     differing: int
     recorded_sha256: str
-    """Over the compared rows, in order, as the database has them."""
+    """Digest of the compared rows in the database, in order."""
     reproduced_sha256: str
     first: Difference | None
 
 
 class WrittenRows(msgspec.Struct, frozen=True):
-    """What session.json says of the rows that a session can be reproduced from."""
+    """Digests in ``session.json`` of the rows from which a session is reproduced."""
 
     ticks: RowFigures
     inputs: RowFigures
 
 
 class MissingTicks(msgspec.Struct, frozen=True):
-    """Ticks that are not in the database."""
+    """A range of ticks that are not in the database."""
 
     first: int
     last: int
     is_needed: bool
-    """The strategy saw them: nothing after them can be decided again."""
+    """Whether the strategy saw one of them; then no later decision can be repeated."""
 
 
 class ReproductionEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """One reproduction."""
+    """The evidence of one reproduction."""
 
     schema: int = 1
     kind: str = REPRODUCE
     session_id: str
     verdict: ReproductionVerdict
     reasons: tuple[str, ...]
-    """Why it is no PASS; empty where it is."""
+    """Why the verdict is not PASS; empty for PASS."""
     first: Difference | None
-    """The first row that is not the same, in the order in which the session decided."""
+    """The first differing row, in the order in which the session decided."""
     started_at: str
     ended_at: str
     state: str
-    """Of the session."""
+    """State of the session."""
     recorded_by: str
     """The code that ran the session."""
     code: CodeIdentity
-    """The code that decided again."""
+    """The code that reproduced it."""
     config_sha256: str
     trading_sha256: str
     ticks: int
     """Ticks in the database."""
     accepted: int | None
-    """Ticks that the session numbered, by its ledger; None where it wrote none."""
+    """Ticks that the session numbered, according to its ledger; None without a ledger."""
     dropped: int
-    """Ticks that never reached the strategy, by the journal: they were dropped again."""
+    """Ticks that never reached the strategy, according to the journal; the reproduction dropped them too."""
     shown: int
-    """Ticks that the strategy was shown again."""
+    """Ticks that the strategy received in the reproduction."""
     inputs: dict[str, int]
-    """Entries of the journal by kind."""
+    """Number of journal entries by kind."""
     holes: tuple[MissingTicks, ...]
-    """The first of them."""
+    """The first missing ranges."""
     missing: int
-    """Ticks in all holes."""
+    """Number of missing ticks."""
     evicted: int
-    """Ticks that the session itself says it did not persist, by its ledger."""
+    """Ticks that the session did not persist, according to its ledger."""
     tables: tuple[TableComparison, ...]
     signals_sha256: str
-    """Of the reproduced signals, over the lines ``seq,SIDE``, as session.json has it of the recorded ones."""
+    """Digest of the reproduced signals over lines ``seq,SIDE``, comparable with the one in ``session.json``."""
     enforced: Enforced | None = None
-    """The guard that the strategy's code ran behind, as it was read back; None where none of it was run behind one."""
+    """The sandbox of the strategy's code, as it was read back; None if the code ran without one."""
     denied: tuple[Denied, ...] = ()
-    """What that code tried and was denied (I1)."""
+    """Attempts of that code that the sandbox denied (I1)."""
 
     @property
     def exit_code(self) -> int:
-        """What ``hybrid-platform reproduce`` exits with."""
+        """The exit code of ``hybrid-platform reproduce``."""
         return self.verdict.exit_code
 
 
 def reproduction_name(session_id: str) -> str:
-    """Return the name of a session's `reproduce.json` below the data directory."""
+    """Return the path of a session's ``reproduce.json`` below the data directory."""
     return f"reports/{session_id}/{REPRODUCE}.json"
 
 
 def read_reproduction(data_dir: DataDir, session_id: str) -> ReproductionEvidence | None:
-    """Return the last reproduction of a session, or None; raise EvidenceError for a file that is none."""
+    """Return the last reproduction of a session, or None; raise EvidenceError if the file is invalid."""
     name = reproduction_name(session_id)
     return read_json(data_dir, name, ReproductionEvidence) if data_dir.resolve(name).exists() else None

@@ -1,4 +1,4 @@
-"""What every step of a run is given: settings, identity, data directory, clock, log."""
+"""The context that all steps of a run share: settings, identity, data directory, clock, log and event chain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hybrid_platform.storage.session_records import SessionStart
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """One run: four steps share it, each may be another call."""
+    """One run. Its four steps share a context, or each step builds the same one when it runs in another process."""
 
     settings: SessionSettings
     session_id: str
@@ -34,7 +34,7 @@ class RunContext:
     chain: EventChain
 
     def evidence_header(self, kind: str, started_ns: int) -> dict[str, Any]:
-        """Return the fields that every evidence record shares; it ends now."""
+        """Return the fields that every evidence record has, with the end time set to now."""
         return {
             "kind": kind,
             "session_id": self.session_id,
@@ -47,12 +47,12 @@ class RunContext:
         }
 
     def session_start(self) -> SessionStart:
-        """Return what the session's row begins with."""
+        """Return the fields of the session's row at its start."""
         code = f"{self.code.version}+{self.code.commit or 'unknown'}{'.dirty' if self.code.dirty else ''}"
         return SessionStart(self.session_id, self.run_id, self.settings, code, self.clock.wall_ns(), this_process())
 
     def write(self, evidence: Evidence) -> None:
-        """Write an evidence file, atomically, and chain its digest."""
+        """Write an evidence file atomically and add its digest to the event chain."""
         sha256 = write_json(self.data_dir, evidence_name(self.session_id, evidence.kind), evidence)
         event = LogEvent.EVIDENCE_WRITTEN
         self.chain.watch(
@@ -68,16 +68,16 @@ class RunContext:
         )
         self.chain.flush()
 
-    def read(self, kind: str, of_type: type[EvidenceT]) -> EvidenceT | None:
-        """Return an evidence file of this run, or None where there is none."""
-        evidence = read_evidence(self.data_dir, self.session_id, kind, of_type)
+    def read(self, kind: str, record_type: type[EvidenceT]) -> EvidenceT | None:
+        """Return an evidence record of this run, or None if there is none."""
+        evidence = read_evidence(self.data_dir, self.session_id, kind, record_type)
         if evidence is None:
             return None
         return evidence if evidence.run_id == self.run_id else None
 
-    def require_passed(self, kind: str, of_type: type[EvidenceT]) -> EvidenceT:
-        """Return the evidence of a step that must have passed in this same run; raise GateRefused."""
-        evidence = self.read(kind, of_type)
+    def require_passed(self, kind: str, record_type: type[EvidenceT]) -> EvidenceT:
+        """Return the evidence of a step that passed in this same run; raise GateRefused if it did not pass."""
+        evidence = self.read(kind, record_type)
         if evidence is None:
             raise GateRefused(
                 f"expected {kind} to have passed in this run, got not run: launch the job shadow_run as a whole",

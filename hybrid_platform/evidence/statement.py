@@ -1,6 +1,6 @@
-"""in-toto Statements, version 1: which files, by SHA-256, a signed predicate is about.
+"""in-toto Statements, version 1: a predicate, and the SHA-256 of each file that it is about.
 
-in: subjects and a predicate · out: the payload of an envelope; and back, strictly.
+in: digests and a predicate · out: the payload of an envelope; and back, parsed strictly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NAMES = {"type_": "_type", "predicate_type": "predicateType"}
 
 
 class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_NAMES):
-    """What is signed."""
+    """The signed payload."""
 
     subject: tuple[Subject, ...]
     predicate_type: str
@@ -44,25 +44,25 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
     type_: str = STATEMENT_TYPE
 
     def digests(self) -> dict[str, str]:
-        """Return file name -> SHA-256."""
+        """Return the SHA-256 of each file by name."""
         return {subject.name: subject.digest.sha256 for subject in self.subject}
 
 
 def encode_statement(digests: dict[str, str], predicate_type: str, predicate: dict[str, Any]) -> bytes:
-    """Return the payload: canonical JSON, subjects sorted by name."""
+    """Return the payload as deterministic JSON, with the subjects in the order of their names."""
     subjects = tuple(Subject(name, Digest(digests[name])) for name in sorted(digests))
     return encode_record(Statement(subjects, predicate_type, predicate))
 
 
 def parse_statement(payload: bytes, predicate_type: str) -> Statement:
-    """Return a signed payload's statement; raise EvidenceError where it is none of this type."""
+    """Return the statement in a signed payload; raise EvidenceError if it is malformed or has another type."""
     statement: Statement = parse_json(payload, "statement", Statement)
     if (statement.type_, statement.predicate_type) != (STATEMENT_TYPE, predicate_type):
         was = f"{statement.type_[:80]!r} with {statement.predicate_type[:80]!r}"
         raise EvidenceError(f"statement: expected {STATEMENT_TYPE} with {predicate_type}, got {was}")
     names = [subject.name for subject in statement.subject]
     if names != sorted(set(names)):
-        raise EvidenceError("statement: expected each subject once, sorted by name, got otherwise")
+        raise EvidenceError(f"statement: expected unique subjects in the order of their names, got {names}"[:300])
     for subject in statement.subject:
         path = PurePosixPath(subject.name)
         if path.is_absolute() or ".." in path.parts or str(path) != subject.name:

@@ -1,7 +1,7 @@
-"""Check a bundle offline, against public keys that were pinned elsewhere: one result per check (G5).
+"""Offline verification of a bundle with pinned public keys, one result per check (G5).
 
-in: a bundle's directory, pinned keys, and what it is expected to be about · out: a `Verification` with the
-exit code. The signature is checked before anything that was signed is parsed; what is not proved fails.
+in: a bundle's directory, pinned keys, and the expected settings, code and age · out: a `Verification` with the exit
+code. The signature is verified before the payload is parsed; a check that cannot be judged fails.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from hybrid_platform.security.paths import DataDir
 
 NOT_STATED = "not stated"
 CLOCK_TOLERANCE_S = 300
-"""How far in the future a bundle may be sealed: clocks of two machines differ."""
+"""How far in the future a bundle may be sealed, because the clocks of two machines differ."""
 
 
 class VerifyCode(IntEnum):
-    """The exit codes of ``hybrid-platform verify``; the first that applies, in this order."""
+    """Exit codes of ``hybrid-platform verify``; the first that applies, in this order."""
 
     VALID = 0
     UNTRUSTED = 2
@@ -43,22 +43,22 @@ class VerifyCode(IntEnum):
 
 
 class BundleCheck(msgspec.Struct, frozen=True):
-    """One line of the result."""
+    """The result of one check."""
 
     name: str
     passed: bool | None
-    """None: not judged, because an earlier check failed."""
+    """None if the check was not judged, because an earlier one failed."""
     detail: str
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """All checks of a bundle, and what follows from them."""
+    """The results of all checks of a bundle, and the exit code that follows from them."""
 
     bundle: str
     code: VerifyCode
     checks: tuple[BundleCheck, ...]
     sha256: str | None = None
-    """The bundle's digest; None where it is not to be trusted."""
+    """Digest of the bundle; None if it cannot be trusted."""
     key: str | None = None
     """File name of the pinned key that signed it."""
     predicate: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -70,7 +70,7 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 class Expectations(NamedTuple):
-    """What a bundle is held against, beyond itself; None is not asked."""
+    """Expected properties of a bundle; those that are None are not checked."""
 
     now_ns: int
     """Wall clock."""
@@ -78,32 +78,32 @@ class Expectations(NamedTuple):
     trading_sha256: str | None = None
     code_sha256: str | None = None
     settings: Mapping[str, Any] | None = None
-    """What ``trading_sha256`` is of; where it differs, the keys that do are named."""
+    """The settings of ``trading_sha256``, so that a mismatch can list the keys that differ."""
 
 
 class _CheckError(Exception):
-    """A check did not pass."""
+    """A check failed; the message is its detail."""
 
 
 def verify_bundle(path: str | Path, trusted: TrustedKeys, expected: Expectations) -> Verification:
-    """Check a bundle (its directory, or the envelope in it); never raises for what the bundle holds."""
+    """Check a bundle (its directory, or the envelope in it); no content of the bundle raises an error."""
     return _Verifier(Path(path), trusted, expected).run()
 
 
 class _Verifier:
-    """One verification: each check uses what those before it established."""
+    """One verification; each check uses the results of the checks before it."""
 
     def __init__(self, path: Path, trusted: TrustedKeys, expected: Expectations) -> None:
         self._path = path.parent if path.name in {ENVELOPE, MANIFEST} else path
         self._trusted, self._expected = trusted, expected
         self._checks: list[BundleCheck] = []
         self._folder: DataDir
-        self._signed: Envelope
+        self._unverified: Envelope
         self._opened: VerifiedPayload
-        self._said: Statement
+        self._payload: Statement
 
     def run(self) -> Verification:
-        """Run every check that can be judged."""
+        """Run every check that can be judged, and return the results."""
         trust = (
             self._envelope,
             self._signature,
@@ -127,49 +127,49 @@ class _Verifier:
         for check, otherwise in asked:
             if not self._judge(check, skip=not trusted) and code is VerifyCode.VALID:
                 code = otherwise
-        known = (sha256_bytes(self._opened.payload), self._opened.key_name, self._said.predicate) if trusted else ()
+        known = (sha256_bytes(self._opened.payload), self._opened.key_name, self._payload.predicate) if trusted else ()
         return Verification(str(self._path), code, tuple(self._checks), *known)
 
     def _judge(self, check: Callable[[], str], *, skip: bool) -> bool:
         name = check.__name__.removeprefix("_")
         if skip:
-            self._checks.append(BundleCheck(name, None, "not judged: the bundle is not to be trusted"))
+            self._checks.append(BundleCheck(name, None, "not judged: the bundle cannot be trusted"))
             return False
         try:
             found = BundleCheck(name, True, check())
         except (_CheckError, PlatformError) as error:
             found = BundleCheck(name, False, " ".join(str(error).split())[:500])
-        except Exception as error:  # what cannot be judged did not pass
+        except Exception as error:  # a check that cannot be judged fails
             found = BundleCheck(name, False, f"could not be judged: {type(error).__name__}: {error}"[:500])
         self._checks.append(found)
         return bool(found.passed)
 
     def _envelope(self) -> str:
-        """Read the envelope; nothing in it is believed yet."""
+        """Read the envelope, without trusting its content."""
         if not self._path.is_dir():
-            raise _CheckError(f"{self._path}: expected a bundle's directory, got none")
+            raise _CheckError(f"{self._path}: expected the directory of a bundle, got none")
         self._folder = DataDir(self._path)
         content = read_if_there(self._folder, ENVELOPE)
         if content is None:
             raise _CheckError(f"{ENVELOPE}: expected the signed envelope, got missing")
-        self._signed = parse_envelope(content, ENVELOPE)
+        self._unverified = parse_envelope(content, ENVELOPE)
         return f"{ENVELOPE}, {len(content)} bytes"
 
     def _signature(self) -> str:
-        self._opened = verified_payload(self._signed, PAYLOAD_TYPE, self._trusted)
+        self._opened = verified_payload(self._unverified, PAYLOAD_TYPE, self._trusted)
         return f"Ed25519, by {self._opened.key_name} ({self._opened.keyid})"
 
     def _statement(self) -> str:
-        self._said = parse_statement(self._opened.payload, PREDICATE_TYPE)
-        return f"session {self._session_id}, sealed {self._said.predicate['sealed']['wall']}"
+        self._payload = parse_statement(self._opened.payload, PREDICATE_TYPE)
+        return f"session {self._session_id}, sealed {self._payload.predicate['sealed']['wall']}"
 
     def _manifest(self) -> str:
         if read_if_there(self._folder, MANIFEST) != self._opened.payload:
-            raise _CheckError(f"{MANIFEST}: expected the bytes that were signed, got missing or others")
+            raise _CheckError(f"{MANIFEST}: expected the signed bytes, got a missing or different file")
         return f"SHA-256 {sha256_bytes(self._opened.payload)}"
 
     def _files(self) -> str:
-        digests = self._said.digests()
+        digests = self._payload.digests()
         there = set(inventory(self._folder))
         wrong = [f"{name}: missing" for name in sorted(set(digests) - there)]
         wrong += [f"{name!r}: not in the bundle" for name in sorted(there - set(digests))]
@@ -182,53 +182,55 @@ class _Verifier:
         return f"{len(digests)} files as signed, none missing, none more"
 
     def _chain(self) -> str:
-        chain, signed = read_chain(self._folder, self._session_id), self._said.predicate["chain"]
+        chain, signed = read_chain(self._folder, self._session_id), self._payload.predicate["chain"]
         if (chain.entries, chain.head) != (signed["entries"], signed["head"]):
             was = f"{chain.entries}, {chain.head}"
             raise _CheckError(f"expected {signed['entries']} events, head {signed['head']}, got {was}")
         return f"{chain.entries} events, head {chain.head}"
 
     def _records(self) -> str:
-        """Make the predicate again from the files: what was signed is what they say."""
+        """Build the predicate again from the files and compare it with the signed one."""
         files = parse_session_files(lambda name: read_if_there(self._folder, name))
-        again = build_predicate(files, read_chain(self._folder, self._session_id))
-        signed = {name: value for name, value in self._said.predicate.items() if name != "sealed"}
-        if encode_record(again) != encode_record(signed):
-            differing = sorted(name for name in {*again, *signed} if not _same(again.get(name), signed.get(name)))
-            raise _CheckError(
-                f"expected what was signed to follow from the files, got otherwise in {', '.join(differing)}"
+        rebuilt = build_predicate(files, read_chain(self._folder, self._session_id))
+        signed = {name: value for name, value in self._payload.predicate.items() if name != "sealed"}
+        if encode_record(rebuilt) != encode_record(signed):
+            differing = sorted(
+                name for name in {*rebuilt, *signed} if not _is_same(rebuilt.get(name), signed.get(name))
             )
-        return "what was signed follows from the files"
+            raise _CheckError(
+                f"expected the signed predicate to follow from the files, got differences in {', '.join(differing)}"
+            )
+        return "the signed predicate follows from the files"
 
     def _gates(self) -> str:
-        gates, steps = self._said.predicate["gates"], self._said.predicate["steps"]
+        gates, steps = self._payload.predicate["gates"], self._payload.predicate["steps"]
         expected: dict[str, str] = {**dict.fromkeys(STEPS, "PASS"), **dict.fromkeys(GATE_IDS, "PASS")}
         was = {**steps, **gates}
         wrong = [f"{name} {was.get(name, 'missing')}" for name in expected if was.get(name) != "PASS"]
         wrong += [f"{name[:40]!r} unknown" for name in was if name not in expected]
         if wrong:
-            reasons = self._said.predicate["session"]["reasons"]
+            reasons = self._payload.predicate["session"]["reasons"]
             raise _CheckError(
                 f"expected {len(expected)} PASS, got {', '.join(wrong)}" + "".join(f"; {r}" for r in reasons)
             )
         return f"{', '.join(GATE_IDS)} and {', '.join(STEPS)} PASS"
 
     def _age(self) -> str:
-        age_s = (self._expected.now_ns - sealed_ns(self._said.predicate)) / NS_PER_S
+        age_s = (self._expected.now_ns - sealed_ns(self._payload.predicate)) / NS_PER_S
         limit = self._expected.max_age_s
         if limit is None or not -CLOCK_TOLERANCE_S <= age_s <= limit:
             raise _CheckError(f"expected at most {limit:g} s since it was sealed, got {age_s:.0f} s")
         return f"sealed {age_s:.0f} s ago, at most {limit:g} s"
 
     def _config(self) -> str:
-        was = self._said.predicate["config"]["trading_sha256"]
+        was = self._payload.predicate["config"]["trading_sha256"]
         if was != self._expected.trading_sha256:
-            differing = "; ".join(self._differing()) or "the bundle does not say where"
+            differing = "; ".join(self._differing()) or "the bundle does not show which keys"
             raise _CheckError(f"{differing}: expected trading_sha256 {self._expected.trading_sha256}, got {was}")
         return f"trading_sha256 {was}"
 
     def _differing(self) -> Iterator[str]:
-        """Yield the keys of the settings that are not those of the bundle's preflight."""
+        """Yield the settings that differ from those in the bundle's preflight evidence."""
         files = parse_session_files(lambda name: read_if_there(self._folder, name))
         if self._expected.settings is not None and files.preflight is not None:
             found = files.preflight.settings
@@ -237,14 +239,14 @@ class _Verifier:
             )
 
     def _code(self) -> str:
-        code = self._said.predicate["code"]
+        code = self._payload.predicate["code"]
         if code["sha256"] is None or code["sha256"] != self._expected.code_sha256:
             raise _CheckError(f"expected code {self._expected.code_sha256}, got {code['sha256']}")
         return f"code {code['sha256']}, {code['version']} at {code['commit'] or 'no commit'}"
 
     @property
     def _session_id(self) -> str:
-        return str(self._said.predicate["session"]["session_id"])
+        return str(self._payload.predicate["session"]["session_id"])
 
 
 def _differences(path: str, expected: Any, was: Any) -> Iterator[str]:
@@ -261,7 +263,7 @@ def _short(value: Any) -> str:
 
 
 def sealed_ns(predicate: dict[str, Any]) -> int:
-    """Return when a bundle was sealed, wall clock; raise EvidenceError where it does not say."""
+    """Return the wall-clock time at which a bundle was sealed; raise EvidenceError without a valid time."""
     try:
         moment = datetime.fromisoformat(predicate["sealed"]["wall"])
     except (KeyError, TypeError, ValueError) as error:
@@ -269,5 +271,5 @@ def sealed_ns(predicate: dict[str, Any]) -> int:
     return int(moment.timestamp() * NS_PER_S)
 
 
-def _same(one: Any, other: Any) -> bool:
+def _is_same(one: Any, other: Any) -> bool:
     return encode_record({"": one}) == encode_record({"": other})

@@ -15,7 +15,7 @@ from hybrid_platform.domain.contract import CONTRACT, CONTRACT_IDS
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.records import CodeIdentity, Verdict
 from hybrid_platform.evidence.dsse import UntrustedError
-from hybrid_platform.evidence.keys import load_trusted_keys, make_key
+from hybrid_platform.evidence.keys import create_key, load_trusted_keys
 from hybrid_platform.evidence.matrix import Matrix, MatrixRow, read_matrix
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.gates import KeySettings
@@ -158,7 +158,7 @@ def test_it_is_stored_by_commit_signed_and_as_a_page(tmp_path):
     shown = Page(page.read_text())
     assert "PASS" in shown.text[:60]
     assert all(CONTRACT[each].statement in shown.text for each in CONTRACT_IDS)
-    make_key(tmp_path / "stranger.pem")
+    create_key(tmp_path / "stranger.pem")
     with pytest.raises(UntrustedError):
         read_matrix(data, "a" * 40, load_trusted_keys(tmp_path))
 

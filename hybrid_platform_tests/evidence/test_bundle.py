@@ -10,7 +10,7 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError, EvidenceError
 from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST, seal
 from hybrid_platform.evidence.code_digest import strategy_sha256
-from hybrid_platform.evidence.keys import load_trusted_keys, make_key
+from hybrid_platform.evidence.keys import create_key, load_trusted_keys
 from hybrid_platform.evidence.verify import Expectations, VerifyCode, verify_bundle
 from hybrid_platform.report.writer import write_report
 from hybrid_platform.security.paths import DataDir
@@ -64,7 +64,7 @@ def test_a_refused_run_is_sealed_too_and_its_gates_did_not_pass(tmp_path):
 
 
 def test_a_key_that_was_named_signs_and_a_wrong_one_stops_before_anything_starts(tmp_path):
-    signer = make_key(tmp_path / "ours.pem")
+    signer = create_key(tmp_path / "ours.pem")
     settings = {"seconds": 0.2, "keys": {"signing_key": str(tmp_path / "ours.pem")}}
     here = run_here(tmp_path / "data", settings, synthetic(50))
     path = tmp_path / "data/evidence" / here.session_id

@@ -15,7 +15,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.evidence.dsse import pae, parse_envelope, sign, verified_payload
-from hybrid_platform.evidence.keys import check_signing_key, load_signer, load_signing_key, load_trusted_keys, make_key
+from hybrid_platform.evidence.keys import (
+    check_signing_key,
+    create_key,
+    load_signer,
+    load_signing_key,
+    load_trusted_keys,
+)
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.gates import KeySettings
 from hybrid_platform_tests.support import REPOSITORY, environment
@@ -67,7 +73,7 @@ def test_processes_that_start_together_agree_on_one_key(tmp_path):
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
 def test_a_key_that_others_may_read_is_refused(tmp_path, mode):
     path = tmp_path / "key.pem"
-    make_key(path)
+    create_key(path)
     path.chmod(mode)
     with pytest.raises(ConfigError, match=f"only its owner may use.*got {mode:04o}") as caught:
         load_signing_key(DataDir(tmp_path / "data"), KeySettings(signing_key=str(path)))
@@ -94,17 +100,17 @@ def test_a_key_that_is_missing_or_a_directory_is_refused(tmp_path):
 
 
 def test_a_key_pair_overwrites_nothing(tmp_path):
-    make_key(tmp_path / "operator.pem")
+    create_key(tmp_path / "operator.pem")
     with pytest.raises(ConfigError, match="expected no file"):
-        make_key(tmp_path / "operator.pem")
+        create_key(tmp_path / "operator.pem")
     (tmp_path / "operator.pem").unlink()
     with pytest.raises(ConfigError, match="expected no file"):
-        make_key(tmp_path / "operator.pem")
+        create_key(tmp_path / "operator.pem")
 
 
 def test_a_signing_key_stays_in_its_process(tmp_path):
     with pytest.raises(TypeError, match="stay in its process"):
-        pickle.dumps(make_key(tmp_path / "key.pem"))
+        pickle.dumps(create_key(tmp_path / "key.pem"))
 
 
 def test_pinned_keys_may_be_pem_or_openssh_and_nothing_else_is_one(tmp_path):
@@ -127,7 +133,7 @@ def test_an_envelope_is_dsse_as_others_read_it(tmp_path):
     assert pae("http://example.com/HelloWorld", b"hello world") == (
         b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
     )
-    signer = make_key(tmp_path / "key.pem")
+    signer = create_key(tmp_path / "key.pem")
     envelope = parse_envelope(sign("text/plain", b"hello", signer), "envelope")
     assert base64.b64decode(envelope.payload) == b"hello"
     opened = verified_payload(envelope, "text/plain", load_trusted_keys(tmp_path))

@@ -17,7 +17,7 @@ from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST
 from hybrid_platform.evidence.chain import EVENTS
 from hybrid_platform.evidence.code_digest import find_package, tree_sha256
 from hybrid_platform.evidence.files import encode_record, sha256_bytes
-from hybrid_platform.evidence.keys import make_key
+from hybrid_platform.evidence.keys import create_key
 from hybrid_platform.evidence.verify import VerifyCode
 from hybrid_platform.settings.loading import load_settings, read_yaml
 from hybrid_platform_tests.evidence.conftest import Bundle
@@ -88,7 +88,7 @@ def fifo(bundle: Bundle) -> None:
 
 
 def other_key(bundle: Bundle) -> None:
-    bundle.sign_again((bundle.path / MANIFEST).read_bytes(), make_key(bundle.path.parent / "mallory.pem"))
+    bundle.sign_again((bundle.path / MANIFEST).read_bytes(), create_key(bundle.path.parent / "mallory.pem"))
 
 
 def other_key_with_our_name(bundle: Bundle) -> None:

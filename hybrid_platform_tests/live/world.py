@@ -25,7 +25,7 @@ from hybrid_platform.evidence.bundle import MANIFEST, seal
 from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.code_digest import strategy_sha256
 from hybrid_platform.evidence.files import sha256_bytes, write_json
-from hybrid_platform.evidence.keys import Signer, load_signer, make_key
+from hybrid_platform.evidence.keys import Signer, create_key, load_signer
 from hybrid_platform.evidence.matrix import Matrix, MatrixRow, write_matrix
 from hybrid_platform.evidence.predicate import STEPS
 from hybrid_platform.evidence.records import Evidence, SessionFiles, evidence_name
@@ -99,7 +99,7 @@ class Stock:
         self._digest = strategy_sha256("periodic")
         self._made: dict[tuple[Any, ...], Path] = {}
         for name in KEYS:
-            make_key(folder / f"{name}.pem")
+            create_key(folder / f"{name}.pem")
 
     def signer(self, name: str) -> Signer:
         return load_signer(self.folder / f"{name}.pem", "key")
