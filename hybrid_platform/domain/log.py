@@ -12,7 +12,7 @@ class Log(Protocol):
         """Log an event of normal operation."""
 
     def warning(self, message: str, **fields: Any) -> None:
-        """Log an event that an operator should look at."""
+        """Log an event that needs an operator's attention."""
 
     def error(self, message: str, **fields: Any) -> None:
         """Log a failure."""

@@ -168,7 +168,7 @@ class SessionLog:
         self.log("info", message, fields)
 
     def warning(self, message: str, **fields: Any) -> None:
-        """Log an event that an operator should look at."""
+        """Log an event that needs an operator's attention."""
         self.log("warning", message, fields)
 
     def error(self, message: str, **fields: Any) -> None:

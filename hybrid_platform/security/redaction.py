@@ -1,8 +1,8 @@
-"""Text that may be shown: `redact` takes secrets out, `to_printable` makes one line without tricks.
+"""Sanitizing of foreign text: `redact` removes secrets, `to_printable` makes one line of visible characters.
 
-in: text from settings, errors, venues, strategies · out: text for logs, evidence, errors and the
-UI. Both take time linear in the text: each pattern either consumes what it looks at or looks at a
-bounded stretch of it. BAD_INPUTS "Secrets" and "Symbols".
+In: text from settings, errors, venues and strategies. Out: text for logs, evidence, errors and the UI. Both functions
+take time linear in the text: each pattern either consumes the text it examines or examines a bounded part of it. The
+sections "Secrets" and "Symbols" of docs/bad-inputs.md list the cases.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import re
 
 MASK = "***"
 MAX_TEXT = 1_000_000
-"""Characters; more is cut, saying so."""
+"""Length in characters beyond which text is cut, with a note."""
 
 _NAME = (
     r"(?:passwords?|passwd|passphrases?|pwd|secrets?|credentials?|(?:api|access|private|secret|signing|listen|auth)"
     r"[ _-]?key|access[_-]sign|token|jwt)(?-i:(?![a-z]))"
 )
-"""What is called so is secret: ``PGPASSWORD``, ``clientSecret``, ``CB-ACCESS-KEY``; not ``tokenize``, ``secretary``."""
+"""Names of secrets, such as ``PGPASSWORD``, ``clientSecret``, ``CB-ACCESS-KEY``; not ``tokenize``, ``secretary``."""
 _IS = r"""\\?["']?\s{0,5}(?:=>|[:=])\s{0,5}"""
 _QUOTED = r"""(?P<open>b?(?P<quote>\\?["']))(?P<body>(?:(?!(?P=quote))(?:\\.|.))*+)(?P=quote)?"""
 _HEADER = r"(?<![a-z])(?:(?:proxy-)?authorization|(?:set-)?cookie)(?![a-z])"
@@ -51,40 +51,40 @@ _WEB = ("http", "https", "ws", "wss")
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
     chr(code) for start, stop in ((0x180B, 0x1810), (0xFE00, 0xFE10), (0xE0100, 0xE01F0)) for code in range(start, stop)
 }
-"""Shown as nothing, though `str.isprintable` says yes."""
+"""Characters that are invisible although `str.isprintable` accepts them."""
 
 
 def redact(text: str) -> str:
-    """Return the text with ``***`` in place of secrets; text without any comes back as it was.
+    """Return the text with ``***`` in place of secrets; text without secrets is returned unchanged.
 
-    Taken out: passwords and tokens in URLs and DSNs, JWTs, PEM blocks that are not public, Authorization and Cookie
-    headers, bearer tokens, values of secret-sounding names (``api_key=…``, ``"token": "…"``), long
-    keys after such names, and the well-known shapes of some vendors' tokens.
+    Secrets are passwords and tokens in URLs and DSNs, JWTs, PEM blocks that are not public, Authorization and Cookie
+    headers, bearer tokens, values of secret-sounding names (``api_key=…``, ``"token": "…"``), long keys after such
+    names, and tokens in the known formats of some vendors.
     """
     if len(text) > MAX_TEXT:
         note = f"… [{len(text)} characters, cut]"
         text = text[: MAX_TEXT - len(note)] + note
     text = _PEM.sub(MASK, text)
     if "://" in text:
-        text = _WORD.sub(_without_userinfo, text)
+        text = _WORD.sub(_mask_userinfo, text)
     text = _JWT.sub(MASK, text)
-    text = _HEADER_LINE.sub(_without_value, text)
-    text = _KEY_VALUE.sub(_without_value, text)
+    text = _HEADER_LINE.sub(_mask_value, text)
+    text = _KEY_VALUE.sub(_mask_value, text)
     for pattern in (_BEARER, _AFTER_NAME, _QUERY):
         text = pattern.sub(rf"\g<key>{MASK}", text)
     return _KNOWN_SHAPE.sub(MASK, text)
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether a field of this name holds a secret, whatever its value looks like."""
+    """Return whether a field of this name holds a secret, regardless of its value."""
     return _SECRET_NAME.search(name[:200]) is not None
 
 
 def to_printable(text: str, limit: int = 200) -> str:
-    r"""Return one line of at most ``limit`` characters in which everything can be seen.
+    r"""Return one line of at most ``limit`` visible characters.
 
-    Control, bidirectional, zero-width and unassigned characters, line ends, escape sequences and
-    lone surrogates appear as ``\n``, ``\x1b``, ``\u202e``. What is cut ends in ``…``.
+    Control, bidirectional, zero-width and unassigned characters, line ends, escape sequences and lone surrogates are
+    escaped as ``\n``, ``\x1b``, ``\u202e``. Cut text ends in ``…``.
     """
     shown = text[: limit + 1]
     if not shown.isprintable() or not _INVISIBLE.isdisjoint(shown):
@@ -98,11 +98,11 @@ def to_printable(text: str, limit: int = 200) -> str:
 
 
 def sanitize_text(text: str, limit: int = 200) -> str:
-    """Return text for a log field or a sample: without secrets first, then one printable line."""
+    """Return text for a log field or a sample: redacted, then as one printable line."""
     return to_printable(redact(text), limit)
 
 
-def _without_value(match: re.Match[str]) -> str:
+def _mask_value(match: re.Match[str]) -> str:
     key, opening, bare = match["key"], match["open"], match["bare"]
     if opening is not None:
         return match[0] if match["body"].lower() in _NOT_SECRET else f"{key}{opening}{MASK}{match['quote']}"
@@ -110,10 +110,10 @@ def _without_value(match: re.Match[str]) -> str:
     return match[0] if value.lower() in _NOT_SECRET else key + MASK + bare[len(value) :]
 
 
-def _without_userinfo(match: re.Match[str]) -> str:
-    """Mask the password of each URL in a word, or its whole userinfo where that is one token.
+def _mask_userinfo(match: re.Match[str]) -> str:
+    """Mask the password of each URL in a word, or the whole userinfo if it is a single token.
 
-    A password may itself hold ``@``, ``/`` or ``://``: once one begins, it ends at the last ``@``.
+    A password may contain ``@``, ``/`` or ``://``, so it extends to the last ``@``.
     """
     parts = match[0].split("://")
     last = max((number for number, part in enumerate(parts) if "@" in part), default=0)
@@ -121,8 +121,8 @@ def _without_userinfo(match: re.Match[str]) -> str:
         here = parts[number]
         authority = _AUTHORITY.match(here)[0]  # type: ignore[index]
         user, colon, after = authority.partition(":")
-        a_port = "@" not in authority and after[:1].isdigit() and parts[number - 1].lower().endswith(_WEB)
-        if colon and "@" not in user and not a_port:
+        is_port = "@" not in authority and after[:1].isdigit() and parts[number - 1].lower().endswith(_WEB)
+        if colon and "@" not in user and not is_port:
             host = "://".join(parts[number:]).rpartition("@")[2]
             return "://".join([*parts[:number], f"{user}:{MASK}@{host}"])
         if "@" in authority:

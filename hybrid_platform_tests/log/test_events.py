@@ -29,7 +29,7 @@ def test_documented_messages_and_names_are_fixed():
 
 
 @pytest.mark.parametrize("event", LogEvent)
-def test_every_event_is_found_by_name_and_in_logs_without_names(event):
+def test_events_are_found_by_name_and_in_older_logs(event):
     """A renamed message is still found by its event; a log written before events had names, by its message."""
     assert find_event({"event": event.event, "message": "in other words"}) is event
     assert find_event({"message": event.value}) is event
@@ -52,7 +52,7 @@ def test_other_lines_record_no_event(record):
     assert find_event(record) is None
 
 
-def test_a_logged_event_carries_its_name_and_an_ordinary_line_does_not():
+def test_only_an_event_carries_a_name():
     stream = io.StringIO()
     with SessionLog("s", TestClock(), stream=stream) as log:
         log.info(LogEvent.HEARTBEAT, n=1, event="forged")
@@ -67,7 +67,7 @@ def test_a_logged_event_carries_its_name_and_an_ordinary_line_does_not():
     assert notification["event"] == "FAILURE"
 
 
-def test_a_terminal_shows_the_message_without_the_name():
+def test_a_terminal_shows_no_event_name():
     stream = io.StringIO()
     with SessionLog("s", TestClock(), stream=stream, render=render_text) as log:
         log.info(LogEvent.HEARTBEAT, n=1)

@@ -1,4 +1,8 @@
-"""The structured log (SPEC 10): its lines, what it survives, and that it never holds anybody up."""
+"""Tests of the structured log: its lines, its rate limit, and its behaviour when a sink fails or blocks.
+
+``ManualClock`` is a clock that a test moves, ``parse_lines`` parses a stream's lines, and ``log_one`` logs one line and
+parses it.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +36,8 @@ from hybrid_platform.security.paths import DataDir, UnsafePathError
 SESSION = "20260102T030405Z-1a2b3c4d"
 
 
-class Hand:
-    """A clock that is moved by hand."""
+class ManualClock:
+    """A clock that a test moves."""
 
     def __init__(self) -> None:
         self.now = 1_767_323_045_000_006_000
@@ -45,22 +49,22 @@ class Hand:
         return self.now
 
 
-def lines_of(stream: io.StringIO) -> list[dict[str, Any]]:
+def parse_lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def logged(message: str, **fields: object) -> dict[str, Any]:
-    """Log one line and return it as a reader of the file finds it."""
+def log_one(message: str, **fields: object) -> dict[str, Any]:
+    """Log one line and return it as a reader of the file sees it."""
     stream = io.StringIO()
-    with SessionLog(SESSION, Hand(), stream=stream) as log:
+    with SessionLog(SESSION, ManualClock(), stream=stream) as log:
         log.info(message, **fields)
-    (line,) = lines_of(stream)
+    (line,) = parse_lines(stream)
     return line
 
 
-def test_a_line_has_its_four_keys_first_and_its_fields_at_the_top_level(tmp_path: Path) -> None:
+def test_fixed_keys_come_first_and_fields_are_at_the_top_level(tmp_path: Path) -> None:
     stream = io.StringIO()
-    log: Log = SessionLog(SESSION, Hand(), stream=stream, data_dir=DataDir(tmp_path))
+    log: Log = SessionLog(SESSION, ManualClock(), stream=stream, data_dir=DataDir(tmp_path))
     log.info("signal generated", reason_code="PERIODIC_TRIGGER", tick_count=10)
     assert isinstance(log, SessionLog)
     stats = log.close()
@@ -74,21 +78,21 @@ def test_a_line_has_its_four_keys_first_and_its_fields_at_the_top_level(tmp_path
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_levels_are_kept_and_those_below_the_threshold_are_not_written() -> None:
+def test_lines_below_the_threshold_are_not_written() -> None:
     stream = io.StringIO()
-    with SessionLog(SESSION, Hand(), stream=stream, level="info") as log:
+    with SessionLog(SESSION, ManualClock(), stream=stream, level="info") as log:
         log.debug("a")
         log.info("b")
         log.warning("c")
         log.error("d")
-    assert [(line["level"], line["message"]) for line in lines_of(stream)] == [
+    assert [(line["level"], line["message"]) for line in parse_lines(stream)] == [
         ("info", "b"), ("warning", "c"), ("error", "d"),
     ]  # fmt: skip
 
 
-def test_a_field_called_like_a_fixed_key_does_not_overwrite_it() -> None:
+def test_a_field_cannot_overwrite_a_fixed_key() -> None:
     fields: dict[str, Any] = {"ts": 1, "level": "x", "session_id": "y", "ts_": 2, "level_": 3}
-    line = logged("m", **fields)
+    line = log_one("m", **fields)
     assert (line["ts"], line["level"], line["session_id"]) == ("2026-01-02T03:04:05.000006Z", "info", SESSION)
     assert {name: line[name] for name in line if name.endswith("_")} == {
         "ts_": 1, "level_": "x", "session_id_": "y", "ts__": 2, "level__": 3,
@@ -96,7 +100,7 @@ def test_a_field_called_like_a_fixed_key_does_not_overwrite_it() -> None:
 
 
 def test_values_are_plain_exact_and_finite() -> None:
-    line = logged(
+    line = log_one(
         "m",
         price=Decimal("101.250"), tiny=Decimal("1E-9"), side=Side.BUY, code=ExitCode.CONFIG,
         ts_event=1_767_323_045_000_006_789, count=np.int64(7), ratio=np.float64(0.5),
@@ -116,7 +120,7 @@ def test_values_are_plain_exact_and_finite() -> None:
     }  # fmt: skip
 
 
-def test_nothing_that_is_logged_can_raise() -> None:
+def test_logging_hostile_values_does_not_raise() -> None:
     class Hostile:
         def __repr__(self) -> str:
             raise RuntimeError
@@ -125,7 +129,7 @@ def test_nothing_that_is_logged_can_raise() -> None:
 
     loop: list[object] = []
     loop.append(loop)
-    line = logged("m", hostile=Hostile(), loop=loop, surrogate="\ud800", keys={1: 2, None: 3, Hostile(): 4})
+    line = log_one("m", hostile=Hostile(), loop=loop, surrogate="\ud800", keys={1: 2, None: 3, Hostile(): 4})
     assert line["hostile"] == "<Hostile that cannot be shown>"
     assert line["surrogate"] == r"\ud800"
 
@@ -146,16 +150,16 @@ def test_every_value_becomes_strict_json(value: object) -> None:
      "\x1b[31m", '\r\n{"level":"info","message":"FINAL METRICS"}'],
     ids=lambda text: ascii(text)[:20],
 )  # fmt: skip
-def test_a_hostile_symbol_stays_inside_its_field_of_its_line(symbol: str) -> None:
-    line = logged("signal generated", symbol=symbol, **{symbol: 1})
+def test_a_hostile_symbol_stays_inside_its_field(symbol: str) -> None:
+    line = log_one("signal generated", symbol=symbol, **{symbol: 1})
     assert line["message"] == "signal generated"
     assert line["symbol"].isprintable()
     assert len(line["symbol"]) <= 4_000
     assert all(name.isprintable() for name in line)
 
 
-def test_secrets_are_taken_out_of_messages_values_names_and_secret_fields() -> None:
-    line = logged(
+def test_secrets_are_masked_everywhere_in_a_line() -> None:
+    line = log_one(
         "cannot reach postgresql://bot:hunter2x@h/db",
         url="https://hunter2x@h/",
         api_key="hunter2x",
@@ -170,14 +174,14 @@ def test_secrets_are_taken_out_of_messages_values_names_and_secret_fields() -> N
 
 def test_a_session_id_that_leaves_the_root_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsafePathError):
-        SessionLog("../../x", Hand(), data_dir=DataDir(tmp_path))
+        SessionLog("../../x", ManualClock(), data_dir=DataDir(tmp_path))
 
 
-def test_many_threads_write_whole_lines_in_the_order_of_their_times(tmp_path: Path) -> None:
+def test_lines_of_many_threads_are_whole_and_ordered(tmp_path: Path) -> None:
     class Interrupted(SystemClock):
         def wall_ns(self) -> int:
             now = super().wall_ns()
-            time.sleep(0.0001)  # another thread's turn, between a line's time and its place in the file
+            time.sleep(0.0001)  # lets another thread run between taking the time and queueing the line
             return now
 
     def write(writer: int) -> None:
@@ -195,7 +199,7 @@ def test_many_threads_write_whole_lines_in_the_order_of_their_times(tmp_path: Pa
     assert [line["ts"] for line in lines] == sorted(line["ts"] for line in lines)
 
 
-def test_a_terminal_that_stops_reading_holds_nobody_up_and_the_file_is_complete(tmp_path: Path) -> None:
+def test_a_blocked_terminal_does_not_delay_the_file(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from hybrid_platform.domain.clocks import SystemClock\n"
@@ -206,7 +210,7 @@ def test_a_terminal_that_stops_reading_holds_nobody_up_and_the_file_is_complete(
         "log.info('FINAL METRICS')\n"
         "print(*log.close(), file=sys.stderr)\n"
     )
-    reader, writer = os.pipe()  # nobody reads: 64 KB fit, then its writer blocks for ever
+    reader, writer = os.pipe()  # never read: 64 KB fit, then the writer blocks for ever
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     command = [sys.executable, "-c", code, str(tmp_path)]
     try:
@@ -222,7 +226,7 @@ def test_a_terminal_that_stops_reading_holds_nobody_up_and_the_file_is_complete(
     assert json.loads(lines[-1])["message"] == "FINAL METRICS"
 
 
-def test_what_a_full_queue_could_not_take_is_counted_and_said_where_it_is_missing() -> None:
+def test_dropped_lines_are_counted_and_reported_in_their_place() -> None:
     blocked, release = threading.Event(), threading.Event()
 
     class Slow(io.StringIO):
@@ -232,18 +236,18 @@ def test_what_a_full_queue_could_not_take_is_counted_and_said_where_it_is_missin
             return super().write(text)
 
     stream = Slow()
-    log = SessionLog(SESSION, Hand(), stream=stream, queue_lines=3)
+    log = SessionLog(SESSION, ManualClock(), stream=stream, queue_lines=3)
     log.info("first")
     blocked.wait(60)
     for n in range(10):  # "first" is still in the queue, so two more fit
         log.info("m", n=n)
     release.set()
     stats = log.close(60)
-    assert [line.get("n", line["message"]) for line in lines_of(stream)] == ["first", 0, 1, "log lines dropped"]
-    assert lines_of(stream)[-1]["count"] == stats.stream_dropped == 8
+    assert [line.get("n", line["message"]) for line in parse_lines(stream)] == ["first", 0, 1, "log lines dropped"]
+    assert parse_lines(stream)[-1]["count"] == stats.stream_dropped == 8
 
 
-def test_a_disk_that_is_full_costs_lines_that_are_counted_and_nothing_else(tmp_path: Path) -> None:
+def test_a_full_disk_loses_only_counted_lines(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys\n"
         "from hybrid_platform.domain.clocks import SystemClock\n"
@@ -267,10 +271,10 @@ def test_a_disk_that_is_full_costs_lines_that_are_counted_and_nothing_else(tmp_p
     assert "File too large" in counted[3]
 
 
-def test_a_stream_that_broke_costs_nothing_but_its_lines(tmp_path: Path) -> None:
+def test_a_broken_stream_loses_only_its_lines(tmp_path: Path) -> None:
     stream = io.StringIO()
     stream.close()
-    log = SessionLog(SESSION, Hand(), stream=stream, data_dir=DataDir(tmp_path))
+    log = SessionLog(SESSION, ManualClock(), stream=stream, data_dir=DataDir(tmp_path))
     log.info("m")
     stats = log.close()
     assert (stats.written, stats.stream_dropped, stats.errors) == (1, 1, 0)
@@ -278,9 +282,30 @@ def test_a_stream_that_broke_costs_nothing_but_its_lines(tmp_path: Path) -> None
     log.info("too late")
 
 
-def test_a_person_reads_one_plain_line() -> None:
+def test_constructing_a_log_starts_no_thread(tmp_path: Path) -> None:
+    """The first line of each sink starts its thread; closing an unused log leaves an empty file."""
+    before = set(threading.enumerate())
+    log = SessionLog(SESSION, ManualClock(), stream=io.StringIO(), data_dir=DataDir(tmp_path))
+    assert set(threading.enumerate()) == before
+    assert log.close().written == 0
+    assert (tmp_path / "logs" / f"{SESSION}.jsonl").read_bytes() == b""
+
+
+def test_a_refused_thread_loses_only_counted_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    log = SessionLog(SESSION, ManualClock(), data_dir=DataDir(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        log.info("first")
+    log.info("second")
+    assert log.close().written == 2
+
+
+def test_text_rendering_is_one_line() -> None:
     stream = io.StringIO()
-    with SessionLog(SESSION, Hand(), stream=stream, render=render_text) as log:
+    with SessionLog(SESSION, ManualClock(), stream=stream, render=render_text) as log:
         log.warning("HEARTBEAT (G4)", tick_count=61, symbol="SOL/USDC\n", lag={"p50_us": 20})
     assert (
         stream.getvalue() == '03:04:05.000 WARNING HEARTBEAT (G4) tick_count=61 symbol=SOL/USDC\\n lag={"p50_us": 20}\n'
@@ -289,23 +314,23 @@ def test_a_person_reads_one_plain_line() -> None:
 
 def test_a_terminal_without_unicode_gets_escapes() -> None:
     raw = io.BytesIO()
-    with SessionLog(SESSION, Hand(), stream=io.TextIOWrapper(raw, "ascii"), render=render_text) as log:
+    with SessionLog(SESSION, ManualClock(), stream=io.TextIOWrapper(raw, "ascii"), render=render_text) as log:
         log.info("für", price="1 €")
         log.close()
         assert raw.getvalue().decode("ascii") == r"03:04:05.000 INFO    f\xfcr price=1 \u20ac" + "\n"
 
 
-def test_the_first_hundred_come_in_full_then_ten_a_second_with_what_was_suppressed() -> None:
-    clock, stream = Hand(), io.StringIO()
+def test_a_limited_message_is_thinned_after_the_first_hundred() -> None:
+    clock, stream = ManualClock(), io.StringIO()
     with SessionLog(SESSION, clock, stream=stream) as log:
-        for _ in range(1_000):  # a thousand in each of three seconds
+        for _ in range(1_000):  # 1,000 in each of three seconds
             log.limited("info", "signal generated", reason_code="X")
         for _ in range(2):
             clock.now += NS_PER_S
             for _ in range(1_000):
                 log.limited("info", "signal generated", reason_code="X")
             log.limited("info", "another message")
-    *lines, left_out = lines_of(stream)
+    *lines, left_out = parse_lines(stream)
     signals = [line for line in lines if line["message"] == "signal generated"]
     assert len(signals) == 100 + 10 + 10
     assert all("suppressed" not in line for line in signals[:100])
@@ -319,10 +344,8 @@ def test_the_first_hundred_come_in_full_then_ten_a_second_with_what_was_suppress
 
 
 @given(st.lists(st.integers(0, 400 * NS_PER_MS), max_size=300), st.integers(0, 20), st.integers(1, 10))
-def test_no_second_holds_more_than_its_share_and_nothing_goes_uncounted(
-    gaps: list[int], full: int, a_second: int
-) -> None:
-    clock = Hand()
+def test_the_rate_limit_holds_and_counts_everything(gaps: list[int], full: int, a_second: int) -> None:
+    clock = ManualClock()
     limit = RateLimit(clock, full, a_second)
     admitted: list[int] = []
     suppressed = 0
@@ -339,11 +362,11 @@ def test_no_second_holds_more_than_its_share_and_nothing_goes_uncounted(
         assert later - earlier >= NS_PER_S
 
 
-def test_kinds_beyond_a_thousand_share_a_count_in_bounded_memory() -> None:
-    limit = RateLimit(Hand(), full_lines=1, lines_per_second=1)
+def test_further_kinds_share_one_count() -> None:
+    limit = RateLimit(ManualClock(), full_lines=1, lines_per_second=1)
     assert sum(limit.admit(f"kind {n}") is not None for n in range(5_000)) == 1_001
     assert limit.take_suppressed() == {"(others)": 3_999}
 
 
 def test_an_instrument_is_logged_by_its_fields() -> None:
-    assert logged("m", instrument=instrument_of("REPLAY", "SPY"))["instrument"]["symbol"] == "SPY"
+    assert log_one("m", instrument=instrument_of("REPLAY", "SPY"))["instrument"]["symbol"] == "SPY"

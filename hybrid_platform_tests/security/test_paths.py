@@ -1,4 +1,4 @@
-"""Everything that is written stays below one root: the list of bad paths, tried on real files."""
+"""Tests of the data directory with bad paths from docs/bad-inputs.md, on real files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_platform.domain.errors import ConfigError, ExitCode, StorageError
-from hybrid_platform.security import paths
 from hybrid_platform.security.paths import DataDir, UnsafePathError, check_input_file, check_output_file
 
 BAD_NAMES = [
@@ -61,7 +60,7 @@ def data(tmp_path: Path) -> DataDir:
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder beside the root, with a file that must stay as it is."""
+    """A directory next to the root, with a file that must not change."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / "victim").write_bytes(b"precious")
@@ -78,7 +77,7 @@ def test_nothing_is_created_before_the_first_write(tmp_path: Path) -> None:
 
 
 @every_write
-def test_files_are_private_in_private_directories_whatever_the_umask(data: DataDir, write: Write) -> None:
+def test_files_and_directories_are_private_under_any_umask(data: DataDir, write: Write) -> None:
     old = os.umask(0)
     try:
         write(data, "a/b/file")
@@ -99,7 +98,7 @@ def test_a_bad_name_is_refused_and_writes_nothing(tmp_path: Path, data: DataDir,
     assert not data.root.exists() or list(data.root.rglob("*")) == []
 
 
-def test_an_absolute_path_below_the_root_is_as_good_as_a_relative_one(data: DataDir) -> None:
+def test_absolute_and_relative_names_are_equivalent(data: DataDir) -> None:
     data.write_atomic(data.root / "a" / "b", b"1")
     assert data.read_bytes("a/b") == b"1"
 
@@ -144,7 +143,7 @@ def test_a_hard_link_is_refused(data: DataDir, outside: Path, write: Write) -> N
 
 @every_write
 @pytest.mark.parametrize("kind", ["directory", "fifo", "socket"])
-def test_what_is_no_file_is_refused_without_hanging(
+def test_special_files_are_refused_without_hanging(
     data: DataDir, write: Write, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(data.make_dir("in"))  # a socket's name must be short
@@ -167,14 +166,14 @@ def test_a_device_is_refused(data: DataDir, write: Write) -> None:
 
 
 @every_write
-def test_a_file_where_a_directory_should_be_is_refused(data: DataDir, write: Write) -> None:
+def test_a_file_in_place_of_a_directory_is_refused(data: DataDir, write: Write) -> None:
     data.write_atomic("a", b"1")
     with pytest.raises(UnsafePathError):
         write(data, "a/b")
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling", "file", "fifo"])
-def test_a_root_that_is_no_directory_is_refused(tmp_path: Path, outside: Path, kind: str) -> None:
+def test_a_root_that_is_not_a_directory_is_refused(tmp_path: Path, outside: Path, kind: str) -> None:
     root = tmp_path / "data"
     if kind == "file":
         root.write_text("")
@@ -192,9 +191,9 @@ def test_a_root_with_a_bad_name_is_refused(root: str) -> None:
         DataDir(root)
 
 
-def test_a_root_that_cannot_be_made_is_named() -> None:
+def test_a_root_that_cannot_be_created_is_named() -> None:
     with pytest.raises(
-        UnsafePathError, match="data_dir: expected a directory that is there or can be made, got /proc/"
+        UnsafePathError, match="data_dir: expected a directory that exists or can be created, got /proc/"
     ):
         DataDir("/proc/nobody_makes_this/data").write_atomic("x", b"1")
 
@@ -208,16 +207,14 @@ def test_a_root_that_becomes_a_link_later_is_refused(data: DataDir, outside: Pat
     assert [path.name for path in outside.iterdir()] == ["victim"]
 
 
-def test_the_way_to_the_root_is_the_operators_own(tmp_path: Path) -> None:
+def test_links_on_the_way_to_the_root_are_followed(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "short").symlink_to(tmp_path / "disk")
     DataDir(tmp_path / "short" / "data").write_atomic("x", b"1")
     assert (tmp_path / "disk" / "data" / "x").read_bytes() == b"1"
 
 
-def test_a_relative_root_stays_where_it_was_when_the_process_moves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_root_is_fixed_at_construction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data = DataDir("data")
     monkeypatch.chdir("/")
@@ -226,7 +223,7 @@ def test_a_relative_root_stays_where_it_was_when_the_process_moves(
 
 
 @given(st.text())
-def test_no_name_at_all_leaves_the_root(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+def test_no_name_leaves_the_root(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     data = DataDir(tmp_path_factory.getbasetemp() / "never-made")
     try:
         path = data.resolve(name)
@@ -235,14 +232,14 @@ def test_no_name_at_all_leaves_the_root(tmp_path_factory: pytest.TempPathFactory
     assert data.root in Path(os.path.normpath(path)).parents
 
 
-def test_an_atomic_write_replaces_the_whole_and_leaves_nothing_else(data: DataDir) -> None:
+def test_an_atomic_write_leaves_no_other_file(data: DataDir) -> None:
     data.write_atomic("evidence/a.json", b"long old content")
     data.write_atomic("evidence/a.json", b"new")
     assert data.read_bytes("evidence/a.json") == b"new"
     assert [path.name for path in (data.root / "evidence").iterdir()] == ["a.json"]
 
 
-def test_a_full_disk_is_a_storage_error_and_keeps_the_old_content(tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_old_content(tmp_path: Path) -> None:
     data = DataDir(tmp_path / "data")
     data.write_atomic("a", b"old")
     data.append("log", b"block\n")
@@ -259,8 +256,8 @@ def test_a_full_disk_is_a_storage_error_and_keeps_the_old_content(tmp_path: Path
     )
     done = subprocess.run([sys.executable, "-c", code, str(data.root)], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines() == [
-        "a: expected to be usable, was: File too large",
-        "log: expected to be usable, was: No space left on device",
+        "a: expected a usable file, got: File too large",
+        "log: expected a usable file, got: No space left on device",
     ]
     assert (data.read_bytes("a"), data.read_bytes("log")) == (b"old", b"block\n"), "whole, or not at all"
     assert sorted(path.name for path in data.root.iterdir()) == ["a", "log"]
@@ -273,7 +270,7 @@ def test_a_file_that_is_too_long_to_read_is_refused(data: DataDir) -> None:
         data.read_bytes("a", limit=4)
 
 
-def test_a_missing_file_is_missing(data: DataDir) -> None:
+def test_reading_a_missing_file_raises(data: DataDir) -> None:
     with pytest.raises(FileNotFoundError):
         data.read_bytes("a")
     data.write_atomic("b", b"")
@@ -281,25 +278,25 @@ def test_a_missing_file_is_missing(data: DataDir) -> None:
         data.read_bytes("a")
 
 
-def test_create_file_keeps_what_is_there(data: DataDir) -> None:
+def test_create_file_keeps_existing_content(data: DataDir) -> None:
     data.write_atomic("bot.db", b"rows")
     assert data.create_file("bot.db") == data.root / "bot.db"
     assert data.read_bytes("bot.db") == b"rows"
 
 
-def test_appended_blocks_rotate_by_size_and_the_oldest_goes(data: DataDir) -> None:
+def test_appending_rotates_by_size_and_drops_the_oldest(data: DataDir) -> None:
     for number in range(8):
         data.append("log", f"block {number}\n".encode(), rotate_bytes=16, keep=2)
     kept = {path.name: path.read_text() for path in data.root.iterdir()}
     assert kept == {"log": "block 6\nblock 7\n", "log.1": "block 4\nblock 5\n", "log.2": "block 2\nblock 3\n"}
 
 
-def test_a_block_larger_than_the_rotation_is_still_written(data: DataDir) -> None:
+def test_a_block_above_the_rotation_size_is_written(data: DataDir) -> None:
     data.append("log", b"x" * 100, rotate_bytes=10)
     assert data.read_bytes("log") == b"x" * 100
 
 
-def test_many_appenders_lose_no_block_and_mix_none_while_the_file_rotates(data: DataDir) -> None:
+def test_concurrent_appends_survive_rotation(data: DataDir) -> None:
     def append(writer: int) -> None:
         for number in range(50):
             data.append("log", f"{writer} {number} {'x' * 50}\n".encode(), rotate_bytes=1000, keep=100)
@@ -313,7 +310,7 @@ def test_many_appenders_lose_no_block_and_mix_none_while_the_file_rotates(data: 
     assert sorted(lines) == sorted(f"{writer} {number} {'x' * 50}" for writer in range(4) for number in range(50))
 
 
-def test_a_block_does_not_follow_a_file_that_was_rotated_away_while_it_was_being_opened(tmp_path: Path) -> None:
+def test_append_reopens_a_file_that_was_rotated_meanwhile(tmp_path: Path) -> None:
     class Overtaken(DataDir):
         def open(self, name: str | Path, flags: int) -> int:
             descriptor = super().open(name, flags)
@@ -326,8 +323,8 @@ def test_a_block_does_not_follow_a_file_that_was_rotated_away_while_it_was_being
     assert (data.read_bytes("log"), data.read_bytes("log.1")) == (b"block\n", b"")
 
 
-def test_a_log_that_another_process_keeps_locked_is_given_up(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "LOCK_TRIES", 3)
+def test_append_times_out_on_a_locked_file(data: DataDir) -> None:
+    data = DataDir(data.root, lock_attempts=3)
     data.append("log", b"1\n")
     with (data.root / "log").open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -353,7 +350,7 @@ def test_no_descriptor_is_left_open(data: DataDir, outside: Path) -> None:
     assert used() == before
 
 
-def test_an_input_file_may_be_anywhere_and_behind_a_link(outside: Path, tmp_path: Path) -> None:
+def test_an_input_file_may_be_a_link_anywhere(outside: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(outside / "victim")
     assert check_input_file(tmp_path / "link") == tmp_path / "link"
     assert check_input_file(str(outside / "victim")) == outside / "victim"
@@ -362,9 +359,7 @@ def test_an_input_file_may_be_anywhere_and_behind_a_link(outside: Path, tmp_path
 @pytest.mark.parametrize(
     "name", ["missing.csv", "folder", "fifo", "dangling", "file:x", "", "a\x00b", "a\nb", "n" * 4096, "n" * 300]
 )
-def test_an_input_that_is_no_readable_file_is_a_config_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_an_unreadable_input_is_a_config_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")
@@ -375,12 +370,12 @@ def test_an_input_that_is_no_readable_file_is_a_config_error(
 
 
 @pytest.mark.parametrize("device", ["/dev/full", "/dev/null", "/dev/zero"])
-def test_a_device_is_no_input(device: str) -> None:
+def test_a_device_is_refused_as_input(device: str) -> None:
     with pytest.raises(ConfigError, match="expected a plain file, got a device"):
         check_input_file(device)
 
 
-def test_an_output_file_is_new_or_plain_in_a_directory_that_exists(tmp_path: Path, outside: Path) -> None:
+def test_an_output_file_is_new_or_plain(tmp_path: Path, outside: Path) -> None:
     assert check_output_file(tmp_path / "new.csv") == tmp_path / "new.csv"
     assert check_output_file(outside / "victim") == outside / "victim"
     (tmp_path / "link").symlink_to(outside / "victim")

@@ -1,4 +1,4 @@
-"""No secret passes `redact`, no trick passes `printable`: BAD_INPUTS "Secrets" and "Symbols"."""
+"""Tests of `redact` and `to_printable` with secrets and symbols from docs/bad-inputs.md."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ NAMES = [
     "accessToken", "AUTH_TOKEN", "refresh_token", "private_key", "listenKey", "jwt", "credentials", "arming_token",
 ]  # fmt: skip
 word = st.text(string.ascii_letters + string.digits, min_size=16, max_size=64)
-"""A secret as machines make them."""
+"""Secrets as machines generate them."""
 awkward = st.text(string.ascii_letters + string.digits + "!$%^*()-_+[]{};:,.?~|", min_size=16, max_size=40)
-"""A secret as people make them."""
+"""Secrets as people choose them."""
 
 
 def _base64url(text: str) -> str:
@@ -108,14 +108,14 @@ def test_no_value_of_a_secret_name_passes(name: str, secret: str) -> None:
 
 
 @given(secret=awkward.filter(lambda s: "://" not in s), extra=st.sampled_from(["", "@", "/", "#", "p@ss/w:rd"]))
-def test_a_dsn_password_with_every_awkward_character_is_taken_out_whole(secret: str, extra: str) -> None:
+def test_a_dsn_password_with_special_characters_is_masked(secret: str, extra: str) -> None:
     for part in (f"x{secret}{extra}", f"{extra}x{secret}"):
         shown = redact(f"postgresql://bot:{part}@db.example/bot")
         assert shown == "postgresql://bot:***@db.example/bot"
 
 
 @pytest.mark.parametrize("text", HARMLESS, ids=lambda text: ascii(text)[:30])
-def test_harmless_text_comes_back_as_it_was(text: str) -> None:
+def test_harmless_text_is_unchanged(text: str) -> None:
     assert redact(text) == text
 
 
@@ -124,7 +124,7 @@ def test_harmless_text_comes_back_as_it_was(text: str) -> None:
         st.sampled_from(["BUY", "SELL", "tick", "seq=7", "SOL/USDC", "101.25", "…", "(S6:", "bounded)", "\n", "a@b"])
     )
 )
-def test_the_platforms_own_words_are_harmless(words: list[str]) -> None:
+def test_the_platforms_own_names_are_harmless(words: list[str]) -> None:
     assert redact(" ".join(words)) == " ".join(words)
 
 
@@ -139,7 +139,7 @@ FRAGMENTS = st.sampled_from(
 
 
 @given(st.lists(FRAGMENTS, max_size=25).map("".join) | st.text())
-def test_redacting_twice_is_redacting_once(text: str) -> None:
+def test_redaction_is_idempotent(text: str) -> None:
     once = redact(text)
     assert redact(once) == once
 
@@ -159,11 +159,11 @@ def test_the_time_is_linear_in_the_text(piece: str) -> None:
     redact(text)
     redact(text + "@")
     to_printable(text, 150_000)
-    # Quadratic takes minutes of CPU here; linear takes a fraction of a second.
+    # A quadratic pattern would take minutes of CPU here; a linear one takes a fraction of a second.
     assert time.process_time() - began < 20
 
 
-def test_what_is_too_long_is_cut_and_says_so() -> None:
+def test_overlong_text_is_cut_with_a_note() -> None:
     shown = redact("x" * (2 * MAX_TEXT))
     assert len(shown) == MAX_TEXT
     assert shown.endswith("… [2000000 characters, cut]")
@@ -198,12 +198,12 @@ def test_other_names_are_not_secret(name: str) -> None:
     ],
     ids=ascii,
 )
-def test_tricks_are_made_visible(text: str, shown: str) -> None:
+def test_invisible_characters_are_escaped(text: str, shown: str) -> None:
     assert to_printable(text) == shown
 
 
 @given(st.text(st.characters()), st.integers(1, 50))
-def test_printable_text_is_one_line_without_control_characters_within_its_limit(text: str, limit: int) -> None:
+def test_printable_text_is_one_bounded_line(text: str, limit: int) -> None:
     shown = to_printable(text, limit)
     assert shown.isprintable()
     assert len(shown) <= limit
