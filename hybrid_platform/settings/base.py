@@ -1,4 +1,4 @@
-"""What every section of the settings is made of: a frozen model, exact numbers, clean symbols, named faults."""
+"""Building blocks of the settings: frozen sections, exact numbers, clean symbols, listed faults."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from hybrid_platform.domain.exact import canonical, parse_decimal
 from hybrid_platform.domain.instruments import clean_symbol
 
 Exact = Annotated[Decimal, BeforeValidator(parse_decimal), PlainSerializer(canonical, return_type=str)]
-"""A number given as int, float (shortest form) or string, kept exact."""
+"""An exact number, given as int, float (its shortest form counts), or string."""
 Symbol = Annotated[str, BeforeValidator(clean_symbol)]
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
-    """One section of the settings, or a strategy's parameters: frozen, and refusing what it does not know."""
+    """Section of the settings, or parameters of a strategy: frozen, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
@@ -37,15 +37,15 @@ class Section(BaseModel):
     @classmethod
     def _no_boolean_as_number(cls, value: object, info: ValidationInfo) -> object:
         if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation not in {bool, Any}:
-            raise ValueError("no boolean")
+            raise ValueError("a value that is not a boolean")
         return value
 
 
 def collect_faults(error: ValidationError, model: type[BaseModel], prefix: str = "") -> Sequence[Fault]:
-    """Return one fault per wrong setting of ``model``, its path below ``prefix``."""
+    """Return one fault per wrong setting of ``model``, with its path below ``prefix``."""
     faults: dict[str, Fault] = {}
     for item in error.errors(include_url=False):
-        # pydantic appends the tags of union members to the path: keep what the user wrote.
+        # pydantic appends the tags of union members to the path; keep only the keys that the user wrote.
         keys = [str(part) for part in item["loc"] if not _is_union_tag(str(part))]
         path = ".".join([prefix, *keys] if prefix else keys) or "settings"
         kind = item["type"]
@@ -87,9 +87,9 @@ def _near(model: Any, keys: Sequence[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as an error message shows it: short, one line, never a secret's full length.
+    """Return a value in the form of error messages: one short line, never the full length of a secret.
 
-    What is left out is in the middle: a path's last part says which file is meant.
+    The middle is left out, because the last part of a path identifies the file.
     """
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:39]}…{text[-40:]}"

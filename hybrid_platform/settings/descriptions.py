@@ -1,6 +1,6 @@
-"""What each setting means: the text below it in its class's source, read only where somebody shows it.
+"""Descriptions of the settings: the string below each one in the source of its class, read on demand.
 
-Pydantic would look for it whenever the settings are imported, in every process, and through every module there is.
+Pydantic's ``use_attribute_docstrings`` would read the source at every import of the settings, in every process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hybrid_platform.settings.base import Section
 
 
 def meanings_of(model: type[Section]) -> dict[str, str]:
-    """Return the text below each setting of a class and of those that it extends; none without their source."""
+    """Return the description of each setting of a class and its bases; empty if the source is not available."""
     found: dict[str, str] = {}
     for each in reversed(model.__mro__):
         if issubclass(each, Section):
@@ -26,7 +26,7 @@ def meanings_of(model: type[Section]) -> dict[str, str]:
 
 @cache
 def _texts(module: str) -> dict[str, dict[str, str]]:
-    """Return class -> setting -> text, of a module that was imported."""
+    """Return class -> setting -> description of an imported module."""
     try:
         source = inspect.getsource(sys.modules[module])
     except (OSError, TypeError):

@@ -12,28 +12,28 @@ from hybrid_platform.settings.websocket import FrameFormat, WebsocketFeed
 
 
 class SyntheticFeed(Section):
-    """A random walk that follows from its seed alone."""
+    """A random walk that is determined by its seed."""
 
     ticks_per_second: Annotated[float, Field(gt=0, le=10_000_000)] | Literal["max"] = 2.0
-    """Ticks a second, all symbols together; ``max``: as fast as the pipeline takes them."""
+    """Ticks per second of all symbols together; ``max``: as fast as the pipeline takes them."""
     symbols: Annotated[tuple[Symbol, ...], Field(min_length=1, max_length=1000)] = ("SOL/USDC",)
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
     start_price: Annotated[Exact, Field(gt=0, le=1_000_000)] = Decimal(100)
     ticks: Annotated[int, Field(ge=1)] | None = None
-    """Stop after so many ticks; null: only time or a stop ends it."""
+    """Stop after this many ticks; null: only the time limit or a stop ends the feed."""
 
 
 class Columns(Section):
-    """Which column of a file holds what; positions (from 0) where a file has no header."""
+    """The column of each value: names, or positions from 0 for a file without a header."""
 
     ts: str | int
     price: str | int
     size: str | int | None = None
-    """Without one, every size is 0."""
+    """If unset, every size is 0."""
     symbol: str | int | None = None
     trade_id: str | int | None = None
     side: str | int | None = None
-    """buy/sell, b/s, 1/-1; or whether the buyer was the maker (true, false)."""
+    """buy/sell, b/s, 1/-1; or true/false for "the buyer was the maker"."""
     ts_recv: str | int | None = None
 
 
@@ -41,28 +41,28 @@ class ReplayFeed(Section):
     """Recorded trades from files, or from an earlier session in the database."""
 
     path: str | tuple[str, ...] | None = None
-    """A file, a glob pattern, or several of either: CSV, JSONL (also .gz), Parquet, or a preset's zip."""
+    """A file, a glob pattern, or a list of either: CSV, JSONL (also .gz), Parquet, or a preset's zip."""
     session: str | None = None
-    """Instead of a path: the id of an earlier session in the database."""
+    """The id of an earlier session in the database, instead of a path."""
     format: str | None = None
-    """A preset's name instead of ``columns``; see docs/feeds.md."""
+    """The name of a preset, instead of ``columns``; see docs/feeds.md."""
     columns: Columns | None = None
     frames: FrameFormat | None = None
-    """The path holds recorded websocket frames of this venue, to be read by its own decoder; see docs/live-data.md."""
+    """The path holds recorded websocket frames of this venue; its decoder reads them, see docs/live-data.md."""
     ts_unit: Literal["s", "ms", "us", "ns", "iso"] = "ms"
     recv_unit: Literal["s", "ms", "us", "ns", "iso"] | None = None
-    """Unit of ``columns.ts_recv``; null: as ``ts_unit``."""
+    """Unit of ``columns.ts_recv``; null: the same as ``ts_unit``."""
     symbol: Symbol | None = None
-    """The symbol, where the file has no such column."""
+    """The symbol, for files without such a column."""
     venue: Symbol = "REPLAY"
     quote: Symbol = "USD"
-    """The currency that prices are in, where the symbol does not say."""
+    """The currency of the prices, if the symbol does not contain it."""
     speed: Annotated[float, Field(gt=0, le=1e9)] | Literal["max"] = "max"
-    """``max``, or a factor of real time (1: as it happened)."""
+    """``max``, or a factor of real time (1: as recorded)."""
     order: Literal["time", "listed"] = "time"
-    """Several files: merged by event time, or one after the other as listed. Within a file, never reordered."""
+    """Several files are merged by event time, or played in the listed order; rows of a file are never reordered."""
     limit: Annotated[int, Field(ge=1)] | None = None
-    """Stop after so many accepted ticks."""
+    """Stop after this many accepted ticks."""
 
     @model_validator(mode="after")
     def _one_source(self) -> ReplayFeed:
@@ -78,14 +78,14 @@ class ReplayFeed(Section):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths as a tuple, however they were written."""
+        """The paths as a tuple."""
         if self.path is None:
             return ()
         return (self.path,) if isinstance(self.path, str) else self.path
 
 
 class Feed(Section):
-    """Where ticks come from: exactly one of these."""
+    """The source of ticks: exactly one of these."""
 
     synthetic: SyntheticFeed | None = None
     replay: ReplayFeed | None = None
@@ -102,5 +102,5 @@ class Feed(Section):
 
     @property
     def kind(self) -> str:
-        """The name of the feed that is set."""
+        """Name of the feed that is set."""
         return next(name for name in type(self).model_fields if getattr(self, name) is not None)

@@ -17,51 +17,51 @@ Path = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class KeySettings(Section):
-    """Ed25519 keys, as paths of PEM files and of directories of ``*.pub`` files."""
+    """Ed25519 keys: paths of PEM files and of directories with ``*.pub`` files."""
 
     signing_key: Path | None = None
-    """Signs bundles; null: ``<data_dir>/keys/signing.pem``, made on first use."""
+    """Key that signs bundles; null: ``<data_dir>/keys/signing.pem``, created on first use."""
     trusted: Path | None = None
-    """Whose bundles the LIVE gate believes; null: ``<data_dir>/keys``."""
+    """Keys whose bundles the LIVE gate trusts; null: ``<data_dir>/keys``."""
     operators: Path | None = None
-    """Whose arming tokens the LIVE gate believes; null: ``<data_dir>/keys/operators``."""
+    """Keys whose authorization tokens the LIVE gate trusts; null: ``<data_dir>/keys/operators``."""
 
 
 class LiveSettings(Section):
-    """What the LIVE gate demands of its proof, and whom it arms; see docs/live-gate.md."""
+    """Requirements of the LIVE gate; see docs/live-gate.md."""
 
     bundles: tuple[Path, ...] = ()
-    """The proof: bundles of SHADOW and PAPER sessions, as session ids or paths."""
+    """Bundles of SHADOW and PAPER sessions that are the proof, as session ids or paths."""
     token: Path | None = None
-    """The arming token that an operator signed (``hybrid-platform arm``)."""
+    """The authorization token that an operator signed (``hybrid-platform arm``)."""
     account: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """The venue's account that the token must name."""
+    """The account at the venue that the token must name."""
     adapter: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Entry point of the live adapter; null: the only one installed."""
     call_seconds: Annotated[Exact, Field(gt=0, le=60)] = Decimal(5)
-    """How long one call of the adapter may take before the session is failed, and its making before it is refused."""
+    """Time limit of one call of the adapter, which fails the session, and of its construction, which refuses it."""
     close_seconds: Annotated[Exact, Field(gt=0, le=600)] = Decimal(10)
-    """How long a session that ends waits for the venue to end what it was asked to cancel."""
+    """How long an ending session waits for the venue to confirm cancels."""
     max_age_hours: Annotated[Exact, Field(gt=0, le=24 * 365)] = Decimal(24)
-    """How old a bundle may be."""
+    """Maximum age of a bundle."""
     min_sessions: Annotated[int, Field(ge=1, le=10_000)] = 3
     min_seconds: Annotated[int, Field(ge=1)] = 8 * 3600
-    """Of all sessions together, as their pipelines ran."""
+    """Running time of the pipelines of all sessions together."""
     min_ticks: Annotated[int, Field(ge=1)] = 10_000
     min_trades: Annotated[int, Field(ge=1)] = 30
 
 
 class GateSettings(Section):
-    """What must hold on the host before and after."""
+    """Conditions on the host before and after a session."""
 
     cpu_pressure_limit: Annotated[float, Field(ge=0)] = 20.0
     """Percent of `some avg10`; 100 or more switches the gate off."""
     pressure_wait_seconds: Seconds = 60.0
-    """How long both checks wait for the pressure to fall."""
+    """How long both checks wait for the pressure to fall below the limit."""
     dashboard_port: Annotated[int, Field(ge=1, le=65535)] = 8501
-    """Reported, not required."""
+    """Reported by the healthcheck, not required."""
     min_free_disk_mb: Annotated[int, Field(ge=0)] = 100
     require_clock_sync: bool = False
-    """Whether the healthcheck fails where the kernel does not say that somebody keeps the clock right."""
+    """Whether the healthcheck fails if the kernel does not report a synchronised clock."""
     live: LiveSettings = LiveSettings()
-    """What LIVE demands on top (G1)."""
+    """Additional requirements of LIVE (G1)."""

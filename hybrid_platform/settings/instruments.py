@@ -1,7 +1,7 @@
-"""Stated instruments: their rules in the settings, or in a YAML or CSV file of their own.
+"""Stated instruments: their rules in the settings, or in a separate YAML or CSV file.
 
-in: settings, or a file's text · out: `InstrumentSettings`, and the rows of a file as settings take them. A
-file's faults are all named at once, each with its line.
+In: settings, or the text of a file. Out: `InstrumentSettings`, and the rows of a file in the form of settings. All
+faults of a file are reported at once, each with its line.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ SignedBps = Annotated[Exact, Field(gt=-10_000, lt=10_000, decimal_places=8)]
 
 
 class InstrumentSettings(Section):
-    """The stated rules of one instrument (SPEC 2); what is null does not bind."""
+    """Rules of one instrument; a rule that is null does not apply."""
 
     symbol: Symbol
     venue: Symbol | None = None
     """null: the venue of the session's feed."""
     base: Symbol | None = None
-    """null: what stands before the symbol's slash."""
+    """null: the part of the symbol before its slash."""
     quote: Symbol | None = None
-    """null: what stands after the symbol's slash, else the feed's quote."""
+    """null: the part of the symbol after its slash, otherwise the quote of the feed."""
     price_increment: Annotated[Exact, Field(gt=0, lt=1e15, decimal_places=18)] | None = None
     size_increment: Annotated[Exact, Field(gt=0, lt=1e15, decimal_places=18)] | None = None
     min_qty: Annotated[Exact, Field(ge=0)] | None = None
@@ -58,7 +58,7 @@ class InstrumentSettings(Section):
         return self
 
     def instrument(self, default_venue: str, default_quote: str) -> Instrument:
-        """Return the domain's instrument; it is stated, so its rules deny."""
+        """Return the domain's instrument; because it is stated, its rules can refuse orders."""
         plain = instrument_of(self.venue or default_venue, self.symbol, default_quote)
         rules = {name: getattr(self, name) for name in type(self).model_fields if name not in _IDENTITY}
         return msgspec.structs.replace(
@@ -70,13 +70,13 @@ _IDENTITY = frozenset({"symbol", "venue", "base", "quote"})
 
 
 Row = tuple[str, dict[str, Any]]
-"""Where it stands, and what it states."""
+"""Place of a row in its file, and its values."""
 
 
 def read_instruments(name: object) -> list[dict[str, Any]]:
-    """Return the rows of a YAML file (a list, or ``instruments: […]``) or a CSV file (named columns, empty: unset).
+    """Return the rows of a YAML file (a list, or ``instruments: […]``) or of a CSV file (empty cells are unset).
 
-    Raises ConfigError for a file that cannot be read or is neither, and with one fault for each wrong cell.
+    Raises ConfigError for a file that cannot be read or has another format, and with one fault per wrong cell.
     """
     if not isinstance(name, str) or not name.strip() or len(name) > 4096 or "\0" in name:
         raise ConfigError([Fault("instruments_file", "the path of a YAML or CSV file", shown(name))])
@@ -89,7 +89,7 @@ def read_instruments(name: object) -> list[dict[str, Any]]:
         faults += _faults_of_row(where, row)
         key = str(row.get("venue") or "").upper(), str(row.get("symbol") or "").upper()
         if key in seen:
-            faults.append(Fault(f"{where}: symbol", f"each instrument once, was at {seen[key]} too", shown(key[1])))
+            faults.append(Fault(f"{where}: symbol", f"each instrument once, also at {seen[key]}", shown(key[1])))
         seen[key] = where
         if len(faults) >= MAX_FAULTS:
             break

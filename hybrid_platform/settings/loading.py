@@ -20,18 +20,18 @@ from hybrid_platform.settings.yaml_text import YAML_ERRORS, load_yaml
 
 ENV_PREFIX = "HYBRID_PLATFORM_"
 SUPERVISED_RUN = ENV_PREFIX + "SUPERVISED_RUN"
-"""Names the file of the run that the supervisor keeps alive."""
+"""Variable with the path of the run config that the supervisor keeps alive."""
 NOT_SETTINGS = (ENV_PREFIX + "DEBUG_", ENV_PREFIX + "TEST_", SUPERVISED_RUN)
 NEVER_FROM_ENVIRONMENT = ("mode", "live_armed")
-"""Arming is a deed, not an ambience: these two must be written into the run's own settings."""
+"""LIVE must be requested explicitly in the settings of the run, never through the environment."""
 
 REFERENCE_SECONDS = 30.0
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file; raise ConfigError where there is none to be had.
+    """Return the mapping in a YAML file, or the ``resources.session.config`` of a Dagster run config.
 
-    A Dagster run config is accepted too: its ``resources.session.config`` is taken.
+    Raises ConfigError for a file without such a mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_assignment(text: str) -> dict[str, Any]:
-    """Turn ``key.path=value`` (the value is YAML) into a nested mapping; raise ConfigError."""
+    """Return ``key.path=value`` (the value is YAML) as a nested mapping. Raises ConfigError."""
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
@@ -71,7 +71,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
 
 
 def environment_layer(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the settings that ``HYBRID_PLATFORM_<KEY>[__<KEY>…]`` variables give; values are YAML."""
+    """Return the settings in ``HYBRID_PLATFORM_<KEY>[__<KEY>…]`` variables; their values are YAML."""
     layer: dict[str, Any] = {}
     for name in sorted(environ):
         if not name.startswith(ENV_PREFIX) or name.startswith(NOT_SETTINGS):
@@ -84,10 +84,10 @@ def environment_layer(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``below`` with ``above`` laid over it, mapping by mapping.
+    """Return ``below`` overridden by ``above``, mapping by mapping.
 
-    ``feed`` is a choice of one: another feed's name replaces it whole. So does another strategy's: the
-    parameters below were not meant for it.
+    ``feed`` is a choice of one, so another feed replaces it as a whole. Another strategy replaces ``strategy`` as a
+    whole, because the parameters below belong to the other one.
     """
     merged = dict(below)
     for key, value in above.items():
@@ -105,7 +105,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_settings(*layers: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> SessionSettings:
-    """Return validated settings: defaults, then environment, then ``layers``, the last one on top.
+    """Return validated settings from the defaults, the environment, and ``layers``; a later layer wins.
 
     Raises ConfigError with one fault per wrong setting, before anything starts or is written.
     """
@@ -123,7 +123,7 @@ def load_settings(*layers: Mapping[str, Any], environ: Mapping[str, str] | None 
 
 
 def _with_instruments_file(merged: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the file's rows before what is stated beside it, which then comes first where both state the same."""
+    """Put the rows of the file before the stated instruments, so that these win if both state the same one."""
     rows = read_instruments(merged["instruments_file"])
     stated = merged.get("instruments") or ()
     if not isinstance(stated, list | tuple):

@@ -15,12 +15,12 @@ from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.settings.base import Section
 
 OWN_PREFIX = "HYBRID_PLATFORM_"
-"""Variables of this prefix are settings: their values are written down, so no secret may be in one."""
+"""Variables with this prefix are settings, whose values are recorded, so they must not hold secrets."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 def _named(value: object) -> object:
-    # An address that somebody put here by mistake must not be shown, as a fault of pydantic would.
+    # An address that was put here by mistake must not appear in a message, as it would in a fault of pydantic.
     if isinstance(value, str) and (not _VARIABLE.fullmatch(value) or value.upper().startswith(OWN_PREFIX)):
         expected = f"the NAME of an environment variable, not the address itself, and none that begins {OWN_PREFIX}"
         raise ConfigError([Fault("notify.webhook_env or notify.slack_env", expected, "something else (not shown)")])
@@ -41,62 +41,62 @@ SecretFile = Annotated[str, BeforeValidator(_place), Field(min_length=1, max_len
 
 
 class MetricsSettings(Section):
-    """Figures of the running session for Prometheus; see docs/operations.md."""
+    """Metrics of the running session for Prometheus; see docs/operations.md."""
 
     port: Annotated[int, Field(ge=0, le=65535)] | None = None
-    """Served on 127.0.0.1 at this port, path ``/metrics``; 0: any free one, said in the log; null: not at all."""
+    """Port on 127.0.0.1, path ``/metrics``; 0: any free port, which is logged; null: not served."""
 
 
 class NotifySettings(Section):
-    """Whom to tell of failure, overload, halts and recovery; see docs/operations.md. With nothing set: nobody."""
+    """Receivers of notifications about failure, overload, halts, and recovery; see docs/operations.md."""
 
     webhook_env: Variable | None = None
-    """Name of the environment variable that holds the address of a webhook, which is sent JSON."""
+    """Name of the environment variable with the address of a webhook, which receives JSON."""
     webhook_file: SecretFile | None = None
-    """Or a file (0600) that holds it."""
+    """Path of a file (0600) with the address, instead of a variable."""
     slack_env: Variable | None = None
-    """Name of the environment variable that holds the address of a Slack incoming webhook."""
+    """Name of the environment variable with the address of a Slack incoming webhook."""
     slack_file: SecretFile | None = None
-    """Or a file (0600) that holds it."""
+    """Path of a file (0600) with the address, instead of a variable."""
     ui_url: Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$", max_length=500)] | None = None
-    """Where the Dagster UI is, for links; e.g. ``http://127.0.0.1:3000``."""
+    """Address of the Dagster UI for links, e.g. ``http://127.0.0.1:3000``."""
     timeout_seconds: Annotated[float, Field(gt=0, le=20)] = 5.0
-    """How long one try may wait for the receiver."""
+    """How long one attempt may wait for the receiver."""
     attempts: Annotated[int, Field(ge=1, le=5)] = 3
-    """Tries, the next one after 1, 2, 4 … seconds."""
+    """Number of attempts, the next one after 1, 2, 4 … seconds."""
 
 
 class RetentionSettings(Section):
-    """What ``hybrid-platform retain`` and the job ``retention`` clear away; see docs/retention.md. Unset: nothing."""
+    """Data that ``hybrid-platform retain`` and the job ``retention`` archive or delete; see docs/retention.md."""
 
     ticks_days: Days | None = None
-    """Ticks of sessions that ended so long ago move to ``archive/ticks`` in the data directory; null: never."""
+    """Days after the end of a session until its ticks move to ``archive/ticks`` in the data directory; null: never."""
     logs_days: Days | None = None
-    """Logs, and evidence of checks that ran alone, last written so long ago are removed; null: never."""
+    """Days after the last write until logs, and evidence of checks that ran alone, are deleted; null: never."""
     dagster_days: Annotated[Days, Field(ge=1)] | None = None
-    """Runs of this platform that ended so long ago are removed from Dagster's own storage; null: never."""
+    """Days after the end of a run of this platform until it is deleted from Dagster's storage; null: never."""
     wait_seconds: Annotated[float, Field(ge=0, le=86_400)] = 3_900.0
-    """How long to wait for a running session's end: only between sessions may somebody else write."""
+    """How long to wait for a running session to end, because other writers are allowed only between sessions."""
 
 
 class SupervisionSettings(Section):
-    """What the sensor `shadow_run_supervisor` does with the wanted session; a launch of your own ignores it."""
+    """Rules of the sensor `shadow_run_supervisor`; runs that you launch yourself ignore them."""
 
     max_session_seconds: Span = 3600.0
-    """Where ``seconds`` is null, a live session ends after so long and the next begins, so that evidence appears."""
+    """Length of a live session if ``seconds`` is null; then the next begins, so that evidence appears."""
     backoff_seconds: Span = 10.0
-    """Wait so long after a failure; twice as long after the next in a row …"""
+    """Wait after a failure, doubled after each further failure in a row …"""
     max_backoff_seconds: Span = 900.0
-    """… up to so long."""
+    """… up to this limit."""
     healthy_seconds: Span = 600.0
-    """A session that ran so long was well: the failure that ends it counts as the first again."""
+    """A session that ran this long was healthy: the failure that ends it counts as the first again."""
     restart_budget: Annotated[int, Field(ge=1, le=10_000)] = 20
-    """So many restarts after failures …"""
+    """Number of restarts after failures …"""
     budget_seconds: Span = 21_600.0
-    """… within so long; then it waits until the oldest of them is as old as that."""
+    """… within this time; beyond it the supervisor waits until the oldest of them is older."""
     preflight_max_age_seconds: Span = 1200.0
-    """A preflight that passed is fresh for so long; without one the supervisor runs the job `preflight` first."""
+    """How long a passed preflight is fresh; without a fresh one the supervisor runs the job `preflight` first."""
     stale_seconds: Span = 60.0
-    """A sign of life is old after so long; where the process cannot be looked at, the run is then given up."""
+    """Age at which a liveness file is old; if the process cannot be observed, the run is then reaped."""
     start_timeout_seconds: Span = 300.0
-    """How long a launched run may show no process, and a process no sign of life."""
+    """How long a launched run may have no process, and a process no liveness file."""

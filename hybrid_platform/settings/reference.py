@@ -1,6 +1,6 @@
-"""docs/settings.md, made from the settings' own classes; a test holds the file to them.
+"""docs/settings.md, generated from the classes of the settings; a test compares the file with them.
 
-``python -m hybrid_platform.settings.reference docs/settings.md`` rewrites it. Nothing imports it.
+``python -m hybrid_platform.settings.reference docs/settings.md`` rewrites the page. Nothing imports this module.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from hybrid_platform.settings.session import DEFAULT_ISOLATION, SessionSettings
 
 HEAD = """# Settings
 
-One object, validated once, frozen and hashed, whoever launches: defaults, then `HYBRID_PLATFORM_<KEY>__<KEY>`
-variables (a value is YAML), then the file or Dagster's run config, then `--set key.path=value`; what comes
-later wins. `mode` and `live_armed` are never taken from the environment. A wrong setting is one line
-(path, expected, was) and exit code 12, before anything starts or is written.
+All settings are one object, validated once, frozen, and hashed, for every way of launching. The layers are: defaults,
+`HYBRID_PLATFORM_<KEY>__<KEY>` variables (values are YAML), the file or Dagster's run config, `--set key.path=value`.
+A later layer wins. `mode` and `live_armed` are never taken from the environment. A wrong setting is reported in one
+line (path, expected, got) with exit code 12, before anything starts or is written.
 
-In a file for Dagster the keys lie below `resources.session.config`; `hybrid-platform … --config FILE` reads
-the same file, or the keys alone. Numbers that are money, prices or sizes may be given as integers, floats
-(their shortest form counts) or text, and stay exact.
+In a file for Dagster the keys are below `resources.session.config`; `hybrid-platform … --config FILE` reads the same
+file, or the keys alone. Money, prices, and sizes may be given as integers, floats (their shortest form counts), or
+text, and stay exact.
 
-*This page is made from the code:* `python -m hybrid_platform.settings.reference docs/settings.md`.
+*This page is generated:* `python -m hybrid_platform.settings.reference docs/settings.md`.
 """
 
 
@@ -52,7 +52,7 @@ def _section(path: str, model: type[Section], title: str) -> list[str]:
 
 
 def _model_of(annotation: Any) -> type[Section] | None:
-    """Return the settings class behind an annotation, where there is just one (lists of them included)."""
+    """Return the settings class of an annotation, or of its items, if there is exactly one."""
     candidates = [annotation, *get_args(annotation)]
     candidates += [inner for each in get_args(annotation) for inner in get_args(each)]
     models = [each for each in candidates if isinstance(each, type) and issubclass(each, Section)]
@@ -68,7 +68,7 @@ def _shown(info: FieldInfo) -> str:
         return "*required*"
     default = info.get_default(call_default_factory=True, validated_data={})
     if default == DEFAULT_ISOLATION and default in {"process", "thread"}:
-        return "`process` on Linux x86-64 and arm64, else `thread`"
+        return "`process` on Linux x86-64 and arm64, otherwise `thread`"
     if default is None:
         return "null"
     if isinstance(default, Enum):

@@ -18,7 +18,7 @@ Patience = Annotated[float, Field(ge=0, le=86_400)]
 
 
 class OnFull(StrEnum):
-    """What a bounded channel does with an event that finds it full."""
+    """Overflow policy of a bounded channel."""
 
     DROP_OLDEST = "DROP_OLDEST"
     BLOCK = "BLOCK"
@@ -26,59 +26,59 @@ class OnFull(StrEnum):
 
 
 class ChannelSettings(Section):
-    """Capacities in events; null follows the feed (SPEC 4)."""
+    """Capacities of the channels in events; null follows the feed, see docs/contract.md."""
 
     tick: Capacity | None = None
     signal: Capacity | None = None
     persist: Capacity | None = None
     on_full: OnFull | None = None
-    """One policy for all three channels instead of each one's own."""
+    """One overflow policy for all three channels; null: each channel's own."""
 
 
 class HeartbeatSettings(Section):
-    """Signs of life (G4)."""
+    """Heartbeats of the session (G4)."""
 
     interval_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
     late_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
 
 
 class StorageSettings(Section):
-    """How the writer commits."""
+    """Commits of the writer."""
 
     batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 16_384
-    """Commit when so many rows wait …"""
+    """Commit when this many rows wait …"""
     flush_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 500
-    """… or after so long, whichever comes first."""
+    """… or after this time, whichever comes first."""
     busy_timeout_ms: Annotated[int, Field(ge=5_000, le=600_000)] = 5_000
 
 
 class OverloadSettings(Section):
-    """When a live feed is sampled, 1→2→5→10, and when the session gives up (S15); a replay never is."""
+    """When a live feed is sampled, 1→2→5→10, and when the session ends (S15); a replay is never sampled."""
 
     sample: bool = True
-    """false: the load is watched and reported, and nothing is done about it."""
+    """false: the load is measured and reported, but nothing is sampled."""
     pressure_limit: Annotated[float, Field(ge=0)] | None = None
-    """Percent of `some avg10`, from 100 on: off; null: 60, or off where ``gates.cpu_pressure_limit`` is off."""
+    """Percent of `some avg10`; off from 100 on; null: 60, or off if ``gates.cpu_pressure_limit`` is off."""
     queue_limit: Annotated[float, Field(gt=0)] = 80.0
-    """Percent of the tick or persist channel's capacity; a channel that drops counts as full. Over 100: off."""
+    """Percent of the capacity of the tick or persist channel; a channel that drops counts as full; off above 100."""
     lag_limit_ms: Annotated[float, Field(gt=0)] | None = 1_000.0
-    """How far ingest may fall behind the least lag seen; null: off."""
+    """Delay of ingest relative to the least lag observed; null: off."""
     recover_share: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """A step down needs everything below this share of its limit."""
+    """A step down requires all values below this share of their limits."""
     step_up_seconds: Patience = 10.0
-    """How long something must stay at or above its limit before a step up …"""
+    """How long a value must stay at or above its limit before a step up …"""
     step_down_seconds: Patience = 20.0
-    """… and everything well below it before a step down."""
+    """… and how long all values must stay well below their limits before a step down."""
     stop_seconds: Patience | None = 60.0
-    """So long at or above a limit at the top of the ladder ends the session with OVERLOAD (13); null: never."""
+    """Time at or above a limit, at the top of the ladder, that ends the session with OVERLOAD (13); null: never."""
     min_ticks_per_second: Annotated[float, Field(ge=0)] = 10.0
-    """A slower feed is not sampled: leaving out its ticks would free nothing."""
+    """A slower feed is not sampled, because leaving out its ticks would free nothing."""
 
 
 class WatchdogSettings(Section):
     """When a stage counts as stuck and a feed as silent, so that a session ends instead of hanging."""
 
     stuck_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = 120.0
-    """A stage that is at work and does not move for so long ends the session as a CRASH; null: never."""
+    """A stage that works without progress for this long ends the session with CRASH; null: never."""
     feed_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
-    """So long without data from a live feed: NETWORK (10); null: long after its own tries (S4) and pace give up."""
+    """Time without data from a live feed that ends the session with NETWORK (10); null: see docs/overload.md."""

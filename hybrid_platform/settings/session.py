@@ -31,7 +31,7 @@ from hybrid_platform.settings.trading import ExecutionSettings, PaperSettings, R
 
 
 class Mode(StrEnum):
-    """What may happen to an order."""
+    """Where orders go."""
 
     SHADOW = "SHADOW"
     PAPER = "PAPER"
@@ -65,33 +65,33 @@ DEFAULT_ISOLATION: Literal["process", "thread"] = "process" if _GUARDED_HOST els
 
 
 class SessionSettings(Section):
-    """Everything that decides what a session does."""
+    """All settings of a session."""
 
     mode: Mode = Mode.SHADOW
     """SHADOW, PAPER or LIVE."""
     live_armed: bool = False
-    """LIVE needs this too, and much more (G1)."""
+    """LIVE requires this too, and much more (G1)."""
     seconds: Annotated[float, Field(gt=0, le=1e9)] | None = None
-    """Time limit; null: until the feed ends or somebody stops it (30 for a synthetic feed without ``ticks``)."""
+    """Time limit; null: until the feed ends or a stop (30 for a synthetic feed without ``ticks``)."""
     data_dir: Annotated[str, Field(min_length=1, max_length=4096)] = "data"
-    """Everything that is written goes below it."""
+    """Directory of everything that is written."""
     database_url: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     """null: SQLite at ``<data_dir>/bot.db``."""
     isolation: Literal["process", "thread"] = DEFAULT_ISOLATION
-    """Where strategy and execution run: behind the kernel's guard in a process of their own, or as threads."""
+    """Where strategy and execution run: in a process that the kernel confines, or as threads."""
     require_isolation: bool = False
-    """Start nothing where the kernel's guard around a process cannot be had."""
+    """Refuse to start if the kernel cannot confine a process completely."""
     isolation_memory_mb: Annotated[int, Field(ge=256, le=1_048_576)] | None = 2_048
-    """What the guarded process may allocate; a strategy that leaks ends itself, not the machine. null: no limit."""
+    """Memory limit of the sandboxed process, so that a leaking strategy ends itself; null: no limit."""
     feed: Feed = Feed(synthetic=SyntheticFeed())
     strategy: StrategySettings = StrategySettings()
     risk: RiskSettings = RiskSettings()
     execution: ExecutionSettings = ExecutionSettings()
     paper: PaperSettings = PaperSettings()
     instruments: tuple[InstrumentSettings, ...] = ()
-    """Stated instruments; one that is not stated has no rules that could deny an order."""
+    """Stated instruments; an instrument that is not stated has no rules that could refuse an order."""
     instruments_file: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    """A YAML or CSV file of more of them, read once: its rows stand in ``instruments`` from then on."""
+    """A YAML or CSV file with more instruments, read once; its rows become part of ``instruments``."""
     channels: ChannelSettings = ChannelSettings()
     gates: GateSettings = GateSettings()
     keys: KeySettings = KeySettings()
@@ -104,9 +104,9 @@ class SessionSettings(Section):
     notify: NotifySettings = NotifySettings()
     supervision: SupervisionSettings = SupervisionSettings()
     warm_start_ticks: Annotated[int, Field(ge=0, le=10_000_000)] = 0
-    """Ticks that feed the strategy history before its signals are taken."""
+    """Number of first ticks that the strategy sees as history; its signals at them are not taken."""
     drain_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    """How long a stop may take before the session is given up as a crash."""
+    """Time limit of a drain, after which the session ends as a crash."""
 
     @field_validator("instruments")
     @classmethod
@@ -117,7 +117,7 @@ class SessionSettings(Section):
         return items
 
     def to_deterministic_json(self, exclude: frozenset[str] = frozenset()) -> str:
-        """Return the settings as compact JSON with sorted keys, the text that the digests are taken of."""
+        """Return the settings as compact JSON with sorted keys, the text of the digests."""
         return deterministic_json(self.model_dump(mode="json", exclude=set(exclude)), compact=True)
 
     @property
@@ -127,21 +127,21 @@ class SessionSettings(Section):
 
     @property
     def trading_sha256(self) -> str:
-        """Digest of what decides trading: without mode, arming, time, places, gates, keys and who watches (SPEC 3)."""
+        """Digest of the settings that decide trading, which leaves out `NOT_TRADING` (see docs/contract.md)."""
         return hashlib.sha256(self.to_deterministic_json(NOT_TRADING).encode()).hexdigest()
 
     def stated_instruments(self) -> dict[tuple[str, str], Instrument]:
-        """Return the stated instruments by ``(venue, symbol)``, as `InstrumentTable` takes them."""
+        """Return the stated instruments by ``(venue, symbol)``, the form that `InstrumentTable` takes."""
         venue = self.feed.replay.venue if self.feed.replay else self.feed.kind.upper()
         stated = (item.instrument(venue, self.default_quote) for item in self.instruments)
         return {instrument.key: instrument for instrument in stated}
 
     @property
     def default_quote(self) -> str:
-        """The currency of prices where neither symbol nor instrument says."""
+        """Currency of prices that neither symbol nor instrument states."""
         return self.feed.replay.quote if self.feed.replay else "USD"
 
     @property
     def is_live_feed(self) -> bool:
-        """Whether ticks come at their own pace, so that fresh data matters more than every tick."""
+        """Whether ticks arrive at their own pace, so that fresh data matters more than every tick."""
         return self.feed.replay is None

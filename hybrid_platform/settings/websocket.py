@@ -1,7 +1,4 @@
-"""The settings of live feeds: venues, connections, recording; and whose frames a recording holds.
-
-Part of `hybrid_platform.settings.session`, in a file of its own for its length. Carries S2, S3, S4.
-"""
+"""Settings of live feeds: venues, connections, recording, and the venue of recorded frames (S2, S3, S4)."""
 
 from __future__ import annotations
 
@@ -16,43 +13,43 @@ from hybrid_platform.settings.base import Section, Symbol
 
 
 class JsonPaths(Section):
-    """Where a ``generic`` venue puts things in its JSON.
+    """Places of the values in the JSON of a ``generic`` venue.
 
     A path is dotted keys and list positions inside one trade (``p``, ``data.0.px``), or, with ``$.``
     in front, inside the whole frame (``$.arg.instId``).
     """
 
     subscribe: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
-    """Messages to send: one a symbol where ``{symbol}`` stands in it; ``{symbols}`` stands for a JSON list of them."""
+    """Messages to send: one per symbol if it contains ``{symbol}``; ``{symbols}`` is replaced by a JSON list of all."""
     unsubscribe: tuple[str, ...] = ()
     trades: str = ""
-    """Path in the frame to a trade or to a list of them; empty: the frame itself."""
+    """Path in the frame to a trade or a list of trades; empty: the frame itself."""
     when: dict[str, str] = Field(default_factory=dict)
-    """Frame path -> text: a frame holds trades where all of these hold; any other is ignored."""
+    """Frame path -> text: a frame holds trades if all of these are equal; other frames are ignored."""
     history: dict[str, str] = Field(default_factory=dict)
-    """Frame path -> text: where all of these hold, the trades are from before the subscription."""
+    """Frame path -> text: if all of these are equal, the trades are from before the subscription."""
     price: str
     size: str | None = None
-    """Without one, every size is 0."""
+    """If unset, every size is 0."""
     ts: str
     ts_unit: Literal["s", "ms", "us", "ns", "iso"] = "ms"
     symbol: str | None = None
-    """Without one, there must be exactly one symbol, and all trades are its."""
+    """If unset, there must be exactly one symbol, and all trades belong to it."""
     trade_id: str | None = None
     contiguous_ids: bool = False
-    """Whether ids count up by one per symbol, so that a jump is a gap."""
+    """Whether ids increase by one per symbol, so that a jump is a gap."""
     side: str | None = None
     buy: str = "buy"
-    """The value of ``side`` (any case) that means: the buyer was the aggressor; ``true`` for a boolean."""
+    """The value of ``side`` (in any case) for "the buyer was the aggressor"; ``true`` for a boolean."""
     sell: str = "sell"
     ping: str | None = None
     """A message that keeps the connection alive …"""
     ping_seconds: Annotated[float, Field(ge=1, le=3600)] = 20.0
-    """… and how often it is sent."""
+    """… and its interval."""
 
 
 class FrameFormat(Section):
-    """Whose frames these are, and so how they are read."""
+    """The venue of the frames, which determines their decoder."""
 
     venue: Literal[
         "binance",
@@ -67,16 +64,16 @@ class FrameFormat(Section):
         "okx_v5",
     ]
     market: Literal["spot", "usdm", "coinm", "linear", "inverse"] | None = None
-    """Where a venue has several (Binance, Bybit); null: spot."""
+    """The market, for venues with several (Binance, Bybit); null: spot."""
     stream: Literal["trade", "aggTrade"] | None = None
-    """For ``binance``; null: whatever a recording holds, and live ``trade`` on spot, ``aggTrade`` elsewhere."""
+    """For ``binance``; null: the stream of a recording, and live ``trade`` on spot, ``aggTrade`` on other markets."""
     label: Symbol | None = None
-    """What the instruments call the venue; null: its own name. Needed for ``generic``."""
+    """Venue of the instruments; null: the name of the venue. Required for ``generic``."""
     quote: Symbol | None = None
-    """The currency that prices are in; null: as the symbol says."""
+    """Currency of the prices; null: taken from the symbol."""
     generic: JsonPaths | None = None
     exchange: Annotated[str, Field(pattern="[a-z0-9]{1,32}")] | None = None
-    """For ``ccxt``: the exchange's id there."""
+    """For ``ccxt``: its id of the exchange."""
 
     @model_validator(mode="after")
     def _complete(self) -> FrameFormat:
@@ -93,14 +90,14 @@ class FrameFormat(Section):
 
 
 class FeedSource(FrameFormat):
-    """One venue and what to hear of it."""
+    """One venue and its symbols."""
 
     symbols: Annotated[tuple[str, ...], Field(max_length=2000)]
-    """In the venue's own spelling: ``BTCUSDT``, ``BTC-USD``, ``BTC/USD`` …"""
+    """In the spelling of the venue: ``BTCUSDT``, ``BTC-USD``, ``BTC/USD`` …"""
     url: Annotated[str, Field(max_length=2048)] | None = None
-    """null: the venue's own. Plain ``ws`` only to this machine, unless ``allow_insecure``."""
+    """null: the address of the venue. Plain ``ws`` only to this machine, unless ``allow_insecure``."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """For ``ccxt``: what the exchange's class is made with."""
+    """For ``ccxt``: options of the exchange's class."""
 
     @model_validator(mode="after")
     def _sound(self) -> FeedSource:
@@ -122,12 +119,12 @@ class FeedSource(FrameFormat):
         if self.options and self.venue != "ccxt":
             raise ValueError("`options` for the venue `ccxt` only")
         if self.generic is not None and self.generic.symbol is None and len(self.symbols) != 1:
-            raise ValueError("one symbol where `generic.symbol` names no path")
+            raise ValueError("one symbol if `generic.symbol` is not set")
         return self
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the stated URL leads to this machine."""
+        """Whether the stated URL points to this machine."""
         host = urlsplit(self.url or "").hostname or ""
         try:
             return ip_address(host).is_loopback
@@ -140,37 +137,37 @@ class WebsocketFeed(Section):
 
     sources: Annotated[tuple[FeedSource, ...], Field(max_length=32)]
     ping_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 15.0
-    """How often a ping is sent …"""
+    """Interval of pings …"""
     pong_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 10.0
-    """… and how long its pong may take before the connection is given up."""
+    """… and how long the answer may take before the connection is closed."""
     stall_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = 60.0
-    """So long without a trade → reconnect (heartbeats do not count); set it to suit the slowest source."""
+    """Time without a trade that causes a reconnect (heartbeats do not count); choose it for the slowest source."""
     open_seconds: Annotated[float, Field(ge=0.1, le=600)] = 10.0
     """How long opening a connection may take."""
     backoff_seconds: Annotated[float, Field(ge=0.001, le=600)] = 0.5
-    """The first wait lasts up to this, each later one up to twice as long …"""
+    """Limit of the first wait, doubled for each further one …"""
     backoff_max_seconds: Annotated[float, Field(ge=0.001, le=3600)] = 30.0
-    """… but never longer than this; where in 0 … limit is random, so that clients do not come back in step."""
+    """… up to this value; the wait is drawn between 0 and the limit, so that clients do not return in step."""
     stable_seconds: Annotated[float, Field(ge=0, le=86_400)] = 30.0
-    """A connection that has given trades for so long was a success: failures are counted anew."""
+    """A connection that delivered trades for this long was a success and resets the count of failures."""
     max_failures: Annotated[int, Field(ge=1, le=1_000_000)] = 8
-    """So many failures of one connection in a row end the session with NETWORK (10)."""
+    """Number of consecutive failures of one connection that ends the session with NETWORK (10)."""
     max_frame_bytes: Annotated[int, Field(ge=1024, le=2**28)] = 2**22
-    """A larger frame (after decompression) is rejected, and the connection with it."""
+    """A larger frame (after decompression) is rejected and ends the connection."""
     max_queue_frames: Annotated[int, Field(ge=1, le=65_536)] = 64
-    """Frames that may wait inside a connection before it stops reading."""
+    """Number of frames that may wait inside a connection before it stops reading."""
     compression: bool = False
-    """Offer permessage-deflate; trades are small, so the default spares the CPU and the risk."""
+    """Offer permessage-deflate; trades are small, so the default saves CPU and avoids the risk."""
     allow_insecure: bool = False
     """Allow plain ``ws`` to another machine. TLS is always verified."""
     ca_file: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    """Trust the authorities in this PEM file instead of the system's."""
+    """PEM file of the trusted authorities, instead of those of the system."""
     record_frames: bool = False
-    """Keep the raw frames with their receive times below ``<data_dir>/frames``."""
+    """Record raw frames with their receive times below ``<data_dir>/frames``."""
     record_segment_mb: Annotated[float, Field(ge=0.001, le=4096)] = 32.0
-    """A recording's file is closed at this (compressed) size, and another one begun …"""
+    """Compressed size at which a file of a recording is closed and the next one begun …"""
     record_max_mb: Annotated[float, Field(ge=0.001, le=1_048_576)] = 2048.0
-    """… and the session's oldest are deleted beyond this sum, per source."""
+    """… and total size per source beyond which the session's oldest files are deleted."""
 
     @model_validator(mode="after")
     def _safe(self) -> WebsocketFeed:

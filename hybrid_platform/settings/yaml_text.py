@@ -1,4 +1,4 @@
-"""YAML as settings are written in it: plain data, and each key once."""
+"""YAML parser for settings: plain data only, each key once."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 import yaml
 
 YAML_ERRORS = (yaml.YAMLError, RecursionError, ValueError)
-"""What text that is no YAML raises."""
+"""Errors that invalid YAML text raises."""
 
 
 def load_yaml(text: str) -> Any:
-    """Return what a YAML text says; raises one of `YAML_ERRORS`."""
+    """Return the value of a YAML text. Raises one of `YAML_ERRORS`."""
     return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML in which a key that is there twice is an error, not the last one's win."""
+    """YAML loader that refuses repeated keys instead of keeping the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()

@@ -76,7 +76,7 @@ HEAD = "symbol,price_increment,min_qty,max_qty\n"
         (HEAD + "A,,5,1\n", ["i.csv:2", "a minimum not above its maximum"]),
         (HEAD + "<img>,,,\n", ["i.csv:2: symbol"]),
         (HEAD + "A,1\n", ["i.csv:2: expected 4 cells, got 2"]),
-        (HEAD + "A,,,\na,,,\n", ["i.csv:3: symbol", "each instrument once, was at", "i.csv:2 too"]),
+        (HEAD + "A,,,\na,,,\n", ["i.csv:3: symbol", "each instrument once, also at", "i.csv:2"]),
         ("symbol,tick_size\nA,1\n", ["i.csv:1", "columns of symbol, venue", "tick_size"]),
         ("price_increment\n1\n", ["i.csv:1", "symbol among them"]),
         ("", ["i.csv:1"]),
