@@ -10,7 +10,7 @@ import numpy as np
 
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.ticks import Int64s
-from hybrid_platform.report.plots import BUY, GRID, SELL, Floats, axes_of, rendered
+from hybrid_platform.report.figures import BUY, GRID, SELL, Floats, axes_of, rendered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ bundle seals. What cannot be measured is said in the report, and fails nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -15,24 +15,16 @@ from hybrid_platform.domain.clocks import iso_utc
 from hybrid_platform.domain.exact import canonical
 from hybrid_platform.evidence.bundle import read_if_there
 from hybrid_platform.evidence.files import encode_record, parse_json
-from hybrid_platform.report.markdown import table
+from hybrid_platform.report.blocks import Table, facts
+from hybrid_platform.report.figures import PLOTS, session_plots
 from hybrid_platform.report.measures.records import MEASURES, Latency, Measures, Quantiles
 from hybrid_platform.report.measures.session import measure_session
-from hybrid_platform.report.plots import PLOTS, session_plots
 from hybrid_platform.security.paths import DataDir
 
 FILE = f"{MEASURES}.json"
 FOLDER = "plots"
 FORECAST_S = 30 * 86_400
 """Below a month, what is annualised is said to be no forecast."""
-
-
-class Table(NamedTuple):
-    """One table of the section."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
 
 
 def write_trading(data_dir: DataDir, engine: sa.Engine, session_id: str) -> Measures:
@@ -68,30 +60,26 @@ def read_trading(data_dir: DataDir, session_id: str) -> Trading | None:
     )
 
 
-def trading_section(trading: Trading | None) -> str:
-    """Return the section's Markdown; empty where nothing was measured."""
-    if trading is None:
-        return ""
-    parts = [f"Money in USD at the session's stated rates. {trading.measures.sampling.capitalize()}."]
-    parts += [f"![{name}]({name})" for name in trading.plots]
-    for each in trading_tables(trading.measures):
-        parts += [f"### {each.title}", table(each.heads, each.rows)]
-    return "\n\n".join(parts)
-
-
 def trading_tables(found: Measures) -> list[Table]:
-    """Return the section's tables; every cell is ready to be shown, and none is escaped."""
+    """Return the tables of a session's trading."""
+    latency_heads = ("", "count", "p50", "p95", "p99", "most")
     tables = [
-        Table("Result", ("", "USD"), tuple(_result(found))),
-        Table("Return against risk", ("", "value"), tuple(_risk(found))),
-        Table("Exposure", ("", "value"), tuple(_exposure(found))),
-        Table("Round trips", ("", "value"), tuple(_trips(found))),
-        Table("What trading cost", ("", "value"), tuple(_cost(found))),
-        Table("Latency of the session clock, ms", ("", "count", "p50", "p95", "p99", "most"), tuple(_latency(found))),
-        Table("Signals, orders, fills", ("", "count"), tuple(_counts(found))),
-        Table("Instruments", _INSTRUMENT, tuple(_instruments(found))),
+        Table(("", "USD"), tuple(_result(found)), "Result"),
+        facts(*_risk(found), title="Return against risk"),
+        facts(*_exposure(found), title="Exposure"),
+        facts(*_trips(found), title="Round trips"),
+        facts(*_cost(found), title="Cost of trading"),
+        Table(latency_heads, tuple(_latency(found)), "Latency of the session clock, ms"),
+        Table(("", "count"), tuple(_counts(found)), "Signals, orders, fills"),
+        Table(_INSTRUMENT, tuple(_instruments(found)), "Instruments"),
     ]
     return [each for each in tables if each.rows]
+
+
+def assumption_table(settings: Mapping[str, Any]) -> Table:
+    """Return the settings that the trading model rests on."""
+    parts = ("risk", "execution", *(("paper",) if settings.get("mode") == "PAPER" else ()))
+    return facts(*((f"{part}.{key}", value) for part in parts for key, value in settings.get(part, {}).items()))
 
 
 _INSTRUMENT = (

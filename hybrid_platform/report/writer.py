@@ -12,10 +12,10 @@ from hybrid_platform.evidence.dsse import parse_envelope
 from hybrid_platform.evidence.keys import load_signing_key
 from hybrid_platform.evidence.records import SESSION, SessionEvidence, SessionFiles, parse_session_files
 from hybrid_platform.evidence.run_context import RunContext
-from hybrid_platform.report.assets import PAGE, REPORT, read_extras
-from hybrid_platform.report.html import session_page
+from hybrid_platform.report import html, markdown
+from hybrid_platform.report.assets import PAGE, REPORT, read_assets
 from hybrid_platform.report.measures.records import Measures
-from hybrid_platform.report.session_report import session_report
+from hybrid_platform.report.model import build_report
 from hybrid_platform.report.trading import read_trading, write_trading
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.engine import open_engine
@@ -90,9 +90,9 @@ def write_report(data_dir: DataDir, session_id: str, keyid: str | None = None) -
     sealed = is_sealed(data_dir, session_id)
     if sealed:
         keyid = parse_envelope(data_dir.read_bytes(f"{folder}/{ENVELOPE}"), ENVELOPE).signatures[0].keyid
-    extras = read_extras(data_dir, session_id, files, keyid)
     trading = read_trading(data_dir, session_id)
-    pages = {REPORT: session_report(files, trading).encode(), PAGE: session_page(files, extras, trading).encode()}
+    report = build_report(files, read_assets(data_dir, session_id, files, keyid), trading)
+    pages = {REPORT: markdown.render_report(report).encode(), PAGE: html.render_report(report).encode()}
     if sealed:
         if all(read_if_there(data_dir, f"{folder}/{name}") == page for name, page in pages.items()):
             return data_dir.resolve(f"{folder}/{REPORT}")

@@ -84,7 +84,7 @@ def test_a_sealed_report_is_not_written_again_and_another_one_goes_elsewhere(ses
     sealed = write_report(data, session_id)
     before = sealed.read_bytes()
     assert sealed.parent.parent.name == "evidence"
-    monkeypatch.setattr("hybrid_platform.report.writer.session_report", lambda *_: "another wording")
+    monkeypatch.setattr("hybrid_platform.report.markdown.render_report", lambda *_: "another wording")
     other = write_report(data, session_id)
     assert other.parent.parent.name == "reports"
     assert sealed.read_bytes() == before

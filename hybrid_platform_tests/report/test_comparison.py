@@ -12,8 +12,8 @@ from hybrid_platform.analysis.sources import read_sides
 from hybrid_platform.analysis.sweep import plan_sweep, read_plan, read_sweep, settings_of_point, write_plan
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.report.comparison import different_settings, flat, read_side, side_by_side, write_comparison
+from hybrid_platform.report.figures import session_plots
 from hybrid_platform.report.measures.session import measure_session
-from hybrid_platform.report.plots import session_plots
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.loading import load_settings, read_yaml
 from hybrid_platform_tests.conftest import REPOSITORY

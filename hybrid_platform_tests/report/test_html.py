@@ -13,11 +13,12 @@ from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.bundle import read_if_there
 from hybrid_platform.evidence.files import sha256_bytes
 from hybrid_platform.evidence.records import LiveCondition, SessionFiles, parse_session_files
-from hybrid_platform.report.assets import read_extras
-from hybrid_platform.report.html import Extras, session_page
-from hybrid_platform.report.svg import Frame, Node, flow, plot
+from hybrid_platform.report.assets import ReportAssets, read_assets
+from hybrid_platform.report.diagrams import Frame, Node, flow, plot
+from hybrid_platform.report.html import render_report
+from hybrid_platform.report.model import build_report
 from hybrid_platform.report.timeline import Timeline, read_timeline
-from hybrid_platform.report.trading import read_trading
+from hybrid_platform.report.trading import Trading, read_trading
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform_tests.report.pages import Page
 from hybrid_platform_tests.support import run_here, synthetic
@@ -58,6 +59,10 @@ def records(ended: DataDir, session_id: str) -> SessionFiles:
 @pytest.fixture(scope="module")
 def html(ended: DataDir, session_id: str) -> str:
     return (ended.root / "evidence" / session_id / "report.html").read_text()
+
+
+def page_of(files: SessionFiles, assets: ReportAssets, trading: Trading | None = None) -> str:
+    return render_report(build_report(files, assets, trading))
 
 
 def tampered(records: SessionFiles, hostile: str) -> SessionFiles:
@@ -150,14 +155,14 @@ def test_the_digests_are_those_of_the_files_that_are_signed_with_it(html, ended,
 
 def test_the_same_records_give_the_same_page(html, ended, session_id, records):
     keyid = html[html.index("signed by</td><td>") + len("signed by</td><td>") :][:64]
-    extras = read_extras(ended, session_id, records, keyid)
-    assert session_page(records, extras, read_trading(ended, session_id)) == html
+    assets = read_assets(ended, session_id, records, keyid)
+    assert page_of(records, assets, read_trading(ended, session_id)) == html
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_nothing_from_outside_becomes_markup(records, hostile):
-    page = session_page(tampered(records, hostile), Extras())
-    calm = session_page(tampered(records, "calm"), Extras())
+    page = page_of(tampered(records, hostile), ReportAssets())
+    calm = page_of(tampered(records, "calm"), ReportAssets())
     assert Page(page).tags != []
     shape = [(tag, [name for name, _ in attrs]) for tag, attrs in Page(page).tags]
     assert shape == [(tag, [name for name, _ in attrs]) for tag, attrs in Page(calm).tags]
@@ -170,11 +175,11 @@ def test_nothing_from_outside_becomes_markup(records, hostile):
 def test_a_run_that_did_not_get_far_has_a_page_too(records):
     for far in range(1, 4):
         files = SessionFiles(*(record if place < far else None for place, record in enumerate(records)))
-        text = Page(session_page(files, Extras())).text
+        text = Page(page_of(files, ReportAssets())).text
         assert text.startswith("FAIL")
         assert "the run did not get to its end" in text
     with pytest.raises(ValueError, match="at least one"):
-        session_page(SessionFiles(None, None, None, None), Extras())
+        page_of(SessionFiles(None, None, None, None), ReportAssets())
 
 
 def test_pictures_are_inside_the_page_and_what_is_none_is_not(records, ended, session_id, tmp_path):
@@ -187,9 +192,9 @@ def test_pictures_are_inside_the_page_and_what_is_none_is_not(records, ended, se
     data.write_atomic(f"{folder}/plots/equity.png", png)
     data.write_atomic(f"{folder}/plots/script.html", b"<script>")
     data.write_atomic(f"{folder}/plots/huge.png", b"x" * (5 * 1024 * 1024))
-    extras = read_extras(data, session_id, records, None)
-    assert [name for name, _ in extras.images] == ["equity.png"]
-    sources = Page(session_page(records, extras)).attributes("src")
+    assets = read_assets(data, session_id, records, None)
+    assert [name for name, _ in assets.images] == ["equity.png"]
+    sources = Page(page_of(records, assets)).attributes("src")
     assert sources == ["data:image/png;base64," + base64.b64encode(png).decode()]
 
 

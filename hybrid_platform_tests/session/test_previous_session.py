@@ -13,8 +13,10 @@ import pytest
 from hybrid_platform.feeds.base import BETWEEN_SESSIONS
 from hybrid_platform.feeds.websocket.gaps import GapNumbers, GapTracker
 from hybrid_platform.feeds.websocket.parsing import Print
-from hybrid_platform.report.session_report import session_report
-from hybrid_platform.report.writer import parse_session_files
+from hybrid_platform.report.assets import ReportAssets
+from hybrid_platform.report.markdown import render_report
+from hybrid_platform.report.model import build_report
+from hybrid_platform.report.writer import read_session_files
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.testing import Drop, LocalVenue, Send, Skip, Stall
 from hybrid_platform.testing.frames import binance_trades
@@ -63,7 +65,8 @@ def test_the_trades_that_neither_session_saw_are_a_gap_of_the_second(two: tuple[
     assert second.evidence("session")["since_last"]["instruments"][0]["missing"] == LOST
     (line,) = second.said("gap since the last session (S3)")
     assert line["missing"] == {f"{instrument.venue} BTCUSDT": LOST}
-    report = session_report(parse_session_files(DataDir(second.data_dir), second.session_id))
+    files = read_session_files(DataDir(second.data_dir), second.session_id)
+    report = render_report(build_report(files, ReportAssets()))
     assert f"{since.session_id}, COMPLETE, ended" in report and f"trades missing: {LOST}" in report
     assert second.evidence("session")["ledger"]["balances"], "the row is counted like every other"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -17,8 +16,10 @@ from hybrid_platform.evidence.records import (
     evidence_name,
 )
 from hybrid_platform.evidence.run_context import RunContext
+from hybrid_platform.report import model
 from hybrid_platform.report.assets import PAGE, REPORT
-from hybrid_platform.report.markdown import table
+from hybrid_platform.report.blocks import Table
+from hybrid_platform.report.markdown import render_table
 from hybrid_platform.report.measures.records import Measures
 from hybrid_platform.report.writer import Concluded
 
@@ -42,11 +43,7 @@ def build_pragma_metadata(run: RunContext, evidence: PragmaGateEvidence) -> Meta
         **_build_database("before", evidence.before),
     }
     if evidence.pragmas is not None:
-        rows = [
-            (reading.connection, reading.name, str(reading.expected), str(reading.was))
-            for reading in evidence.pragmas.readings
-        ]
-        shown["pragmas"] = _markdown(("connection", "pragma", "expected", "read back"), rows)
+        shown["pragmas"] = _markdown(model.pragma_table(evidence.pragmas.readings))
     return shown
 
 
@@ -72,16 +69,8 @@ def build_session_metadata(run: RunContext, evidence: SessionEvidence) -> Metada
         "heartbeats_late": evidence.heartbeats.late,
         **_build_load(evidence),
         "signals_digest": evidence.signals.sha256,
-        "channels": _markdown(
-            ("channel", "capacity", "policy", "sent", "received", "dropped", "left", "most waiting"),
-            [
-                (c.name, c.capacity, c.policy, c.sent, c.received, c.dropped, c.left, c.high_water)
-                for c in evidence.channels
-            ],
-        ),
-        "ledger": _markdown(
-            ("kind", "name", "reason", "count"), [(r.kind, r.name, r.reason, r.count) for r in evidence.ledger.rows]
-        ),
+        "channels": _markdown(model.channel_table(evidence)),
+        "ledger": _markdown(model.ledger_table(evidence)),
         "log": dg.MetadataValue.path(str(run.data_dir.root / "logs" / f"{run.session_id}.jsonl")),
     }
 
@@ -104,20 +93,14 @@ def build_postflight_metadata(run: RunContext, evidence: PostflightEvidence, con
     folder = run.data_dir.root / "evidence" / run.session_id
     return {
         **_build_common(run, evidence),
-        "gates": _markdown(
-            ("gate", "verdict", "actual"),
-            [(p.id, p.verdict.value, p.actual) for p in evidence.proofs if p.id.startswith("G")],
-        ),
+        "gates": _markdown(model.proof_table(model.gates_of(evidence.proofs))),
         # Paths, not links: a browser does not open a file: link from a page that came over http.
         "report_page": dg.MetadataValue.path(str(folder / PAGE)),
         "report": dg.MetadataValue.md(run.data_dir.read_bytes(f"evidence/{run.session_id}/{REPORT}").decode()),
         "report_file": dg.MetadataValue.path(str(folder / REPORT)),
         **_build_host(evidence.healthcheck, evidence.pressure),
         **_build_database("after", evidence.after),
-        "proofs": _markdown(
-            ("id", "claim", "expected", "actual", "verdict"),
-            [(p.id, p.claim, p.expected, p.actual, p.verdict.value) for p in evidence.proofs],
-        ),
+        "proofs": _markdown(model.proof_table(evidence.proofs)),
         "proofs_passed": sum(proof.verdict.value == "PASS" for proof in evidence.proofs),
         "bundle": dg.MetadataValue.path(str(concluded.seal.path)),
         "bundle_sha256": concluded.seal.sha256,
@@ -160,9 +143,7 @@ def _build_host(health: HealthcheckRecord, pressure: PressureGate) -> Metadata:
         "cpu_pressure": pressure.last.percent,
         "cpu_pressure_limit": pressure.limit,
         "pressure_waited_seconds": pressure.waited_s,
-        "healthcheck": _markdown(
-            ("item", "verdict", "detail"), [(item.name, item.verdict.value, item.detail) for item in health.items]
-        ),
+        "healthcheck": _markdown(model.health_table({"found": health})),
     }
 
 
@@ -170,5 +151,5 @@ def _build_database(when: str, report: DatabaseReport) -> Metadata:
     return {f"database_ticks_{when}": report.ticks or 0, f"database_{when}": "exists" if report.exists else "new"}
 
 
-def _markdown(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Mapping[str, Any] | dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(table(heads, rows))
+def _markdown(table: Table) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(render_table(table))
