@@ -23,8 +23,9 @@ import msgspec
 import psutil
 
 from hybrid_platform.domain.clocks import SystemClock
+from hybrid_platform.gates.database import verify_database
 from hybrid_platform.gates.postflight import postflight
-from hybrid_platform.gates.preflight import preflight, verify_database
+from hybrid_platform.gates.preflight import preflight
 from hybrid_platform.run.open import open_run
 from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.settings.loading import load_settings

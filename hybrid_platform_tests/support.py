@@ -26,8 +26,9 @@ import yaml
 
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.evidence.records import Evidence
+from hybrid_platform.gates.database import verify_database
 from hybrid_platform.gates.postflight import postflight
-from hybrid_platform.gates.preflight import preflight, verify_database
+from hybrid_platform.gates.preflight import preflight
 from hybrid_platform.report.writer import conclude
 from hybrid_platform.run.open import open_run
 from hybrid_platform.session.runner import SessionRunner

@@ -40,8 +40,9 @@ def shadow_run(config_file: Path | None, assignments: tuple[str, ...], **flags: 
 
 def _run_all_steps(stop: _Stop, config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
     from hybrid_platform.cli.run_monitor import monitor_run
+    from hybrid_platform.gates.database import verify_database
     from hybrid_platform.gates.postflight import postflight
-    from hybrid_platform.gates.preflight import preflight, verify_database
+    from hybrid_platform.gates.preflight import preflight
     from hybrid_platform.report.writer import conclude
 
     settings = read_settings(config_file, assignments, **flags)

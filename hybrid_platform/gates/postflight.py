@@ -1,6 +1,7 @@
-"""Postflight: the host again, the database recounted, all evidence judged (G1, G2, G5).
+"""Postflight: the host again, the rows recounted, and a verdict on all evidence of a run (G1, G2, G5).
 
-It runs whatever became of the session that preflight let begin, also where that left nothing.
+in: a run's context and its earlier evidence · out: `PostflightEvidence`. It runs however the session ended, also when
+the session left no evidence.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from hybrid_platform.evidence.records import (
     SessionEvidence,
 )
 from hybrid_platform.evidence.run_context import RunContext
-from hybrid_platform.gates.preflight import host_checks, host_reasons
+from hybrid_platform.gates.host_checks import check_host, host_failures
 from hybrid_platform.gates.session_checks import session_proofs
 from hybrid_platform.gates.trading_audit import TradingAudit, audit_trading
 from hybrid_platform.host.process import trim_heap
@@ -36,18 +37,19 @@ from hybrid_platform.storage.probe import probe_database
 
 
 def postflight(context: RunContext, stop: threading.Event | None = None) -> PostflightEvidence:
-    """Judge a run from what it left; return PASS only where every gate and every figure holds.
+    """Judge a run; return PASS only if every gate and every figure holds.
 
-    Raises GateRefused where the preflight of this same run did not pass: there is nothing to judge.
+    Raises GateRefused if the preflight of this same run did not pass, because then no session ran.
     """
     started = context.clock.wall_ns()
     before = context.require_passed(PREFLIGHT, PreflightEvidence)
     pragma = context.read(PRAGMA, PragmaGateEvidence)
     session = context.read(SESSION, SessionEvidence)
-    if session is None or session.began:  # else what is held back is the running session's, which refused this one
+    # If another session was running and refused this one, the held-back resources belong to that session.
+    if session is None or session.began:
         release_to_judge(context.data_dir)
-    health, pressure = host_checks(context, allow_missing_database=False, stop=stop or threading.Event())
-    failed = host_reasons(health, pressure)
+    health, pressure = check_host(context, allow_missing_database=False, stop=stop or threading.Event())
+    failed = host_failures(health, pressure)
     audit = Audit({}, {}, 0)
     trading: TradingAudit | None = None
     try:
@@ -71,16 +73,16 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
         trading=trading,
         risk=context.settings.risk,
     )
-    for name, step in ((PRAGMA, pragma), (SESSION, session)):
-        if step is None:
+    for kind, record in ((PRAGMA, pragma), (SESSION, session)):
+        if record is None:
             failed.append(
                 (
-                    f"{name}: expected its evidence, got none: the session did not get there, or was killed",
+                    f"{kind}: expected its evidence, got none; the run did not reach this step, or was killed",
                     ExitCode.CRASH,
                 )
             )
-        elif step.verdict is not Verdict.PASS:
-            failed += [(f"{name}: {reason}", ExitCode(step.exit_code or 1)) for reason in step.reasons]
+        elif record.verdict is not Verdict.PASS:
+            failed += [(f"{kind}: {reason}", ExitCode(record.exit_code or 1)) for reason in record.reasons]
     failed += [
         (f"{proof.id}: expected {proof.expected}, got {proof.actual}", ExitCode.CRASH)
         for proof in proofs
@@ -101,12 +103,12 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
     )
     context.write(evidence)
     if evidence.verdict is Verdict.PASS:
-        context.log.info(LogEvent.POSTFLIGHT_PASSED, reasons=evidence.reasons, proofs=_tally(evidence))
+        context.log.info(LogEvent.POSTFLIGHT_PASSED, reasons=evidence.reasons, proofs=_count_verdicts(evidence))
     else:
-        context.log.error("postflight FAIL", reasons=evidence.reasons, proofs=_tally(evidence))
+        context.log.error("postflight FAIL", reasons=evidence.reasons, proofs=_count_verdicts(evidence))
     return evidence
 
 
-def _tally(evidence: PostflightEvidence) -> dict[str, int]:
+def _count_verdicts(evidence: PostflightEvidence) -> dict[str, int]:
     verdicts = [proof.verdict.value for proof in evidence.proofs]
     return {verdict: verdicts.count(verdict) for verdict in ("PASS", "FAIL", "NOT_RUN")}

@@ -21,7 +21,8 @@ from hybrid_platform.evidence.code_digest import find_package, tree_sha256
 from hybrid_platform.evidence.keys import check_signing_key
 from hybrid_platform.evidence.records import PREFLIGHT, evidence_name
 from hybrid_platform.evidence.run_context import RunContext
-from hybrid_platform.gates.preflight import check_settings, refuse
+from hybrid_platform.gates.conclusion import refuse
+from hybrid_platform.gates.preflight import check_settings
 from hybrid_platform.host.system import package_root, read_git
 from hybrid_platform.log.session_log import Render, SessionLog, render_json
 from hybrid_platform.security.paths import DataDir

@@ -43,14 +43,14 @@ def test_a_sound_session_has_the_engines_account_and_no_fault(recorder, moves, d
     assert found.faults == ()
     assert found.worst_symbol_usd <= cap
     assert found.worst_total_usd <= 1500 or not found.is_exact
-    assert found.most_open <= 3
+    assert found.max_open_orders <= 3
 
 
 def test_caps_by_hand(recorder):
     # `Busy` buys 3 at tick 2, at 100, with the default slippage of 10 bps as collar.
     free = {"max_symbol_exposure_usd": 10**6, "max_exposure_usd": 10**6, "max_open_orders": 100}
     _, found = audited(recorder, [(0, 100, 10)] * 3, [], mode="SHADOW", risk=free)
-    assert (found.orders, found.most_open) == (1, 1)
+    assert (found.orders, found.max_open_orders) == (1, 1)
     assert found.worst_symbol_usd == found.worst_total_usd == Decimal("300.3")
     assert found.is_exact
 
@@ -61,8 +61,8 @@ def test_caps_by_hand(recorder):
     [
         ("DELETE FROM trade_rows WHERE {s} AND n = 2", "expected a trade of order"),
         ("DELETE FROM order_event_rows WHERE {s} AND status = 'INITIALIZED' AND n = 1", "expected an order that may"),
-        ("UPDATE trade_rows SET fill_qty = '500' WHERE {s} AND n = 1", "at most what the order had left"),
-        ("UPDATE trade_rows SET fill_qty = '0.5' WHERE {s} AND n = 1", "expected FILLED with nothing left"),
+        ("UPDATE trade_rows SET fill_qty = '500' WHERE {s} AND n = 1", "at most the open quantity of its order"),
+        ("UPDATE trade_rows SET fill_qty = '0.5' WHERE {s} AND n = 1", "expected FILLED with no open quantity"),
     ],
 )
 def test_rows_that_do_not_fit_each_other_are_named(recorder, statement, fault):
@@ -88,4 +88,4 @@ def test_an_order_on_a_stale_tick_is_counted(recorder):
     recorded = recorder.record(stated, a_market([(0, 100, 10)] * 8))
     tick = f"{NUMBER} AND seq = 2"
     recorder.tamper(f"UPDATE tick_rows SET ts_event = ts_event - 3000000000 WHERE {tick}", id=recorded.session_id)
-    assert audit_trading(recorder.reading, recorded.session_id, stated).stale == 1
+    assert audit_trading(recorder.reading, recorded.session_id, stated).stale_orders == 1

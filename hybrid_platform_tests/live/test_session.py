@@ -17,8 +17,9 @@ from hybrid_platform.domain.errors import ExitCode, GateRefused
 from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
 from hybrid_platform.evidence.run_context import RunContext
+from hybrid_platform.gates.database import verify_database
 from hybrid_platform.gates.postflight import postflight
-from hybrid_platform.gates.preflight import preflight, verify_database
+from hybrid_platform.gates.preflight import preflight
 from hybrid_platform.host.pressure import read_pressure
 from hybrid_platform.live.conditions import CONDITIONS
 from hybrid_platform.live.execution import LiveExecution

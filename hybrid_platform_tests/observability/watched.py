@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.evidence.records import SessionEvidence
 from hybrid_platform.evidence.run_context import RunContext
-from hybrid_platform.gates.preflight import preflight, verify_database
+from hybrid_platform.gates.database import verify_database
+from hybrid_platform.gates.preflight import preflight
 from hybrid_platform.run.open import open_run
 from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.settings.loading import load_settings

@@ -25,8 +25,9 @@ from hybrid_platform.defs.shared.names import POSTFLIGHT, PRAGMA, PREFLIGHT, SHA
 from hybrid_platform.defs.shared.runs import DagsterStorageError, dagster_run, tag_exit
 from hybrid_platform.evidence.records import SessionEvidence
 from hybrid_platform.evidence.run_context import RunContext
+from hybrid_platform.gates.database import verify_database
 from hybrid_platform.gates.postflight import postflight
-from hybrid_platform.gates.preflight import preflight, verify_database
+from hybrid_platform.gates.preflight import preflight
 from hybrid_platform.report.writer import conclude
 from hybrid_platform.session.pipeline import StopReason
 from hybrid_platform.session.runner import SessionRunner

@@ -19,7 +19,7 @@ from hybrid_platform.domain.records import (
 )
 from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.records import OverloadFigures, ProofVerdict
-from hybrid_platform.gates.overload_proof import overload_proof
+from hybrid_platform.gates.session_checks import judge_overload
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.observability.counters import FeedCounters
 from hybrid_platform.observability.session_view import ChannelStats
@@ -139,7 +139,7 @@ def test_a_slow_feed_is_watched_and_never_sampled():
     host = Host().run(300, pressure=100.0, rate=9)
     assert (host.sampler.every, host.failures) == (1, [])
     assert host.figures.spared_s == host.figures.above_s == pytest.approx(300, abs=2)
-    verdict = overload_proof(host.figures)[2]
+    verdict = judge_overload(host.figures)[2]
     assert verdict is ProofVerdict.NOT_RUN
 
 
@@ -182,14 +182,14 @@ def test_sampling_is_part_of_what_was_proved():
 
 def test_the_proof_says_what_was_seen():
     calm = Host().run(20, pressure=3.0)
-    _, actual, verdict = overload_proof(calm.figures)
+    _, actual, verdict = judge_overload(calm.figures)
     assert verdict is ProofVerdict.PASS
     assert actual.startswith("CPU pressure at most 3 % of 60 %, ")
-    acted = overload_proof(Host().run(30, pressure=70).figures)
+    acted = judge_overload(Host().run(30, pressure=70).figures)
     assert acted[2] is ProofVerdict.PASS and "steps, at most every 5th tick, 0 sampled out" in acted[1]
-    assert overload_proof(None)[2] is ProofVerdict.NOT_RUN
+    assert judge_overload(None)[2] is ProofVerdict.NOT_RUN
     off = Host(pressure_limit=100).run(20)
-    assert overload_proof(off.figures)[2] is ProofVerdict.NOT_RUN
+    assert judge_overload(off.figures)[2] is ProofVerdict.NOT_RUN
 
 
 # Whole sessions
