@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from hybrid_platform.domain.orders import OrderStatus
 from hybrid_platform.trading.order import Fill, Order, Report
-from hybrid_platform.trading.risk.engine import Approved
+from hybrid_platform.trading.risk.engine import Approved, require_approved
 
 Message = dict[str, Any]
 Behaviour = Callable[[int, Message], list[Message]]
@@ -111,7 +111,7 @@ class LoopbackAdapter:
         self._send(kind="open", account=self._account, session_id=session_id)
 
     def submit(self, approved: Approved[Order], now: int) -> None:
-        order = Approved.opened(approved)
+        order = require_approved(approved)
         price = order.reference_price if order.limit_price is None else order.limit_price
         self._send(
             kind="submit",

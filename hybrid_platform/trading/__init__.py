@@ -1,5 +1,6 @@
-"""Trading: risk, order life, shadow and paper execution, accounts. Pure: no I/O, no clock, exact numbers.
+"""Trading: risk, the lifecycle of orders, shadow and paper execution, accounts.
 
-Steps of ticks and signals go into `engine.ExecutionEngine`, audit records come out. Nothing in this
-room can open a socket (I1), and an order that skipped risk cannot be expressed (I2).
+Decision steps and commands go into `engine.ExecutionEngine`; audit records come out. The package is
+pure: exact numbers, no I/O, no clock, and nothing in it can open a socket (I1). Adapters accept only
+orders that the risk engine has approved (I2).
 """

@@ -2,9 +2,9 @@
 
 in: `TradeRecord`s, from the engine as they happen or from the ``trades`` table afterwards · out: the
 same account to the last digit. For every fill, change of cash + change of position × price ×
-multiplier + fees = 0. The one division is by how much of a position's cost a partial exit takes with
-it; it is rounded half-even to 1e-18 of the quote currency, and what is rounded off stays in the
-cost, so that realised + unrealised PnL is exact at every moment.
+multiplier + fees = 0. The one division computes the share of a position's cost that a partial exit
+releases; it is rounded half-even to 1e-18 of the quote currency, and the remainder stays in the cost, so
+that realised + unrealised PnL is exact at every moment.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class PositionSnapshot(msgspec.Struct, frozen=True):
     net: Decimal
     """Above zero long, below zero short."""
     cost: Decimal
-    """What the open position was bought for (below zero: sold for), without fees."""
+    """The price paid for the open position (below zero: received), without fees."""
     average_price: Decimal | None
     """cost ÷ (net × multiplier), rounded to 1e-18; None when flat."""
     realised: Decimal
-    """Of what was closed, before fees."""
+    """Of closed positions, before fees."""
     fees: Decimal
     cash: Decimal
-    """All that was received less all that was paid, fees included."""
+    """Received less paid, fees included."""
     fills: int
 
 
@@ -62,7 +62,7 @@ class AccountSnapshot(msgspec.Struct, frozen=True):
 
 
 class Position:
-    """One instrument's position; owned by its `Account`, read by whoever values it."""
+    """One instrument's position, owned by its `Account`."""
 
     __slots__ = ("cash", "cost", "fees", "fills", "instrument", "net", "realised")
 
@@ -76,7 +76,7 @@ class Position:
         self.fills = 0
 
     def fill(self, side: Side, qty: Decimal, price: Decimal, fees: Decimal) -> None:
-        """Take one fill; ``qty`` and ``price`` above zero."""
+        """Apply one fill; ``qty`` and ``price`` above zero."""
         change = qty if side is Side.BUY else qty.copy_negate()
         value = _multiply(_multiply(change, price), self.instrument.multiplier)
         net = self.net
@@ -87,12 +87,12 @@ class Position:
             self.realised = _subtract(self.realised, _add(self.cost, value))
             self.cost = ZERO
         elif (after > ZERO) is (net > ZERO):
-            # A part is closed: it takes its share of the cost with it.
+            # A part is closed, and releases its share of the cost.
             released = divide_rounded(_multiply(self.cost, change), net.copy_negate())
             self.realised = _subtract(self.realised, _add(released, value))
             self.cost = _subtract(self.cost, released)
         else:
-            # Closed and turned round: what is left over opens at the fill's price.
+            # Closed and reversed: the remainder opens at the fill's price.
             opened = _multiply(_multiply(after, price), self.instrument.multiplier)
             closing = _subtract(value, opened)
             self.realised = _subtract(self.realised, _add(self.cost, closing))
@@ -111,7 +111,7 @@ class Position:
         return _subtract(self.value(price), self.cost)
 
     def snapshot(self) -> PositionSnapshot:
-        """Return the position as it stands."""
+        """Return the position as of now."""
         net, item = self.net, self.instrument
         average = divide_rounded(self.cost, _multiply(net, item.multiplier)) if net else None
         return PositionSnapshot(
@@ -129,30 +129,30 @@ class Position:
 
 
 class Account:
-    """All positions, by ``(venue, symbol)``. A fill that is known by its trade id changes nothing (I3).
+    """All positions, by ``(venue, symbol)``. A repeated fill, known by its trade id, changes nothing (I3).
 
-    Fills come by their ``n``, which counts up.
+    Fills must arrive in order of ``n``.
     """
 
-    def __init__(self, instrument_of: Callable[[str, str], Instrument]) -> None:
-        """Start flat; ``instrument_of(venue, symbol)`` gives quote and multiplier."""
-        self._instrument_of = instrument_of
+    def __init__(self, find_instrument: Callable[[str, str], Instrument]) -> None:
+        """Start flat; ``find_instrument(venue, symbol)`` gives quote and multiplier."""
+        self._find_instrument = find_instrument
         self._positions: dict[tuple[str, str], Position] = {}
-        self._known = RecentIds()
+        self._trade_ids = RecentIds()
 
     def apply(self, trade: TradeRecord) -> bool:
-        """Take a fill; return False, and change nothing, where its trade id is known."""
-        if self._known.record(trade.trade_id, trade.n) > 1:
+        """Apply a fill; return False, and change nothing, if its trade id is known."""
+        if self._trade_ids.record(trade.trade_id, trade.n) > 1:
             return False
         self.position(trade.venue, trade.symbol).fill(trade.side, trade.fill_qty, trade.fill_price, trade.fees)
         return True
 
     def position(self, venue: str, symbol: str) -> Position:
-        """Return the position in an instrument, flat where there never was one."""
+        """Return the position in an instrument; flat if it was never filled."""
         key = (venue, symbol)
         position = self._positions.get(key)
         if position is None:
-            position = self._positions[key] = Position(self._instrument_of(venue, symbol))
+            position = self._positions[key] = Position(self._find_instrument(venue, symbol))
         return position
 
     @property
@@ -177,18 +177,18 @@ class Account:
         return self._by_quote(lambda held: held.realised)
 
     def equity_usd(
-        self, price_of: Callable[[str, str], Decimal], usd_rates: Mapping[str, Decimal], starting_cash_usd: Decimal
+        self, find_price: Callable[[str, str], Decimal], usd_rates: Mapping[str, Decimal], starting_cash_usd: Decimal
     ) -> Decimal:
         """Return starting cash + Σ rate × (cash + net × price × multiplier), exact; open positions need a price."""
         equity = starting_cash_usd
         for (venue, symbol), held in tuple(self._positions.items()):
-            worth = _add(held.cash, held.value(price_of(venue, symbol))) if held.net else held.cash
+            worth = _add(held.cash, held.value(find_price(venue, symbol))) if held.net else held.cash
             if worth:
                 equity = _add(equity, _multiply(worth, usd_rates[held.instrument.quote]))
         return equity
 
     def snapshot(self) -> AccountSnapshot:
-        """Return the account as it stands; what was only looked at, and never filled, is not in it."""
+        """Return the account as of now, without instruments that were never filled."""
         return AccountSnapshot(self.positions(), self.cash(), self.fees(), self.realised())
 
     def _by_quote(self, amount: Callable[[Position], Decimal]) -> dict[str, Decimal]:
@@ -202,9 +202,9 @@ class Account:
 
 
 def rebuild_account(trades: Iterable[TradeRecord], instruments: Mapping[tuple[str, str], Instrument]) -> Account:
-    """Return the account that a session's ``trades`` rows make, in order of ``n``; see `Account.positions`.
+    """Return the account rebuilt from a session's ``trades`` rows, applied in order of ``n``.
 
-    Raises KeyError where a trade's instrument is not among ``instruments``.
+    Raises KeyError if a trade's instrument is not among ``instruments``.
     """
     account = Account(lambda venue, symbol: instruments[venue, symbol])
     for trade in sorted(trades, key=lambda row: row.n):

@@ -1,4 +1,4 @@
-"""What a session's fills and limits assume, by name, value and meaning: the report prints every one of them."""
+"""The assumptions behind a session's fills and limits: name, value and meaning. The report prints all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Assumption(NamedTuple):
 
 
 def list_assumptions(settings: SessionSettings) -> tuple[Assumption, ...]:
-    """Return everything that decides what a simulated fill costs and when it comes, in the session's mode."""
+    """Return every assumption about the price and time of fills in the session's mode."""
     execution, risk = settings.execution, settings.risk
     rates = ", ".join(f"{quote} {canonical(rate)}" for quote, rate in sorted(risk.usd_rates.items()))
     common = (
@@ -52,7 +52,7 @@ def _shadow(settings: SessionSettings) -> tuple[Assumption, ...]:
 def _paper(settings: SessionSettings) -> tuple[Assumption, ...]:
     model = build_paper_model(settings)
     delays = model.latency
-    queue = f"{canonical(model.queue_prints)} mean prints ahead" if model.fills_at else "only when traded through"
+    queue = f"{canonical(model.queue_prints)} mean prints ahead" if model.fills_at_limit else "only when traded through"
     return (
         Assumption("submit_ms", _ms(delays.submit), "an order's way to the venue"),
         Assumption("cancel_ms", _ms(delays.cancel), "a cancel's way to the venue"),

@@ -1,4 +1,4 @@
-"""The session's audit records as execution makes them, in order and numbered (SPEC 10)."""
+"""The session's audit records as execution makes them, numbered and in order (S10)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from hybrid_platform.trading.states import Lifecycle
 
 
 class AuditJournal:
-    """Owned by the engine; ``records`` grows until `take`. Everything in SHADOW and PAPER is marked as shadow."""
+    """Collects records until `drain`; each method adds one. Owned by the engine.
+
+    Everything in SHADOW and PAPER is marked as shadow.
+    """
 
     def __init__(self, *, is_shadow: bool = True) -> None:
         self._is_shadow = is_shadow
@@ -31,13 +34,13 @@ class AuditJournal:
         self._trades = 0
         self._inputs = 0
 
-    def take(self) -> list[Record]:
-        """Return what was written since the last time."""
+    def drain(self) -> list[Record]:
+        """Return the records since the last call."""
         records, self.records = self.records, []
         return records
 
     def signal(self, signal: Signal, signal_id: str) -> None:
-        """Write what the strategy wanted."""
+        """Record a strategy's signal."""
         self.signals += 1
         item = signal.instrument
         self.records.append(
@@ -55,25 +58,25 @@ class AuditJournal:
         )
 
     def veto(self, signal: Signal, signal_id: str, reason: VetoReason, detail: str, ts: int) -> None:
-        """Write that a signal became no order."""
+        """Record that a signal became no order."""
         item = signal.instrument
         self.records.append(VetoRecord(signal_id, signal.seq, item.venue, item.symbol, reason, detail, ts))
 
     def event(self, order_id: str, status: OrderStatus, reason: str, ts: int) -> None:
-        """Write one transition of an order."""
+        """Record one transition of an order."""
         self._events += 1
         self.records.append(OrderEventRecord(self._events, order_id, status, reason, ts))
 
-    def life(self, order_id: str, whole: Lifecycle, ts: int) -> None:
-        """Write a whole life that happened in one instant."""
+    def lifecycle(self, order_id: str, lifecycle: Lifecycle, ts: int) -> None:
+        """Record all transitions of an order that happened in one instant."""
         n, append = self._events, self.records.append
-        for status, reason in whole:
+        for status, reason in lifecycle:
             n += 1
             append(OrderEventRecord(n, order_id, status, reason, ts))
         self._events = n
 
     def order(self, order: Order, status: OrderStatus) -> None:
-        """Write an order's row with its status."""
+        """Record an order with its status."""
         row = OrderRecord(
             order.order_id,
             order.signal_id,
@@ -93,7 +96,7 @@ class AuditJournal:
         self.records.append(row)
 
     def trade(self, order: Order, fill: Fill, ts: int) -> TradeRecord:
-        """Write one fill and return its row."""
+        """Record one fill and return its row."""
         self._trades += 1
         row = TradeRecord(
             self._trades,
@@ -112,6 +115,6 @@ class AuditJournal:
         return row
 
     def entry(self, after_seq: int, kind: InputKind, ts: int, detail: str) -> None:
-        """Write what was not a tick and changed a decision."""
+        """Record an input other than a tick that changed a decision."""
         self._inputs += 1
         self.records.append(InputRecord(self._inputs, after_seq, kind, ts, detail))

@@ -1,9 +1,9 @@
 """The execution engine: ticks, signals and commands in order -> audit records in order.
 
-in: `DecisionStep`s, operators' `Command`s · out: for every signal its record, then one veto, or one order with
-its events and trades, or a cancel of one. The same input gives the same records however the ticks are
-cut into steps. It owns everything that trading remembers; one thread calls it; it never waits. Carries
-S7, S9, S10, S11, I1, I2, I3, I4.
+in: `DecisionStep`s, operators' `Command`s, venue reports · out: for every signal its record, then one veto,
+or one order with its events and trades, or the cancel of one. The same input gives the same records however
+the ticks are cut into steps. It owns all trading state; one thread calls it; it never waits. Enforces S7,
+S9, S10, S11, I1, I2, I3, I4.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from hybrid_platform.domain.clocks import NS_PER_MS
-from hybrid_platform.domain.commands import Command
+from hybrid_platform.domain.commands import Command, TradingState
 from hybrid_platform.domain.ids import order_id_of
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import DecisionStep, InputKind, Record, Signal, VetoReason
@@ -28,11 +28,9 @@ from hybrid_platform.trading.adapters.paper.model import build_paper_model
 from hybrid_platform.trading.adapters.paper.venue import PaperVenue
 from hybrid_platform.trading.adapters.shadow import ShadowAdapter
 from hybrid_platform.trading.audit_journal import AuditJournal
-from hybrid_platform.trading.counters import TradingCounters
-from hybrid_platform.trading.market_state import MarketState
+from hybrid_platform.trading.market_state import MarketState, PrintSizes
 from hybrid_platform.trading.order import ZERO, Order, Report
 from hybrid_platform.trading.order_manager import OrderManager
-from hybrid_platform.trading.print_sizes import PrintSizes
 from hybrid_platform.trading.recent_ids import RecentIds
 from hybrid_platform.trading.risk.checks import build_checks
 from hybrid_platform.trading.risk.engine import Denied, RiskContext, RiskEngine
@@ -40,6 +38,29 @@ from hybrid_platform.trading.risk.exposure import Exposure
 from hybrid_platform.trading.risk.kill_switch import KillSwitch
 from hybrid_platform.trading.risk.loss import LossMonitor
 from hybrid_platform.trading.session_time import SessionTime
+
+
+class TradingCounters(msgspec.Struct, frozen=True):
+    """Counts since the session began, for heartbeats, logs and metrics; money in USD."""
+
+    signals: int
+    """Signals received, repeated ones included."""
+    vetoes: int
+    veto_reasons: dict[str, int]
+    orders: int
+    """Orders that risk approved."""
+    trades: int
+    """Fills."""
+    rejects: int
+    """Orders that the venue rejected."""
+    open_orders: int
+    exposure_usd: Decimal
+    """Σ |position| at the last prices, without collar and pending quantities."""
+    equity_usd: Decimal
+    """Starting cash and all profit and loss, open positions at the last prices."""
+    state: TradingState
+    halts: int
+    """Commands that halted or reduced trading, an operator's and automatic ones."""
 
 
 class ExecutionEngine:
@@ -50,136 +71,138 @@ class ExecutionEngine:
     ) -> None:
         """Start flat. ``late``: signal id -> instant of its late decision, to reproduce a session.
 
-        In mode LIVE it only lays out what it wants sent (`drain_requests`): it holds no way to a venue.
+        In mode LIVE it only queues order requests (see `drain_requests`): it has no connection to a venue.
         """
         risk, execution = settings.risk, settings.execution
         self._table = table
         self._late = late or {}
-        self._max_staleness = risk.max_staleness_ms * NS_PER_MS
+        self._max_staleness_ns = risk.max_staleness_ms * NS_PER_MS
         self._usd_rates, self._starting_cash = risk.usd_rates, execution.starting_cash_usd
-        self._seen = RecentIds()
+        self._signal_ids = RecentIds()
         self._vetoes: Counter[VetoReason] = Counter()
         self._journal = AuditJournal(is_shadow=settings.mode is not Mode.LIVE)
         self._account = Account(self._instrument)
 
         model = build_paper_model(settings) if settings.mode is Mode.PAPER else None
-        self._marks = marks = MarketState(table, PrintSizes() if model and model.fills_at else None)
-        venue = PaperVenue(model, marks) if model else None
-        slippage = model.slippage_bps if model else execution.slippage_bps
-        collar = max(risk.price_collar_bps or ZERO, slippage)
-        self._exposure = Exposure(self._account, marks, risk.usd_rates, collar)
+        self._market = market = MarketState(table, PrintSizes() if model and model.fills_at_limit else None)
+        venue = PaperVenue(model, market) if model else None
+        slippage_bps = model.slippage_bps if model else execution.slippage_bps
+        collar_bps = max(risk.price_collar_bps or ZERO, slippage_bps)
+        self._exposure = Exposure(self._account, market, risk.usd_rates, collar_bps)
         self._outbox = Outbox() if settings.mode is Mode.LIVE else None
         adapter = venue or self._outbox or ShadowAdapter(execution.slippage_bps, execution.fee_bps)
-        self._desk = OrderManager(self._journal, self._account, self._exposure, adapter)
+        self._orders = OrderManager(self._journal, self._account, self._exposure, adapter)
 
-        watch = LossMonitor(risk.max_daily_loss_usd, risk.max_drawdown_usd, execution.starting_cash_usd)
-        self._context = RiskContext(marks, self._exposure)
-        self._risk = RiskEngine(build_checks(risk, watch))
-        self._control = KillSwitch(risk, watch, self._context, self._journal, self._desk, marks, self._equity)
-        self._walk = SessionTime(table, marks, self._desk, self._account, self._control, venue)
+        losses = LossMonitor(risk.max_daily_loss_usd, risk.max_drawdown_usd, execution.starting_cash_usd)
+        self._context = RiskContext(market, self._exposure)
+        self._risk = RiskEngine(build_checks(risk, losses))
+        self._kill_switch = KillSwitch(
+            risk, losses, self._context, self._journal, self._orders, market, self._equity_usd
+        )
+        self._time = SessionTime(table, market, self._orders, self._account, self._kill_switch, venue)
 
     def on_step(self, step: DecisionStep, decided_at: int | None = None) -> list[Record]:
-        """Take a step's journal entries, then its timer or its ticks and signals in order; return the records made.
+        """Process a step's journal entries, then its timer, or its ticks and signals in order; return the records.
 
-        ``decided_at`` (ns): when execution got to the step, in a live feed. A signal that is then
-        older than ``max_staleness_ms`` is vetoed, and the instant journalled.
+        ``decided_at`` (ns): in a live feed, the instant at which execution received the step. A signal that
+        is then older than ``max_staleness_ms`` is vetoed, and the instant is journalled.
         """
         for entry in step.inputs:
             self._journal.entry(entry.after_seq, entry.kind, entry.ts, entry.detail)
         ticks, signals = step.ticks, step.signals
         if step.timer is not None:
-            self._walk.until(step.timer)
+            self._time.advance_to(step.timer)
         if len(ticks):
-            self._marks.begin(ticks)
+            self._market.begin_batch(ticks)
         if signals:
             seqs = np.array([signal.seq for signal in signals], dtype=np.int64)
             for signal, stop in zip(signals, np.searchsorted(ticks.seq, seqs, side="right").tolist(), strict=True):
-                self._walk.to(stop)
+                self._time.advance_to_tick(stop)
                 self._on_signal(signal, decided_at)
-        self._walk.to(len(ticks))
-        self._marks.end()
-        return self._journal.take()
+        self._time.advance_to_tick(len(ticks))
+        self._market.end_batch()
+        return self._journal.drain()
 
     def on_command(self, command: Command, after_seq: int, ts: int) -> list[Record]:
-        """Carry out and journal a person's command, given after a tick, at an instant (ns)."""
-        self._walk.until(ts)
-        self._control.command(command, after_seq)
-        self._walk.settle()
-        return self._journal.take()
+        """Carry out and journal an operator's command, given after a tick, at an instant (ns)."""
+        self._time.advance_to(ts)
+        self._kill_switch.on_command(command, after_seq)
+        self._time.process_due()
+        return self._journal.drain()
 
     def on_report(self, report: Report, after_seq: int, ts: int) -> list[Record]:
-        """Journal and take what a live venue said, heard after a tick, at an instant (ns).
+        """Journal and apply a live venue's report, received after a tick, at an instant (ns).
 
-        Raises IllegalTransitionError where no order could have it.
+        Raises IllegalTransitionError if the report does not fit the order's state.
         """
-        self._walk.until(ts)
-        now = self._marks.now
+        self._time.advance_to(ts)
+        now = self._market.now
         report = msgspec.structs.replace(report, ts=now)
         self._journal.entry(after_seq, InputKind.REPORT, now, encode_report(report))
-        self._walk.hear(report)
-        self._walk.settle()
-        return self._journal.take()
+        self._time.on_report(report)
+        self._time.process_due()
+        return self._journal.drain()
 
     def drain_requests(self) -> tuple[OrderRequest, ...]:
         """Return the requests for a live venue since the last call, in order; empty in the other modes."""
         return () if self._outbox is None else self._outbox.drain()
 
     def finish(self) -> list[Record]:
-        """End the session: what the venue has executed is told, what still rests is CANCELED (SESSION_END).
+        """End the session: apply the reports that are on their way, and cancel the open orders (SESSION_END).
 
-        What rests at a live venue stays open: this engine cannot know.
+        Orders at a live venue stay open: only the venue can end them.
         """
-        self._desk.close(self._marks.now)
-        return self._journal.take()
+        self._orders.close(self._market.now)
+        return self._journal.drain()
 
     @property
     def counters(self) -> TradingCounters:
-        """What was done so far; only the engine's own thread may ask."""
+        """Counts so far; to be read by the engine's own thread only."""
         return TradingCounters(
             signals=self._journal.signals,
             vetoes=self._vetoes.total(),
             veto_reasons={reason.value: count for reason, count in self._vetoes.items()},
-            orders=self._desk.orders,
-            trades=self._desk.trades,
-            rejects=self._desk.rejects,
-            open_orders=self._desk.open_orders,
+            orders=self._orders.orders,
+            trades=self._orders.trades,
+            rejects=self._orders.rejects,
+            open_orders=self._orders.open_orders,
             exposure_usd=self._exposure.positions_usd(),
-            equity_usd=self._equity(),
+            equity_usd=self._equity_usd(),
             state=self._context.state,
-            halts=self._control.halts,
+            halts=self._kill_switch.halts,
         )
 
     @property
     def account(self) -> Account:
-        """The account, for whoever compares it with one rebuilt from the trades."""
+        """The account, to be compared with one rebuilt from the trades."""
         return self._account
 
     def _on_signal(self, signal: Signal, decided_at: int | None) -> None:
-        times = self._seen.record(signal.signal_id, signal.seq)
-        # A repetition is a row of its own, so that neither the first one's row nor its fate changes (I3).
-        signal_id = signal.signal_id if times == 1 else f"{signal.signal_id}#{times}"
+        occurrence = self._signal_ids.record(signal.signal_id, signal.seq)
+        # A repetition gets a row of its own, so that it cannot change the first signal's row or outcome (I3).
+        signal_id = signal.signal_id if occurrence == 1 else f"{signal.signal_id}#{occurrence}"
         self._journal.signal(signal, signal_id)
         if signal.cancels is not None:
-            self._cancel(signal, signal_id, times > 1)
+            self._cancel(signal, signal_id, occurrence > 1)
             return
         context = self._context
         index = self._table.find(signal.instrument.venue, signal.instrument.symbol)
-        context.mark = None if index is None else self._marks.mark(index)
-        context.decided_at = self._decided_at(signal, decided_at)
-        context.is_repeated = times > 1
-        context.open_orders = self._desk.open_orders
+        context.last_price = None if index is None else self._market.last_price(index)
+        context.decided_at = self._find_decision_time(signal, decided_at)
+        context.is_repeated = occurrence > 1
+        context.open_orders = self._orders.open_orders
         context.projected = None
-        self._control.look()
-        verdict = self._risk.judge(self._candidate(signal, signal_id, index), context)
+        self._kill_switch.check_equity()
+        verdict = self._risk.judge(self._build_order(signal, signal_id, index), context)
         if isinstance(verdict, Denied):
             self._veto(signal, signal_id, verdict.reason, verdict.detail)
             return
-        self._control.approved()
-        self._desk.place(verdict)
-        self._walk.settle()
+        self._kill_switch.on_approved()
+        self._orders.place(verdict)
+        self._time.process_due()
 
-    def _candidate(self, signal: Signal, signal_id: str, index: int | None) -> Order:
-        mark = self._context.mark
+    def _build_order(self, signal: Signal, signal_id: str, index: int | None) -> Order:
+        last = self._context.last_price
         return Order(
             order_id_of(signal_id),
             signal_id,
@@ -189,43 +212,43 @@ class ExecutionEngine:
             signal.side,
             signal.type,
             signal.size,
-            signal.reference_price if mark is None else mark[0],
+            signal.reference_price if last is None else last[0],
             signal.limit_price,
             signal.time_in_force,
             signal.expires_at,
             signal.reduce_only,
-            max(self._marks.now, signal.ts),
+            max(self._market.now, signal.ts),
         )
 
-    def _decided_at(self, signal: Signal, decided_at: int | None) -> int:
-        """Return the instant of the decision: the signal's own, or a later one that made it late and is journalled."""
+    def _find_decision_time(self, signal: Signal, decided_at: int | None) -> int:
+        """Return the signal's own time, or the later time of a decision that made it stale, which is journalled."""
         decided = self._late.get(signal.signal_id, decided_at)
-        mark = self._context.mark
-        if decided is None or mark is None or decided - mark[2] <= self._max_staleness:
+        last = self._context.last_price
+        if decided is None or last is None or decided - last[2] <= self._max_staleness_ns:
             return signal.ts
         self._journal.entry(signal.seq, InputKind.LATE_DECISION, decided, json.dumps({"signal_id": signal.signal_id}))
         return max(decided, signal.ts)
 
     def _cancel(self, signal: Signal, signal_id: str, is_repeated: bool) -> None:
-        """Ask to cancel an order; cancels pass in every trading state, and are judged by nothing else."""
+        """Request the cancel of an order; cancels pass in every trading state, and no other check applies."""
         order_id = signal.cancels or ""
         if is_repeated:
             self._veto(signal, signal_id, VetoReason.DUPLICATE_SIGNAL, f"signal {signal.signal_id} came again")
-        elif not self._desk.cancel(order_id, f"SIGNAL {signal_id}", max(self._marks.now, signal.ts)):
+        elif not self._orders.cancel(order_id, f"SIGNAL {signal_id}", max(self._market.now, signal.ts)):
             self._veto(signal, signal_id, VetoReason.UNKNOWN_ORDER, f"cancels: expected an open order, got {order_id}")
-        self._walk.settle()
+        self._time.process_due()
 
     def _veto(self, signal: Signal, signal_id: str, reason: VetoReason, detail: str) -> None:
         self._vetoes[reason] += 1
-        self._journal.veto(signal, signal_id, reason, detail, max(self._marks.now, signal.ts))
-        self._control.vetoed(reason)
+        self._journal.veto(signal, signal_id, reason, detail, max(self._market.now, signal.ts))
+        self._kill_switch.on_veto(reason)
 
-    def _equity(self) -> Decimal:
+    def _equity_usd(self) -> Decimal:
         return self._account.equity_usd(self._price, self._usd_rates, self._starting_cash)
 
     def _price(self, venue: str, symbol: str) -> Decimal:
         index = self._table.find(venue, symbol)
-        return ZERO if index is None else self._marks.price(index)
+        return ZERO if index is None else self._market.price(index)
 
     def _instrument(self, venue: str, symbol: str) -> Instrument:
         index = self._table.find(venue, symbol)

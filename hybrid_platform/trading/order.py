@@ -1,4 +1,4 @@
-"""An order as it is judged and placed, and what a venue reports of it."""
+"""An order as risk judges it and adapters execute it, a venue's reports, and the arithmetic of prices and fees."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ ZERO = Decimal(0)
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
-    """What a signal becomes before risk has judged it; quantities in units of base, prices in quote."""
+    """A candidate for execution, made from a signal; quantities in units of base, prices in quote."""
 
     order_id: str
     signal_id: str
     seq: int
     """The tick that caused it."""
     index: int
-    """The instrument's index in the session's table; -1 where it is not there."""
+    """The instrument's index in the session's table; -1 if the table does not have it."""
     instrument: Instrument
     side: Side
     type: OrderType
     qty: Decimal
     reference_price: Decimal
-    """The instrument's last seen price when it was judged."""
+    """The instrument's last price when the order was judged."""
     limit_price: Decimal | None
     time_in_force: TimeInForce
     expires_at: int | None
     """Session-clock nanoseconds, for GTD."""
     reduce_only: bool
     ts: int
-    """Session clock when it was judged."""
+    """Session clock when the order was judged."""
 
 
 class Fill(msgspec.Struct, frozen=True, gc=False):
-    """One execution: the ``number``-th of its order, which identifies it (I3)."""
+    """One execution, identified by its order and its number (I3)."""
 
     number: int
     qty: Decimal
@@ -49,17 +49,19 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
-    """What a venue says of an order. Reports may come late, twice, or out of order."""
+    """A venue's message about an order. Reports may come late, twice, or out of order."""
 
     order_id: str
     status: OrderStatus
-    """What happened; a fill says FILLED or PARTIALLY_FILLED as the venue sees it."""
+    """The order's new state; for a fill FILLED or PARTIALLY_FILLED, as the venue sees it."""
     reason: str
     ts: int
-    """Session clock at which it reached us."""
+    """Session clock at which the report arrived."""
     fill: Fill | None = None
+    # The JSON key is older than the name, and stands in the ``inputs`` of recorded sessions.
     cum_qty: Decimal = msgspec.field(default=ZERO, name="executed")
-    """Where it ends the order (REJECTED, CANCELED, EXPIRED): all that the venue ever executed of it, told or not."""
+    """If the report ends the order (REJECTED, CANCELED, EXPIRED): the total quantity that the venue executed
+    (FIX CumQty), including fills whose reports have not arrived."""
 
 
 def compute_notional(qty: Decimal, price: Decimal, instrument: Instrument) -> Decimal:
@@ -74,7 +76,7 @@ def compute_fees(qty: Decimal, price: Decimal, instrument: Instrument, bps: Deci
 
 
 def round_to_increment(price: Decimal, increment: Decimal | None, side: Side) -> Decimal:
-    """Return the price on the stated grid: up for a BUY, down for a SELL, never below one increment."""
+    """Return the price as a multiple of the increment: up for a BUY, down for a SELL, at least one increment."""
     if increment is None:
         return price
     over = MONEY.remainder(price, increment)

@@ -1,8 +1,8 @@
-"""The order desk: places what risk approved, and keeps every order until it is over (S10, S11, I3).
+"""The order manager: places approved orders and follows each until it is over (S10, S11, I3).
 
 in: approved orders, cancels, venue reports (late, twice, out of order) · out: order rows, events and
-trades in the journal, fills in the account, pending quantities in the exposure. It is the only owner
-of an order's state. A report that was here before changes nothing.
+trades in the journal, fills in the account, pending quantities in the exposure. It alone changes an
+order's state. A report that it has seen before changes nothing.
 """
 
 from __future__ import annotations
@@ -10,41 +10,39 @@ from __future__ import annotations
 from hybrid_platform.domain.exact import MONEY, canonical
 from hybrid_platform.domain.orders import OrderStatus
 from hybrid_platform.trading.accounts import Account
-from hybrid_platform.trading.adapters.live import Outbox
-from hybrid_platform.trading.adapters.paper.venue import PaperVenue
-from hybrid_platform.trading.adapters.shadow import ShadowAdapter
+from hybrid_platform.trading.adapters.base import ExecutionAdapter
 from hybrid_platform.trading.audit_journal import AuditJournal
 from hybrid_platform.trading.order import ZERO, Fill, Order, Report
-from hybrid_platform.trading.risk.engine import Approved
+from hybrid_platform.trading.risk.engine import Approved, require_approved
 from hybrid_platform.trading.risk.exposure import Exposure, Holding
 from hybrid_platform.trading.states import CLOSED, IllegalTransitionError, Lifecycle, transition
 
 
 class WorkingOrder:
-    """One order's life so far."""
+    """The state of an order that may still receive fills."""
 
-    __slots__ = ("ended", "holding", "is_acknowledged", "is_cancel_asked", "numbers", "order", "pending", "status")
+    __slots__ = (
+        "end_report", "fill_numbers", "holding", "is_acknowledged", "is_cancel_requested", "order", "pending", "status",
+    )  # fmt: skip
 
     def __init__(self, order: Order, holding: Holding) -> None:
         self.order = order
         self.holding = holding
         self.status = OrderStatus.INITIALIZED
         self.pending = order.qty
-        """What may still be filled: the rest, or, once it ended, what the venue executed and has not yet told."""
-        self.numbers: tuple[int, ...] = ()
+        """The quantity that may still be filled. Once the order has ended: executed, but not yet reported."""
+        self.fill_numbers: tuple[int, ...] = ()
         """Fills seen."""
         self.is_acknowledged = False
-        self.is_cancel_asked = False
-        self.ended: Report | None = None
-        """The report that ended it."""
+        self.is_cancel_requested = False
+        self.end_report: Report | None = None
+        """The report that ended the order."""
 
 
 class OrderManager:
     """Owned by the engine."""
 
-    def __init__(
-        self, journal: AuditJournal, account: Account, exposure: Exposure, adapter: ShadowAdapter | PaperVenue | Outbox
-    ) -> None:
+    def __init__(self, journal: AuditJournal, account: Account, exposure: Exposure, adapter: ExecutionAdapter) -> None:
         self._journal = journal
         self._account = account
         self._exposure = exposure
@@ -56,49 +54,49 @@ class OrderManager:
         self.trades = 0
         self.rejects = 0
         self.ignored_reports = 0
-        """Reports that were here before, or overtaken."""
+        """Reports that were seen before, or were overtaken."""
 
     def place(self, approved: Approved[Order]) -> None:
-        """Send an approved order: in SHADOW its whole life happens now, in PAPER and LIVE it begins."""
+        """Submit an approved order; its whole lifecycle happens now, or begins, as the adapter decides."""
         self.orders += 1
-        if isinstance(self._adapter, ShadowAdapter):
-            self._live_at_once(approved.item, *self._adapter.execute(approved))
+        order = require_approved(approved)
+        execution = self._adapter.submit(approved, order.ts)
+        if execution is None:
+            self._open(order)
         else:
-            self._open(approved.item)
-            self._adapter.submit(approved, approved.item.ts)
+            self._apply_lifecycle(order, *execution)
 
     def cancel(self, order_id: str, reason: str, ts: int) -> bool:
-        """Ask the venue to cancel; return False where the order is not open, or a cancel is under way."""
+        """Request a cancel; return False if the order is not open or a cancel is already requested."""
         working = self._working.get(order_id)
-        if working is None or working.is_cancel_asked or working.status in CLOSED:
+        if working is None or working.is_cancel_requested or working.status in CLOSED:
             return False
-        working.is_cancel_asked = True
-        self._go(working, OrderStatus.PENDING_CANCEL, reason, ts)
-        if not isinstance(self._adapter, ShadowAdapter):
-            self._adapter.cancel(order_id, ts)
+        working.is_cancel_requested = True
+        self._transition(working, OrderStatus.PENDING_CANCEL, reason, ts)
+        self._adapter.cancel(order_id, ts)
         return True
 
     def cancel_all(self, reason: str, ts: int) -> None:
-        """Ask the venue to cancel every open order."""
+        """Request a cancel of every open order."""
         for order_id in self._open_ids():
             self.cancel(order_id, reason, ts)
 
     def close(self, ts: int) -> None:
-        """End the session: what the venue has executed is told, what is still open is CANCELED.
+        """End the session: apply the reports that are still on their way, then cancel the open orders.
 
-        What is still open at a live venue stays as it was told: only the venue can end it.
+        Orders that outlive the session stay as they were last reported: only the venue can end them.
         """
-        if isinstance(self._adapter, Outbox):
-            return
-        for report in self._adapter.close(ts) if isinstance(self._adapter, PaperVenue) else ():
+        for report in self._adapter.close(ts):
             self.apply(report)
+        if self._adapter.orders_outlive_session:
+            return
         for order_id in self._open_ids():
             working = self._working[order_id]
-            executed = MONEY.subtract(working.order.qty, working.pending)
-            self._end(working, Report(order_id, OrderStatus.CANCELED, "SESSION_END", ts, cum_qty=executed))
+            cum_qty = MONEY.subtract(working.order.qty, working.pending)
+            self._end(working, Report(order_id, OrderStatus.CANCELED, "SESSION_END", ts, cum_qty=cum_qty))
 
     def apply(self, report: Report) -> None:
-        """Take a report; raise IllegalTransitionError where no order could have it."""
+        """Apply a report; raise IllegalTransitionError if it does not fit the order's state."""
         working = self._working.get(report.order_id)
         if working is None or self._is_old(working, report):
             self.ignored_reports += 1
@@ -106,29 +104,29 @@ class OrderManager:
             self._fill(working, report, report.fill)
         elif report.status is OrderStatus.ACCEPTED:
             working.is_acknowledged = True
-            self._go(working, report.status, report.reason, report.ts)
+            self._transition(working, report.status, report.reason, report.ts)
         else:
             self._end(working, report)
 
     def _open(self, order: Order) -> None:
-        """Begin an order's life: it is pending from now on."""
+        """Begin an order's lifecycle: from now on its quantity is pending."""
         holding = self._exposure.holding(order.index, order.instrument)
         working = self._working[order.order_id] = WorkingOrder(order, holding)
-        holding.pend(order.side, order.qty)
+        holding.add_pending(order.side, order.qty)
         self.open_orders += 1
         working.status = transition(order.order_id, working.status, OrderStatus.SUBMITTED)
         self._journal.order(order, OrderStatus.SUBMITTED)
         self._journal.event(order.order_id, OrderStatus.INITIALIZED, "RISK_APPROVED", order.ts)
         self._journal.event(order.order_id, OrderStatus.SUBMITTED, "SENT", order.ts)
 
-    def _live_at_once(self, order: Order, whole: Lifecycle, fill: Fill | None) -> None:
-        """Live an order's whole life in the instant in which it was judged: nothing was ever pending."""
+    def _apply_lifecycle(self, order: Order, lifecycle: Lifecycle, fill: Fill | None) -> None:
+        """Record an order that was decided in the instant in which it was judged: nothing was ever pending."""
         journal = self._journal
-        journal.order(order, whole[-1][0])
-        journal.life(order.order_id, whole, order.ts)
+        journal.order(order, lifecycle[-1][0])
+        journal.lifecycle(order.order_id, lifecycle, order.ts)
         if fill is not None:
             self._account.apply(journal.trade(order, fill, order.ts))
-            self._exposure.holding(order.index, order.instrument).moved()
+            self._exposure.holding(order.index, order.instrument).mark_changed()
             self.trades += 1
 
     def _open_ids(self) -> list[str]:
@@ -136,50 +134,51 @@ class OrderManager:
 
     def _is_old(self, working: WorkingOrder, report: Report) -> bool:
         if report.fill is not None:
-            return report.fill.number in working.numbers
+            return report.fill.number in working.fill_numbers
         if report.status is OrderStatus.ACCEPTED:
-            return working.is_acknowledged or working.ended is not None
-        return working.ended is not None
+            return working.is_acknowledged or working.end_report is not None
+        return working.end_report is not None
 
     def _fill(self, working: WorkingOrder, report: Report, fill: Fill) -> None:
         order = working.order
-        left = MONEY.subtract(working.pending, fill.qty)
-        if left < ZERO or fill.qty <= ZERO:
+        remaining = MONEY.subtract(working.pending, fill.qty)
+        if remaining < ZERO or fill.qty <= ZERO:
             raise IllegalTransitionError(
                 f"order {order.order_id}: expected a fill of at most {canonical(working.pending)}, "
                 f"got {canonical(fill.qty)}"
             )
         working.is_acknowledged = True
-        working.numbers = (*working.numbers, fill.number)
-        working.holding.pend(order.side, fill.qty.copy_negate())
-        working.pending = left
-        ended = working.ended
-        is_whole = not left and (ended is None or ended.cum_qty == order.qty)
-        reason = report.reason if ended is None else "LATE_FILL"
-        self._go(working, OrderStatus.FILLED if is_whole else OrderStatus.PARTIALLY_FILLED, reason, report.ts)
+        working.fill_numbers = (*working.fill_numbers, fill.number)
+        working.holding.add_pending(order.side, fill.qty.copy_negate())
+        working.pending = remaining
+        end = working.end_report
+        is_filled = not remaining and (end is None or end.cum_qty == order.qty)
+        reason = report.reason if end is None else "LATE_FILL"
+        self._transition(working, OrderStatus.FILLED if is_filled else OrderStatus.PARTIALLY_FILLED, reason, report.ts)
         self._account.apply(self._journal.trade(order, fill, report.ts))
         self.trades += 1
-        if ended is not None and not is_whole:
-            self._go(working, ended.status, ended.reason, report.ts)
+        if end is not None and not is_filled:
+            self._transition(working, end.status, end.reason, report.ts)
         self._forget_if_over(working)
 
     def _end(self, working: WorkingOrder, report: Report) -> None:
-        """The venue ended the order: what it never executed is pending no longer, what it did is until told."""
+        """End an order: from now on only executed quantity whose fills were not reported is pending."""
         order = working.order
-        untold = MONEY.subtract(report.cum_qty, MONEY.subtract(order.qty, working.pending))
-        if not ZERO <= untold <= working.pending:
+        reported_qty = MONEY.subtract(order.qty, working.pending)
+        unreported_qty = MONEY.subtract(report.cum_qty, reported_qty)
+        if not ZERO <= unreported_qty <= working.pending:
             raise IllegalTransitionError(
-                f"order {order.order_id} {report.status}: expected executed between what was told and "
-                f"{canonical(order.qty)}, got {canonical(report.cum_qty)}"
+                f"order {order.order_id} {report.status}: expected an executed quantity of "
+                f"{canonical(reported_qty)} (reported) to {canonical(order.qty)}, got {canonical(report.cum_qty)}"
             )
-        self._go(working, report.status, report.reason, report.ts)
-        working.ended = report
+        self._transition(working, report.status, report.reason, report.ts)
+        working.end_report = report
         self.rejects += report.status is OrderStatus.REJECTED
-        working.holding.pend(order.side, MONEY.subtract(untold, working.pending))
-        working.pending = untold
+        working.holding.add_pending(order.side, MONEY.subtract(unreported_qty, working.pending))
+        working.pending = unreported_qty
         self._forget_if_over(working)
 
-    def _go(self, working: WorkingOrder, status: OrderStatus, reason: str, ts: int) -> None:
+    def _transition(self, working: WorkingOrder, status: OrderStatus, reason: str, ts: int) -> None:
         before, order = working.status, working.order
         working.status = transition(order.order_id, before, status)
         self.open_orders -= (status in CLOSED) - (before in CLOSED)
@@ -188,6 +187,6 @@ class OrderManager:
             self._journal.order(order, status)
 
     def _forget_if_over(self, working: WorkingOrder) -> None:
-        """Nothing more can be told of an order without pending quantity: later reports are repetitions."""
+        """Drop an order without pending quantity: later reports of it can only be repetitions."""
         if not working.pending:
             del self._working[working.order.order_id]

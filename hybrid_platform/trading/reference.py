@@ -1,7 +1,7 @@
-"""The tables of docs/trading.md, made from the code that they describe; a test holds the file to them.
+"""The tables of docs/trading.md, generated from the code that they describe; a test keeps them up to date.
 
-in: the document's text · out: the same with its marked sections written anew. As a program,
-``python -m hybrid_platform.trading.reference docs/trading.md`` rewrites the file. Nothing imports it.
+in: the document's text · out: the same with its marked sections regenerated. As a program,
+``python -m hybrid_platform.trading.reference docs/trading.md`` rewrites the file. No module imports it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from hybrid_platform.trading.states import ALLOWED, CLOSED
 _MARKED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def rewritten(document: str) -> str:
-    """Return the document with every marked section as it should be; raise KeyError for one that is unknown."""
+def regenerate(document: str) -> str:
+    """Return the document with every marked section regenerated; raise KeyError for an unknown one."""
     return _MARKED.sub(lambda found: f"{found[1]}{SECTIONS[found[2]]()}{found[3]}", document)
 
 
 def veto_reasons() -> str:
-    """Every code of a veto, with what it means."""
+    """Return the veto codes and their meanings."""
     source = ast.parse(inspect.getsource(VetoReason)).body[0]
     assert isinstance(source, ast.ClassDef)
     meanings = [
@@ -44,7 +44,7 @@ def veto_reasons() -> str:
 
 
 def checks() -> str:
-    """Every check in the order in which it is asked, with all limits set."""
+    """Return every check in the order in which it runs, with all limits set."""
     every = RiskSettings(
         price_collar_bps=Decimal(1),
         max_order_notional_usd=Decimal(1),
@@ -52,8 +52,8 @@ def checks() -> str:
         max_daily_loss_usd=Decimal(1),
         max_drawdown_usd=Decimal(1),
     )
-    watch = LossMonitor(None, None, Decimal(0))
-    always = {(type(check), check.code) for check in build_checks(RiskSettings(), watch)}
+    losses = LossMonitor(None, None, Decimal(0))
+    always = {(type(check), check.code) for check in build_checks(RiskSettings(), losses)}
     rows = (
         (
             str(number),
@@ -61,13 +61,13 @@ def checks() -> str:
             (type(check).__doc__ or "").splitlines()[0],
             "always" if (type(check), check.code) in always else "when set",
         )
-        for number, check in enumerate(build_checks(every, watch), 1)
+        for number, check in enumerate(build_checks(every, losses), 1)
     )
     return _table(("", "code", "what is checked", "on"), rows)
 
 
 def transitions() -> str:
-    """The whole state machine."""
+    """Return the order state machine."""
     rows: list[tuple[str, str, str]] = []
     for before, afters in ALLOWED.items():
         name = f"{before} (closed)" if before in CLOSED else str(before)
@@ -76,7 +76,7 @@ def transitions() -> str:
 
 
 def latencies() -> str:
-    """The named presets."""
+    """Return the latency presets."""
     rows = (
         (f"`{name}`", *(canonical(from_units(delay, 6)) for delay in preset[:3]), str(preset.jitter))
         for name, preset in PRESETS.items()
@@ -85,12 +85,12 @@ def latencies() -> str:
 
 
 def assumptions_shadow() -> str:
-    """What SHADOW assumes by default."""
+    """Return the default assumptions of SHADOW."""
     return _table(("assumption", "default", "meaning"), list_assumptions(load_settings({}, environ={})))
 
 
 def assumptions_paper() -> str:
-    """What PAPER assumes by default."""
+    """Return the default assumptions of PAPER."""
     return _table(("assumption", "default", "meaning"), list_assumptions(load_settings({"mode": "PAPER"}, environ={})))
 
 
@@ -98,7 +98,7 @@ SECTIONS = {
     section.__name__: section
     for section in (veto_reasons, checks, transitions, latencies, assumptions_shadow, assumptions_paper)
 }
-"""Name of a marked section -> what writes it."""
+"""Name of a marked section -> the function that generates it."""
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -108,4 +108,4 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 if __name__ == "__main__":
     path = Path(sys.argv[1])
-    path.write_text(rewritten(path.read_text(encoding="utf-8")), encoding="utf-8")
+    path.write_text(regenerate(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,7 +1,8 @@
-"""Time passes: takes the session clock from tick to tick, and lets happen what falls due on the way.
+"""Time in a session: moves the session clock from tick to tick and processes what falls due on the way.
 
-Ticks at which nothing can happen are skipped by the batch; one by one go only those that a resting
-order, a report on its way or a limit on loss could care for.
+in: positions in the tick batch, timers, commands, venue reports · out: fills, equity checks, halts. Ticks
+at which nothing can happen are skipped as a batch; ticks are stepped through one by one only while a
+resting order, a report on its way or a loss limit depends on them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from hybrid_platform.trading.order_manager import OrderManager
 from hybrid_platform.trading.risk.kill_switch import KillSwitch
 
 _STRIDE = 64
-"""Ticks taken one by one before looking again whether that is still needed."""
+"""Ticks stepped through before checking again whether that is still needed."""
 
 
 class SessionTime:
@@ -26,87 +27,87 @@ class SessionTime:
     def __init__(
         self,
         table: InstrumentTable,
-        marks: MarketState,
-        desk: OrderManager,
+        market: MarketState,
+        orders: OrderManager,
         account: Account,
-        control: KillSwitch,
+        kill_switch: KillSwitch,
         venue: PaperVenue | None,
     ) -> None:
         self._table = table
-        self._marks = marks
-        self._desk = desk
+        self._market = market
+        self._orders = orders
         self._account = account
-        self._control = control
+        self._kill_switch = kill_switch
         self._venue = venue
-        self._is_plain = venue is None and not control.watches_equity
+        self._ignores_ticks = venue is None and not kill_switch.watches_equity
 
-    def to(self, stop: int) -> None:
-        """Take the ticks of the batch before position ``stop`` as seen."""
-        marks = self._marks
-        if self._is_plain:
-            marks.advance(stop)
+    def advance_to_tick(self, stop: int) -> None:
+        """Pass the ticks of the batch before position ``stop``."""
+        market = self._market
+        if self._ignores_ticks:
+            market.advance(stop)
             return
-        while marks.at < stop:
-            calm = self._calm_until(stop)
-            if calm > marks.at:
-                marks.advance(calm)
+        while market.position < stop:
+            quiet_until = self._find_quiet_until(stop)
+            if quiet_until > market.position:
+                market.advance(quiet_until)
             else:
-                self._stride(min(marks.at + _STRIDE, stop))
+                self._step_through(min(market.position + _STRIDE, stop))
 
-    def until(self, ts: int) -> None:
-        """Move the session clock to an instant that is no tick's: a timer's or a command's."""
-        self._happen(ts)
-        self._marks.tell(ts)
-        self._control.look()
+    def advance_to(self, ts: int) -> None:
+        """Move the session clock to an instant between ticks: a timer's or a command's."""
+        self._process_until(ts)
+        self._market.advance_clock(ts)
+        self._kill_switch.check_equity()
 
-    def settle(self) -> None:
-        """Look at what an order or a command has changed, and let happen what is due by now."""
-        if not self._is_plain:
-            self._control.look()
-            self._happen(self._marks.now)
+    def process_due(self) -> None:
+        """Check the equity after an order or a command, and process what is due by now."""
+        if not self._ignores_ticks:
+            self._kill_switch.check_equity()
+            self._process_until(self._market.now)
 
-    def hear(self, report: Report) -> None:
-        """Take a venue's report, as of now."""
-        rejects = self._desk.rejects
-        self._desk.apply(report)
-        if self._desk.rejects > rejects:
-            self._control.rejected()
+    def on_report(self, report: Report) -> None:
+        """Apply a venue's report at the present session clock."""
+        rejects = self._orders.rejects
+        self._orders.apply(report)
+        if self._orders.rejects > rejects:
+            self._kill_switch.on_reject()
         elif report.status is OrderStatus.ACCEPTED:
-            self._control.accepted()
-        self._control.look()
+            self._kill_switch.on_accepted()
+        self._kill_switch.check_equity()
 
-    def _calm_until(self, stop: int) -> int:
-        """Return the position up to which nothing can happen."""
+    def _find_quiet_until(self, stop: int) -> int:
+        """Return the position before which nothing can happen."""
         venue = self._venue
-        if (venue is not None and venue.resting) or (self._control.watches_equity and not self._account.is_flat):
-            return self._marks.at
-        return stop if venue is None or venue.due == NEVER else self._marks.first_at(venue.due, stop)
+        if (venue is not None and venue.resting) or (self._kill_switch.watches_equity and not self._account.is_flat):
+            return self._market.position
+        return stop if venue is None or venue.next_due == NEVER else self._market.find_first_at(venue.next_due, stop)
 
-    def _stride(self, stop: int) -> None:
-        marks, venue, watches = self._marks, self._venue, self._control.watches_equity
-        for position, now, index, price, size in marks.prints(stop):
+    def _step_through(self, stop: int) -> None:
+        market, venue, watches_equity = self._market, self._venue, self._kill_switch.watches_equity
+        for position, now, index, price, size in market.iter_ticks(stop):
             if venue is not None:
-                if venue.due <= now:
-                    marks.advance(position)
-                    self._happen(now)
+                if venue.next_due <= now:
+                    market.advance(position)
+                    self._process_until(now)
                 if size and index in venue.resting:
-                    marks.advance(position)
+                    market.advance(position)
                     item = self._table[index]
                     venue.on_print(index, from_units(price, item.price_scale), from_units(size, item.size_scale), now)
-                    if venue.due <= now:
-                        marks.advance(position + 1)
-                        self._happen(now)
-            if watches and not self._account.is_flat:
-                marks.advance(position + 1)
-                self._control.look()
-        marks.advance(stop)
+                    if venue.next_due <= now:
+                        market.advance(position + 1)
+                        self._process_until(now)
+            if watches_equity and not self._account.is_flat:
+                market.advance(position + 1)
+                self._kill_switch.check_equity()
+        market.advance(stop)
 
-    def _happen(self, until: int) -> None:
-        """Let everything happen that is due until an instant, each at its own."""
+    def _process_until(self, until: int) -> None:
+        """Process every event that is due until an instant, each at its own."""
         venue = self._venue
-        while venue is not None and venue.due <= until:
-            at, report = venue.happen()
-            self._marks.tell(at)
+        while venue is not None and venue.next_due <= until:
+            at, report = venue.process_next()
+            self._market.advance_clock(at)
             if report is None:
                 continue
-            self.hear(report)
+            self.on_report(report)

@@ -27,7 +27,7 @@ from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.settings.runtime import OnFull
 from hybrid_platform.trading.adapters.live import CancelOrder, SubmitOrder
 from hybrid_platform.trading.order import Fill, Order, Report
-from hybrid_platform.trading.risk.engine import Approved
+from hybrid_platform.trading.risk.engine import Approved, require_approved
 from hybrid_platform_tests.support import until
 
 pytestmark = pytest.mark.scenario("S14", "L1", "L4")
@@ -47,7 +47,7 @@ class Adapter:
     def open(self, session_id: str) -> None: ...
 
     def submit(self, approved: Approved[Order], now: int) -> None:
-        self.submitted.append(Approved.opened(approved))
+        self.submitted.append(require_approved(approved))
 
     def cancel(self, order_id: str, now: int) -> None:
         self.canceled.append(order_id)

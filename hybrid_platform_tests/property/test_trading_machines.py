@@ -85,14 +85,14 @@ class OrderManagerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         table = table_of("ABC")
-        marks = MarketState(table)
-        marks.begin(ticks_of(table, [100]))
-        marks.end()
+        market = MarketState(table)
+        market.begin_batch(ticks_of(table, [100]))
+        market.end_batch()
         self.table, self.journal, self.models = table, AuditJournal(), {}
         self.account = Account(lambda venue, symbol: table[0])
-        self.exposure = Exposure(self.account, marks, {"USD": Decimal(1)}, ZERO)
+        self.exposure = Exposure(self.account, market, {"USD": Decimal(1)}, ZERO)
         self.desk = OrderManager(
-            self.journal, self.account, self.exposure, PaperVenue(build_paper_model(settings_of("PAPER")), marks)
+            self.journal, self.account, self.exposure, PaperVenue(build_paper_model(settings_of("PAPER")), market)
         )
 
     def apply(self, report: Report, is_legal: bool, is_news: bool) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from hybrid_platform.domain.orders import OrderStatus, VetoReason
 from hybrid_platform.trading.assumptions import list_assumptions
-from hybrid_platform.trading.reference import SECTIONS, rewritten
+from hybrid_platform.trading.reference import SECTIONS, regenerate
 from hybrid_platform_tests.conftest import REPOSITORY
 from hybrid_platform_tests.trading.market import settings_of
 
@@ -16,7 +16,7 @@ DOCUMENT = REPOSITORY / "docs" / "trading.md"
 @pytest.mark.scenario("S10")
 def test_the_tables_in_the_handbook_are_up_to_date():
     text = DOCUMENT.read_text(encoding="utf-8")
-    assert rewritten(text) == text, "run: python -m hybrid_platform.trading.reference docs/trading.md"
+    assert regenerate(text) == text, "run: python -m hybrid_platform.trading.reference docs/trading.md"
     for name in SECTIONS:
         assert f"<!-- generated: {name} -->" in text
 
@@ -29,7 +29,7 @@ def test_every_code_and_every_state_is_explained():
 
 def test_a_section_that_nobody_writes_is_an_error():
     with pytest.raises(KeyError):
-        rewritten("<!-- generated: weather -->\n<!-- end -->")
+        regenerate("<!-- generated: weather -->\n<!-- end -->")
 
 
 def test_assumptions_name_what_was_stated():

@@ -8,7 +8,7 @@ import pytest
 
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
-from hybrid_platform.trading.risk.instrument_rules import inferred_price_increment
+from hybrid_platform.trading.risk.instrument_rules import infer_price_increment
 from hybrid_platform_tests.trading.market import settings_of, table_of, ticks_of
 
 
@@ -42,6 +42,6 @@ def test_wrong_rules_are_named(wanted, message):
 def test_the_inferred_increment_is_the_largest_step_of_all_prices():
     table = table_of()
     prices = ticks_of(table, ["100.25", "100.5", "99.75"]).price
-    assert inferred_price_increment(prices, table[0]) == Decimal("0.25")
-    assert inferred_price_increment(prices[:0], table[0]) is None
-    assert inferred_price_increment(prices, Instrument("T", "X", price_scale=2)) == Decimal("2500000")
+    assert infer_price_increment(prices, table[0]) == Decimal("0.25")
+    assert infer_price_increment(prices[:0], table[0]) is None
+    assert infer_price_increment(prices, Instrument("T", "X", price_scale=2)) == Decimal("2500000")

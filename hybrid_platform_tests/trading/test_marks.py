@@ -13,19 +13,18 @@ from hypothesis import strategies as st
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import Side
 from hybrid_platform.domain.statistics import MIN_SAMPLES, WINDOW, RunningMedianLag
-from hybrid_platform.trading.market_state import MarketState
-from hybrid_platform.trading.print_sizes import PrintSizes
+from hybrid_platform.trading.market_state import MarketState, PrintSizes
 from hybrid_platform_tests.trading.market import SECOND, START, Print, run, settings_of, signal_at, table_of, ticks_of
 
 MS = 10**6
 
 
-def fed(marks, ticks, cuts=()):
+def fed(market, ticks, cuts=()):
     edges = sorted({0, len(ticks), *(cut % (len(ticks) + 1) for cut in cuts)})
     for start, end in pairwise(edges):
-        marks.begin(ticks[start:end])
-        marks.end()
-    return marks
+        market.begin_batch(ticks[start:end])
+        market.end_batch()
+    return market
 
 
 @given(
@@ -40,41 +39,41 @@ def test_marks_do_not_depend_on_how_ticks_are_cut(rows, cuts, instruments):
     prints = [Print(price, size, index % instruments, START + at, lag) for index, price, size, (at, lag) in
               [(i, p, s, (n // 2 - s, lag)) for n, (i, p, s, lag) in enumerate(rows)]]  # fmt: skip
     ticks = ticks_of(table, prints)
-    marks = fed(MarketState(table, PrintSizes()), ticks, cuts)
-    assert marks.now == max(tick.at for tick in prints)
-    assert marks.seq == len(prints)
+    market = fed(MarketState(table, PrintSizes()), ticks, cuts)
+    assert market.now == max(tick.at for tick in prints)
+    assert market.seq == len(prints)
     for index in range(instruments):
         own = [tick for tick in prints if tick.index == index]
         if not own:
-            assert marks.mark(index) is None
+            assert market.last_price(index) is None
             continue
         last = own[-1]
-        assert marks.mark(index) == (Decimal(last.price), last.at - last.lag, last.at)
-        assert marks.price_units()[index] == last.price * 10**9
-        assert marks.mean_print_size(index) == Decimal(sum(t.size for t in own) * 10**9 // len(own)).scaleb(-9)
-    assert marks.reference_lag("TEST") == reference([tick.lag for tick in prints])
+        assert market.last_price(index) == (Decimal(last.price), last.at - last.lag, last.at)
+        assert market.last_price_units()[index] == last.price * 10**9
+        assert market.mean_print_size(index) == Decimal(sum(t.size for t in own) * 10**9 // len(own)).scaleb(-9)
+    assert market.reference_lag("TEST") == reference([tick.lag for tick in prints])
 
 
 def test_an_instrument_that_joins_later_gets_its_room():
     table = table_of("A")
-    marks = fed(MarketState(table), ticks_of(table, [5, 6]))
+    market = fed(MarketState(table), ticks_of(table, [5, 6]))
     table.index_of("TEST", "B")
-    fed(marks, ticks_of(table, [Print(9, index=1)], first_seq=3))
-    assert [marks.price(0), marks.price(1)] == [6, 9]
+    fed(market, ticks_of(table, [Print(9, index=1)], first_seq=3))
+    assert [market.price(0), market.price(1)] == [6, 9]
 
 
 def test_the_clock_never_goes_back():
     table = table_of()
-    marks = fed(MarketState(table), ticks_of(table, [Print(1, at=START + 5), Print(1, at=START)]))
-    marks.tell(START)
-    assert marks.now == START + 5
+    market = fed(MarketState(table), ticks_of(table, [Print(1, at=START + 5), Print(1, at=START)]))
+    market.advance_clock(START)
+    assert market.now == START + 5
 
 
 def test_sums_of_sizes_do_not_overflow():
     table = table_of()
     size = Decimal(2**63 - 1).scaleb(-9)
-    marks = fed(MarketState(table, PrintSizes()), ticks_of(table, [Print(1, size)] * 50))
-    assert marks.mean_print_size(0) == size
+    market = fed(MarketState(table, PrintSizes()), ticks_of(table, [Print(1, size)] * 50))
+    assert market.mean_print_size(0) == size
 
 
 def reference(lags):

@@ -331,8 +331,10 @@ def test_at_the_end_what_was_executed_is_told_and_what_rests_is_canceled():
 
 def test_ticks_that_no_order_cares_for_are_never_looked_at_one_by_one(monkeypatch):
     looked = []
-    prints = MarketState.prints
-    monkeypatch.setattr(MarketState, "prints", lambda self, stop: looked.append(self.at) or prints(self, stop))
+    iter_ticks = MarketState.iter_ticks
+    monkeypatch.setattr(
+        MarketState, "iter_ticks", lambda self, stop: looked.append(self.position) or iter_ticks(self, stop)
+    )
     ticks = ticks_of(table_of(), [Print(100)] * 500)
     outcome = run(paper("cloud"), ticks, [signal_at(ticks, 300, BUY, 1)])
     assert outcome.orders["O301"].status == "FILLED"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hybrid_platform.domain.orders import OrderStatus as S
-from hybrid_platform.trading.states import ALLOWED, CLOSED, IllegalTransitionError, life, transition
+from hybrid_platform.trading.states import ALLOWED, CLOSED, IllegalTransitionError, build_lifecycle, transition
 
 
 @pytest.mark.scenario("S10")
@@ -38,7 +38,7 @@ def test_every_state_can_be_reached_and_every_life_can_end():
 
 def test_a_whole_life_is_checked_when_it_is_written():
     with pytest.raises(IllegalTransitionError, match="expected INITIALIZED to a closed state"):
-        life((S.INITIALIZED, ""), (S.SUBMITTED, ""))
+        build_lifecycle((S.INITIALIZED, ""), (S.SUBMITTED, ""))
     with pytest.raises(IllegalTransitionError, match="in INITIALIZED"):
-        life((S.INITIALIZED, ""), (S.FILLED, ""))
-    assert len(life((S.INITIALIZED, "a"), (S.SUBMITTED, "b"), (S.REJECTED, "c"))) == 3
+        build_lifecycle((S.INITIALIZED, ""), (S.FILLED, ""))
+    assert len(build_lifecycle((S.INITIALIZED, "a"), (S.SUBMITTED, "b"), (S.REJECTED, "c"))) == 3

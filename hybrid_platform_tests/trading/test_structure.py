@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import ast
 import importlib
+import types
 import typing
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import hybrid_platform.trading
+from hybrid_platform.domain.orders import OrderType, Side, TimeInForce, VetoReason
+from hybrid_platform.trading.accounts import Account
+from hybrid_platform.trading.adapters.live import Outbox
+from hybrid_platform.trading.adapters.paper.model import build_paper_model
+from hybrid_platform.trading.adapters.paper.venue import PaperVenue
 from hybrid_platform.trading.adapters.shadow import ShadowAdapter
-from hybrid_platform.trading.risk.engine import Approved
+from hybrid_platform.trading.audit_journal import AuditJournal
+from hybrid_platform.trading.market_state import MarketState
+from hybrid_platform.trading.order import Order
+from hybrid_platform.trading.order_manager import OrderManager
+from hybrid_platform.trading.risk.engine import Approved, Denied, NotApprovedError, RiskEngine
+from hybrid_platform.trading.risk.exposure import Exposure
+from hybrid_platform_tests.trading.market import settings_of, table_of
 
 ROOM = Path(hybrid_platform.trading.__file__).parent
 PACKAGE = ROOM.parent
@@ -74,19 +87,64 @@ def test_trading_reads_no_clock_and_opens_no_file():
 
 
 @pytest.mark.scenario("I1", "S9")
-def test_the_shadow_adapter_holds_two_numbers_and_takes_approved_orders_only():
-    assert typing.get_type_hints(ShadowAdapter) == {"slippage_bps": Decimal, "fee_bps": Decimal}
-    assert ShadowAdapter.__struct_fields__ == ("slippage_bps", "fee_bps")
+def test_the_shadow_adapter_holds_two_numbers_and_nothing_else():
+    fields = {field.name: field.type for field in msgspec.structs.fields(ShadowAdapter)}
+    assert fields == {"slippage_bps": Decimal, "fee_bps": Decimal}
     adapter = ShadowAdapter(Decimal(10), Decimal(10))
     assert not hasattr(adapter, "__dict__")
     with pytest.raises(AttributeError):
         adapter.slippage_bps = Decimal(0)
     with pytest.raises(AttributeError):
         adapter.client = object()
-    hints = typing.get_type_hints(ShadowAdapter.execute)
-    assert typing.get_origin(hints["approved"]) is Approved
-    with pytest.raises(TypeError):
-        adapter.execute("an order that skipped risk")
+
+
+def every_adapter():
+    """Return the adapters of SHADOW, PAPER and LIVE, and the order manager in front of each."""
+    table = table_of("ABC")
+    market = MarketState(table)
+    adapters = [
+        ShadowAdapter(Decimal(10), Decimal(10)),
+        PaperVenue(build_paper_model(settings_of("PAPER")), market),
+        Outbox(),
+    ]
+    account = Account(lambda venue, symbol: table[0])
+    exposure = Exposure(account, market, {"USD": Decimal(1)}, Decimal(0))
+    return [(adapter, OrderManager(AuditJournal(), account, exposure, adapter)) for adapter in adapters]
+
+
+def an_order() -> Order:
+    return Order(
+        "O1", "S1", 1, 0, table_of("ABC")[0], Side.BUY, OrderType.MARKET, Decimal(1), Decimal(100), None,
+        TimeInForce.GTC, None, False, 1,
+    )  # fmt: skip
+
+
+@pytest.mark.scenario("I1", "I2", "S9")
+def test_every_adapter_refuses_an_order_that_risk_has_not_approved():
+    """A plain order, a look-alike and a denial all raise NotApprovedError, at the adapter and before it."""
+    denied = Denied(an_order(), VetoReason.RISK_CAP, "too much")
+    look_alike = types.SimpleNamespace(item=an_order())
+    for adapter, manager in every_adapter():
+        hints = typing.get_type_hints(type(adapter).submit)
+        assert typing.get_origin(hints["approved"]) is Approved
+        for unapproved in (an_order(), look_alike, denied, None):
+            for submit in (lambda item, adapter=adapter: adapter.submit(item, 1), manager.place):
+                with pytest.raises(NotApprovedError, match="expected an order approved by the risk engine, got"):
+                    submit(unapproved)
+        assert manager.open_orders == manager.trades == 0
+        adapter.submit(RiskEngine([]).judge(an_order(), None), 1)
+
+
+@pytest.mark.scenario("I2")
+def test_only_the_risk_engine_makes_approvals():
+    """No other module of the product calls `Approved`, so an approval cannot come about by accident."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path == ROOM / "risk" / "engine.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                called = node.func.value if isinstance(node.func, ast.Subscript) else node.func
+                assert getattr(called, "id", getattr(called, "attr", "")) != "Approved", (path, node.lineno)
 
 
 @pytest.mark.scenario("I1")

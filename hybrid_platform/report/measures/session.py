@@ -33,7 +33,7 @@ from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.queries import find_session, last_trading_ts, receive_time_span
 from hybrid_platform.storage.reader import read_prices
-from hybrid_platform.trading.risk.instrument_rules import inferred_price_increment
+from hybrid_platform.trading.risk.instrument_rules import infer_price_increment
 
 MAX_VALUED = 2_000_000
 """Ticks of a session that are valued one by one; of more, every second, third … one."""
@@ -120,7 +120,7 @@ def _lines(tape: Tape, prices: _Prices) -> list[InstrumentLine]:
         snapshot = held.snapshot()
         last = from_units(int(prices.last[place]), item.price_scale)
         is_inferred = item.price_increment is None
-        grid = inferred_price_increment(prices.grid[[place]], item) if prices.grid[place] else None
+        grid = infer_price_increment(prices.grid[[place]], item) if prices.grid[place] else None
         lines.append(
             InstrumentLine(
                 venue=item.venue,

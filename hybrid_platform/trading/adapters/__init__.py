@@ -1,1 +1,1 @@
-"""Execution adapters: shadow, paper, and the protocol of live ones."""
+"""Execution adapters: where approved orders go in SHADOW, PAPER and LIVE."""

@@ -1,6 +1,6 @@
-"""Checks of the signal itself, its data and the trading state; and the one list of all checks, in order.
+"""Checks of the signal, its data and the trading state; and `build_checks`, the ordered list of all checks.
 
-Each is a small frozen object with a code, a limit and a test; those of quantity and money are in
+Each check is a small frozen object with a code, a limit and a test; those of quantity and money are in
 `limits`. All limits beyond I2 and staleness are off until they are set.
 """
 
@@ -31,10 +31,10 @@ from hybrid_platform.trading.risk.limits import (
 )
 from hybrid_platform.trading.risk.loss import LossMonitor
 
-_BELOW = Decimal(10**20)
+_UPPER_BOUND = Decimal(10**20)
 _FINEST = Decimal("1e-18")
 _EXACT = "a number above 0, below 1e20, with at most 18 decimals"
-_over = MONEY.remainder
+_mod = MONEY.remainder
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +45,19 @@ class DuplicateSignal:
     code: ClassVar = VetoReason.DUPLICATE_SIGNAL
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse where the id was here before."""
+        """Deny a signal whose id came before."""
         return f"signal {order.signal_id} came again" if context.is_repeated else None
 
 
 @dataclass(frozen=True, slots=True)
 class OrderValidity:
-    """An order that somebody could place."""
+    """An order that could be placed at all."""
 
     limit: None = None
     code: ClassVar = VetoReason.INVALID_SIGNAL
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse sizes not above zero, limit orders without a price, GTD without a date and the like."""
+        """Deny sizes not above zero, limit orders without a price, GTD without a date and the like."""
         qty, limit = order.qty, order.limit_price
         if not _is_exact(qty):
             return f"size: expected {_EXACT}, got {str(qty)[:60]}"
@@ -83,9 +83,9 @@ class KnownInstrument:
     code: ClassVar = VetoReason.UNKNOWN_INSTRUMENT
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse what cannot be priced in USD."""
+        """Deny an order that cannot be priced in USD."""
         item = order.instrument
-        if context.mark is None:
+        if context.last_price is None:
             return f"{item.venue}:{item.symbol} has not been seen in this session"
         if not item.active:
             return f"{item.venue}:{item.symbol} is stated as not active"
@@ -103,13 +103,13 @@ class FreshData:
     code: ClassVar = VetoReason.STALE_DATA
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse what is older than the limit, on either way."""
-        if context.mark is None:
+        """Deny a signal whose data is older than the limit, by either age."""
+        if context.last_price is None:
             return None
-        _, ts_event, ts_recv = context.mark
+        _, ts_event, ts_recv = context.last_price
         lag, limit_ns = ts_recv - ts_event, self.limit * NS_PER_MS
-        if lag - context.marks.lag_floor > limit_ns:
-            reference = context.marks.reference_lag(order.instrument.venue)
+        if lag - context.market.lag_floor > limit_ns:
+            reference = context.market.reference_lag(order.instrument.venue)
             if lag - reference > limit_ns:
                 was = f"event to receipt: limit {self.limit} ms, got {_ms(lag - reference)} ms"
                 return (
@@ -122,38 +122,38 @@ class FreshData:
 
 @dataclass(frozen=True, slots=True)
 class TradingStateCheck:
-    """The trading state, which only a person can switch back to ACTIVE."""
+    """The trading state, which only an operator can switch back to ACTIVE."""
 
     state: TradingState
     code: VetoReason
     limit: None = None
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse everything while HALTED, everything that is not reducing while REDUCING."""
+        """Deny everything while HALTED, everything that is not reducing while REDUCING."""
         if context.state is not self.state:
             return None
         if self.state is TradingState.REDUCING and context.exposure.is_reducing(order):
             return None
-        return context.state_why
+        return context.state_reason
 
 
 @dataclass(frozen=True, slots=True)
 class ReduceOnly:
-    """An order that may only make the position smaller, where it says so."""
+    """A reduce-only order, which may only make the position smaller."""
 
     limit: None = None
     code: ClassVar = VetoReason.REDUCE_ONLY
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse reduce-only orders that, with all pending on their side, could do more."""
+        """Deny reduce-only orders that, with all pending on their side, could do more."""
         if not order.reduce_only or context.exposure.is_reducing(order):
             return None
         net = context.exposure.holding(order.index, order.instrument).position.net
-        return f"position {canonical(net)}, all pending included; was {order.side} {canonical(order.qty)}"
+        return f"position {canonical(net)}, all pending included; got {order.side} {canonical(order.qty)}"
 
 
-def build_checks(risk: RiskSettings, watch: LossMonitor) -> tuple[RiskCheck, ...]:
-    """Return the checks that the settings switch on, in the order in which they are asked."""
+def build_checks(risk: RiskSettings, losses: LossMonitor) -> tuple[RiskCheck, ...]:
+    """Return the checks that the settings switch on, in the order in which they run."""
     loss, drawdown = risk.max_daily_loss_usd, risk.max_drawdown_usd
     worth, collar, rate = risk.max_order_notional_usd, risk.price_collar_bps, risk.max_orders_per_second
     every: tuple[RiskCheck | None, ...] = (
@@ -161,15 +161,15 @@ def build_checks(risk: RiskSettings, watch: LossMonitor) -> tuple[RiskCheck, ...
         OrderValidity(),
         KnownInstrument(),
         FreshData(risk.max_staleness_ms),
-        None if loss is None else LossLimit(VetoReason.DAILY_LOSS, loss, watch.daily_loss),
-        None if drawdown is None else LossLimit(VetoReason.DRAWDOWN, drawdown, watch.drawdown),
+        None if loss is None else LossLimit(VetoReason.DAILY_LOSS, loss, losses.daily_loss),
+        None if drawdown is None else LossLimit(VetoReason.DRAWDOWN, drawdown, losses.drawdown),
         TradingStateCheck(TradingState.HALTED, VetoReason.HALTED),
         TradingStateCheck(TradingState.REDUCING, VetoReason.REDUCING),
         ReduceOnly(),
-        StatedRule(VetoReason.PRICE_INCREMENT, rules.price_increment),
-        StatedRule(VetoReason.SIZE_INCREMENT, rules.size_increment),
-        StatedRule(VetoReason.QUANTITY_LIMIT, rules.quantity),
-        StatedRule(VetoReason.NOTIONAL_LIMIT, lambda order: rules.value(order, order.reference_price)),
+        StatedRule(VetoReason.PRICE_INCREMENT, rules.check_price_increment),
+        StatedRule(VetoReason.SIZE_INCREMENT, rules.check_size_increment),
+        StatedRule(VetoReason.QUANTITY_LIMIT, rules.check_quantity),
+        StatedRule(VetoReason.NOTIONAL_LIMIT, lambda order: rules.check_notional(order, order.reference_price)),
         None if worth is None else OrderNotional(worth),
         None if collar is None else PriceCollar(collar),
         SymbolExposure(risk.max_symbol_exposure_usd),
@@ -181,8 +181,8 @@ def build_checks(risk: RiskSettings, watch: LossMonitor) -> tuple[RiskCheck, ...
 
 
 def _is_exact(value: object) -> bool:
-    """Whether a size or price is one that money can be worked out with exactly (see `exact.MONEY`)."""
-    return isinstance(value, Decimal) and value.is_finite() and ZERO < value < _BELOW and not _over(value, _FINEST)
+    """Return whether a size or price is in the range in which money is computed exactly (see `exact.MONEY`)."""
+    return isinstance(value, Decimal) and value.is_finite() and ZERO < value < _UPPER_BOUND and not _mod(value, _FINEST)
 
 
 def _ms(ns: int) -> str:

@@ -1,4 +1,4 @@
-"""Exposure in USD, worst of both sides, everything pending included (I2).
+"""Exposure in USD: the worse of both sides, everything pending included (I2).
 
 An instrument's worst case is the larger of |position + all pending buys| and |position − all pending
 sells|, at its last price × multiplier × USD rate × (1 + collar). The total is the sum over all
@@ -22,7 +22,7 @@ _add, _subtract, _multiply = MONEY.add, MONEY.subtract, MONEY.multiply
 
 
 class Holding:
-    """One instrument: its position, what is pending on either side, and what that was last worth."""
+    """One instrument: its position, the quantities pending on either side, and their last value."""
 
     __slots__ = ("buys", "index", "position", "sells", "usd", "usd_with_collar", "valued_at", "worst_usd")
 
@@ -36,15 +36,15 @@ class Holding:
         self.usd_with_collar = _multiply(self.usd, collar)
         self.worst_usd = ZERO
         self.valued_at = -1
-        """Price units at which ``worst_usd`` was worked out; -1: the quantities have changed since."""
+        """Price units at which ``worst_usd`` was computed; -1: the quantities have changed since."""
 
-    def moved(self) -> None:
-        """Note that the position has changed."""
+    def mark_changed(self) -> None:
+        """Mark the value as out of date: a quantity has changed."""
         self.valued_at = -1
 
-    def pend(self, side: Side, change: Decimal) -> None:
-        """Add to (or, below zero, take from) what is pending on a side."""
-        self.moved()
+    def add_pending(self, side: Side, change: Decimal) -> None:
+        """Add to the pending quantity of a side; a change below zero takes from it."""
+        self.mark_changed()
         if side is Side.BUY:
             self.buys = _add(self.buys, change)
         else:
@@ -64,13 +64,13 @@ class Holding:
 
 
 class Exposure:
-    """Pending quantities by instrument, owned by the engine, beside the account's positions."""
+    """Pending quantities by instrument, together with the account's positions. Owned by the engine."""
 
     def __init__(
-        self, account: Account, marks: MarketState, usd_rates: Mapping[str, Decimal], collar_bps: Decimal
+        self, account: Account, market: MarketState, usd_rates: Mapping[str, Decimal], collar_bps: Decimal
     ) -> None:
         self._account = account
-        self._marks = marks
+        self._market = market
         self.rates = usd_rates
         """USD for one unit of a currency."""
         self._collar = _add(Decimal(1), _multiply(collar_bps, BPS))
@@ -78,7 +78,7 @@ class Exposure:
         self._total = ZERO
 
     def holding(self, index: int, instrument: Instrument) -> Holding:
-        """Return an instrument's holding; raises KeyError where its quote has no USD rate."""
+        """Return an instrument's holding; raise KeyError if its quote has no USD rate."""
         holding = self._holdings.get(index)
         if holding is None:
             position = self._account.position(instrument.venue, instrument.symbol)
@@ -89,7 +89,7 @@ class Exposure:
     def is_reducing(self, order: Order) -> bool:
         """Return whether an order, with all that is pending on its side, can only make the position smaller.
 
-        It stands against the position, and cannot turn it round: then it cannot raise the worst case.
+        Such an order is against the position and cannot reverse it, so it cannot raise the worst case.
         """
         holding = self.holding(order.index, order.instrument)
         net = holding.position.net
@@ -98,7 +98,7 @@ class Exposure:
         return net > ZERO and _add(holding.sells, order.qty) <= net
 
     def project(self, order: Order) -> tuple[Decimal, Decimal]:
-        """Return the worst case in USD, of the order's instrument and in total, were the order pending too."""
+        """Return the worst case in USD, of the order's instrument and in total, as if the order were pending."""
         own = self.holding(order.index, order.instrument)
         unit = _multiply(order.reference_price, own.usd_with_collar)
         symbol = _multiply(unit, own.worst_qty(order.side, order.qty))
@@ -107,22 +107,22 @@ class Exposure:
         return symbol, _add(_subtract(self.worst_usd(), own.worst_usd), symbol)
 
     def worst_usd(self) -> Decimal:
-        """Return the worst case in USD of all instruments; only what has changed is worked out again."""
-        units = self._marks.price_units()
+        """Return the worst case in USD of all instruments; only changed holdings are valued again."""
+        units = self._market.last_price_units()
         for holding in self._holdings.values():
             price = units[holding.index]
             if holding.valued_at != price:
-                unit = _multiply(self._marks.price(holding.index), holding.usd_with_collar)
+                unit = _multiply(self._market.price(holding.index), holding.usd_with_collar)
                 worst = _multiply(unit, holding.worst_qty())
                 self._total = _add(self._total, _subtract(worst, holding.worst_usd))
                 holding.worst_usd, holding.valued_at = worst, price
         return self._total
 
     def positions_usd(self) -> Decimal:
-        """Return Σ |position| at the last prices, without collar and without what is pending."""
+        """Return Σ |position| at the last prices, without collar and pending quantities."""
         total = ZERO
         for holding in tuple(self._holdings.values()):
             if net := holding.position.net:
-                unit = _multiply(self._marks.price(holding.index), holding.usd)
+                unit = _multiply(self._market.price(holding.index), holding.usd)
                 total = _add(total, _multiply(unit, net.copy_abs()))
         return total

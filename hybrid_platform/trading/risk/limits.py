@@ -1,8 +1,8 @@
 """Checks of quantity and money: instrument rules, per-order limits, exposure caps, order rate, loss.
 
-A limit is inclusive: at it is allowed, beyond it is not. Exposure caps and limits on loss let orders
-pass that can only make a position smaller, because the market may carry a position past a cap that
-no order went past (I2).
+Limits are inclusive: a value equal to its limit passes. Exposure caps and loss limits let orders pass
+that can only make a position smaller, because the market may carry a position past a cap that no order
+exceeded (I2).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class StatedRule:
     """One stated rule of the order's instrument; inferred rules never deny."""
 
     code: VetoReason
-    broken: Callable[[Order], str | None]
+    violation: Callable[[Order], str | None]
     limit: None = None
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse what does not fit, rather than round it."""
-        return None if order.instrument.inferred else self.broken(order)
+        """Deny an order that breaks the rule, rather than round it."""
+        return None if order.instrument.inferred else self.violation(order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class OrderNotional:
     code: ClassVar = VetoReason.ORDER_NOTIONAL
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse what is worth more, at the limit price or else at the last price."""
+        """Deny an order that is worth more, at its limit price or else at the last price."""
         item = order.instrument
         worth = compute_notional(order.qty, order.limit_price or order.reference_price, item)
         usd = MONEY.multiply(worth, context.exposure.rates[item.quote])
@@ -59,7 +59,7 @@ class PriceCollar:
     code: ClassVar = VetoReason.PRICE_COLLAR
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse limit prices further away, on either side."""
+        """Deny limit prices further away, on either side."""
         if order.limit_price is None:
             return None
         away = MONEY.subtract(order.limit_price, order.reference_price).copy_abs()
@@ -68,7 +68,7 @@ class PriceCollar:
             return None
         return (
             f"price_collar_bps: limit {canonical(self.limit)} of {canonical(order.reference_price)}, "
-            f"was {canonical(away)} away"
+            f"got {canonical(away)} away"
         )
 
 
@@ -81,7 +81,7 @@ class SymbolExposure:
     code: ClassVar = VetoReason.RISK_CAP
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse what would exceed the cap and is not reducing."""
+        """Deny an order that would exceed the cap and is not reducing."""
         usd = context.exposure_with(order)[0]
         if usd <= self.limit or context.exposure.is_reducing(order):
             return None
@@ -97,7 +97,7 @@ class TotalExposure:
     code: ClassVar = VetoReason.RISK_CAP
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse what would exceed the cap and is not reducing."""
+        """Deny an order that would exceed the cap and is not reducing."""
         usd = context.exposure_with(order)[1]
         if usd <= self.limit or context.exposure.is_reducing(order):
             return None
@@ -112,7 +112,7 @@ class OpenOrders:
     code: ClassVar = VetoReason.RISK_CAP
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse one more than the cap, reducing or not: no market carries the count past it."""
+        """Deny an order beyond the cap, reducing or not: the market cannot carry the count past it."""
         would_be = context.open_orders + 1
         return f"max_open_orders: limit {self.limit}, would be {would_be}" if would_be > self.limit else None
 
@@ -128,31 +128,31 @@ class OrderRate:
         self.burst = burst
         """Orders at once, when the bucket is full."""
         orders, seconds = limit.as_integer_ratio()
-        # One token's worth of time, rounded up: never a token more than stated.
+        # The time one token takes, rounded up so that the rate is never above the stated one.
         self._interval = -(-NS_PER_S * seconds // orders)
         self._empty_until = 0
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse while the bucket is empty."""
+        """Deny while the bucket is empty."""
         if order.ts >= self._empty_until - (self.burst - 1) * self._interval:
             return None
         return f"max_orders_per_second: limit {canonical(self.limit)}, burst {self.burst}"
 
-    def approved(self, order: Order) -> None:
+    def on_approved(self, order: Order) -> None:
         """Take the order's token."""
         self._empty_until = max(self._empty_until, order.ts) + self._interval
 
 
 @dataclass(frozen=True, slots=True)
 class LossLimit:
-    """Loss since midnight, or drawdown from the peak, open positions marked (see `watch`)."""
+    """Loss since midnight, or drawdown from the peak, open positions at the last prices (see `loss`)."""
 
     code: VetoReason
     limit: Decimal
     """USD."""
-    beyond: Callable[[], str | None]
+    excess: Callable[[], str | None]
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Refuse what is not reducing while the loss is beyond its limit."""
-        broken = self.beyond()
-        return None if broken is None or context.exposure.is_reducing(order) else broken
+        """Deny an order that is not reducing while the loss is beyond its limit."""
+        excess = self.excess()
+        return None if excess is None or context.exposure.is_reducing(order) else excess

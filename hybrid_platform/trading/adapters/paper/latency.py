@@ -1,4 +1,4 @@
-"""How long orders, cancels and reports travel: named presets, drawn with a seed."""
+"""Latency of orders, cancels and reports: named presets, and delays drawn with a seed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hybrid_platform.settings.trading import PaperSettings
 
 
 class Latency(NamedTuple):
-    """Delays in nanoseconds, each drawn evenly between itself and itself × (1 + jitter)."""
+    """Delays in nanoseconds; each is drawn uniformly between its value and its value × (1 + jitter)."""
 
     submit: int
-    """An order's way to the venue."""
+    """From us to the venue, for an order."""
     cancel: int
-    """A cancel's way to the venue."""
+    """From us to the venue, for a cancel."""
     report: int
-    """A report's way back."""
+    """From the venue to us."""
     jitter: float
 
 
@@ -28,11 +28,11 @@ PRESETS = {
     "cloud": Latency(5 * NS_PER_MS, 5 * NS_PER_MS, 5 * NS_PER_MS, 1.0),
     "home": Latency(40 * NS_PER_MS, 40 * NS_PER_MS, 40 * NS_PER_MS, 1.0),
 }
-"""In the venue's building; in a data centre of its region; from a home line to another continent."""
+"""``colocated``: in the venue's building; ``cloud``: in a data centre of its region; ``home``: on another continent."""
 
 
 def resolve_latency(paper: PaperSettings) -> Latency:
-    """Return the preset, with what the settings state instead of it."""
+    """Return the preset, with the delays that the settings override."""
     preset = PRESETS[paper.latency]
     return Latency(
         _ns(paper.submit_ms, preset.submit),
@@ -47,17 +47,17 @@ def _ns(milliseconds: Decimal | None, preset: int) -> int:
 
 
 class VenueRandom:
-    """The venue's chance: delays and random rejects, in one sequence that follows from the seed."""
+    """The venue's random decisions: delays and rejects, drawn in one sequence that follows from the seed."""
 
     def __init__(self, seed: int, jitter: float, reject_rate: float) -> None:
         self._random = random.Random(seed)  # noqa: S311  # a simulation, not a secret
         self._jitter = jitter
         self._reject_rate = reject_rate
 
-    def delay(self, base: int) -> int:
+    def draw_delay(self, base: int) -> int:
         """Return one delay in nanoseconds."""
         return base + int(base * self._jitter * self._random.random()) if self._jitter and base else base
 
-    def rejects(self) -> bool:
-        """Return whether the venue rejects an order for no reason of ours."""
+    def draw_reject(self) -> bool:
+        """Return whether the venue rejects an order at random."""
         return bool(self._reject_rate) and self._random.random() < self._reject_rate

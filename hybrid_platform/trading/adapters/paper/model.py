@@ -1,4 +1,4 @@
-"""The paper venue's assumptions, resolved: what the settings state, else the preset, else the execution settings."""
+"""The paper venue's assumptions, resolved from the paper and execution settings and the latency preset."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class PaperModel(msgspec.Struct, frozen=True):
 
     latency: Latency
     slippage_bps: Decimal
-    """What a taking fill is worse than the print it takes."""
+    """How much worse a taking fill is than the print it takes."""
     participation: Decimal
     """The share of a print's size that our orders may take together."""
-    fills_at: bool
-    """Whether resting orders fill at their price too, behind a queue, or only when it is traded through."""
+    fills_at_limit: bool
+    """Whether resting orders also fill at their limit, behind a queue, or only when it is traded through."""
     queue_prints: Decimal
-    """The queue before a resting order, in mean print sizes."""
+    """The queue ahead of a resting order, in mean print sizes."""
     taker_fee_bps: Decimal
     maker_fee_bps: Decimal
     reject_rate: float

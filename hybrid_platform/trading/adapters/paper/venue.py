@@ -1,9 +1,9 @@
-"""The simulated exchange: takes approved orders, fills them against the trades that really came later.
+"""The simulated exchange: accepts approved orders and fills them against the real trades that came later.
 
-in: approved orders, cancels, prints, the session clock · out: reports, each after its delay, so that
-they may overtake one another as real ones do. It is driven by the session clock alone: what falls due
-between two inputs happens, in order, before the next input, at its own instant. It sees a trade when
-we do.
+in: approved orders, cancels, prints, the session clock · out: reports, each after its delay, so that they
+may overtake one another as real ones do. Only the session clock drives it: events that fall due between
+two inputs are processed, in order, before the next input, each at its own instant. The venue sees a trade
+when we do.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
 from hybrid_platform.domain.exact import MONEY
 from hybrid_platform.domain.orders import OrderStatus, Side, TimeInForce
 from hybrid_platform.trading.adapters.paper.latency import VenueRandom
-from hybrid_platform.trading.adapters.paper.matching import VenueOrder, match, reaches, whole_parts
+from hybrid_platform.trading.adapters.paper.matching import VenueOrder, fillable_qty, match, reaches_limit
 from hybrid_platform.trading.adapters.paper.model import PaperModel
 from hybrid_platform.trading.market_state import MarketState
 from hybrid_platform.trading.order import ZERO, Fill, Order, Report, compute_fees
-from hybrid_platform.trading.risk.engine import Approved
-from hybrid_platform.trading.risk.instrument_rules import violation
+from hybrid_platform.trading.risk.engine import Approved, require_approved
+from hybrid_platform.trading.risk.instrument_rules import find_violation
 
 NEVER: Final = 2**63 - 1
 
@@ -31,54 +31,56 @@ NEVER: Final = 2**63 - 1
 class PaperVenue:
     """Owned by the engine."""
 
-    def __init__(self, model: PaperModel, marks: MarketState) -> None:
+    orders_outlive_session: ClassVar[bool] = False
+
+    def __init__(self, model: PaperModel, market: MarketState) -> None:
         self._model = model
-        self._marks = marks
-        self._dice = VenueRandom(model.seed, model.latency.jitter, model.reject_rate)
+        self._market = market
+        self._random = VenueRandom(model.seed, model.latency.jitter, model.reject_rate)
         self._orders: dict[str, VenueOrder] = {}
         self._net: dict[int, Decimal] = {}
         self._agenda: list[tuple[int, int, Report | Callable[[int], None]]] = []
-        self._entries = 0
-        self.due = NEVER
-        """When something happens next by itself."""
+        self._scheduled = 0
+        self.next_due = NEVER
+        """When the next event is due (session clock, ns)."""
         self.resting: dict[int, list[VenueOrder]] = {}
         """Orders that a print may fill, by instrument, oldest first."""
 
     def submit(self, approved: Approved[Order], now: int) -> None:
         """Send an approved order on its way."""
-        order = Approved.opened(approved)
+        order = require_approved(approved)
         sent = self._orders[order.order_id] = VenueOrder(order)
-        self._schedule(now + self._dice.delay(self._model.latency.submit), lambda at: self._arrive(sent, at))
+        self._schedule(now + self._random.draw_delay(self._model.latency.submit), lambda at: self._arrive(sent, at))
 
     def cancel(self, order_id: str, now: int) -> None:
-        """Send a cancel on its way; one that finds nothing to cancel has no effect."""
-        arrives = now + self._dice.delay(self._model.latency.cancel)
+        """Send a cancel on its way; a cancel that finds no open order has no effect."""
+        arrives = now + self._random.draw_delay(self._model.latency.cancel)
         self._schedule(arrives, lambda at: self._cancel(order_id, at))
 
-    def happen(self) -> tuple[int, Report | None]:
-        """Let the next thing happen: return its instant, and the report if it was one that reached us."""
-        at, _, what = heapq.heappop(self._agenda)
-        self.due = self._agenda[0][0] if self._agenda else NEVER
-        if isinstance(what, Report):
-            return at, what
-        what(at)
+    def process_next(self) -> tuple[int, Report | None]:
+        """Process the next event; return its instant, and the report if one arrived."""
+        at, _, event = heapq.heappop(self._agenda)
+        self.next_due = self._agenda[0][0] if self._agenda else NEVER
+        if isinstance(event, Report):
+            return at, event
+        event(at)
         return at, None
 
     def on_print(self, index: int, price: Decimal, size: Decimal, now: int) -> None:
-        """Let a real trade fill what rests in its instrument, all orders together up to their share of it."""
+        """Let a real trade fill the orders resting in its instrument, together up to their share of it."""
         share = MONEY.multiply(size, self._model.participation)
         for resting in tuple(self.resting[index]):
             share = MONEY.subtract(share, self._offer(resting, price, size, share, now))
 
     def close(self, now: int) -> list[Report]:
-        """Return, as of now, every report that is still on its way; what has not reached the venue never will."""
-        agenda, self._agenda, self.due = sorted(self._agenda, key=lambda entry: entry[:2]), [], NEVER
-        return [msgspec.structs.replace(what, ts=now) for _, _, what in agenda if isinstance(what, Report)]
+        """Return, as of now, every report on its way; an order or cancel on its way never reaches the venue."""
+        agenda, self._agenda, self.next_due = sorted(self._agenda, key=lambda entry: entry[:2]), [], NEVER
+        return [msgspec.structs.replace(event, ts=now) for _, _, event in agenda if isinstance(event, Report)]
 
     def _arrive(self, sent: VenueOrder, now: int) -> None:
         order = sent.order
-        price = self._marks.price(order.index)
-        reason = self._refusal(order, price)
+        price = self._market.price(order.index)
+        reason = self._find_reject_reason(order, price)
         if reason is not None:
             del self._orders[order.order_id]
             self._report(order, OrderStatus.REJECTED, reason, now)
@@ -89,30 +91,32 @@ class PaperVenue:
         if sent.is_canceled:
             self._end(sent, OrderStatus.CANCELED, "REQUESTED", now)
             return
-        if not reaches(price, order):
+        if not reaches_limit(price, order):
             self._rest(sent)
         if order.expires_at is not None:
             self._schedule(max(order.expires_at, now), lambda at: self._expire(sent, at))
 
-    def _refusal(self, order: Order, price: Decimal) -> str | None:
-        """Return why the venue does not take an order: its rules at this moment's price, or chance."""
-        if self._dice.rejects():
+    def _find_reject_reason(self, order: Order, price: Decimal) -> str | None:
+        """Return why the venue rejects an order: its rules at the present price, or chance; or None."""
+        if self._random.draw_reject():
             return "VENUE_REJECT"
-        if order.reduce_only and not self._reducible(order):
+        if order.reduce_only and not self._reducible_qty(order):
             return "REDUCE_ONLY"
-        return violation(order, price)
+        return find_violation(order, price)
 
-    def _reducible(self, order: Order) -> Decimal:
+    def _reducible_qty(self, order: Order) -> Decimal:
         """Return how much of an order would make our position at the venue smaller."""
         net = self._net.get(order.index, ZERO)
         against = net.copy_negate() if order.side is Side.BUY else net
         return min(max(against, ZERO), order.qty)
 
     def _rest(self, resting: VenueOrder) -> None:
-        """Make an order a maker: it waits behind what stands there already."""
+        """Make an order a maker: it queues behind the orders that rest there already."""
         resting.is_taking = False
-        if self._model.fills_at:
-            resting.ahead = MONEY.multiply(self._marks.mean_print_size(resting.order.index), self._model.queue_prints)
+        if self._model.fills_at_limit:
+            resting.queue_ahead = MONEY.multiply(
+                self._market.mean_print_size(resting.order.index), self._model.queue_prints
+            )
 
     def _cancel(self, order_id: str, now: int) -> None:
         order = self._orders.get(order_id)
@@ -128,32 +132,32 @@ class PaperVenue:
             self._end(resting, OrderStatus.EXPIRED, TimeInForce.GTD, now)
 
     def _offer(self, resting: VenueOrder, price: Decimal, size: Decimal, share: Decimal, now: int) -> Decimal:
-        """Let an order take its part of a print; return how much it took."""
+        """Let an order take its part of a print; return the quantity taken."""
         order, terms = resting.order, resting.order.time_in_force
-        offer = match(resting, price, size, self._model.slippage_bps, self._model.fills_at)
+        offer = match(resting, price, size, self._model.slippage_bps, self._model.fills_at_limit)
         taken = ZERO
         if offer is not None:
-            wanted = min(offer.size, share)
+            qty = min(offer.size, share)
             if order.reduce_only:
-                wanted = min(wanted, self._reducible(order))
-            taken = whole_parts(wanted, resting)
-            if taken and not (terms is TimeInForce.FOK and taken < resting.left):
+                qty = min(qty, self._reducible_qty(order))
+            taken = fillable_qty(qty, resting)
+            if taken and not (terms is TimeInForce.FOK and taken < resting.remaining):
                 self._fill(resting, taken, offer.price, offer.is_maker, now)
             else:
                 taken = ZERO
-        if not resting.left:
+        if not resting.remaining:
             self._forget(resting)
         elif terms is TimeInForce.IOC or terms is TimeInForce.FOK:
             self._end(resting, OrderStatus.EXPIRED, terms, now)
-        elif order.reduce_only and not self._reducible(order):
+        elif order.reduce_only and not self._reducible_qty(order):
             self._end(resting, OrderStatus.CANCELED, "REDUCE_ONLY", now)
-        elif resting.is_taking and not reaches(price, order):
+        elif resting.is_taking and not reaches_limit(price, order):
             self._rest(resting)
         return taken
 
     def _fill(self, resting: VenueOrder, qty: Decimal, price: Decimal, is_maker: bool, now: int) -> None:
         order, item = resting.order, resting.order.instrument
-        resting.left = MONEY.subtract(resting.left, qty)
+        resting.remaining = MONEY.subtract(resting.remaining, qty)
         resting.fills += 1
         signed = qty if order.side is Side.BUY else qty.copy_negate()
         self._net[order.index] = MONEY.add(self._net.get(order.index, ZERO), signed)
@@ -163,13 +167,13 @@ class PaperVenue:
             else (item.taker_fee_bps, self._model.taker_fee_bps)
         )
         fill = Fill(resting.fills, qty, price, compute_fees(qty, price, item, general if stated is None else stated))
-        status = OrderStatus.PARTIALLY_FILLED if resting.left else OrderStatus.FILLED
+        status = OrderStatus.PARTIALLY_FILLED if resting.remaining else OrderStatus.FILLED
         self._report(order, status, "MAKER" if is_maker else "TAKER", now, fill)
 
     def _end(self, resting: VenueOrder, status: OrderStatus, reason: str, now: int) -> None:
         order = resting.order
         self._forget(resting)
-        self._report(order, status, reason, now, cum_qty=MONEY.subtract(order.qty, resting.left))
+        self._report(order, status, reason, now, cum_qty=MONEY.subtract(order.qty, resting.remaining))
 
     def _forget(self, resting: VenueOrder) -> None:
         index = resting.order.index
@@ -187,10 +191,10 @@ class PaperVenue:
         fill: Fill | None = None,
         cum_qty: Decimal = ZERO,
     ) -> None:
-        arrives = now + self._dice.delay(self._model.latency.report)
+        arrives = now + self._random.draw_delay(self._model.latency.report)
         self._schedule(arrives, Report(order.order_id, status, reason, arrives, fill, cum_qty))
 
-    def _schedule(self, at: int, what: Report | Callable[[int], None]) -> None:
-        self._entries += 1
-        heapq.heappush(self._agenda, (at, self._entries, what))
-        self.due = self._agenda[0][0]
+    def _schedule(self, at: int, event: Report | Callable[[int], None]) -> None:
+        self._scheduled += 1
+        heapq.heappush(self._agenda, (at, self._scheduled, event))
+        self.next_due = self._agenda[0][0]
