@@ -53,7 +53,7 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
     audit = Audit({}, {}, 0)
     trading: TradingAudit | None = None
     try:
-        engine = open_engine(context.database_url, role="read", keep=True)
+        engine = open_engine(context.database_url, role="read", single_connection=True)
         try:
             audit = audit_session(engine, context.session_id)
             if session is not None:

@@ -168,7 +168,7 @@ def _move(
             with _engine(settings, "write") as engine:
                 migrate(engine)
                 # One, and whether there is another: whatever became of those before it, they are behind.
-                found = find_archivable_sessions(engine, before, after=last, most=2)
+                found = find_archivable_sessions(engine, before, after=last, limit=2)
                 for session in found[:1]:
                     last = session.session_no
                     try:

@@ -57,7 +57,7 @@ def report_refusal(context: RunContext) -> None:
 def _measure(context: RunContext) -> Measures | None:
     if context.read(SESSION, SessionEvidence) is None:
         return None
-    engine = open_engine(context.database_url, role="read", keep=True)
+    engine = open_engine(context.database_url, role="read", single_connection=True)
     try:
         return write_trading(context.data_dir, engine, context.session_id)
     except (PlatformError, ValueError, ArithmeticError, LookupError) as error:

@@ -1,5 +1,8 @@
-"""The database: schema, migrations, PRAGMAs, the one writer of a session, and the reading of what it wrote.
+"""The database of a session: schema, migrations, PRAGMAs, the only writer, and everything that reads it back.
 
-`engine` opens, `migrate` brings up to date, `pragmas` proves, `sessions` keeps the lives of sessions,
-`writer` writes one session's rows, `queries`, `frames`, `stored` and `export` read them back.
+`location` and `connection` open the file, `engine` wraps it for SQLAlchemy, `migrate` updates the schema and
+`pragmas` proves the settings. `sessions` keeps the sessions' own rows and `writer` writes one session's data;
+`queries`, `reader`, `frames`, `export` and `audit` read. `archive` reads ticks that `archiver` moved to files, and
+`backup` copies and replaces the whole database. Policy (which sessions, when, under which lease) is in
+`hybrid_platform.maintenance`.
 """

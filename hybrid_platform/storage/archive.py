@@ -1,8 +1,7 @@
-"""Ticks that retention moved to Parquet files, read back where a session's ticks are asked for.
+"""Reader of ticks that retention moved to Parquet files.
 
-in: an engine and a session's number · out: the rows as they stood in ``tick_rows``, by ``seq``. Each file
-is held against its digest before a row of it is believed: what is missing or changed is an error, never a
-shorter session.
+in: an engine and a session's number · out: the rows as they were in ``tick_rows``, ordered by ``seq``. Each file
+is checked against its registered digest first: a missing or changed file is an error, never a shorter session.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.tick_rows import TickRows, concatenate_rows
 
-ViewRow = tuple[Any, ...]
-"""One row of the view ``ticks``, without the session's id."""
+TickViewRow = tuple[Any, ...]
+"""Row of the view ``ticks``, without the session's id."""
 
 
 class TicksArchived(StorageError):
-    """A question that is asked of the database alone, about a session whose ticks are in the archive."""
+    """A query over the database alone, for a session whose ticks are in the archive."""
 
 
 def count_archived_ticks(connection: sa.Connection, session_no: int) -> int:
-    """Return how many of a session's ticks lie in the archive, as registered."""
+    """Return how many of a session's ticks are registered as archived."""
     if not _has_archives(connection):
         return 0
     files = schema.TICK_ARCHIVES.c
@@ -40,29 +39,29 @@ def count_archived_ticks(connection: sa.Connection, session_no: int) -> int:
     return int(connection.scalar(query) or 0)
 
 
-def require_in_database(connection: sa.Connection, session_no: int, asked: str) -> None:
-    """Raise TicksArchived where a session's ticks are no longer in the database."""
+def require_in_database(connection: sa.Connection, session_no: int, query: str) -> None:
+    """Raise TicksArchived if ticks of a session were moved to the archive."""
     count = count_archived_ticks(connection, session_no)
     if count:
-        raise TicksArchived(f"{asked}: expected the session's ticks in the database, got {count:,} in the archive")
+        raise TicksArchived(f"{query}: expected the session's ticks in the database, got {count:,} in the archive")
 
 
 def list_archived_files(engine: sa.Engine, session_no: int) -> list[tuple[Path, sa.Row[Any]]]:
-    """Return a session's files, in order, each with its row of ``tick_archives``."""
+    """Return a session's archived files in order, each with its row of ``tick_archives``."""
     with transaction(engine, "looking for archived ticks") as connection:
         if not _has_archives(connection):
             return []
         files = schema.TICK_ARCHIVES
         query = sa.select(files).where(files.c.session_no == session_no).order_by(files.c.n)
         found = list(connection.execute(query))
-        root = _root(connection) if found else Path()
+        root = _read_root(connection) if found else Path()
     return [(root / row.folder / row.path, row) for row in found]
 
 
 def read_archived_rows(engine: sa.Engine, session_no: int, *, after: int = -1, rows_at_once: int) -> Iterator[TickRows]:
-    """Yield a session's archived rows beyond ``after`` by ``seq``, at most so many at once.
+    """Yield a session's archived rows after ``seq`` ``after``, at most ``rows_at_once`` at a time.
 
-    Raises DatabaseError: MISSING for a file that is not there, CORRUPT for one that was changed.
+    Raises DatabaseError: MISSING for a missing file, CORRUPT for a changed one.
     """
     for _, files in groupby(list_archived_files(engine, session_no), key=lambda file: file[1].part):
         wanted = [(path, row) for path, row in files if row.last_seq > after]
@@ -72,13 +71,13 @@ def read_archived_rows(engine: sa.Engine, session_no: int, *, after: int = -1, r
         rows = rows.take(np.argsort(rows.seq, kind="stable"))
         rows = rows.where(rows.seq > after)
         for start in range(0, len(rows.seq), rows_at_once):
-            yield rows.cut(start, start + rows_at_once)
+            yield rows.slice(start, start + rows_at_once)
 
 
 def read_archived_view(
     engine: sa.Engine, session_no: int, *, after: int = -1, rows_at_once: int
-) -> Iterator[list[ViewRow]]:
-    """Yield the same as rows of the view ``ticks``, without the session's id."""
+) -> Iterator[list[TickViewRow]]:
+    """Yield the archived rows in the columns of the view ``ticks``, without the session's id."""
     instruments: dict[int, sa.Row[Any]] = {}
     for rows in read_archived_rows(engine, session_no, after=after, rows_at_once=rows_at_once):
         if not instruments:
@@ -103,17 +102,17 @@ def read_archived_view(
 
 
 def _has_archives(connection: sa.Connection) -> bool:
-    """A reader may come before the first start of this release has migrated the database."""
+    """Return False for a database that a reader opens before this release has migrated it."""
     return sa.inspect(connection).has_table(schema.TICK_ARCHIVES.name)
 
 
-def _root(connection: sa.Connection) -> Path:
+def _read_root(connection: sa.Connection) -> Path:
     """Return the directory of the database, to which stored folders are relative."""
     return Path(connection.exec_driver_sql("PRAGMA database_list").all()[0][2]).parent
 
 
 def _read(path: Path, row: sa.Row[Any]) -> TickRows:
-    from hybrid_platform.storage.archive_files import decode
+    from hybrid_platform.storage.archive_files import decode  # loads pyarrow, which only archived sessions need
 
     content = read_file(path)
     if hashlib.sha256(content).hexdigest() != row.sha256:
@@ -125,9 +124,9 @@ def _read(path: Path, row: sa.Row[Any]) -> TickRows:
 
 
 def read_file(path: Path) -> bytes:
-    """Return an archived file's content; raise DatabaseError MISSING where there is none to be had."""
+    """Return an archived file's content; raise DatabaseError MISSING if it cannot be read."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             return file.read()
     except OSError as error:
-        raise DatabaseError(Cause.MISSING, f"{path}: expected archived ticks, was: {error.strerror}") from None
+        raise DatabaseError(Cause.MISSING, f"{path}: expected archived ticks, got: {error.strerror}") from None

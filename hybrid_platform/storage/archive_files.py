@@ -1,7 +1,8 @@
-"""A Parquet file of archived ticks: one session, one instrument, one day, one range of ``seq``.
+"""Parquet format of archived ticks: one file per session, instrument, day and range of ``seq``.
 
-in: `TickRows` and their instrument · out: the file's bytes, and from its bytes the same rows again. Prices
-and sizes stay integers with their scale beside them: exact, and of one type for all instruments.
+in: `TickRows` and their instrument · out: the file's bytes, and the same rows decoded from them. Prices and sizes
+are stored as integers together with their scale, which is exact and has one type for all instruments. Separate from
+`archive` because it loads pyarrow.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _SCHEMA = pa.schema(
 
 
 class ArchivedInstrument(NamedTuple):
-    """An instrument as its row in the database has it."""
+    """Identity and scales of an instrument in the database."""
 
     number: int
     venue: str
@@ -47,15 +48,15 @@ class ArchivedInstrument(NamedTuple):
     size_scale: int
 
 
-def day_of(ts_event: int) -> str:
-    """Return the day, UTC, of an event's time in nanoseconds: ``2026-01-31``."""
+def format_day(ts_event: int) -> str:
+    """Return the UTC day of an event time in nanoseconds, such as ``2026-01-31``."""
     return iso_utc(ts_event)[:10]
 
 
-def file_name(session_id: str, instrument: ArchivedInstrument, day: str, part: int) -> str:
-    """Return where a file lies below the archive: hive partitions, which no symbol can break out of.
+def build_file_name(session_id: str, instrument: ArchivedInstrument, day: str, part: int) -> str:
+    """Return a file's path below the archive: hive partitions, with venue and symbol quoted.
 
-    It follows from the ticks alone, so that doing it again after a crash replaces a file, never adds one.
+    The path depends on the ticks alone, so that a repetition after a crash replaces a file instead of adding one.
     """
     venue, symbol = (quote(text, safe="").replace(".", "%2E") for text in (instrument.venue, instrument.symbol))
     name = f"{quote(session_id, safe='')}-{instrument.number}-{part:06d}.parquet"
@@ -86,11 +87,11 @@ def encode(rows: TickRows, session_id: str, instrument: ArchivedInstrument) -> b
 
 
 def decode(content: bytes) -> TickRows:
-    """Return the rows of a file; raise ValueError for what is none of ours."""
+    """Return the rows of a file; raise ValueError for a file of another format."""
     try:
         table = pyarrow.parquet.read_table(io.BytesIO(content))
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"no Parquet file: {str(error)[:200]}") from None
+        raise ValueError(f"expected a Parquet file: {str(error)[:200]}") from None
     if not set(_SCHEMA.names) <= set(table.column_names):
         raise ValueError(f"expected columns {', '.join(_SCHEMA.names)}, got {', '.join(table.column_names)[:200]}")
 

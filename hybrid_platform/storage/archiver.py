@@ -1,8 +1,9 @@
-"""Moves the ticks of old sessions out of the database, each file verified before a row is deleted.
+"""Moves the ticks of ended sessions to the archive and compacts the database; each file is verified first.
 
-in: a writing engine under the lease, a session that ended, somewhere to keep files · out: Parquet files,
-their rows in ``tick_archives``, a line in the ledger, and no row left in ``tick_rows``. A crash between
-any two steps leaves the ticks in the database, or in the archive; files without a row are replaced.
+in: a writing engine under the lease, an ended session, a file store · out: Parquet files, their rows in
+``tick_archives``, a row in the ledger, and none left in ``tick_rows``. A crash between any two steps leaves each
+tick in the database or in the archive; files without a row are replaced. `maintenance.retention` decides which
+sessions and when.
 """
 
 from __future__ import annotations
@@ -19,27 +20,34 @@ import sqlalchemy as sa
 from hybrid_platform.domain.errors import StorageError
 from hybrid_platform.storage import schema
 from hybrid_platform.storage.archive import read_file
-from hybrid_platform.storage.archive_files import DAY_NS, ArchivedInstrument, day_of, decode, encode, file_name
+from hybrid_platform.storage.archive_files import (
+    DAY_NS,
+    ArchivedInstrument,
+    build_file_name,
+    decode,
+    encode,
+    format_day,
+)
 from hybrid_platform.storage.engine import raw_connection, transaction
 from hybrid_platform.storage.errors import storage_errors
 from hybrid_platform.storage.session_records import SessionState
 from hybrid_platform.storage.tick_rows import TickRows, concatenate_rows, read_tick_rows
 
 PART_TICKS = 500_000
-"""Ticks of one part, a few dozen megabytes of memory. The names of files follow from it: never change it."""
+"""Ticks of one part, a few dozen megabytes of memory. File names depend on it: never change it."""
 VACUUM_PAGES = 1_024
-"""Pages given back in one step."""
+"""Pages returned to the disk in one step."""
 
 
 class FileStore(Protocol):
-    """Somewhere below which files are kept; a data directory is one."""
+    """Store of files below a root; a data directory is one."""
 
     def write_atomic(self, name: str, content: bytes) -> Path:
-        """Replace a file whole and durably, and return its path."""
+        """Replace a file atomically and durably, and return its path."""
 
 
 class ArchivableSession(NamedTuple):
-    """A session that ended long enough ago, and has ticks in the database."""
+    """An ended session with ticks in the database."""
 
     session_no: int
     session_id: str
@@ -48,7 +56,7 @@ class ArchivableSession(NamedTuple):
 
 
 class ArchivedSession(msgspec.Struct, frozen=True):
-    """What became of one session's ticks."""
+    """Result of archiving one session's ticks."""
 
     session_id: str
     ticks: int
@@ -57,20 +65,20 @@ class ArchivedSession(msgspec.Struct, frozen=True):
 
 
 class CompactionResult(msgspec.Struct, frozen=True):
-    """What the database gave back to the disk."""
+    """Space that the database returned to the disk."""
 
     pages: int
     bytes: int
     free_pages: int
-    """Still free inside the file."""
+    """Pages that are still free inside the file."""
 
 
 def find_archivable_sessions(
-    engine: sa.Engine, before_ns: int, *, after: int = 0, most: int | None = None
+    engine: sa.Engine, before_ns: int, *, after: int = 0, limit: int | None = None
 ) -> list[ArchivableSession]:
-    """Return the sessions that ended before a time (wall clock, ns) and still have ticks here, the oldest first.
+    """Return the sessions that ended before a wall-clock time and still have ticks in the database, oldest first.
 
-    ``after``: only those with a higher number; ``most``: so many at most. Each that is returned has its ticks counted.
+    Only sessions with a number above ``after``, and at most ``limit``: the ticks of each one are counted.
     """
     sessions, ticks = schema.SESSIONS.c, schema.TICKS
     ended = sa.func.coalesce(sessions.ended_at, sessions.started_at)
@@ -79,14 +87,14 @@ def find_archivable_sessions(
         sessions.state != SessionState.RUNNING.value, ended < before_ns, has_ticks, sessions.session_no > after
     )
     with transaction(engine, "looking for old sessions") as connection:
-        found = list(connection.execute(query.order_by(sessions.session_no).limit(most)))
-        return [ArchivableSession(*row, _count(connection, row[0])) for row in found]
+        found = list(connection.execute(query.order_by(sessions.session_no).limit(limit)))
+        return [ArchivableSession(*row, _count_ticks(connection, row[0])) for row in found]
 
 
 def archive_ticks(
     engine: sa.Engine,
     session: ArchivableSession,
-    keeper: FileStore,
+    store: FileStore,
     folder: str,
     *,
     folder_as_stored: str,
@@ -94,18 +102,18 @@ def archive_ticks(
     part_ticks: int = PART_TICKS,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> ArchivedSession:
-    """Write a session's ticks to files below ``folder`` of ``keeper``, read each back, then delete the rows.
+    """Write a session's ticks to files below ``folder`` of ``store``, read each back, then delete the rows.
 
-    ``folder_as_stored`` is how the database names the folder. Raises StorageError where a file does not
-    hold what the database holds, or the session changed meanwhile; nothing is deleted then.
+    ``folder_as_stored`` is the folder's name in the database. Raises StorageError, without deleting anything, if a
+    file differs from the database or the session changed in the meantime.
     """
-    instruments = _instruments(engine)
+    instruments = _read_instruments(engine)
     files: list[dict[str, Any]] = []
-    for part, rows in enumerate(_parts(engine, session.session_no, part_ticks)):
-        for instrument, day, own in _groups(rows, instruments):
-            name = file_name(session.session_id, instrument, day, part)
+    for part, rows in enumerate(_read_parts(engine, session.session_no, part_ticks)):
+        for instrument, day, own in _group_by_file(rows, instruments):
+            name = build_file_name(session.session_id, instrument, day, part)
             content = encode(own, session.session_id, instrument)
-            path = keeper.write_atomic(f"{folder}/{name}", content)
+            path = store.write_atomic(f"{folder}/{name}", content)
             on_step(f"written {name}")
             _verify(path, own)
             files.append(
@@ -126,16 +134,16 @@ def archive_ticks(
                 }
             )
     on_step("verified")
-    _replace(engine, session, files)
+    _register_and_delete(engine, session, files)
     on_step("deleted")
     return ArchivedSession(session.session_id, session.ticks, len(files), sum(file["bytes"] for file in files))
 
 
 def compact_database(engine: sa.Engine, on_step: Callable[[str], None] = lambda step: None) -> CompactionResult:
-    """Give free pages back to the disk in small steps, each a transaction of its own.
+    """Return free pages to the disk in small steps, each in a separate transaction.
 
-    A database that was made without room to shrink (by another program) is rewritten once, so that it has.
-    Raises DatabaseError FULL where the disk has no room for that.
+    A database created without incremental vacuum (by another program) is rewritten once. Raises DatabaseError FULL
+    if the disk has no space for that.
     """
     with engine.connect() as held:
         raw = raw_connection(held)
@@ -149,7 +157,7 @@ def compact_database(engine: sa.Engine, on_step: Callable[[str], None] = lambda 
                 raw.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 raw.execute("VACUUM")
             while free := value("freelist_count"):
-                # Every row it returns is one page moved: fetch them all, or it stops early.
+                # Each returned row is one moved page: fetch all of them, or the statement stops early.
                 raw.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
                 on_step("compacted")
                 if value("freelist_count") >= free:
@@ -159,8 +167,8 @@ def compact_database(engine: sa.Engine, on_step: Callable[[str], None] = lambda 
             return CompactionResult(pages, pages * size, value("freelist_count"))
 
 
-def _parts(engine: sa.Engine, session_no: int, part_ticks: int) -> Iterator[TickRows]:
-    """Yield a session's ticks, all parts but the last of the same size."""
+def _read_parts(engine: sa.Engine, session_no: int, part_ticks: int) -> Iterator[TickRows]:
+    """Yield a session's ticks in parts of ``part_ticks``; the last one may be smaller."""
     pages: list[TickRows] = []
     waiting = 0
     for page in read_tick_rows(engine, session_no):
@@ -168,14 +176,14 @@ def _parts(engine: sa.Engine, session_no: int, part_ticks: int) -> Iterator[Tick
         waiting += len(page.seq)
         while waiting >= part_ticks:
             rows = concatenate_rows(pages)
-            yield rows.cut(0, part_ticks)
+            yield rows.slice(0, part_ticks)
             waiting -= part_ticks
-            pages = [rows.cut(part_ticks, len(rows.seq))]
+            pages = [rows.slice(part_ticks, len(rows.seq))]
     if waiting:
         yield concatenate_rows(pages)
 
 
-def _groups(
+def _group_by_file(
     rows: TickRows, instruments: dict[int, ArchivedInstrument]
 ) -> Iterator[tuple[ArchivedInstrument, str, TickRows]]:
     days = rows.ts_event // DAY_NS
@@ -185,7 +193,7 @@ def _groups(
             instrument = instruments.get(int(number))
             if instrument is None:
                 raise StorageError(f"archiving ticks: expected instrument {number} in the database, got none")
-            yield instrument, day_of(int(day) * DAY_NS), of_day.where(of_day.instrument_no == number)
+            yield instrument, format_day(int(day) * DAY_NS), of_day.where(of_day.instrument_no == number)
 
 
 def _verify(path: Path, rows: TickRows) -> None:
@@ -194,17 +202,17 @@ def _verify(path: Path, rows: TickRows) -> None:
     except ValueError as error:
         raise StorageError(f"{path}: {error}; nothing was deleted") from None
     if (len(found.seq), found.sha256) != (len(rows.seq), rows.sha256):
-        was = f"{len(found.seq)} ticks of digest {found.sha256[:16]}"
+        got = f"{len(found.seq)} ticks of digest {found.sha256[:16]}"
         expected = f"{len(rows.seq)} ticks of digest {rows.sha256[:16]}, as in the database"
-        raise StorageError(f"{path}: expected {expected}, got {was}; nothing was deleted")
+        raise StorageError(f"{path}: expected {expected}, got {got}; nothing was deleted")
 
 
-def _replace(engine: sa.Engine, session: ArchivableSession, files: list[dict[str, Any]]) -> None:
-    """Register the files and delete the rows: in one transaction, so that a tick is always in just one place."""
+def _register_and_delete(engine: sa.Engine, session: ArchivableSession, files: list[dict[str, Any]]) -> None:
+    """Register the files and delete the rows in one transaction, so that each tick is always in exactly one place."""
     sessions, ticks = schema.SESSIONS.c, schema.TICKS
     with transaction(engine, f"archiving the ticks of {session.session_id}") as connection:
         state = connection.scalar(sa.select(sessions.state).where(sessions.session_no == session.session_no))
-        moved, there = sum(file["count"] for file in files), _count(connection, session.session_no)
+        moved, there = sum(file["count"] for file in files), _count_ticks(connection, session.session_no)
         if state in {None, SessionState.RUNNING.value} or there != moved or there != session.ticks:
             raise StorageError(
                 f"archiving {session.session_id}: expected an ended session of {moved:,} ticks, got {state} with "
@@ -219,13 +227,13 @@ def _replace(engine: sa.Engine, session: ArchivableSession, files: list[dict[str
         connection.execute(sa.delete(ticks).where(ticks.c.session_no == session.session_no))
 
 
-def _count(connection: sa.Connection, session_no: int) -> int:
+def _count_ticks(connection: sa.Connection, session_no: int) -> int:
     ticks = schema.TICKS
     query = sa.select(sa.func.count()).select_from(ticks).where(ticks.c.session_no == session_no)
     return int(connection.scalar(query) or 0)
 
 
-def _instruments(engine: sa.Engine) -> dict[int, ArchivedInstrument]:
+def _read_instruments(engine: sa.Engine) -> dict[int, ArchivedInstrument]:
     columns = schema.INSTRUMENTS.c
     query = sa.select(columns.instrument_no, columns.venue, columns.symbol, columns.price_scale, columns.size_scale)
     with transaction(engine, "reading instruments") as connection:

@@ -1,6 +1,7 @@
-"""Look a finished session over, in the database alone: real counts, and the chain signal -> order -> trade.
+"""Audit of a finished session in the database: actual row counts, and the chain signal -> order -> trade.
 
-Its cost grows with the session, not with the database: every query walks the session's own keys.
+in: a reading engine and a session's id · out: counts and broken links. The cost grows with the session, not with
+the database: every query uses the session's keys.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _LINKS = {
         WHERE o.session_no = :no
           AND (s.signal_id IS NULL OR s.symbol <> o.symbol OR s.venue <> o.venue OR s.side <> o.side
                OR s.size <> o.qty OR s.seq <> o.seq)""",
-    "vetoes whose signal is missing, or became an order all the same": """
+    "vetoes whose signal is missing, or became an order": """
         SELECT COUNT(*) FROM veto_rows v
           LEFT JOIN signal_rows s ON s.session_no = v.session_no AND s.signal_id = v.signal_id
           LEFT JOIN order_rows o ON o.session_no = v.session_no AND o.order_id = 'O' || substr(v.signal_id, 2)
@@ -44,29 +45,29 @@ _UNMARKED = """
 
 
 class Audit(NamedTuple):
-    """What the database says of a session."""
+    """Counts and faults of a session in the database."""
 
     counted: dict[str, int]
     """Rows by table."""
     broken_links: dict[str, int]
-    """What is wrong -> how many rows; only what is wrong."""
+    """Number of rows by kind of fault; empty without faults."""
     unmarked: int
     """Orders and trades without the shadow mark."""
 
 
 def audit_session(engine: sa.Engine, session_id: str) -> Audit:
-    """Count and check a session's rows; raise StorageError where the database or the session cannot be read."""
+    """Count and check a session's rows; raise StorageError if the database or the session cannot be read."""
     counted = count_rows(engine, session_id)
     number = find_session(engine, session_id).session_no
     with transaction(engine, "auditing the session") as connection:
-        broken = {what: connection.scalar(sa.text(query), {"no": number}) or 0 for what, query in _LINKS.items()}
+        broken = {fault: connection.scalar(sa.text(query), {"no": number}) or 0 for fault, query in _LINKS.items()}
         unmarked = connection.scalar(sa.text(_UNMARKED), {"no": number}) or 0
-    return Audit(counted, {what: count for what, count in broken.items() if count}, unmarked)
+    return Audit(counted, {fault: count for fault, count in broken.items() if count}, unmarked)
 
 
 def highest_prices(engine: sa.Engine, session_id: str) -> dict[tuple[str, str], Decimal]:
     """Return each instrument's highest price in a session, by ``(venue, symbol)``."""
-    # Page by page: SQLite groups by sorting, and a whole session's ticks would be sorted in memory.
+    # In pages: SQLite groups by sorting, and would sort a whole session's ticks in memory.
     query = """
         SELECT i.venue, i.symbol, i.price_scale, MAX(t.price) FROM tick_rows t
           JOIN instruments i ON i.instrument_no = t.instrument_no
@@ -90,8 +91,8 @@ def orders_on_stale_ticks(engine: sa.Engine, session_id: str, max_staleness_ms: 
         SELECT COUNT(*) FROM order_rows o
           JOIN tick_rows t ON t.session_no = o.session_no AND t.seq = o.seq
           JOIN instruments i ON i.instrument_no = t.instrument_no AND i.symbol = o.symbol AND i.venue = o.venue
-        WHERE o.session_no = :no AND t.ts_recv - t.ts_event > :most"""
+        WHERE o.session_no = :no AND t.ts_recv - t.ts_event > :limit_ns"""
     number = find_session(engine, session_id).session_no
     with transaction(engine, "looking for orders on stale ticks") as connection:
         require_in_database(connection, number, "looking for orders on stale ticks")
-        return int(connection.scalar(sa.text(query), {"no": number, "most": max_staleness_ms * NS_PER_MS}) or 0)
+        return int(connection.scalar(sa.text(query), {"no": number, "limit_ns": max_staleness_ms * NS_PER_MS}) or 0)

@@ -1,8 +1,8 @@
-"""A copy of the database while it is written to, and putting a copy in its place; each verified before it counts.
+"""Online backup of the database, and its replacement by a backup; each copy is verified first.
 
-in: paths · out: one plain file that nothing else belongs to, and a `BackupReport` of what it holds. The
-copy is one snapshot, taken in bounded steps: a session's writer never waits for it (I6), its log only
-grows until the copy is done. Archived ticks are files already, and are not in it.
+in: paths · out: a single file, and a `BackupReport` of its content. A backup is one snapshot, copied in bounded
+steps: a session's writer never waits for it (I6), but its log grows until the copy is complete. Archived ticks are
+already files and are not included. `maintenance.restore` decides when a backup may replace the database.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
 from hybrid_platform.storage import schema
 from hybrid_platform.storage.connection import MIN_BUSY_TIMEOUT_MS, apply_pragmas, connect
 from hybrid_platform.storage.errors import Cause, DatabaseError, storage_errors
-from hybrid_platform.storage.location import FILE_SUFFIXES
+from hybrid_platform.storage.location import FILE_SUFFIXES, SIDECAR_SUFFIXES
 from hybrid_platform.storage.migrate import known_revisions
 
 STEP_PAGES = 1_024
-"""Copied at once: eight megabytes."""
+"""Pages copied per step, eight megabytes."""
 MAX_FAULTS = 5
 
 
 class BackupReport(NamedTuple):
-    """What a backup holds."""
+    """Content of a backup."""
 
     path: Path
     bytes: int
@@ -41,10 +41,10 @@ class BackupReport(NamedTuple):
     running: int
     """Sessions that were running when the snapshot was taken."""
     rows: dict[str, int]
-    """By table, all sessions together; archived ticks are not among them."""
+    """Rows by table over all sessions, without archived ticks."""
     archived_ticks: int
     by_session: dict[str, int]
-    """Rows of each session, archived ticks among them."""
+    """Rows of each session, with archived ticks."""
 
 
 def back_up(
@@ -52,12 +52,12 @@ def back_up(
     target: Path,
     *,
     overwrite: bool = False,
-    on_step: Callable[[int, int], None] = lambda left, of: None,
+    on_step: Callable[[int, int], None] = lambda remaining, total: None,
 ) -> BackupReport:
-    """Copy a database to ``target``, whole and verified, or leave nothing there.
+    """Copy a database to ``target`` and verify the copy; on failure leave no file there.
 
-    ``on_step`` hears, after each step, how many pages are left, and of how many. Raises ConfigError where
-    ``target`` is there and must not be replaced, StorageError where the copy does not hold what it should.
+    ``on_step`` receives the remaining and total number of pages after each step. Raises ConfigError if ``target``
+    exists and must not be replaced, StorageError if the copy does not match its ledger.
     """
     if os.path.lexists(target) and (not overwrite or target.samefile(database)):
         raise ConfigError([Fault("--to", "a file that is not there, or --overwrite", str(target))])
@@ -71,27 +71,27 @@ def back_up(
         if overwrite:
             partial.replace(target)
         else:
-            os.link(partial, target)  # unlike a rename it never replaces a file that came meanwhile
+            os.link(partial, target)  # unlike a rename, it never replaces a file that appeared in the meantime
             partial.unlink()
         _sync(target)
     except OSError as error:
         raise DatabaseError(Cause.FAILED, f"backing up to {target}: {error.strerror or error}") from None
     finally:
-        for end in (*FILE_SUFFIXES, "-journal"):
-            Path(f"{partial}{end}").unlink(missing_ok=True)
+        for suffix in (*FILE_SUFFIXES, "-journal"):
+            Path(f"{partial}{suffix}").unlink(missing_ok=True)
     return report._replace(path=target)
 
 
 def verify_backup(path: Path) -> BackupReport:
-    """Read a backup whole: its pages, its schema, and every session's rows against what its ledger counted.
+    """Check a backup's pages and schema, and compare every session's rows with its ledger.
 
-    Raises ConfigError for what is no backup of this platform or of a newer release, StorageError for one
-    that is damaged or does not hold what its ledger says. Nothing is written, not even beside it.
+    Raises ConfigError for a file that is not a backup of this platform or is from a newer release, StorageError for
+    a damaged one or one that does not match its ledger. Writes nothing, not even a log next to the file.
     """
-    for end in FILE_SUFFIXES[1:]:
-        beside = Path(f"{path}{end}")
-        if beside.exists() and beside.stat().st_size:
-            raise ConfigError([Fault("backup", "one file", f"{path} with {beside.name} beside it, a database in use")])
+    for suffix in SIDECAR_SUFFIXES:
+        sidecar = Path(f"{path}{suffix}")
+        if sidecar.exists() and sidecar.stat().st_size:
+            raise ConfigError([Fault("backup", "one file", f"{path} with {sidecar.name}, a database in use")])
     try:
         digest = hashlib.sha256()
         with path.open("rb") as file:
@@ -105,11 +105,11 @@ def verify_backup(path: Path) -> BackupReport:
 
 
 def replace_database(backup: Path, database: Path, kept: Path) -> None:
-    """Put a copy of a backup where the database is, which is kept under another name with what belongs to it.
+    """Replace the database with a copy of a backup, and keep the old one with its sidecar files as ``kept``.
 
-    Call it under the lease. A kill leaves the old database or the new one under the name, never half of one.
-    Raises StorageError where somebody holds the old one, or the copy does not hold what it should: nothing is
-    replaced then.
+    Call it under the lease. If the process is killed, the name refers to the old or the new database, never to half
+    of one. Raises StorageError, without replacing anything, if another process uses the old database or the copy
+    does not match its ledger.
     """
     new = database.with_name(f".{database.name}.restoring")
     new.unlink(missing_ok=True)
@@ -121,11 +121,11 @@ def replace_database(backup: Path, database: Path, kept: Path) -> None:
             os.fsync(file.fileno())
         verify_backup(new)
         if database.exists():
-            _settle(database)
+            _checkpoint(database)
             os.link(database, kept)
-            for end in FILE_SUFFIXES[1:]:  # a log that stayed would be taken for the new file's
+            for suffix in SIDECAR_SUFFIXES:  # SQLite would apply a remaining log to the new file
                 with contextlib.suppress(FileNotFoundError):
-                    Path(f"{database}{end}").rename(f"{kept}{end}")
+                    Path(f"{database}{suffix}").rename(f"{kept}{suffix}")
         new.replace(database)
         _sync(database)
     except OSError as error:
@@ -140,10 +140,10 @@ def _copy(database: Path, partial: Path, on_step: Callable[[int, int], None]) ->
         closing(sqlite3.connect(partial, isolation_level=None)) as copy,
     ):
         apply_pragmas(source, "read", MIN_BUSY_TIMEOUT_MS, str(database))
-        # Held open, one snapshot serves all steps; else every commit of a session would begin the copy anew.
+        # An open transaction keeps one snapshot for all steps; without it, each commit of a session restarts the copy.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        source.backup(copy, pages=STEP_PAGES, progress=lambda _status, left, of: on_step(left, of))
+        source.backup(copy, pages=STEP_PAGES, progress=lambda _status, remaining, total: on_step(remaining, total))
         source.execute("COMMIT")
         copy.execute("PRAGMA journal_mode = DELETE")
     _sync(partial)
@@ -169,10 +169,10 @@ def _verified(connection: sqlite3.Connection, path: Path, sha256: str) -> Backup
     sessions = rows("SELECT session_no, session_id, state FROM sessions ORDER BY session_no")
     for number, session_id, state in sessions:
         running += state == "RUNNING"
-        counted = "SELECT name, count FROM ledger WHERE session_id = ? AND kind = 'table' AND reason = 'counted'"
-        ledger = {str(name): count for name, count in rows(counted, session_id)}
+        ledger_query = "SELECT name, count FROM ledger WHERE session_id = ? AND kind = 'table' AND reason = 'counted'"
+        ledger = {str(name): count for name, count in rows(ledger_query, session_id)}
         for name, table in schema.COUNTED.items():
-            query = f'SELECT count(*) FROM "{table.name}" WHERE session_no = ?'  # noqa: S608  # a name of ours
+            query = f'SELECT count(*) FROM "{table.name}" WHERE session_no = ?'  # noqa: S608  # a table name of the schema
             count = there = int(str(rows(query, number)[0][0]))
             total[name] += count
             if name == "ticks":
@@ -196,11 +196,11 @@ def _verified(connection: sqlite3.Connection, path: Path, sha256: str) -> Backup
     )
 
 
-def _settle(database: Path) -> None:
-    """Empty the log into the database that is to be replaced: it is kept as one file then.
+def _checkpoint(database: Path) -> None:
+    """Checkpoint the log of the database to be replaced, so that it is kept as one file.
 
-    Raises DatabaseError where somebody holds it, for a kill could part it from its log. One that is damaged was
-    not whole before, and goes as it is.
+    Raises DatabaseError LOCKED if another process uses it: a kill could separate it from its log. A damaged
+    database, which was not intact before, is kept unchanged.
     """
     is_held = False
     try:
@@ -212,12 +212,14 @@ def _settle(database: Path) -> None:
     except DatabaseError as error:
         is_held = error.cause is Cause.LOCKED
     if is_held:
-        raise DatabaseError(Cause.LOCKED, f"{database}: expected nobody to hold it during a restore, got held")
+        raise DatabaseError(
+            Cause.LOCKED, f"{database}: expected no other process to use it during a restore, got one that does"
+        )
 
 
 def _sync(path: Path) -> None:
-    for each in (path, path.parent):
-        descriptor = os.open(each, os.O_RDONLY | os.O_CLOEXEC)
+    for target in (path, path.parent):
+        descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:

@@ -1,7 +1,7 @@
-"""A connection to the SQLite file, below the engine: opened by role, PRAGMAs applied and read back, locks waited for.
+"""Connections to the SQLite file, below the engine: open by role, apply and read back PRAGMAs, wait for locks.
 
-in: a checked path and a role · out: a sqlite3 connection that nobody may use before every PRAGMA read
-back as it has to (S1, I5), or a typed error. Readers open ``mode=ro`` and never make the file (S12, G3).
+in: a checked path and a role · out: a sqlite3 connection whose PRAGMAs have all been read back (S1, I5), or a
+typed error. Readers open with ``mode=ro`` and never create the file (S12, G3).
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ Role = Literal["write", "read"]
 MIN_BUSY_TIMEOUT_MS = 5_000
 LOCK_WAIT_SECONDS = 60.0
 _ON_CREATION = ("PRAGMA page_size = 8192", "PRAGMA auto_vacuum = INCREMENTAL")
-"""Only a new file takes these: a quarter more rows a second than 4096, and room to shrink in small steps."""
+"""Effective only for a new file. Pages of 8 KiB write 25 % more rows per second than pages of 4 KiB, and incremental
+vacuum lets the file shrink in small steps.
+"""
 
 
 def expected_pragmas(role: Role, busy_timeout_ms: int = MIN_BUSY_TIMEOUT_MS) -> Mapping[str, str | int]:
-    """Return what the PRAGMAs of a connection have to read back as (I5)."""
+    """Return the required PRAGMA values of a connection (I5)."""
     common: dict[str, str | int] = {
         "busy_timeout": busy_timeout_ms,
         "journal_mode": "wal",
@@ -34,16 +36,16 @@ def expected_pragmas(role: Role, busy_timeout_ms: int = MIN_BUSY_TIMEOUT_MS) -> 
         "temp_store": 2,  # MEMORY
         "foreign_keys": 1,
     }
-    # A checkpoint every 32 MB instead of 4: a third more rows a second; only the writer checkpoints (DESIGN 3).
+    # A checkpoint every 32 MB instead of 4 writes a third more rows per second; only the writer checkpoints.
     return common | ({"wal_autocheckpoint": 4_096} if role == "write" else {"query_only": 1})
 
 
 def connect(path: Path, role: Role, busy_timeout_ms: int) -> sqlite3.Connection:
-    """Open the file, a writer making it where it is missing; `apply_pragmas` has to follow.
+    """Open the file; a writer creates a missing one. The caller has to call `apply_pragmas` next.
 
-    Raises ConfigError for a path that is not a plain file (any more), DatabaseError where it cannot be opened.
+    Raises ConfigError for a path that is not, or no longer, a regular file, DatabaseError if it cannot be opened.
     """
-    check_database_path(str(path))  # again: since the engine was made, somebody may have put a link there
+    check_database_path(str(path))  # again: a link may have appeared since the engine was created
     if role == "write":
         create_database_file(path)
     mode = "rw" if role == "write" else "ro"
@@ -52,20 +54,19 @@ def connect(path: Path, role: Role, busy_timeout_ms: int) -> sqlite3.Connection:
             f"file:{quote(os.fsencode(path))}?mode={mode}",
             uri=True,
             timeout=busy_timeout_ms / 1000,
-            isolation_level=None,  # transactions begin where we say so
-            check_same_thread=False,  # one owner at a time, not always the thread that opened it
+            isolation_level=None,  # transactions begin only by an explicit BEGIN
+            check_same_thread=False,  # used by one thread at a time, but not always the thread that opened it
         )
 
 
 def apply_pragmas(connection: sqlite3.Connection, role: Role, busy_timeout_ms: int, where: str) -> None:
-    """Set the PRAGMAs of a fresh connection, and read each one back.
+    """Set the PRAGMAs of a new connection and read each one back.
 
-    Raises PragmaError for the first that is not what it has to be, DatabaseError where the file is no
-    database or stays locked.
+    Raises PragmaError for the first wrong value, DatabaseError for a file that is not a database or stays locked.
     """
     expected = expected_pragmas(role, busy_timeout_ms)
     with storage_errors(f"setting up a connection to {where}"):
-        # The timeout comes first, so that the others wait too; a reader cannot change the journal.
+        # The timeout is set first, so that the other statements wait too; a reader cannot change the journal mode.
         connection.execute(f"PRAGMA busy_timeout = {busy_timeout_ms}")
         for statement in _ON_CREATION if role == "write" else ():
             connection.execute(statement)
@@ -81,7 +82,7 @@ def apply_pragmas(connection: sqlite3.Connection, role: Role, busy_timeout_ms: i
 
 
 def read_pragmas(connection: sqlite3.Connection, role: Role) -> dict[str, str | int]:
-    """Return what a connection's PRAGMAs are now."""
+    """Return the current PRAGMA values of a connection."""
     return {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in expected_pragmas(role)}
 
 
@@ -91,9 +92,10 @@ def begin_immediate(
     where: str,
     on_wait: Callable[[float], None] = lambda waited: None,
 ) -> None:
-    """Begin a writing transaction, waiting for other writers; ``on_wait`` hears of every busy timeout.
+    """Begin a writing transaction, waiting for other writers.
 
-    Raises DatabaseError LOCKED when the limit is over (S12).
+    ``on_wait`` receives the seconds waited so far after each busy timeout. Raises DatabaseError LOCKED once
+    ``lock_wait_seconds`` have passed (S12).
     """
     started = time.monotonic_ns()
     while True:
@@ -111,7 +113,7 @@ def begin_immediate(
 
 
 def _enter_wal(connection: sqlite3.Connection, busy_timeout_ms: int, where: str) -> None:
-    """Switch to WAL; SQLite does not wait here when two processes open a new file at once, so we do."""
+    """Switch to WAL; wait in place of SQLite, which does not when two processes open a new file at once."""
     deadline = time.monotonic_ns() + busy_timeout_ms * NS_PER_MS
     while True:
         try:

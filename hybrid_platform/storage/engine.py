@@ -1,7 +1,7 @@
-"""The one engine factory: whoever works on the database through SQLAlchemy gets its engine here.
+"""The only engine factory: every use of the database through SQLAlchemy gets its engine here.
 
-in: ``database_url`` and a role · out: an engine whose every connection has its PRAGMAs applied and read
-back by an event before anybody may use it (S1, I5, G3). Writers wait for a locked database (S12).
+in: ``database_url`` and a role · out: an engine that applies and reads back the PRAGMAs of each connection
+before its first use (S1, I5, G3). Writers wait for a locked database (S12).
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ def open_engine(
     role: Role,
     busy_timeout_ms: int = MIN_BUSY_TIMEOUT_MS,
     lock_wait_seconds: float = LOCK_WAIT_SECONDS,
-    keep: bool = False,
+    single_connection: bool = False,
 ) -> sa.Engine:
-    """Return an engine; nothing is opened, and no file made, before the first connection.
+    """Return an engine; open no connection and create no file yet.
 
-    Every checkout is a new connection: it sees the file that has the name now, and holds nothing open
-    afterwards. With ``keep`` it is one connection until the engine is disposed of, for one thread that asks
-    much of a finished session: opening it takes longer than most answers. Transactions of a writer begin
-    IMMEDIATE and wait for a lock up to ``lock_wait_seconds`` (in steps of the busy timeout). Connecting
-    raises PragmaError for a PRAGMA that does not take and DatabaseError for a file that cannot be opened.
+    Each checkout opens a new connection, which sees the file that has the name at that moment, and closes it
+    afterwards. ``single_connection`` keeps one connection until the engine is disposed of: for a thread that sends
+    many queries about a finished session, because opening takes longer than most of them. A writer's transactions
+    begin IMMEDIATE and wait for a lock up to ``lock_wait_seconds``, in steps of the busy timeout. Connecting raises
+    PragmaError for a PRAGMA that does not take effect and DatabaseError for a file that cannot be opened.
 
-    Raises ConfigError for a URL that cannot be meant; its password is never shown.
+    Raises ConfigError for a URL that is not SQLite's or not allowed; the message never contains a password.
     """
     if busy_timeout_ms < MIN_BUSY_TIMEOUT_MS:
         expected = f"at least {MIN_BUSY_TIMEOUT_MS} (I5)"
@@ -52,7 +52,7 @@ def open_engine(
     path = sqlite_path(url)
     engine = sa.create_engine(
         "sqlite://",
-        poolclass=StaticPool if keep else NullPool,
+        poolclass=StaticPool if single_connection else NullPool,
         creator=lambda: connect(path, role, busy_timeout_ms),
         hide_parameters=True,
     )
@@ -73,7 +73,7 @@ def open_engine(
 
 
 def require_file(url: str) -> None:
-    """Raise DatabaseError MISSING where a database's file is not there (any more): a writer would make an empty one."""
+    """Raise DatabaseError MISSING if a database's file does not exist: a writer would create an empty one."""
     path = sqlite_path(url)
     if not path.exists():
         raise DatabaseError(Cause.MISSING, f"{path}: expected the database that was checked before, got no file")
@@ -81,9 +81,10 @@ def require_file(url: str) -> None:
 
 @contextmanager
 def transaction(engine: sa.Engine, doing: str) -> Iterator[sa.Connection]:
-    """One transaction of an engine of `open_engine`: committed at the end, rolled back on any error.
+    """Run one transaction of an engine of `open_engine`: commit at the end, roll back on any error.
 
-    A reader's is a snapshot; keep it short (DESIGN 3). Raises StorageError for what the drivers raise.
+    A reader's transaction is a snapshot; keep it short, because the log cannot be truncated while it is open.
+    Raises StorageError for any error of the drivers.
     """
     try:
         with storage_errors(doing), engine.begin() as connection:
@@ -93,5 +94,5 @@ def transaction(engine: sa.Engine, doing: str) -> Iterator[sa.Connection]:
 
 
 def raw_connection(connection: sa.Connection) -> sqlite3.Connection:
-    """Return the driver's connection below."""
+    """Return the underlying connection of the driver."""
     return cast(sqlite3.Connection, connection.connection.driver_connection)

@@ -1,6 +1,6 @@
-"""Why the database failed: one documented cause each, and one function that maps the driver's errors onto it.
+"""Database errors, each with one documented cause, and the translation of driver errors into them (S12, L4).
 
-in: errors of sqlite3 and SQLAlchemy · out: `DatabaseError` with a `Cause`; nothing is swallowed (S12, L4).
+in: errors of sqlite3 and SQLAlchemy · out: a `DatabaseError` with a `Cause`; no error is swallowed.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from hybrid_platform.domain.errors import ExitCode, StorageError
 
 
 class Cause(StrEnum):
-    """What is wrong with the database, told apart by what an operator should do."""
+    """Reason for a database failure; one cause for each reaction expected from an operator."""
 
     LOCKED = "LOCKED"
-    """Another process held it longer than the stated limit: find it, or raise the limit."""
+    """Another process held a lock longer than the limit: find the process, or raise the limit."""
     FULL = "FULL"
-    """No room: the disk, a quota or the database's own page limit."""
+    """No space left on the disk, in the quota or below the database's own page limit."""
     READ_ONLY = "READ_ONLY"
-    """It may not be written: look at the permissions."""
+    """The file must not be written: check the permissions."""
     MISSING = "MISSING"
-    """There is no such file, or it cannot be opened."""
+    """The file does not exist, or cannot be opened."""
     REPLACED = "REPLACED"
-    """The file or its log was deleted, moved or replaced under the session: later rows would vanish."""
+    """The file or its log was deleted, moved or replaced during the session: later rows would be lost."""
     NOT_A_DATABASE = "NOT_A_DATABASE"
-    """The file holds something else, or its header is damaged."""
+    """The file has another format, or its header is damaged."""
     CORRUPT = "CORRUPT"
-    """A page is damaged, or a row holds what was never written there: restore a backup."""
+    """A page is damaged, or a row holds a value that was never written: restore a backup."""
     CONFLICT = "CONFLICT"
-    """Another row stands under the same key."""
+    """A different row exists under the same key."""
     UNSTORABLE = "UNSTORABLE"
-    """A value that its column cannot hold."""
+    """A value does not fit its column."""
     FAILED = "FAILED"
-    """Anything else; the message has the driver's own words."""
+    """Any other error; the message repeats the driver's."""
 
 
 _CAUSES = {
@@ -53,14 +53,14 @@ _CAUSES = {
 }
 _CAUSES_EXTENDED = {
     sqlite3.SQLITE_CONSTRAINT_NOTNULL: Cause.UNSTORABLE,  # SQLite stores NaN as NULL
-    sqlite3.SQLITE_IOERR_WRITE: Cause.FULL,  # how SQLite tells of quotas and file size limits
+    sqlite3.SQLITE_IOERR_WRITE: Cause.FULL,  # how SQLite reports quotas and file size limits
     sqlite3.SQLITE_READONLY_DBMOVED: Cause.REPLACED,
 }
 _NO_RESTART = frozenset({Cause.READ_ONLY, Cause.MISSING, Cause.NOT_A_DATABASE})
 
 
 class DatabaseError(StorageError):
-    """The database could not do what it was asked; ``cause`` says why, and nothing of it was kept."""
+    """A database operation failed and was rolled back; ``cause`` gives the reason."""
 
     def __init__(self, cause: Cause, message: str) -> None:
         super().__init__(f"{message} [{cause}]")
@@ -70,19 +70,19 @@ class DatabaseError(StorageError):
 
 
 class PragmaError(StorageError):
-    """A PRAGMA did not take (S1): another file system or file is needed, a restart will not help."""
+    """A PRAGMA did not take effect (S1): the file or its file system has to change, a restart does not help."""
 
     exit_code = ExitCode.CONFIG
 
-    def __init__(self, pragma: str, expected: str | int, was: object, where: str) -> None:
-        super().__init__(f"PRAGMA {pragma} of {where}: expected {expected}, got {was}")
+    def __init__(self, pragma: str, expected: str | int, got: object, where: str) -> None:
+        super().__init__(f"PRAGMA {pragma} of {where}: expected {expected}, got {got}")
         self.pragma = pragma
         self.expected = expected
-        self.was = was
+        self.got = got
 
 
 def to_storage_error(error: Exception, doing: str) -> StorageError:
-    """Return a driver's error as ours; ``doing`` says what was tried, and where."""
+    """Return a driver's error as a StorageError; ``doing`` describes the operation and its target."""
     if isinstance(error, StorageError):
         return error
     original = getattr(error, "orig", None) or error
@@ -95,13 +95,13 @@ def to_storage_error(error: Exception, doing: str) -> StorageError:
         return DatabaseError(Cause.CORRUPT, f"{doing}: expected a decimal number, got another text")
     if isinstance(original, OverflowError | UnicodeError | TypeError | ValueError):
         return DatabaseError(Cause.UNSTORABLE, f"{doing}: {type(original).__name__}: {original}")
-    # SQLAlchemy's own messages carry statements and parameters: the type and the driver's words are enough.
+    # SQLAlchemy's messages repeat statements and parameters, which may be secret: the type is enough.
     return DatabaseError(Cause.FAILED, f"{doing}: {type(original).__name__}")
 
 
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
-    """Turn what the driver raises inside, or a value that does not fit, into a StorageError."""
+    """Translate errors of the driver, and of values that do not fit, into a StorageError."""
     try:
         yield
     except (sqlite3.Error, ArithmeticError, UnicodeError) as error:

@@ -1,8 +1,8 @@
-"""A session's tables as Parquet or CSV files, in bounded memory.
+"""Export of a session's tables to Parquet or CSV files, in bounded memory.
 
-in: a reading engine and a session's id · out: one file a table, complete or not there at all. Exact
-numbers are written as their canonical text, which every reader takes exactly. In CSV, text that a
-spreadsheet would take for a formula (it begins with = + - @, a tab or a line end) gets a ``'`` in front.
+in: a reading engine and a session's id · out: one file per table, complete or absent. Exact numbers are written as
+canonical text, so that no reader rounds them. In CSV, text that a spreadsheet would interpret as a formula (it
+begins with = + - @, a tab or a line end) is prefixed with ``'``.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ ROWS_AT_ONCE = 50_000
 def export_session(
     engine: sa.Engine, session_id: str, folder: Path, *, kind: Kind = "parquet", tables: Iterable[str] | None = None
 ) -> list[tuple[Path, int]]:
-    """Write a session's tables (all of SPEC 10 unless named) into ``folder``; return each file and its rows.
+    """Write a session's tables (default: all public tables) to ``folder``; return each file with its number of rows.
 
-    Files are 0600, and replace older ones of the same name when they are complete. Raises ConfigError for
-    an unknown session or table, or a folder that is none; DatabaseError where reading or writing fails.
+    Files have mode 0600 and replace older ones of the same name once they are complete. Raises ConfigError for an
+    unknown session or table, or a folder that is a link; DatabaseError if reading or writing fails.
     """
     find_session(engine, session_id)
     names = list(views.READABLE if tables is None else tables)
@@ -47,12 +47,12 @@ def export_session(
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.is_symlink():
             raise ConfigError([Fault("folder", "a directory, not a link", str(folder))])
-        return [_export(engine, views.READABLE[name], session_id, folder / f"{name}.{kind}") for name in names]
+        return [_export_table(engine, views.READABLE[name], session_id, folder / f"{name}.{kind}") for name in names]
     except OSError as error:
         raise DatabaseError(Cause.FAILED, f"exporting to {folder}: {error.strerror or error}") from error
 
 
-def _export(engine: sa.Engine, table: sa.Table, session_id: str, target: Path) -> tuple[Path, int]:
+def _export_table(engine: sa.Engine, table: sa.Table, session_id: str, target: Path) -> tuple[Path, int]:
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
     fields = pa.schema([(column.name, _arrow_type(column)) for column in table.c])
@@ -61,9 +61,9 @@ def _export(engine: sa.Engine, table: sa.Table, session_id: str, target: Path) -
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            with _writer(file, fields, is_csv=is_csv) as writer:
-                for page in _pages(engine, table, session_id):
-                    writer.write_batch(_batch(page, table, fields, is_csv=is_csv))
+            with _open_writer(file, fields, is_csv=is_csv) as writer:
+                for page in _read_pages(engine, table, session_id):
+                    writer.write_batch(_build_batch(page, table, fields, is_csv=is_csv))
                     rows += len(page)
             file.flush()
             os.fsync(file.fileno())
@@ -74,13 +74,13 @@ def _export(engine: sa.Engine, table: sa.Table, session_id: str, target: Path) -
     return target, rows
 
 
-def _writer(file: Any, fields: pa.Schema, *, is_csv: bool) -> AbstractContextManager[Any]:
+def _open_writer(file: Any, fields: pa.Schema, *, is_csv: bool) -> AbstractContextManager[Any]:
     if is_csv:
         return pyarrow.csv.CSVWriter(file, fields)  # type: ignore[no-any-return]
     return pyarrow.parquet.ParquetWriter(file, fields, compression="zstd")  # type: ignore[no-any-return]
 
 
-def _pages(engine: sa.Engine, table: sa.Table, session_id: str) -> Iterator[Sequence[Any]]:
+def _read_pages(engine: sa.Engine, table: sa.Table, session_id: str) -> Iterator[Sequence[Any]]:
     if table.name in views.VIEWS:
         yield from read_pages(engine, table, session_id, ROWS_AT_ONCE)
         return
@@ -90,18 +90,18 @@ def _pages(engine: sa.Engine, table: sa.Table, session_id: str) -> Iterator[Sequ
         yield rows
 
 
-def _batch(rows: Sequence[Any], table: sa.Table, fields: pa.Schema, *, is_csv: bool) -> pa.RecordBatch:
+def _build_batch(rows: Sequence[Any], table: sa.Table, fields: pa.Schema, *, is_csv: bool) -> pa.RecordBatch:
     arrays = []
     for column, field, values in zip(table.c, fields, zip(*rows, strict=True), strict=True):
         exact = isinstance(column.type, ExactDecimal)
         array = pa.array(map(exact_text, values) if exact else values, type=field.type)
         if is_csv and isinstance(column.type, sa.Text):
-            array = _harmless(array)
+            array = _escape_formulas(array)
         arrays.append(array)
     return pa.RecordBatch.from_arrays(arrays, schema=fields)
 
 
-def _harmless(texts: pa.Array) -> pa.Array:
+def _escape_formulas(texts: pa.Array) -> pa.Array:
     is_formula = pc.match_substring_regex(texts, r"^[=+\-@\t\r\n]")
     return pc.if_else(is_formula, pc.binary_join_element_wise("'", texts, ""), texts)
 

@@ -1,8 +1,8 @@
-"""Sessions as pandas DataFrames: the analyst's door.
+"""Sessions as pandas DataFrames, for analysts.
 
-in: a reading engine · out: frames with the columns of SPEC 10; Decimals stay exact Decimals, times stay
-integer nanoseconds. ``frames(engine, session_id)["trades"]`` reads a table whole; use `ticks_between` or
-`export` for more ticks than memory holds.
+in: a reading engine · out: frames with the public columns; Decimals stay exact, times stay integer nanoseconds.
+``frames(engine, session_id)["trades"]`` reads a whole table; use `ticks_between` or `export` for more ticks than fit
+into memory.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from hybrid_platform.storage.types import ExactDecimal
 
 
 class SessionFrames(Mapping[str, pd.DataFrame]):
-    """A session's tables by name, each read when it is asked for."""
+    """Mapping from table names to a session's tables; each is read on access."""
 
     def __init__(self, engine: sa.Engine, session_id: str) -> None:
         self._engine = engine
         self._session_id = session_id
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        """Return one table, in order; raise KeyError for a name that SPEC 10 does not know."""
+        """Return one table, in order; raise KeyError for an unknown name."""
         table = views.READABLE[name]
         if table is views.TICKS:
-            return _of_rows(
+            return _build_frame(
                 chain.from_iterable(read_pages(self._engine, table, self._session_id, ROWS_AT_ONCE)), table.c
             )
         query = sa.select(table).where(table.c.session_id == self._session_id)
         if name in views.VIEWS:
             query = query.order_by(table.c[views.order_column(table)])
-        return _frame(self._engine, [query], list(table.c))
+        return _query_frame(self._engine, [query], list(table.c))
 
     def __iter__(self) -> Iterator[str]:
         return iter(views.READABLE)
@@ -48,20 +48,22 @@ class SessionFrames(Mapping[str, pd.DataFrame]):
 
 
 def frames(engine: sa.Engine, session_id: str) -> SessionFrames:
-    """Return a session's tables as frames; raise ConfigError where there is no such session."""
+    """Return a session's tables as frames; raise ConfigError for an unknown session."""
     return SessionFrames(engine, find_session(engine, session_id).session_id)
 
 
 def list_sessions(engine: sa.Engine, last: int = 1_000) -> pd.DataFrame:
-    """Return the last so many sessions, the latest first, without their settings."""
+    """Return the ``last`` sessions, latest first, without their settings."""
     columns = [column for column in schema.SESSIONS.c if column.name != "settings"]
-    return _frame(engine, [sa.select(*columns).order_by(schema.SESSIONS.c.session_no.desc()).limit(last)], columns)
+    return _query_frame(
+        engine, [sa.select(*columns).order_by(schema.SESSIONS.c.session_no.desc()).limit(last)], columns
+    )
 
 
 def ticks_between(
     engine: sa.Engine, session_id: str, start_ns: int, end_ns: int, clock: TickClock = "ts_event"
 ) -> pd.DataFrame:
-    """Return a session's ticks with start ≤ time < end by ``seq``, reading only where the sparse index says so."""
+    """Return a session's ticks with start ≤ time < end by ``seq``, using the sparse index."""
     ticks = views.TICKS.c
     wanted = sa.select(views.TICKS).where(
         ticks.session_id == session_id, ticks[clock] >= start_ns, ticks[clock] < end_ns
@@ -70,20 +72,22 @@ def ticks_between(
         wanted.where(ticks.seq.between(first, last)).order_by(ticks.seq)
         for first, last in seq_ranges(engine, session_id, start_ns, end_ns, clock)
     ]
-    rows = _rows(engine, queries)
+    rows = _fetch(engine, queries)
     place = list(ticks).index(ticks[clock])
-    # After the database, from where that ended: what retention moves meanwhile is met once.
+    # Continue in the archive after the last row: ticks that retention moves in the meantime are read exactly once.
     session_no, after = find_session(engine, session_id).session_no, rows[-1].seq if rows else -1
     for page in read_archived_view(engine, session_no, after=after, rows_at_once=ROWS_AT_ONCE):
         rows += [(session_id, *row) for row in page if start_ns <= row[place - 1] < end_ns]
-    return _of_rows(rows, ticks)
+    return _build_frame(rows, ticks)
 
 
-def _frame(engine: sa.Engine, queries: Sequence[sa.Select[Any]], columns: Iterable[sa.Column[Any]]) -> pd.DataFrame:
-    return _of_rows(_rows(engine, queries), columns)
+def _query_frame(
+    engine: sa.Engine, queries: Sequence[sa.Select[Any]], columns: Iterable[sa.Column[Any]]
+) -> pd.DataFrame:
+    return _build_frame(_fetch(engine, queries), columns)
 
 
-def _rows(engine: sa.Engine, queries: Sequence[sa.Select[Any]]) -> list[Any]:
+def _fetch(engine: sa.Engine, queries: Sequence[sa.Select[Any]]) -> list[Any]:
     rows: list[Any] = []
     for query in queries:
         with transaction(engine, "reading a table") as connection:
@@ -91,18 +95,18 @@ def _rows(engine: sa.Engine, queries: Sequence[sa.Select[Any]]) -> list[Any]:
     return rows
 
 
-def _of_rows(rows: Iterable[Any], of: Iterable[sa.Column[Any]]) -> pd.DataFrame:
-    columns = list(of)
+def _build_frame(rows: Iterable[Any], table_columns: Iterable[sa.Column[Any]]) -> pd.DataFrame:
+    columns = list(table_columns)
     values = list(zip(*rows, strict=True)) or [()] * len(columns)
     return pd.DataFrame(
         {
-            column.name: pd.Series(data, dtype=_dtype(column), name=column.name)
+            column.name: pd.Series(data, dtype=_choose_dtype(column), name=column.name)
             for column, data in zip(columns, values, strict=True)
         }
     )
 
 
-def _dtype(column: sa.Column[Any]) -> str:
+def _choose_dtype(column: sa.Column[Any]) -> str:
     if isinstance(column.type, ExactDecimal):
         return "object"
     if isinstance(column.type, sa.Boolean):

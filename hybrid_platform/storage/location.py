@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from hybrid_platform.settings.session import SessionSettings
 
 SETTING = "database_url"
-FILE_SUFFIXES = ("", "-wal", "-shm")
-"""The database, its write-ahead log and the log's index: one thing in three files."""
+SIDECAR_SUFFIXES = ("-wal", "-shm")
+"""Suffixes of the write-ahead log and its index, which belong to the database file."""
+FILE_SUFFIXES = ("", *SIDECAR_SUFFIXES)
 
 FileId = tuple[int, int]
 """Device and inode."""
@@ -39,21 +40,20 @@ def default_url(data_dir: str | Path) -> str:
 
 
 def sqlite_url(path: str | Path) -> str:
-    """Return the URL of a database file; relative paths count from here."""
-    # Not resolve(): a link on the way is to be refused, not followed.
+    """Return the URL of a database file; a relative path is relative to the working directory."""
+    # Not resolve(): a link on the way has to be refused, not followed.
     return f"sqlite:///{quote(os.fsencode(os.path.abspath(path)))}"  # noqa: PTH100
 
 
 def sqlite_path(url: str) -> Path:
     """Return the checked path of a SQLite URL's file.
 
-    Raises ConfigError where the URL names another database, or a path that may not be opened.
+    Raises ConfigError for a URL of another database, or a path that must not be opened.
     """
     scheme, mark, rest = url.partition("://")
     if scheme.partition("+")[0] != "sqlite":
-        raise ConfigError(
-            [Fault(SETTING, "a SQLite URL, sqlite:///path", f"{scheme[:40]}://…" if mark else "another text")]
-        )
+        got = f"{scheme[:40]}://…" if mark else "another text"
+        raise ConfigError([Fault(SETTING, "a SQLite URL, sqlite:///path", got)])
     host, _, database = rest.partition("/")
     if host or "?" in database:
         raise ConfigError([Fault(SETTING, "sqlite:///path without host and options", "one with them")])
@@ -65,7 +65,7 @@ def sqlite_path(url: str) -> Path:
 
 
 def redact_url(url: str) -> str:
-    """Return a URL as messages and evidence may show it: no user, no password, no options."""
+    """Return a URL without user, password and options, for messages and evidence."""
     scheme, mark, rest = url.partition("://")
     if not mark:
         return "…"
@@ -76,9 +76,9 @@ def redact_url(url: str) -> str:
 def check_database_path(text: str) -> Path:
     """Return the absolute path of the database that a setting names; create nothing.
 
-    Raises ConfigError for a memory database, a ``file:`` URI, ``..``, control characters, names that
-    are too long, links, and anything there that is not a plain file. The way to the file's directory
-    is the operator's own (``/tmp`` may be a link); the directory and the file are not.
+    Raises ConfigError for a memory database, a ``file:`` URI, ``..``, control characters, names that are too long,
+    links, and anything that is not a regular file. Only the file and its directory are checked for links: the path
+    above them belongs to the operator (``/tmp`` may be a link).
     """
     shown = repr(text if len(text) <= 80 else text[:80] + "…")
     if not text.strip() or text.startswith(":memory:"):
@@ -92,18 +92,18 @@ def check_database_path(text: str) -> Path:
     try:
         given = Path(text).absolute()
         path = given.parent.parent.resolve() / given.parent.name / given.name
-        for each in (path.parent, *(path.with_name(path.name + end) for end in FILE_SUFFIXES)):
+        for each in (path.parent, *(path.with_name(path.name + suffix) for suffix in FILE_SUFFIXES)):
             _check_plain(each, is_directory=each == path.parent)
     except (OSError, ValueError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _refused("a path that can be looked at", f"{shown}: {reason}") from None
+        raise _refused("a path that can be read", f"{shown}: {reason}") from None
     return path
 
 
 def create_database_file(path: Path) -> None:
-    """Make an empty database file 0600, and its missing directories 0700, unless it is there.
+    """Create an empty database file with mode 0600 and its missing directories with 0700, unless it exists.
 
-    Raises DatabaseError where the system refuses.
+    Raises DatabaseError if the system refuses.
     """
     try:
         for parent in reversed([parent for parent in path.parents if not parent.exists()]):
@@ -116,11 +116,14 @@ def create_database_file(path: Path) -> None:
 
 
 def read_file_ids(path: Path) -> tuple[FileId | None, ...]:
-    """Return which files stand under the database's three names now; None: there is none."""
-    return tuple(_file_id(f"{path}{end}") for end in FILE_SUFFIXES)
+    """Return the identity of the database's three files, in the order of `FILE_SUFFIXES`; None for a missing one.
+
+    A change means that a file was replaced under a writer, whose later rows would be lost (L4).
+    """
+    return tuple(_read_file_id(f"{path}{suffix}") for suffix in FILE_SUFFIXES)
 
 
-def _file_id(path: str) -> FileId | None:
+def _read_file_id(path: str) -> FileId | None:
     try:
         status = os.lstat(path)
     except FileNotFoundError:
@@ -139,9 +142,9 @@ def _check_plain(path: Path, *, is_directory: bool) -> None:
     if not (stat.S_ISDIR if is_directory else stat.S_ISREG)(status.st_mode):
         raise _refused(expected, f"{path} ({stat.filemode(status.st_mode)})")
     if not is_directory and status.st_nlink > 1:
-        # The log and its index belong to a name: under a second name SQLite would not find them.
+        # SQLite finds the log and its index by the file's name: through a second name it would miss them.
         raise _refused("a file with one name", f"{path} (a hard link: {status.st_nlink} names)")
 
 
-def _refused(expected: str, was: str) -> ConfigError:
-    return ConfigError([Fault(SETTING, expected, was)])
+def _refused(expected: str, got: str) -> ConfigError:
+    return ConfigError([Fault(SETTING, expected, got)])

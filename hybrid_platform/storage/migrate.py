@@ -1,8 +1,8 @@
-"""Bring a database to this release's schema: all revisions that miss, and the views, in one transaction (S1).
+"""Migration to this release's schema: all missing revisions and the views, in one transaction (S1).
 
-in: a writing engine · out: the revisions applied. Two processes that start at once are safe: the second
-waits for the first one's lock and finds nothing to do. A database of a newer release, or of another
-program, is refused before anything is written to it.
+in: a writing engine · out: the revisions applied. Two processes may start at once: the second waits for the
+lock of the first and finds nothing to do. A database of a newer release, or of another program, is refused
+before anything is written to it.
 """
 
 from __future__ import annotations
@@ -24,23 +24,25 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def migrate(engine: sa.Engine) -> list[str]:
-    """Apply what misses; return the revisions applied, oldest first, or an empty list.
+    """Apply the missing revisions and return them, oldest first.
 
-    Raises ConfigError for a database of a newer release or of another program, StorageError for what
-    cannot be opened, locked or written.
+    Raises ConfigError for a database of a newer release or of another program, StorageError for one that cannot be
+    opened, locked or written.
     """
     with transaction(engine, "migrating the database") as connection:
-        was = revision_of(connection)
-        if was == REVISION:
+        current = read_revision(connection)
+        if current == REVISION:
             return []
         from alembic import command
         from alembic.script import ScriptDirectory
 
         config = alembic_config()
         script = ScriptDirectory.from_config(config)
-        if was is not None and was not in {each.revision for each in script.walk_revisions()}:
-            raise ConfigError([Fault("database", f"a schema up to revision {REVISION}", f"{was}, of a newer release")])
-        missing = [each.revision for each in script.iterate_revisions("head", was or "base")]
+        if current is not None and current not in {each.revision for each in script.walk_revisions()}:
+            raise ConfigError(
+                [Fault("database", f"a schema up to revision {REVISION}", f"{current}, of a newer release")]
+            )
+        missing = [each.revision for each in script.iterate_revisions("head", current or "base")]
         config.attributes["connection"] = connection
         for name in views.SQL:
             connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
@@ -50,10 +52,10 @@ def migrate(engine: sa.Engine) -> list[str]:
         return missing[::-1]
 
 
-def revision_of(connection: sa.Connection) -> str | None:
-    """Return a database's revision; None for an empty one.
+def read_revision(connection: sa.Connection) -> str | None:
+    """Return a database's revision, or None for an empty database.
 
-    Raises ConfigError for a database that another program made.
+    Raises ConfigError for a database of another program.
     """
     tables = sa.inspect(connection).get_table_names()
     if "alembic_version" in tables and "sessions" in tables:
@@ -66,14 +68,14 @@ def revision_of(connection: sa.Connection) -> str | None:
 
 
 def known_revisions() -> frozenset[str]:
-    """Return every revision that this release can bring up to its own."""
+    """Return every revision that this release can migrate from."""
     from alembic.script import ScriptDirectory
 
     return frozenset(each.revision for each in ScriptDirectory.from_config(alembic_config()).walk_revisions())
 
 
 def alembic_config() -> Config:
-    """Return the configuration under which Alembic finds the revisions."""
+    """Return an Alembic configuration that finds the revisions."""
     from alembic.config import Config
 
     config = Config()

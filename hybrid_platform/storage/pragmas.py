@@ -1,7 +1,7 @@
-"""The gate's look at the database: PRAGMAs of both kinds of connection, and a reader beside a writer (G3, S1, I5).
+"""The database gate: PRAGMAs of both kinds of connection, and a read during an open write (G3, S1, I5).
 
-in: the database's URL, migrated · out: `PragmaEvidence`, from connections of the factory that everybody
-uses. Nothing stays in the database.
+in: the URL of a migrated database · out: `PragmaEvidence`, from connections of the factory that all code uses.
+Leaves nothing in the database.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _PROBE_ROWS, _PROBE_BYTES = 256, 4_096
 
 
 def verify_pragmas(url: str, *, busy_timeout_ms: int = MIN_BUSY_TIMEOUT_MS) -> PragmaEvidence:
-    """Connect as the session will, read everything back, and read beside an open writing transaction.
+    """Connect as a session does, read the PRAGMAs back, and read during an open writing transaction.
 
-    Raises PragmaError for a PRAGMA that did not take, ConfigError for a database that is not SQLite, and
-    DatabaseError where it cannot be opened or stays locked.
+    Raises PragmaError for a PRAGMA that did not take effect, ConfigError for a database that is not SQLite, and
+    DatabaseError for one that cannot be opened or stays locked.
     """
     writing = open_engine(url, role="write", busy_timeout_ms=busy_timeout_ms)
     reading = open_engine(url, role="read", busy_timeout_ms=busy_timeout_ms)
@@ -39,14 +39,14 @@ def verify_pragmas(url: str, *, busy_timeout_ms: int = MIN_BUSY_TIMEOUT_MS) -> P
 
 
 def prove_snapshot(writing: sa.Engine, reading: sa.Engine) -> SnapshotProof:
-    """Read a table while a writer's transaction on it is open and larger than its cache; then roll it back.
+    """Read a table while a writer's transaction on it is open and larger than its cache, then roll it back.
 
-    Without WAL the writer would have had to take the whole file, and the reader's DatabaseError says so.
+    Raises DatabaseError without WAL, because the writer then locks the whole file.
     """
     with transaction(reading, "reading before the writer") as reader:
-        before = _rows(reader)
-    with transaction(writing, "writing beside the reader") as writer:
-        # A cache of a few pages makes the writer spill its rows to the file, or to the log, before any commit.
+        before = _count_probe_rows(reader)
+    with transaction(writing, "writing during the read") as writer:
+        # A small cache makes the writer spill rows to the file, or to the log, before the commit.
         raw_connection(writer).execute("PRAGMA cache_size = 8")
         writer.execute(
             sa.text('INSERT INTO ledger (session_id, kind, name, reason, "count") VALUES (:id, :kind, :name, :pad, 0)'),
@@ -55,14 +55,14 @@ def prove_snapshot(writing: sa.Engine, reading: sa.Engine) -> SnapshotProof:
                 for row in range(_PROBE_ROWS)
             ],
         )
-        by_writer = _rows(writer)
+        by_writer = _count_probe_rows(writer)
         started = time.monotonic_ns()
-        with transaction(reading, "reading beside the writer") as reader:
-            by_reader = _rows(reader)
+        with transaction(reading, "reading during the write") as reader:
+            by_reader = _count_probe_rows(reader)
         took_ms = (time.monotonic_ns() - started) / NS_PER_MS
         writer.rollback()
     with transaction(reading, "reading after the writer") as reader:
-        after = _rows(reader)
+        after = _count_probe_rows(reader)
     return SnapshotProof(before, by_writer, by_reader, after, round(took_ms, 3))
 
 
@@ -74,6 +74,6 @@ def _read_back(engine: sa.Engine, role: Role, busy_timeout_ms: int) -> list[Prag
     ]
 
 
-def _rows(connection: sa.Connection) -> int:
+def _count_probe_rows(connection: sa.Connection) -> int:
     query = sa.text("SELECT count(*) FROM ledger WHERE session_id = :id")
     return int(connection.scalar(query, {"id": _PROBE}) or 0)

@@ -1,7 +1,7 @@
-"""A read-only look at the database, for the healthcheck: is it there, is it readable, is it ours, how full is it.
+"""Read-only probe of the database for the healthcheck: existence, readability, schema and number of ticks.
 
-in: a URL · out: a `DatabaseReport`. It never makes a file, costs the same at any size, and does without
-SQLAlchemy, which takes longer to load than the look.
+in: a URL · out: a `DatabaseReport`. The probe never creates a file, takes the same time at any size, and avoids
+SQLAlchemy, which takes longer to load than the probe to run.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from hybrid_platform.storage.migrations import REVISION
 
 
 def probe_database(url: str) -> DatabaseReport:
-    """Return what a look finds; what is wrong is in the report, nothing is raised or created."""
+    """Return a report on the database; faults are in the report, and nothing is raised or created."""
     exists = True
     try:
         path = sqlite_path(url)
         exists = path.exists()
-        return _look(path) if exists else _absent("no such file")
+        return _probe_file(path) if exists else _report_absent("no such file")
     except PlatformError as error:
         return DatabaseReport(exists=exists, readable=False, schema=None, ticks=None, detail=str(error))
 
 
-def _look(path: Path) -> DatabaseReport:
-    """Return schema and number of ticks; both None where the schema is not ours."""
+def _probe_file(path: Path) -> DatabaseReport:
+    """Return schema and number of ticks; both None for a database of another program."""
     with closing(connect(path, "read", MIN_BUSY_TIMEOUT_MS)) as connection:
         try:
             apply_pragmas(connection, "read", MIN_BUSY_TIMEOUT_MS, str(path))
         except PragmaError as error:
-            # A copy made by VACUUM INTO is not in WAL mode: the first writer switches it, or stops at its own gate.
+            # A copy made by VACUUM INTO is not in WAL mode: the first writer switches it, or fails at its gate.
             if error.pragma != "journal_mode":
                 raise
-        with storage_errors(f"looking at {path}"):
+        with storage_errors(f"probing {path}"):
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
             if not tables:
-                # Whoever made it was killed before its first table: as good as none, a start goes on with it.
-                return _absent("an empty file")
+                # Its creator was killed before the first table: treat it as missing, and let a start continue with it.
+                return _report_absent("an empty file")
             revision = ticks = None
             if {"alembic_version", "tick_batches"} <= tables:
                 (revision,) = connection.execute("SELECT max(version_num) FROM alembic_version").fetchone()
@@ -50,5 +50,5 @@ def _look(path: Path) -> DatabaseReport:
     return DatabaseReport(exists=True, readable=True, schema=revision, ticks=ticks, detail=detail)
 
 
-def _absent(why: str) -> DatabaseReport:
-    return DatabaseReport(exists=False, readable=False, schema=None, ticks=None, detail=why)
+def _report_absent(reason: str) -> DatabaseReport:
+    return DatabaseReport(exists=False, readable=False, schema=None, ticks=None, detail=reason)

@@ -1,7 +1,7 @@
-"""Short reads that need no pandas: sessions, counts, the ledger, the sparse index.
+"""Short queries without pandas: sessions, counts, the ledger, the sparse index.
 
-in: a reading engine · out: records and numbers. Each is one short snapshot, so that a reader never keeps
-the log from being emptied (DESIGN 3).
+in: a reading engine · out: records and numbers. Each query is one short snapshot, because the write-ahead log
+cannot be truncated while a reader is open.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROWS_AT_ONCE = 65_536
 
 
 def find_sessions(engine: sa.Engine, *, state: SessionState | None = None, limit: int = 1_000) -> list[SessionInfo]:
-    """Return sessions, the latest first."""
+    """Return sessions, latest first."""
     query = sa.select(schema.SESSIONS).order_by(schema.SESSIONS.c.session_no.desc()).limit(limit)
     if state is not None:
         query = query.where(schema.SESSIONS.c.state == state.value)
@@ -34,7 +34,7 @@ def find_sessions(engine: sa.Engine, *, state: SessionState | None = None, limit
 
 
 def find_session(engine: sa.Engine, session_id: str) -> SessionInfo:
-    """Return one session; raise ConfigError where there is none of that id."""
+    """Return one session; raise ConfigError for an unknown id."""
     query = sa.select(schema.SESSIONS).where(schema.SESSIONS.c.session_id == session_id)
     with transaction(engine, "finding a session") as connection:
         found = load_sessions(connection, query)
@@ -44,7 +44,7 @@ def find_session(engine: sa.Engine, session_id: str) -> SessionInfo:
 
 
 def load_sessions(connection: sa.Connection, query: sa.Select[Any]) -> list[SessionInfo]:
-    """Return the sessions that a select of all columns finds."""
+    """Return the sessions found by a select of all columns; raise DatabaseError CORRUPT for an unknown state."""
     try:
         return [
             SessionInfo(**{**row, "state": SessionState(row["state"])}) for row in connection.execute(query).mappings()
@@ -54,9 +54,9 @@ def load_sessions(connection: sa.Connection, query: sa.Select[Any]) -> list[Sess
 
 
 def count_rows(engine: sa.Engine, session_id: str) -> dict[str, int]:
-    """Count a session's rows by table, really: what the postflight holds against ``written``; archived ticks too.
+    """Count a session's rows by table in the tables themselves; the postflight compares them with ``written``.
 
-    Costs about 10 ms for a million ticks, and nothing for other sessions' rows.
+    Archived ticks are included. Takes about 10 ms per million ticks of this session.
     """
     session_no = find_session(engine, session_id).session_no
     with transaction(engine, "counting rows") as connection:
@@ -64,7 +64,7 @@ def count_rows(engine: sa.Engine, session_id: str) -> dict[str, int]:
 
 
 def count_session_rows(connection: sa.Connection, session_no: int) -> dict[str, int]:
-    """Count the rows of a session by table, in the connection's transaction; archived ticks count as registered."""
+    """Count a session's rows by table in the connection's transaction, archived ticks as registered."""
     counts = {
         name: connection.scalar(sa.select(sa.func.count()).select_from(table).where(table.c.session_no == session_no))
         or 0
@@ -74,7 +74,7 @@ def count_session_rows(connection: sa.Connection, session_no: int) -> dict[str, 
 
 
 def count_ticks(engine: sa.Engine, session_id: str | None = None) -> int:
-    """Return how many ticks were written, in one session or all, from the sparse index: cheap at any size."""
+    """Return how many ticks were written in one session or all, from the sparse index: fast at any size."""
     batches = schema.TICK_BATCHES
     query = sa.select(sa.func.coalesce(sa.func.sum(batches.c["count"]), 0))
     if session_id is not None:
@@ -86,7 +86,7 @@ def count_ticks(engine: sa.Engine, session_id: str | None = None) -> int:
 
 
 def receive_time_span(engine: sa.Engine, session_id: str) -> tuple[int, int, int] | None:
-    """Return a session's first and last receive time (ns) and its number of ticks; None where it has none."""
+    """Return a session's first and last receive time in nanoseconds and its number of ticks, or None without ticks."""
     batches = schema.TICK_BATCHES.c
     own = sa.select(sa.func.min(batches.min_ts_recv), sa.func.max(batches.max_ts_recv), sa.func.sum(batches["count"]))
     own = own.join(schema.SESSIONS, schema.SESSIONS.c.session_no == batches.session_no)
@@ -96,7 +96,7 @@ def receive_time_span(engine: sa.Engine, session_id: str) -> tuple[int, int, int
 
 
 def last_trading_ts(engine: sa.Engine, session_id: str) -> int | None:
-    """Return the session-clock instant (ns) of a session's last order event or trade; None where it has none."""
+    """Return the session time in nanoseconds of the last order event or trade, or None without either."""
     session_no = find_session(engine, session_id).session_no
     tables = (schema.ORDER_EVENTS, schema.TRADES)
     with transaction(engine, "looking for the last trade") as connection:
@@ -105,9 +105,9 @@ def last_trading_ts(engine: sa.Engine, session_id: str) -> int | None:
 
 
 def find_missing_ticks(engine: sa.Engine, session_id: str, last: int | None) -> list[tuple[int, int]]:
-    """Return the holes in a session's numbers from 1 to ``last`` (None: to the last there is), each first and last.
+    """Return the gaps in a session's ``seq`` from 1 to ``last``, each as first and last missing number.
 
-    Cheap where there is none; else a look at each tick's neighbour, a second for a million.
+    ``last`` None means the highest stored number. Fast without gaps; otherwise a second per million ticks.
     """
     session_no = find_session(engine, session_id).session_no
     ticks, before = schema.TICKS.c, schema.TICKS.alias("before").c
@@ -119,7 +119,7 @@ def find_missing_ticks(engine: sa.Engine, session_id: str, last: int | None) -> 
         end = max(highest or 0, last or 0)
         if count == end:
             return []
-        # A tick whose predecessor is missing ends a hole, which began after the tick before it.
+        # A tick without a predecessor ends a gap, which began after the preceding stored tick.
         neighbour = sa.exists().where(before.session_no == session_no, before.seq == ticks.seq - 1)
         starts = sa.select(ticks.seq).where(ticks.session_no == session_no, ticks.seq > 1, ~neighbour)
         place = sa.select(sa.func.max(before.seq)).where(before.session_no == session_no, before.seq < ticks.seq)
@@ -142,9 +142,9 @@ def _archived_holes(engine: sa.Engine, session_no: int, last: int) -> list[tuple
 def seq_ranges(
     engine: sa.Engine, session_id: str, start_ns: int, end_ns: int, clock: TickClock = "ts_event"
 ) -> list[tuple[int, int]]:
-    """Return ranges of ``seq``, first and last, in which a session's ticks with start ≤ time < end lie.
+    """Return ranges of ``seq``, first and last, that contain all of a session's ticks with start ≤ time < end.
 
-    The ranges hold other ticks too; they come in order and do not overlap where ticks were written in order.
+    The ranges also contain other ticks. They are ordered, and do not overlap if the ticks were written in order.
     """
     batches = schema.TICK_BATCHES.c
     query = (
@@ -179,9 +179,9 @@ def read_gaps(engine: sa.Engine, session_id: str, cause: str) -> list[tuple[str,
 
 
 def read_pages(engine: sa.Engine, view: sa.Table, session_id: str, rows: int) -> Iterator[list[Any]]:
-    """Yield a session's rows of a view in order, at most ``rows`` at a time, each page a snapshot of its own.
+    """Yield a session's rows of a view in order, in pages of at most ``rows``, each a separate snapshot.
 
-    Ticks that were archived follow from their files.
+    Archived ticks follow from their files.
     """
     place = view.c[order_column(view)]
     query = sa.select(view).where(view.c.session_id == session_id).order_by(place).limit(rows)

@@ -1,7 +1,7 @@
-"""A finished session read back as what it was made of: instruments, ticks in batches, audit records.
+"""Reader of a finished session: instruments, ticks, prices, audit records and the origins of orders.
 
-in: a reading engine and a session's id · out: domain objects in the order in which they were numbered, in
-bounded memory. For a replay from the database, and for reproducing a session (S8).
+in: a reading engine and a session's id · out: domain objects in their original order, in bounded memory. Replays
+from the database, reproduction (S8), measures and audits use it. Archived ticks are included.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from hybrid_platform.storage.views import VIEWS
 TICKS_AT_ONCE = 16_384
 MARKS_AT_ONCE = 16_384
 RECORDS_AT_ONCE = 4_096
-TICKS_LOOKED_AT = 20_000
+MAX_BOUNDARY_TICKS = 20_000
 ORDERS_AT_ONCE = 4_096
 _ORIGINS_QUERY = """
     SELECT o.n, o.order_id, s.ts, t.price, i.price_scale FROM order_rows o
@@ -47,59 +47,59 @@ R = TypeVar("R", bound=AuditRecord)
 
 
 class BoundaryTick(NamedTuple):
-    """One tick, as far as it matters beyond its session. Times in nanoseconds."""
+    """First or last tick of an instrument in a session. Times in nanoseconds."""
 
     ref: int | str | None
-    """The venue's trade id, where it has one."""
+    """The venue's trade id, if there is one."""
     ts_event: int
     ts_recv: int
 
 
 class OrderOrigin(NamedTuple):
-    """What an order's row does not say."""
+    """Signal time and arrival price of an order, which its row does not contain."""
 
     signal_ts: int | None
-    """None: its signal is missing."""
+    """None if the signal is missing."""
     limit_arrival: Decimal | None
-    """Of a limit order: the price of the tick that caused it, where that is of its instrument."""
+    """Price of the tick that caused a limit order, if the tick is of the order's instrument."""
 
 
 def read_instruments(engine: sa.Engine, session_id: str) -> list[Instrument]:
-    """Return a session's instruments, with the rules it used, in the order of their indices."""
-    return list(_instruments(engine, find_session(engine, session_id)).values())
+    """Return a session's instruments with the rules it used, in index order."""
+    return list(_load_instruments(engine, find_session(engine, session_id)).values())
 
 
 def read_tick_batches(
     engine: sa.Engine, session_id: str, table: InstrumentTable, *, ticks_at_once: int = TICKS_AT_ONCE
 ) -> Iterator[TickBatch]:
-    """Yield a finished session's ticks by ``seq``, as numbered then (a hole is a tick that was not persisted).
+    """Yield a finished session's ticks by ``seq``, with their original numbers; a gap is a tick that was not stored.
 
-    Its instruments are added to ``table``; what is stated there comes first. Raises ConfigError for a
-    session that is unknown or still RUNNING, and where stated scales differ from those of the ticks.
+    Adds the session's instruments to ``table``; instruments stated there take precedence. Raises ConfigError for a
+    session that is unknown or still RUNNING, and for stated scales that differ from those of the ticks.
     """
     session = find_session(engine, session_id)
     if session.state is SessionState.RUNNING:
         raise ConfigError([Fault("session", "a session that has ended", f"{session_id} RUNNING")])
-    index_of = {number: _index(table, item) for number, item in _instruments(engine, session).items()}
+    index_of = {number: _add_instrument(table, item) for number, item in _load_instruments(engine, session).items()}
     indices = np.zeros(max(index_of, default=0) + 1, dtype=np.int64)
     indices[list(index_of)] = list(index_of.values())
     last = -1
     for rows in read_tick_rows(engine, session.session_no, rows_at_once=ticks_at_once):
-        yield _batch(table, rows, indices)
+        yield _build_batch(table, rows, indices)
         last = int(rows.seq[-1])
-    # What retention has moved, before or meanwhile, lies there.
+    # Ticks that retention moved earlier, or moves in the meantime, follow from the archive.
     for rows in read_archived_rows(engine, session.session_no, after=last, rows_at_once=ticks_at_once):
-        yield _batch(table, rows, indices)
+        yield _build_batch(table, rows, indices)
 
 
 def read_prices(engine: sa.Engine, session_id: str, *, every: int = 1) -> Iterator[Int64s]:
-    """Yield a session's prices in order: rows of seq, instrument, price and receive time, in blocks of shape (n, 4).
+    """Yield a session's prices in order, in blocks of shape (n, 4): seq, instrument, price and receive time.
 
-    The instrument is its place in `read_instruments`, the price an integer of its scale. ``every``: only so
-    many-th ticks, and the last. A third of the time of `read_tick_batches`, for those who need no more.
+    The instrument is its index in `read_instruments`, the price an integer in its scale. ``every`` selects each
+    n-th tick and the last one. Takes a third of the time of `read_tick_batches`.
     """
     session = find_session(engine, session_id)
-    numbers = list(_instruments(engine, session))
+    numbers = list(_load_instruments(engine, session))
     places = np.zeros(max(numbers, default=0) + 1, dtype=np.int64)
     places[numbers] = np.arange(len(numbers))
     ticks = schema.TICKS.c
@@ -111,7 +111,7 @@ def read_prices(engine: sa.Engine, session_id: str, *, every: int = 1) -> Iterat
     last = -1
     while True:
         with transaction(engine, "reading prices") as connection:
-            # The driver's own tuples: four integers need no conversion, and rows of SQLAlchemy cost twice the time.
+            # The driver's tuples: four integers need no conversion, and SQLAlchemy's rows take twice the time.
             rows = connection.execute(query.where(ticks.seq > last).limit(MARKS_AT_ONCE)).cursor.fetchall()
         if not rows:
             break
@@ -127,7 +127,7 @@ def read_prices(engine: sa.Engine, session_id: str, *, every: int = 1) -> Iterat
 
 
 def read_records(engine: sa.Engine, session_id: str, kind: type[R]) -> Iterator[R]:
-    """Yield a session's records of one type in order; an order with its last status."""
+    """Yield a session's records of one type in order; orders have their last status."""
     layout = LAYOUTS[cast(type[Record], kind)]
     view = VIEWS[layout.name]
     places = [(field.name, view.c.keys().index(field.name)) for field in msgspec.structs.fields(kind)]
@@ -141,10 +141,10 @@ def read_records(engine: sa.Engine, session_id: str, kind: type[R]) -> Iterator[
 
 
 def read_rows(engine: sa.Engine, session_id: str, kind: type[Record]) -> Iterator[tuple[Any, ...]]:
-    """Yield a session's rows of one type in order, as they stand in the table: the form of `rows.record_rows`."""
+    """Yield a session's rows of one type in order, unconverted: the form of `rows.record_rows`."""
     layout, session_no = LAYOUTS[kind], find_session(engine, session_id).session_no
     table = schema.COUNTED[layout.name]
-    # Without the columns' types nothing is converted: a value that could not be is to be seen as it is.
+    # Untyped columns are not converted, so that a damaged value is returned unchanged.
     columns: list[sa.ColumnElement[Any]] = [sa.column(name) for name in layout.columns]
     query = sa.select(*columns).select_from(table)
     query = query.where(table.c.session_no == session_no).order_by(table.c.n).limit(RECORDS_AT_ONCE)
@@ -161,23 +161,27 @@ def read_rows(engine: sa.Engine, session_id: str, kind: type[Record]) -> Iterato
 def read_boundary_ticks(
     engine: sa.Engine, session_no: int, end: Literal["first", "last"]
 ) -> dict[tuple[str, str], BoundaryTick]:
-    """Return the outermost tick of each ``(venue, symbol)``, archived ones too; raises DatabaseError."""
+    """Return the first or last tick of each ``(venue, symbol)`` of a session, archived ticks included.
+
+    Reads at most `MAX_BOUNDARY_TICKS` ticks from that end, so it takes milliseconds for a session of any length; an
+    instrument without a tick among them is left out.
+    """
     ticks, instruments = schema.TICKS.c, schema.INSTRUMENTS.c
     order = ticks.seq.asc() if end == "first" else ticks.seq.desc()
-    looked_at = (
+    boundary_query = (
         sa.select(ticks.instrument_no, ticks.trade_ref, ticks.ts_event, ticks.ts_recv)
         .where(ticks.session_no == session_no)
         .order_by(order)
-        .limit(TICKS_LOOKED_AT)
+        .limit(MAX_BOUNDARY_TICKS)
     )
-    with transaction(engine, f"looking at the {end} ticks of a session") as connection:
+    with transaction(engine, f"reading the {end} ticks of a session") as connection:
         names = {number: (venue, symbol) for number, venue, symbol in connection.execute(
             sa.select(instruments.instrument_no, instruments.venue, instruments.symbol)
         )}  # fmt: skip
-        rows: list[Any] = list(connection.execute(looked_at))
+        rows: list[Any] = list(connection.execute(boundary_query))
     found: dict[tuple[str, str], BoundaryTick] = {}
     for number, ref, ts_event, ts_recv in rows or islice(
-        _read_archived_boundary(engine, session_no, end), TICKS_LOOKED_AT
+        _read_archived_boundary(engine, session_no, end), MAX_BOUNDARY_TICKS
     ):
         found.setdefault(names[number], BoundaryTick(ref, ts_event, ts_recv))
     return found
@@ -186,19 +190,19 @@ def read_boundary_ticks(
 def read_order_origins(
     engine: sa.Engine, session_id: str, *, orders_at_once: int = ORDERS_AT_ONCE
 ) -> Iterator[OrderOrigin]:
-    """Yield the origin of each of a session's orders, by ``n``.
+    """Yield the origin of each of a session's orders, by ``n``, in pages.
 
-    Only of a session whose ticks were archived are all limit orders held at once.
+    Holds all limit orders in memory only for a session with archived ticks.
     """
     number = find_session(engine, session_id).session_no
     with transaction(engine, "looking for archived ticks") as connection:
         is_archived = bool(count_archived_ticks(connection, number))
-    archived = _archived_arrivals(engine, number) if is_archived else {}
+    archived = _read_archived_arrivals(engine, number) if is_archived else {}
     last = -1
     while True:
-        with transaction(engine, "finding where orders came from") as connection:
-            asked = {"no": number, "last": last, "rows": orders_at_once}
-            page = connection.execute(sa.text(_ORIGINS_QUERY), asked).cursor.fetchall()
+        with transaction(engine, "reading the origins of orders") as connection:
+            values = {"no": number, "last": last, "rows": orders_at_once}
+            page = connection.execute(sa.text(_ORIGINS_QUERY), values).cursor.fetchall()
         for _, order_id, signal_ts, price, scale in page:
             arrival = None if scale is None else from_units(price, scale)
             yield OrderOrigin(signal_ts, archived.get(order_id, arrival))
@@ -207,15 +211,15 @@ def read_order_origins(
         last = page[-1][0]
 
 
-def _instruments(engine: sa.Engine, session: SessionInfo) -> dict[int, Instrument]:
-    """Return number -> instrument, in the order of the session's own table."""
+def _load_instruments(engine: sa.Engine, session: SessionInfo) -> dict[int, Instrument]:
+    """Return the instruments by number, in the order of the session's table."""
     rules = schema.SESSION_INSTRUMENTS.c
     query = sa.select(rules.instrument_no, rules.rules).where(rules.session_no == session.session_no).order_by(rules.n)
     with transaction(engine, "reading instruments") as connection:
         return {number: msgspec.json.decode(text, type=Instrument) for number, text in connection.execute(query)}
 
 
-def _index(table: InstrumentTable, stored: Instrument) -> int:
+def _add_instrument(table: InstrumentTable, stored: Instrument) -> int:
     index = table.index_of(*stored.key, inferred=stored)
     have = table[index]
     if (have.price_scale, have.size_scale) != (stored.price_scale, stored.size_scale):
@@ -231,7 +235,7 @@ def _index(table: InstrumentTable, stored: Instrument) -> int:
     return index
 
 
-def _batch(table: InstrumentTable, rows: TickRows, indices: npt.NDArray[np.int64]) -> TickBatch:
+def _build_batch(table: InstrumentTable, rows: TickRows, indices: npt.NDArray[np.int64]) -> TickBatch:
     return TickBatch(
         table,
         rows.seq,
@@ -239,13 +243,13 @@ def _batch(table: InstrumentTable, rows: TickRows, indices: npt.NDArray[np.int64
         rows.price,
         rows.size,
         rows.side.astype(np.int8),
-        _refs(rows.refs),
+        _build_trade_refs(rows.refs),
         rows.ts_event,
         rows.ts_recv,
     )
 
 
-def _refs(refs: list[int | str | None]) -> npt.NDArray[Any] | None:
+def _build_trade_refs(refs: list[int | str | None]) -> npt.NDArray[Any] | None:
     kinds = set(map(type, refs))
     if kinds == {type(None)}:
         return None
@@ -257,23 +261,23 @@ def _refs(refs: list[int | str | None]) -> npt.NDArray[Any] | None:
 def _read_archived_boundary(
     engine: sa.Engine, session_no: int, end: Literal["first", "last"]
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield the same columns of what retention has moved, the outermost first."""
+    """Yield the same columns of archived ticks, starting from that end."""
     highest = max((file.last_seq for _, file in list_archived_files(engine, session_no)), default=0)
-    after = -1 if end == "first" else highest - TICKS_LOOKED_AT
-    read_pages = read_archived_rows(engine, session_no, after=after, rows_at_once=TICKS_LOOKED_AT)
+    after = -1 if end == "first" else highest - MAX_BOUNDARY_TICKS
+    read_pages = read_archived_rows(engine, session_no, after=after, rows_at_once=MAX_BOUNDARY_TICKS)
     for rows in read_pages if end == "first" else reversed(list(read_pages)):
         columns = (rows.instrument_no.tolist(), rows.refs, rows.ts_event.tolist(), rows.ts_recv.tolist())
         found = list(zip(*columns, strict=True))
         yield from found if end == "first" else reversed(found)
 
 
-def _archived_arrivals(engine: sa.Engine, session_no: int) -> dict[str, Decimal]:
+def _read_archived_arrivals(engine: sa.Engine, session_no: int) -> dict[str, Decimal]:
     query = """
         SELECT o.seq, i.instrument_no, o.order_id, i.price_scale FROM order_rows o
           JOIN instruments i ON i.symbol = o.symbol AND i.venue = o.venue
         WHERE o.session_no = :no AND o.type = 'LIMIT'"""
     with transaction(engine, "finding arrival prices") as connection:
-        # One tick may have caused many.
+        # One tick may have caused several orders.
         orders: dict[tuple[int, int], list[tuple[str, int]]] = {}
         for seq, instrument, order_id, scale in connection.execute(sa.text(query), {"no": session_no}):
             orders.setdefault((seq, instrument), []).append((order_id, scale))

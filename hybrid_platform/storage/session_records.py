@@ -1,4 +1,7 @@
-"""A session's life as its row in ``sessions`` tells it: who started it with what, how it stands, how it ended."""
+"""Records of a session's row in ``sessions``: its start, its state and its end.
+
+Free of SQLAlchemy, so that the CLI and the strategy process can import them quickly.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,19 @@ from hybrid_platform.settings.session import SessionSettings
 
 
 class SessionState(StrEnum):
-    """How a session stands."""
+    """State of a session in the database."""
 
     RUNNING = "RUNNING"
     COMPLETE = "COMPLETE"
     FAILED = "FAILED"
     CRASHED = "CRASHED"
-    """Left RUNNING by a process that is gone; found and marked by the next start."""
+    """Left RUNNING by a process that has ended; marked by the next start."""
     REFUSED = "REFUSED"
-    """A gate did not pass: nothing ran."""
+    """A gate did not pass, and nothing ran."""
 
 
 class SessionStart(msgspec.Struct, frozen=True):
-    """What is known of a session when its row is made."""
+    """A session when its row is created."""
 
     session_id: str
     run_id: str
@@ -36,7 +39,7 @@ class SessionStart(msgspec.Struct, frozen=True):
 
 
 class SessionEnd(msgspec.Struct, frozen=True):
-    """How a session ended."""
+    """End of a session."""
 
     state: SessionState
     exit_code: ExitCode
@@ -44,7 +47,7 @@ class SessionEnd(msgspec.Struct, frozen=True):
     ended_at: int
     """Wall clock, nanoseconds."""
     is_clean: bool
-    """The drain reached its end: the clean marker (S13)."""
+    """Whether the drain reached its end: the clean marker (S13)."""
 
 
 class SessionInfo(msgspec.Struct, frozen=True):
@@ -66,7 +69,7 @@ class SessionInfo(msgspec.Struct, frozen=True):
     strategy: str
     feed: str
     settings: str
-    """JSON that `config.load_settings` takes: all but ``database_url``, which may hold a password."""
+    """JSON for `load_settings`, without ``database_url``, which may contain a password."""
     pid: int
     host: str
     boot_id: str | None
@@ -74,15 +77,15 @@ class SessionInfo(msgspec.Struct, frozen=True):
 
     @property
     def owner(self) -> ProcessIdentity:
-        """The process that runs or ran it."""
+        """The process that runs or ran the session."""
         return ProcessIdentity(self.pid, self.host, self.boot_id, self.pid_started)
 
 
 class CrashedSession(msgspec.Struct, frozen=True):
-    """A session that a crash had left RUNNING."""
+    """A session that a crash had left in state RUNNING."""
 
     session_id: str
     ended_at: int
-    """Its last sign of life: the last heartbeat that was committed, else its start."""
+    """Time of the last committed heartbeat, or of the start if there was none."""
     kept: dict[str, int]
-    """Rows that were committed, by table."""
+    """Committed rows by table."""

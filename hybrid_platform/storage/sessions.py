@@ -1,7 +1,7 @@
-"""The lives of sessions: start, refuse, finish, and find what a crash left behind.
+"""The sessions' own rows: start, refuse and finish a session, and mark those that a crash left behind.
 
-in: what happened · out: rows of ``sessions`` and ``ledger``, each call one transaction. A session's row
-goes RUNNING → COMPLETE or FAILED by `finish`, or CRASHED by the next start; nothing else changes it.
+in: session records · out: rows of ``sessions`` and ``ledger``; each call is one transaction. The state of a row
+changes from RUNNING to COMPLETE or FAILED by `SessionStore.finish`, or to CRASHED at the next start.
 """
 
 from __future__ import annotations
@@ -22,19 +22,21 @@ LedgerRows = Iterable[tuple[str, str, str, int]]
 
 
 class SessionStore:
-    """Writes sessions' own rows, through a writing engine; waits for a locked database (S12)."""
+    """Writer of the rows of ``sessions`` and ``ledger``; waits for a locked database (S12)."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
     def start(self, start: SessionStart) -> None:
-        """Insert the session's row, RUNNING; raise DatabaseError CONFLICT where its id is taken."""
+        """Insert the session's row as RUNNING; raise DatabaseError CONFLICT if the id exists."""
         with transaction(self._engine, f"starting session {start.session_id}") as connection:
-            connection.execute(sa.insert(schema.SESSIONS).values(**_row(start), state=SessionState.RUNNING.value))
+            connection.execute(
+                sa.insert(schema.SESSIONS).values(**_start_values(start), state=SessionState.RUNNING.value)
+            )
 
     def refuse(self, start: SessionStart, exit_code: ExitCode, exit_reason: str) -> None:
-        """Insert the session's row, REFUSED; a row that is there already stays as it is."""
-        row = _row(start) | {
+        """Insert the session's row as REFUSED; an existing row stays unchanged."""
+        row = _start_values(start) | {
             "state": SessionState.REFUSED.value,
             "exit_code": int(exit_code),
             "exit_reason": exit_reason,
@@ -46,47 +48,46 @@ class SessionStore:
                 connection.execute(sa.insert(schema.SESSIONS).values(**row))
 
     def record_failed_start(self, start: SessionStart, end: SessionEnd) -> None:
-        """Insert the row of a session that did not begin, as it ended; one that is RUNNING already ends so."""
-        ended = _end(end)
+        """Insert the row of a session that failed to start, or end its row if that is already RUNNING."""
+        ended = _end_values(end)
         sessions = schema.SESSIONS.c
         with transaction(self._engine, f"ending session {start.session_id}") as connection:
             running = sa.update(schema.SESSIONS).where(
                 sessions.session_id == start.session_id, sessions.state == SessionState.RUNNING.value
             )
             if connection.execute(running.values(**ended)).rowcount != 1:
-                connection.execute(sa.insert(schema.SESSIONS).values(**(_row(start) | ended)))
+                connection.execute(sa.insert(schema.SESSIONS).values(**(_start_values(start) | ended)))
 
     def finish(self, session_id: str, end: SessionEnd, ledger: LedgerRows) -> None:
-        """Write a running session's end and its ledger; raise StorageError where it is not RUNNING."""
+        """Write a running session's end and its ledger; raise StorageError if it is not RUNNING."""
         with transaction(self._engine, f"finishing session {session_id}") as connection:
             sessions = schema.SESSIONS.c
             running = sa.update(schema.SESSIONS).where(
                 sessions.session_id == session_id, sessions.state == SessionState.RUNNING.value
             )
-            if connection.execute(running.values(**_end(end))).rowcount != 1:
+            if connection.execute(running.values(**_end_values(end))).rowcount != 1:
                 raise StorageError(f"finishing session {session_id}: expected it RUNNING, got another state or none")
             _write_ledger(connection, session_id, ledger)
 
     def write_ledger(self, session_id: str, rows: LedgerRows) -> None:
-        """Write rows of a session's ledger; a row that is there gets the new count."""
+        """Write rows of a session's ledger; an existing row gets the new count."""
         with transaction(self._engine, f"writing the ledger of {session_id}") as connection:
             _write_ledger(connection, session_id, rows)
 
     def mark_crashed(
         self, is_gone: Callable[[SessionInfo], bool] = lambda session: session.owner.is_gone
     ) -> list[CrashedSession]:
-        """Mark the RUNNING sessions whose process is gone as CRASHED; return them with what they kept.
+        """Mark the RUNNING sessions whose process has ended as CRASHED, and return them with their committed rows.
 
-        Whoever holds the only lease on the database knows better than the default, and passes
-        ``lambda session: True``.
+        A holder of the lease knows that no other session runs, and passes ``lambda session: True``.
         """
         running = sa.select(schema.SESSIONS).where(schema.SESSIONS.c.state == SessionState.RUNNING.value)
         with transaction(self._engine, "looking for crashed sessions") as connection:
             gone = [session for session in load_sessions(connection, running) if is_gone(session)]
-            return [_mark(connection, session) for session in gone]
+            return [_mark_crashed(connection, session) for session in gone]
 
 
-def _mark(connection: sa.Connection, session: SessionInfo) -> CrashedSession:
+def _mark_crashed(connection: sa.Connection, session: SessionInfo) -> CrashedSession:
     beats = schema.HEARTBEATS.c
     last_beat = connection.scalar(sa.select(sa.func.max(beats.ts)).where(beats.session_no == session.session_no))
     kept = count_session_rows(connection, session.session_no)
@@ -105,7 +106,7 @@ def _mark(connection: sa.Connection, session: SessionInfo) -> CrashedSession:
     return CrashedSession(session.session_id, ended_at, kept)
 
 
-def _row(start: SessionStart) -> dict[str, Any]:
+def _start_values(start: SessionStart) -> dict[str, Any]:
     settings, owner = start.settings, start.owner
     return {
         "session_id": start.session_id,
@@ -126,7 +127,7 @@ def _row(start: SessionStart) -> dict[str, Any]:
     }
 
 
-def _end(end: SessionEnd) -> dict[str, Any]:
+def _end_values(end: SessionEnd) -> dict[str, Any]:
     return {
         "state": end.state.value,
         "exit_code": int(end.exit_code),

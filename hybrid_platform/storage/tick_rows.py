@@ -1,4 +1,4 @@
-"""Ticks as rows of ``tick_rows`` stand, by column: what an archive keeps, and what readers make batches of."""
+"""Ticks as stored in ``tick_rows``, by column: the form that the archive keeps and that readers convert to batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 16_384
 
 
 class TickRows(NamedTuple):
-    """Some ticks of one session by ``seq``; integers of shape (n,), prices and sizes in the instrument's units."""
+    """Ticks of one session, ordered by ``seq``; arrays of shape (n,), prices and sizes in the instrument's units."""
 
     seq: Int64s
     instrument_no: Int64s
@@ -32,34 +32,36 @@ class TickRows(NamedTuple):
     ts_event: Int64s
     ts_recv: Int64s
     refs: list[int | str | None]
-    """The venue's trade ids, each as it stands in the database."""
+    """The venue's trade ids, unchanged from the database."""
 
     @classmethod
-    def of(cls, columns: Iterable[Int64s], refs: Iterable[int | str | None]) -> TickRows:
-        """Return rows of the columns of `INTEGERS`, in their order."""
+    def from_columns(cls, columns: Iterable[Int64s], refs: Iterable[int | str | None]) -> TickRows:
+        """Return rows from the columns of `INTEGERS`, in that order."""
         seq, instrument_no, price, size, side, ts_event, ts_recv = columns
         return cls(seq, instrument_no, price, size, side, ts_event, ts_recv, list(refs))
 
     @property
     def columns(self) -> tuple[Int64s, ...]:
-        """All but the ids."""
+        """All columns but the ids."""
         return self.seq, self.instrument_no, self.price, self.size, self.side, self.ts_event, self.ts_recv
 
-    def take(self, places: Int64s) -> TickRows:
-        """Return the rows at these places, in this order."""
-        return TickRows.of((column[places] for column in self.columns), [self.refs[place] for place in places])
+    def take(self, positions: Int64s) -> TickRows:
+        """Return the rows at these positions, in this order."""
+        return TickRows.from_columns(
+            (column[positions] for column in self.columns), [self.refs[at] for at in positions]
+        )
 
     def where(self, wanted: npt.NDArray[np.bool_]) -> TickRows:
-        """Return the rows for which ``wanted``, of shape (n,), holds."""
+        """Return the rows for which ``wanted``, of shape (n,), is true."""
         return self if wanted.all() else self.take(np.flatnonzero(wanted))
 
-    def cut(self, start: int, end: int) -> TickRows:
-        """Return the rows from a place to before another."""
-        return TickRows.of((column[start:end] for column in self.columns), self.refs[start:end])
+    def slice(self, start: int, end: int) -> TickRows:
+        """Return the rows from position ``start`` up to, not including, ``end``."""
+        return TickRows.from_columns((column[start:end] for column in self.columns), self.refs[start:end])
 
     @property
     def sha256(self) -> str:
-        """Digest of every value of every row."""
+        """Digest over every value of every row."""
         digest = hashlib.sha256()
         for column in self.columns:
             digest.update(np.ascontiguousarray(column, dtype="<i8").data)
@@ -68,13 +70,16 @@ class TickRows(NamedTuple):
 
 
 def concatenate_rows(parts: Sequence[TickRows]) -> TickRows:
-    """Return all of them, one after the other."""
+    """Return the rows of all parts, in order."""
     columns = (np.concatenate(column) for column in zip(*(part.columns for part in parts), strict=True))
-    return TickRows.of(columns, chain.from_iterable(part.refs for part in parts))
+    return TickRows.from_columns(columns, chain.from_iterable(part.refs for part in parts))
 
 
 def parse_tick_rows(fetched: Sequence[Sequence[Any]]) -> TickRows:
-    """Return what the driver fetched: the columns of `INTEGERS`, then ``trade_ref``. Raises DatabaseError CORRUPT."""
+    """Return rows fetched by the driver: the columns of `INTEGERS`, then ``trade_ref``.
+
+    Raises DatabaseError CORRUPT for a value of another type.
+    """
     *integers, refs = zip(*fetched, strict=True)
     try:
         columns = [np.array(column, dtype=np.int64) for column in integers]
@@ -82,19 +87,19 @@ def parse_tick_rows(fetched: Sequence[Sequence[Any]]) -> TickRows:
         raise DatabaseError(Cause.CORRUPT, f"reading ticks: expected integers: {error}") from None
     if not {type(ref) for ref in refs} <= {int, str, type(None)}:
         raise DatabaseError(Cause.CORRUPT, "reading ticks: expected trade ids that are integers or text")
-    return TickRows.of(columns, refs)
+    return TickRows.from_columns(columns, refs)
 
 
 def read_tick_rows(
     engine: sa.Engine, session_no: int, *, after: int = -1, rows_at_once: int = ROWS_AT_ONCE
 ) -> Iterator[TickRows]:
-    """Yield a session's rows of ``tick_rows`` beyond ``after`` by ``seq``, each page a snapshot of its own."""
+    """Yield a session's rows of ``tick_rows`` after ``seq`` ``after``, in pages, each a separate snapshot."""
     ticks = schema.TICKS.c
     query = sa.select(*(ticks[name] for name in INTEGERS), ticks.trade_ref)
     query = query.where(ticks.session_no == session_no).order_by(ticks.seq).limit(rows_at_once)
     while True:
         with transaction(engine, "reading ticks") as connection:
-            # The driver's own tuples: rows of SQLAlchemy cost twice the time.
+            # The driver's tuples: SQLAlchemy's rows take twice the time.
             fetched = connection.execute(query.where(ticks.seq > after)).cursor.fetchall()
         if not fetched:
             return

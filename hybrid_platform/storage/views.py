@@ -1,7 +1,7 @@
-"""What other people's scripts read: SPEC 10's names and columns, as views over the narrow tables.
+"""The public tables, as views over the narrow storage tables, for scripts outside this package.
 
-Views hold no data, so `migrate` makes them anew from here after every change of the tables. Select one
-session by ``session_id`` and a range of ``seq`` or ``n``: both use the tables' keys.
+Views hold no data, so `migrate` recreates them from here after every change of the tables. Select a session by
+``session_id`` and a range by ``seq`` or ``n``: both use the tables' keys. See docs/contract.md for the columns.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def _view(name: str, select: str, columns: list[sa.Column[Any]]) -> sa.Table:
     return sa.Table(name, _METADATA, sa.Column("session_id", sa.Text), *columns)
 
 
-def _plain(name: str) -> sa.Table:
-    """Show all of a table's columns, with the session's id in place of its number."""
+def _session_view(name: str) -> sa.Table:
+    """Return a view of all columns of a table, with the session's id in place of its number."""
     table = schema.COUNTED[name]
     columns = [column for column in table.columns if column.name != "session_no"]
     return _view(
@@ -36,7 +36,7 @@ def _plain(name: str) -> sa.Table:
 
 TICKS = _view(
     "ticks",
-    # LEFT: a count needs no instruments, and a tick whose instrument is gone is still seen.
+    # LEFT JOIN: a count does not need the instruments, and a tick whose instrument is missing stays visible.
     """SELECT s.session_id, t.seq, i.venue, i.symbol,
  t.price / i.price_divisor AS price, t.size / i.size_divisor AS volume,
  CASE t.side WHEN 1 THEN 'BUY' WHEN -1 THEN 'SELL' END AS side,
@@ -56,13 +56,15 @@ TICKS = _view(
     ],
 )
 
-VIEWS: dict[str, sa.Table] = {"ticks": TICKS} | {name: _plain(name) for name in schema.COUNTED if name != "ticks"}
-"""The views with their columns' types, for typed selects; each has ``session_id`` first."""
+VIEWS: dict[str, sa.Table] = {"ticks": TICKS} | {
+    name: _session_view(name) for name in schema.COUNTED if name != "ticks"
+}
+"""The views with their column types, for typed selects; ``session_id`` comes first in each."""
 
 READABLE: dict[str, sa.Table] = {"sessions": schema.SESSIONS} | VIEWS | {"ledger": schema.LEDGER}
-"""Everything of SPEC 10 that can be read by name."""
+"""Every public table and view by its name."""
 
 
 def order_column(table: sa.Table) -> str:
-    """Return the column that puts a session's rows of a view in their order."""
+    """Return the name of the column that orders a session's rows of a view."""
     return "seq" if table.name == "ticks" else "n"

@@ -1,8 +1,8 @@
 """The only writer of a running session's rows, used from one thread (I6).
 
-in: tick batches and records · out: rows, each call one transaction: all of it or nothing, and what was
-committed is counted. A locked database is waited for (S12); every other failure is named (L4), and the
-caller may give the same rows again: what is there already is not written twice (I3).
+in: tick batches and records · out: rows; each call is one transaction, and committed rows are counted. The writer
+waits for a locked database (S12) and raises every other failure with its cause (L4). The caller may write the same
+rows again: existing rows are not duplicated (I3).
 """
 
 from __future__ import annotations
@@ -38,29 +38,31 @@ from hybrid_platform.storage.rows import (
 )
 
 TICKS_PER_BATCH_ROW = 4_096
-"""A row of ``tick_batches`` grows up to so many ticks before the next one begins."""
+"""A row of ``tick_batches`` grows to at least this many ticks before the next one begins."""
 
 
-class _Chunk(NamedTuple):
-    """One row of ``tick_batches``, in the order of its columns."""
+class _TickSpan(NamedTuple):
+    """Row of ``tick_batches``, in the order of its columns."""
 
     first_seq: int
     last_seq: int
-    count: int  # type: ignore[assignment]  # shadows tuple.count, which nobody needs
+    count: int  # type: ignore[assignment]  # shadows tuple.count, which is not used
     min_ts_event: int
     max_ts_event: int
     min_ts_recv: int
     max_ts_recv: int
 
     @classmethod
-    def of(cls, ticks: TickBatch) -> _Chunk:
+    def from_ticks(cls, ticks: TickBatch) -> _TickSpan:
+        """Return the span of a batch."""
         return cls(
             int(ticks.seq.min()), int(ticks.seq.max()), len(ticks),
             int(ticks.ts_event.min()), int(ticks.ts_event.max()), int(ticks.ts_recv.min()), int(ticks.ts_recv.max()),
         )  # fmt: skip
 
-    def and_then(self, later: _Chunk) -> _Chunk:
-        return _Chunk(
+    def merge(self, later: _TickSpan) -> _TickSpan:
+        """Return one span for this one and a later one."""
+        return _TickSpan(
             self.first_seq, max(self.last_seq, later.last_seq), self.count + later.count,
             min(self.min_ts_event, later.min_ts_event), max(self.max_ts_event, later.max_ts_event),
             min(self.min_ts_recv, later.min_ts_recv), max(self.max_ts_recv, later.max_ts_recv),
@@ -68,7 +70,7 @@ class _Chunk(NamedTuple):
 
 
 class SessionWriter:
-    """Writes one session's rows through one connection that it keeps. One owner; close it at the end."""
+    """Writer of one session's rows, with one connection. Owned by the persist stage, which closes it."""
 
     def __init__(
         self,
@@ -80,29 +82,33 @@ class SessionWriter:
     ) -> None:
         """Connect, and find the session's row.
 
-        ``on_wait`` is told, with the seconds waited so far, each time the busy timeout ran out on a locked
-        database. Raises StorageError where there is no such session or no way to the database.
+        ``on_wait`` receives the seconds waited so far each time the busy timeout expires on a locked database.
+        Raises StorageError for an unknown session or a database that cannot be opened.
         """
         self._lock_wait_seconds = lock_wait_seconds
         self._on_wait = on_wait
-        self._held = engine.raw_connection()
+        self._pooled = engine.raw_connection()
         try:
-            self._connection = cast(sqlite3.Connection, self._held.driver_connection)
+            self._connection = cast(sqlite3.Connection, self._pooled.driver_connection)
             with storage_errors("opening the session's writer"):
                 self._path = Path(self._connection.execute("PRAGMA database_list").fetchone()[2])
                 self.pragmas: Mapping[str, str | int] = read_pragmas(self._connection, "write")
-                """As this connection gave them back (G3)."""
-                session_no = self._number_of(session_id)
+                """PRAGMA values read back from this connection (G3)."""
+                session_no = self._find_session(session_id)
         except BaseException:
-            self._held.close()
+            self._pooled.close()
             raise
         self._files = read_file_ids(self._path)
         self._session_no = session_no
-        self._most = most = min(MAX_PARAMETERS, self._connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER))
-        """Values bound to a statement, and made at a time: it bounds the memory of a large write too."""
-        # Ids are left out where the source has none, not written as NULL: an eighth fewer values.
+        self._max_parameters = max_parameters = min(
+            MAX_PARAMETERS, self._connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        )
+        """Largest number of values per statement; it also bounds the memory of a large write."""
+        # A source without trade ids omits the column instead of writing NULL: an eighth fewer values.
         self._ticks = {
-            width: BulkInsert(schema.TICKS.name, TICK_COLUMNS[:width], session_no, key="seq", max_parameters=most)
+            width: BulkInsert(
+                schema.TICKS.name, TICK_COLUMNS[:width], session_no, key="seq", max_parameters=max_parameters
+            )
             for width in (len(TICK_COLUMNS) - 1, len(TICK_COLUMNS))
         }
         self._records = {
@@ -112,27 +118,27 @@ class SessionWriter:
                 session_no,
                 key=layout.key,
                 on_conflict="UPDATE SET status = excluded.status" if kind is OrderRecord else "NOTHING",
-                max_parameters=most,
+                max_parameters=max_parameters,
             )
             for kind, layout in LAYOUTS.items()
         }
-        self._batch_row = BulkInsert(
+        self._span_row = BulkInsert(
             schema.TICK_BATCHES.name,
-            _Chunk._fields,
+            _TickSpan._fields,
             session_no,
             key="first_seq",
-            on_conflict=f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _Chunk._fields[1:])}",
+            on_conflict=f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _TickSpan._fields[1:])}",
         )
         self._written = dict.fromkeys(schema.COUNTED, 0)
         self._last_n = dict.fromkeys(schema.COUNTED, 0)
         self._numbers: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-        self._chunk: _Chunk | None = None
+        self._span: _TickSpan | None = None
         self._errors = self._lock_timeouts = 0
         self._is_abandoned = False
 
     @property
     def written(self) -> dict[str, int]:
-        """Rows committed so far by table; a later state of an order is not a new row."""
+        """Rows committed so far, by table; a later state of an order does not count as a new row."""
         return dict(self._written)
 
     @property
@@ -142,14 +148,14 @@ class SessionWriter:
 
     @property
     def lock_timeouts(self) -> int:
-        """How often the busy timeout ran out on a locked database; a lock that was waited out is no error."""
+        """How often the busy timeout expired on a locked database; a lock that was released in time is not an error."""
         return self._lock_timeouts
 
     def write(self, ticks: Sequence[TickBatch], records: Sequence[Record]) -> int:
-        """Write everything in one transaction; return how many rows are new.
+        """Write all ticks and records in one transaction; return the number of new rows.
 
-        Rows that are there already with the same values change nothing. Raises DatabaseError, with its
-        cause, after rolling everything back; the same rows may then be given again.
+        Existing rows with the same values stay unchanged. Raises DatabaseError with its cause after rolling
+        everything back; the caller may then write the same rows again.
         """
         batches = [batch for batch in ticks if len(batch)]
         if not batches and not records:
@@ -161,15 +167,15 @@ class SessionWriter:
             raise
 
     def abandon(self) -> None:
-        """Leave the connection to a thread that is stuck in it: to close it would be to wait for the same disk."""
+        """Leave the connection to a thread that is stuck in it: closing it would wait for the same disk."""
         self._is_abandoned = True
 
     def close(self) -> None:
-        """Give the connection back; safe to call twice. The last one to leave empties the log into the database."""
+        """Close the connection (idempotent). Closing the last connection checkpoints the WAL."""
         if self._is_abandoned:
             return
         with storage_errors(f"closing {self._path}"):
-            self._held.close()
+            self._pooled.close()
 
     def __enter__(self) -> SessionWriter:
         return self
@@ -178,35 +184,35 @@ class SessionWriter:
         self.close()
 
     def _write(self, ticks: TickBatch | None, records: Sequence[Record]) -> int:
-        numbers, chunk, last_n = self._numbers, self._chunk, dict(self._last_n)
+        numbers, span, last_n = self._numbers, self._span, dict(self._last_n)
         new: dict[str, int] = {}
-        begin_immediate(self._connection, self._lock_wait_seconds, str(self._path), self._waited)
+        begin_immediate(self._connection, self._lock_wait_seconds, str(self._path), self._count_lock_timeout)
         try:
             cursor = self._connection.cursor()
             if ticks is not None:
                 numbers = self._intern(cursor, ticks.table)
                 new["ticks"] = self._insert_ticks(cursor, ticks, numbers)
-                chunk = self._index(cursor, _Chunk.of(ticks))
+                span = self._index(cursor, _TickSpan.from_ticks(ticks))
             for kind, group in group_by_type(records).items():
                 name = LAYOUTS[kind].name
                 new[name] = self._insert_records(cursor, kind, group, last_n)
             self._connection.execute("COMMIT")
         except BaseException as error:
             if self._connection.in_transaction:
-                with suppress(sqlite3.Error):  # the first error is the one to tell
+                with suppress(sqlite3.Error):  # the first error is the one to report
                     self._connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error | OverflowError | UnicodeError | ValueError | TypeError):
                 raise to_storage_error(error, f"writing to {self._path}") from error
             raise
         self._require_same_files()
-        self._numbers, self._chunk, self._last_n = numbers, chunk, last_n
+        self._numbers, self._span, self._last_n = numbers, span, last_n
         for name, count in new.items():
             self._written[name] += count
         return sum(new.values())
 
     def _insert_ticks(self, cursor: sqlite3.Cursor, ticks: TickBatch, numbers: npt.NDArray[np.int64]) -> int:
         new = 0
-        for width, values in tick_values(ticks, numbers, self._most):
+        for width, values in tick_values(ticks, numbers, self._max_parameters):
             table = self._ticks[width]
             inserted = table.insert(cursor, values)
             if inserted < len(values) // width:
@@ -234,11 +240,11 @@ class SessionWriter:
         return changed
 
     def _intern(self, cursor: sqlite3.Cursor, table: InstrumentTable) -> npt.NDArray[np.int64]:
-        """Return the database's number of each instrument by its index; new ones get one, and their rules are kept."""
-        known, have = len(self._numbers), len(table)
-        if known == have:
+        """Return the database's number of each instrument by index; number new instruments and store their rules."""
+        known, total = len(self._numbers), len(table)
+        if known == total:
             return self._numbers
-        fresh = [self._number_of_instrument(cursor, table[index]) for index in range(known, have)]
+        fresh = [self._intern_instrument(cursor, table[index]) for index in range(known, total)]
         cursor.executemany(
             "INSERT INTO session_instruments (session_no, n, instrument_no, rules) VALUES (?, ?, ?, ?)"
             " ON CONFLICT DO NOTHING",
@@ -250,7 +256,7 @@ class SessionWriter:
         return np.concatenate([self._numbers, np.array(fresh, dtype=np.int64)])
 
     @staticmethod
-    def _number_of_instrument(cursor: sqlite3.Cursor, instrument: Instrument) -> int:
+    def _intern_instrument(cursor: sqlite3.Cursor, instrument: Instrument) -> int:
         identity = (*instrument.key, instrument.price_scale, instrument.size_scale)
         cursor.execute(
             "INSERT INTO instruments (venue, symbol, price_scale, size_scale, price_divisor, size_divisor)"
@@ -264,14 +270,14 @@ class SessionWriter:
         )
         return cast(int, cursor.fetchone()[0])
 
-    def _index(self, cursor: sqlite3.Cursor, chunk: _Chunk) -> _Chunk:
-        """Add ticks to the sparse index: to its last row while that is small, else to a new one."""
-        if self._chunk is not None and self._chunk.count < TICKS_PER_BATCH_ROW:
-            chunk = self._chunk.and_then(chunk)
-        self._batch_row.insert(cursor, list(chunk))
-        return chunk
+    def _index(self, cursor: sqlite3.Cursor, span: _TickSpan) -> _TickSpan:
+        """Add ticks to the sparse index: to its last row while that is small, otherwise to a new row."""
+        if self._span is not None and self._span.count < TICKS_PER_BATCH_ROW:
+            span = self._span.merge(span)
+        self._span_row.insert(cursor, list(span))
+        return span
 
-    def _number_of(self, session_id: str) -> int:
+    def _find_session(self, session_id: str) -> int:
         found = self._connection.execute(
             "SELECT session_no FROM sessions WHERE session_id = ?", (session_id,)
         ).fetchone()
@@ -280,16 +286,16 @@ class SessionWriter:
         return cast(int, found[0])
 
     def _require_same_files(self) -> None:
-        """Notice that the rows just committed went into a file that nobody will find."""
+        """Raise DatabaseError REPLACED if the committed rows went to a file that no longer has the database's name."""
         now = read_file_ids(self._path)
         if now != self._files:
-            ends = [end for end, old, new in zip(FILE_SUFFIXES, self._files, now, strict=True) if old != new]
-            lost = " and ".join(self._path.name + end for end in ends)
+            changed = zip(FILE_SUFFIXES, self._files, now, strict=True)
+            lost = " and ".join(self._path.name + suffix for suffix, old, new in changed if old != new)
             raise DatabaseError(
                 Cause.REPLACED, f"{self._path.parent}: expected the files this session opened, got another or no {lost}"
             )
 
-    def _waited(self, seconds: float) -> None:
+    def _count_lock_timeout(self, seconds: float) -> None:
         self._lock_timeouts += 1
         self._on_wait(seconds)
 

@@ -187,8 +187,8 @@ def test_each_session_is_counted_so_often_however_many_there_are(tmp_path, monke
     for _ in range(4):
         session(data)
     counted: list[int] = []
-    count = archiver._count
-    monkeypatch.setattr(archiver, "_count", lambda *given: counted.append(given[1]) or count(*given))
+    count = archiver._count_ticks
+    monkeypatch.setattr(archiver, "_count_ticks", lambda *given: counted.append(given[1]) or count(*given))
     assert len(apply_retention(settings(data), SystemClock()).moved) == 4
     assert max(counted.count(number) for number in counted) <= 3, "as the next, as the first, and before it is deleted"
 

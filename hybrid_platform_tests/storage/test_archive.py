@@ -73,10 +73,10 @@ def finished(writing, writer, reading) -> sa.Engine:
     return reading
 
 
-def move(writing: sa.Engine, keeper: FileStore, **options: object) -> ArchivedSession:
+def move(writing: sa.Engine, store: FileStore, **options: object) -> ArchivedSession:
     (session,) = find_archivable_sessions(writing, LATER)
     return archive_ticks(
-        writing, session, keeper, "archive/ticks",
+        writing, session, store, "archive/ticks",
         **({"folder_as_stored": "archive/ticks", "at_ns": 1, "part_ticks": PART} | options),
     )  # fmt: skip
 
@@ -255,7 +255,7 @@ def test_only_sessions_that_ended_before_the_day_are_old(finished, writing):
 @pytest.mark.parametrize(
     ("harm", "cause", "said"),
     [
-        (lambda file: file.unlink(), Cause.MISSING, "expected archived ticks, was: No such file"),
+        (lambda file: file.unlink(), Cause.MISSING, "expected archived ticks, got: No such file"),
         (lambda file: file.write_bytes(file.read_bytes()[:-9] + b"123456789"), Cause.CORRUPT, "expected the archived"),
     ],
 )

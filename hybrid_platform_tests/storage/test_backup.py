@@ -212,7 +212,7 @@ def test_restoring_refuses_while_a_reader_keeps_the_log_from_being_emptied(datab
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM sessions").fetchone()
         last.execute("UPDATE sessions SET exit_reason = 'IN_THE_LOG'")
-        with pytest.raises(StorageError, match="expected nobody to hold it during a restore"):
+        with pytest.raises(StorageError, match="expected no other process to use it during a restore"):
             restore(settings(database), target, SystemClock())
         assert database.with_name("bot.db-wal").stat().st_size
     assert {row[6] for row in values(database, "sessions")} == {"IN_THE_LOG"}

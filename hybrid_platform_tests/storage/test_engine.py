@@ -234,7 +234,7 @@ def test_threads_may_share_an_engine(reading):
 
 
 def test_a_kept_connection_is_one_reads_what_others_write_meanwhile_and_ends_with_its_engine(writing, url):
-    kept, made = open_engine(url, role="read", keep=True), []
+    kept, made = open_engine(url, role="read", single_connection=True), []
     sa.event.listen(kept, "connect", lambda connection, record: made.append(connection))
     seen = []
     for _ in range(3):

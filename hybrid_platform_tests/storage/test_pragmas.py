@@ -142,7 +142,7 @@ def test_a_value_that_reads_back_otherwise_stops_the_start(writing, url, monkeyp
         pass
     assert caught.value.pragma == name
     assert caught.value.expected == value
-    assert caught.value.was == sqlite3_says(name, value)
+    assert caught.value.got == sqlite3_says(name, value)
 
 
 def sqlite3_says(name: str, value: int) -> object:

@@ -1,4 +1,4 @@
-"""Alembic's place: `env` runs the revisions of ``versions/`` on the connection that `storage.migrate` holds."""
+"""Alembic's folder: `env` runs the revisions of ``versions/`` on the connection that `storage.migrate` passes in."""
 
 REVISION = "0002"
-"""The newest revision; here so that a database that is up to date costs no import of Alembic."""
+"""The newest revision; kept here so that checking a current database does not import Alembic."""

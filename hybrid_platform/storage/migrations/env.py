@@ -1,4 +1,4 @@
-"""Run the revisions inside the transaction of whoever called Alembic, or print them as SQL (offline)."""
+"""Alembic's environment: run the revisions in the caller's transaction, or print them as SQL (offline mode)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where ticks lie that retention moved out of the database."""
+"""Table of the files of ticks that retention moved out of the database."""
 
 from __future__ import annotations
 
