@@ -162,7 +162,7 @@ def arm(
     Every bundle is verified first. If one is not valid, nothing is armed and the command exits as verify does.
     """
     from hybrid_platform.domain.clocks import NS_PER_S
-    from hybrid_platform.domain.exact import canonical, parse_decimal
+    from hybrid_platform.domain.decimals import canonical, parse_decimal
     from hybrid_platform.evidence.keys import load_signer, load_trusted_keys
     from hybrid_platform.evidence.verify import Expectations, verify_bundle
     from hybrid_platform.live.authorization import LiveAuthorization, new_nonce, sign_authorization

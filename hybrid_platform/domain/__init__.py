@@ -1,4 +1,4 @@
-"""The field's own words as frozen values: no I/O, no threads, no clock of its own.
+"""Vocabulary of the domain as frozen values: no I/O, no threads, no clock.
 
-Everything else in the platform imports from here, and this room imports nothing of the platform.
+Every other room may import from here; this room imports nothing else of the platform.
 """

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from hybrid_platform.domain.exact import DEFAULT_SCALE
+from hybrid_platform.domain.decimals import DEFAULT_SCALE
 
 SYMBOL_PATTERN = re.compile(r"[A-Z0-9][A-Z0-9._/:-]{0,31}")
 

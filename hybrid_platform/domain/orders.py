@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from hybrid_platform.domain.exact import parse_decimal
+from hybrid_platform.domain.decimals import parse_decimal
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.ticks import Tick, TickBatch
 

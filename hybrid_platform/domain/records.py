@@ -1,8 +1,7 @@
-"""What gates and sessions saw: frozen records, written as evidence and read back by the report.
+"""Records of what gates and sessions observed: written as evidence, read back by reports (G1, G2, I7).
 
-Made in `host`, `storage` and `pipeline`; each becomes one JSON object and comes back equal from it
-(``msgspec.to_builtins`` / ``msgspec.convert``). Times are wall-clock nanoseconds since the Unix
-epoch, UTC. Carries G1, G2, I7.
+Each record becomes one JSON object and is equal after reading it back (``msgspec.to_builtins``, ``msgspec.convert``).
+Times are wall-clock nanoseconds since the Unix epoch, UTC.
 """
 
 from __future__ import annotations
@@ -13,18 +12,18 @@ import msgspec
 
 
 class Verdict(StrEnum):
-    """How a check ended. Only PASS proves anything; only FAIL stops what follows."""
+    """Result of a check. Only PASS proves anything; only FAIL stops the next step."""
 
     PASS = "PASS"  # noqa: S105
     FAIL = "FAIL"
     NOT_RUN = "NOT_RUN"
-    """Switched off, or not this run's to prove."""
+    """Switched off, or not provable by this run."""
     UNAVAILABLE = "UNAVAILABLE"
-    """The host cannot say; a weaker stand-in was judged and held."""
+    """The host does not provide the value; a weaker substitute was checked and passed."""
 
     @property
     def blocks(self) -> bool:
-        """Whether what follows must not begin."""
+        """Whether the next step must not begin."""
         return self is Verdict.FAIL
 
 
@@ -45,36 +44,36 @@ class ResourcePressure(msgspec.Struct, frozen=True):
     some: PressureAverages
     """At least one task was stalled."""
     full: PressureAverages | None = None
-    """All tasks were stalled; None where the kernel gives no such line."""
+    """All tasks were stalled; None if the kernel has no such line."""
 
 
 class PressureSource(StrEnum):
-    """What a pressure reading rests on."""
+    """Source of a pressure reading."""
 
     PSI = "PSI"
     UNAVAILABLE = "UNAVAILABLE"
-    """No PSI on this host: the load average stands in, and LIVE refuses (G2)."""
+    """No PSI on this host: the load average is the substitute, and LIVE refuses (G2)."""
 
 
 class CpuPressure(msgspec.Struct, frozen=True):
-    """One reading of the host's pressure; ``percent`` is what is held against the limit."""
+    """One reading of the host's pressure; ``percent`` is compared with the limit."""
 
     ts: int
     source: PressureSource
     load_percent: float
-    """Load average of the last minute ÷ cores × 100: the stand-in where there is no PSI."""
+    """Load average of the last minute ÷ cores × 100: the substitute for PSI."""
     cpu: ResourcePressure | None = None
     memory: ResourcePressure | None = None
     io: ResourcePressure | None = None
 
     @property
     def percent(self) -> float:
-        """``some avg10`` of the CPU, or the load stand-in where that is unavailable (G2)."""
+        """``some avg10`` of the CPU, or the load if that is unavailable (G2)."""
         return self.load_percent if self.cpu is None else self.cpu.some.avg10
 
 
 class PressureGate(msgspec.Struct, frozen=True):
-    """The gate G2: how the pressure stood against its limit, at first and after waiting."""
+    """The gate G2: pressure and limit, at first and after waiting."""
 
     limit: float
     """Percent; 100 or more switches the gate off."""
@@ -82,12 +81,12 @@ class PressureGate(msgspec.Struct, frozen=True):
     last: CpuPressure
     waited_s: float
     verdict: Verdict
-    """NOT_RUN: switched off; UNAVAILABLE: only the load average could be judged, and it held."""
+    """NOT_RUN: switched off; UNAVAILABLE: only the load average could be checked, and it passed."""
     why: str
 
 
 class LoadAverage(msgspec.Struct, frozen=True):
-    """Tasks running or waiting to run, on average."""
+    """Average number of tasks that run or wait to run."""
 
     one_minute: float
     five_minutes: float
@@ -95,19 +94,19 @@ class LoadAverage(msgspec.Struct, frozen=True):
 
 
 class ClockSync(msgspec.Struct, frozen=True):
-    """What the kernel says of its own clock; None where it does not say."""
+    """State of the kernel's clock; a value that the kernel does not report is None."""
 
     is_synchronised: bool | None
-    """Whether somebody keeps it right."""
+    """Whether a time service keeps the clock synchronised."""
     estimated_error_ms: float | None
     maximum_error_ms: float | None
     offset_ms: float | None
-    """What is still to be corrected."""
+    """Remaining correction."""
     detail: str
 
 
 class SystemState(msgspec.Struct, frozen=True):
-    """The host and the code, as they were at one moment; None where the host does not say."""
+    """State of host and code at one moment; a value that the host does not report is None."""
 
     ts: int
     hostname: str
@@ -118,50 +117,50 @@ class SystemState(msgspec.Struct, frozen=True):
     load: LoadAverage | None
     uptime_s: float | None
     boot_id: str | None
-    """Changes with every boot, so that monotonic times of two records can be compared or not."""
+    """Changes with every boot; monotonic times are comparable only within one boot."""
     memory_total_bytes: int | None
     memory_available_bytes: int | None
     disk_free_bytes: int | None
-    """What an unprivileged writer may still use on the file system of the data directory."""
+    """Space for an unprivileged writer on the file system of the data directory."""
     package_version: str
     git_commit: str | None
     """Of the package's own checkout; None for an installed package."""
     git_dirty: bool | None
-    """Whether anything differs from that commit, files unknown to git included."""
+    """Whether the checkout differs from that commit; untracked files count."""
     clock: ClockSync | None = None
 
 
 class DatabaseReport(msgspec.Struct, frozen=True):
-    """What a read-only look at the database found."""
+    """Result of a read-only probe of the database."""
 
     exists: bool
     readable: bool
     schema: str | None
-    """Revision of the schema; None where there is none."""
+    """Revision of the schema; None without a schema."""
     ticks: int | None
-    """None where they could not be counted."""
+    """None if they could not be counted."""
     detail: str = ""
-    """Why it is not readable or has no schema; redacted by whoever looked."""
+    """Why the database is not readable or has no schema; already redacted."""
 
 
 class HealthcheckItem(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
+    """One item of a healthcheck."""
 
     name: str
     verdict: Verdict
     detail: str
-    """One line: what was found, and what was expected where it failed."""
+    """One line: the finding, and the expectation if it failed."""
     required: bool = True
-    """Whether its FAIL fails the whole."""
+    """Whether a FAIL of this item fails the healthcheck."""
 
     @property
     def judged(self) -> str:
-        """Its verdict as a page shows it: what is not required does not read as a failure."""
+        """The verdict as shown on a page: a failed item that is not required reads NOTED."""
         return self.verdict.value if self.required or self.verdict is not Verdict.FAIL else "NOTED"
 
 
 class HealthcheckRecord(msgspec.Struct, frozen=True):
-    """A healthcheck (SPEC 10): its items in the order in which they are printed, and what follows from them."""
+    """A healthcheck: its items in printed order, and the verdict that follows from them."""
 
     ts: int
     items: tuple[HealthcheckItem, ...]
@@ -172,32 +171,32 @@ class HealthcheckRecord(msgspec.Struct, frozen=True):
 
 
 class CodeIdentity(msgspec.Struct, frozen=True):
-    """Which code ran."""
+    """Identity of the code that ran."""
 
     version: str
     commit: str | None
     dirty: bool | None
     sha256: str | None = None
-    """Of the package's files, as `evidence.code.tree_sha256` counts them."""
+    """Digest of the package's files, by `evidence.code_digest.tree_sha256`."""
 
 
 class PragmaReading(msgspec.Struct, frozen=True):
-    """One PRAGMA as one connection gave it back (I5)."""
+    """One PRAGMA as read back from one connection (I5)."""
 
     connection: str
     """``write`` or ``read``."""
     name: str
     expected: str | int
-    was: str | int
+    got: str | int = msgspec.field(name="was")
 
     @property
     def holds(self) -> bool:
-        """Whether it is what it has to be."""
-        return self.was == self.expected
+        """Whether the value is the expected one."""
+        return self.got == self.expected
 
 
 class SnapshotProof(msgspec.Struct, frozen=True):
-    """What a reader saw of a table while a writer's transaction on it was open and spilled to the log."""
+    """What a reader saw of a table while a writer had an open transaction on it, spilled to the WAL."""
 
     rows_before: int
     rows_seen_by_writer: int
@@ -205,17 +204,17 @@ class SnapshotProof(msgspec.Struct, frozen=True):
     rows_seen_by_reader: int
     """At the same moment."""
     rows_after: int
-    """When the writer had rolled back: nothing stays."""
+    """After the writer had rolled back."""
     reader_took_ms: float
 
     @property
     def holds(self) -> bool:
-        """Whether the reader was not kept waiting for the writer's rows, and saw none of them."""
+        """Whether the reader saw none of the uncommitted rows and did not wait for them."""
         return self.rows_seen_by_writer > self.rows_before == self.rows_seen_by_reader == self.rows_after
 
 
 class PragmaEvidence(msgspec.Struct, frozen=True):
-    """The database as the session will use it, through the same engine factory (G3, S1)."""
+    """The database as the session will use it, opened by the same engine factory (G3, S1)."""
 
     database: str
     """The URL without its secrets."""
@@ -225,15 +224,15 @@ class PragmaEvidence(msgspec.Struct, frozen=True):
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What does not hold; empty where the gate passes."""
+        """Violations; empty if the gate passes."""
         wrong = [
-            f"PRAGMA {each.name} ({each.connection}): expected {each.expected}, got {each.was}"
+            f"PRAGMA {each.name} ({each.connection}): expected {each.expected}, got {each.got}"
             for each in self.readings
             if not each.holds
         ]
-        return (*wrong, *(() if self.snapshot.holds else (f"reader beside a writer: {self.snapshot}",)))
+        return (*wrong, *(() if self.snapshot.holds else (f"reader during a write: {self.snapshot}",)))
 
     @property
     def values(self) -> dict[str, str | int]:
-        """What was read back, e.g. ``write.journal_mode``: ``wal``."""
-        return {f"{each.connection}.{each.name}": each.was for each in self.readings}
+        """Values that were read back, e.g. ``write.journal_mode``: ``wal``."""
+        return {f"{each.connection}.{each.name}": each.got for each in self.readings}

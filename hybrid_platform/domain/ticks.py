@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hybrid_platform.domain.exact import from_units
+from hybrid_platform.domain.decimals import from_units
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 
 Int64s = npt.NDArray[np.int64]

@@ -18,8 +18,8 @@ from typing import Any, NoReturn, TypeVar, overload
 
 import msgspec
 
+from hybrid_platform.domain.decimals import canonical
 from hybrid_platform.domain.errors import EvidenceError
-from hybrid_platform.domain.exact import canonical
 from hybrid_platform.domain.text import deterministic_json
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.security.redaction import MASK, is_secret_name, redact

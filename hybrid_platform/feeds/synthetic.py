@@ -12,8 +12,8 @@ from fractions import Fraction
 import numpy as np
 
 from hybrid_platform.domain.clocks import NS_PER_S, Clock
+from hybrid_platform.domain.decimals import to_units
 from hybrid_platform.domain.errors import ConfigError, Fault
-from hybrid_platform.domain.exact import to_units
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.ticks import Int64s, TickBatch
 from hybrid_platform.feeds.base import FeedBatch, Stopper

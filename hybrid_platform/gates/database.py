@@ -39,7 +39,7 @@ def verify_database(context: RunContext) -> PragmaGateEvidence:
         finally:
             engine.dispose()
         found["pragmas"] = evidence = verify_pragmas(context.database_url, busy_timeout_ms=busy_timeout_ms)
-        writing = {reading.name: reading.was for reading in evidence.readings if reading.connection == "write"}
+        writing = {reading.name: reading.got for reading in evidence.readings if reading.connection == "write"}
         context.log.info(LogEvent.PRAGMAS_READ_BACK, **writing)
         reasons += evidence.faults
         exit_code = ExitCode.CONFIG if reasons else exit_code

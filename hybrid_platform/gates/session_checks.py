@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import zip_longest
 
 from hybrid_platform.domain.contract import CONTRACT, SESSION_IDS, SUMMARY_ID
-from hybrid_platform.domain.exact import canonical
+from hybrid_platform.domain.decimals import canonical
 from hybrid_platform.domain.isolation import Enforced
 from hybrid_platform.domain.records import HealthcheckRecord, PragmaEvidence, PressureGate, Verdict
 from hybrid_platform.evidence.records import (
@@ -66,7 +66,7 @@ def _format_readings(evidence: PragmaEvidence) -> str:
     """Return e.g. ``write: journal_mode=wal, synchronous=1; read: …``."""
     found: dict[str, list[str]] = {}
     for reading in evidence.readings:
-        found.setdefault(reading.connection, []).append(f"{reading.name}={reading.was}")
+        found.setdefault(reading.connection, []).append(f"{reading.name}={reading.got}")
     return "; ".join(f"{connection}: {', '.join(values)}" for connection, values in found.items())
 
 

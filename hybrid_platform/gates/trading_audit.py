@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from hybrid_platform.domain.exact import MONEY
+from hybrid_platform.domain.decimals import MONEY
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import OrderEventRecord, OrderRecord, OrderStatus, OrderType, Side, TradeRecord
 from hybrid_platform.settings.session import Mode, SessionSettings

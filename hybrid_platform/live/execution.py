@@ -19,8 +19,8 @@ import numpy as np
 
 from hybrid_platform.domain.clocks import NS_PER_S, Clock
 from hybrid_platform.domain.commands import Command, CommandKind, command_of
+from hybrid_platform.domain.decimals import from_units
 from hybrid_platform.domain.errors import ExitCode, PlatformError
-from hybrid_platform.domain.exact import from_units
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import InputRecord, OrderRecord, OrderStatus, Record
 from hybrid_platform.domain.ticks import TickBatch

@@ -12,7 +12,7 @@ from decimal import Decimal, localcontext
 
 import msgspec
 
-from hybrid_platform.domain.exact import MONEY
+from hybrid_platform.domain.decimals import MONEY
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import OrderRecord, OrderStatus, OrderType, Side
 from hybrid_platform.trading.order import Order, Report

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from hybrid_platform.domain.exact import canonical
+from hybrid_platform.domain.decimals import canonical
 from hybrid_platform.security.redaction import MASK, is_secret_name, sanitize_text, to_printable
 
 JsonSafe = None | bool | int | float | str | list["JsonSafe"] | dict[str, "JsonSafe"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hybrid_platform.domain.clocks import Clock, iso_utc
-from hybrid_platform.domain.ids import session_id_of
+from hybrid_platform.domain.ids import make_session_id
 from hybrid_platform.maintenance.lease import acquire_maintenance_lease, lease_path
 from hybrid_platform.maintenance.lost_rows import recorded_sessions
 from hybrid_platform.maintenance.restore_record import RestoreEvidence, portable_database_url, write_restore
@@ -75,7 +75,7 @@ def _record(
         report.by_session,
         tuple(sorted(known - report.by_session.keys())),
     )
-    write_restore(data_dir, session_id_of(started, "restore"), record)
+    write_restore(data_dir, make_session_id(started, "restore"), record)
 
 
 def _missing(url: str) -> tuple[Path, ...]:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from hybrid_platform.domain.clocks import NS_PER_S, Clock, iso_utc
 from hybrid_platform.domain.errors import ConfigError, Fault, StorageError
-from hybrid_platform.domain.ids import session_id_of
+from hybrid_platform.domain.ids import make_session_id
 from hybrid_platform.domain.text import plural
 from hybrid_platform.evidence.files import CHECKS, check_evidence_name, write_json
 from hybrid_platform.maintenance.lease import LeaseHeartbeat, acquire_maintenance_lease, lease_path
@@ -137,7 +137,7 @@ def apply_retention(
         not_moved,
     )
     if not is_rehearsal:
-        name = session_id_of(started, "retention")
+        name = make_session_id(started, "retention")
         write_json(data_dir, check_evidence_name(name, "retention"), evidence)
     return evidence
 

@@ -135,7 +135,7 @@ def health_table(records: Mapping[str, HealthcheckRecord | None]) -> Table:
 
 def pragma_table(readings: Iterable[PragmaReading]) -> Table:
     """Return the PRAGMAs as every connection read them back (I5)."""
-    rows = tuple((reading.connection, reading.name, str(reading.expected), str(reading.was)) for reading in readings)
+    rows = tuple((reading.connection, reading.name, str(reading.expected), str(reading.got)) for reading in readings)
     return Table(("connection", "pragma", "expected", "read back"), rows, "PRAGMAs", is_folded=True)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from hybrid_platform.domain.clocks import iso_utc
-from hybrid_platform.domain.exact import canonical
+from hybrid_platform.domain.decimals import canonical
 from hybrid_platform.evidence.bundle import read_if_there
 from hybrid_platform.evidence.files import encode_record, parse_json
 from hybrid_platform.report.blocks import Table, facts

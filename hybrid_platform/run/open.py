@@ -14,7 +14,7 @@ from typing import TextIO
 from hybrid_platform import __version__
 from hybrid_platform.domain.clocks import Clock, SystemClock
 from hybrid_platform.domain.errors import GateRefused
-from hybrid_platform.domain.ids import session_id_of
+from hybrid_platform.domain.ids import make_session_id
 from hybrid_platform.domain.records import CodeIdentity
 from hybrid_platform.evidence.chain import EventChain
 from hybrid_platform.evidence.code_digest import find_package, tree_sha256
@@ -49,7 +49,7 @@ def open_run(
     clock = clock or SystemClock()
     database_url = resolve_database_url(settings)
     data_dir = DataDir(settings.data_dir)
-    session_id = session_id_of(created_ns, run_id)
+    session_id = make_session_id(created_ns, run_id)
     if not data_dir.resolve(evidence_name(session_id, PREFLIGHT)).exists():
         # Only before the first step: what is gone since then is a verdict in the evidence, not a wrong setting.
         check_settings(settings, database_url, clock, data_dir)

@@ -18,8 +18,8 @@ from pydantic import (
     field_validator,
 )
 
+from hybrid_platform.domain.decimals import canonical, parse_decimal
 from hybrid_platform.domain.errors import Fault
-from hybrid_platform.domain.exact import canonical, parse_decimal
 from hybrid_platform.domain.instruments import clean_symbol
 
 Exact = Annotated[Decimal, BeforeValidator(parse_decimal), PlainSerializer(canonical, return_type=str)]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from hybrid_platform.domain.clocks import NS_PER_MS
-from hybrid_platform.domain.exact import from_units
+from hybrid_platform.domain.decimals import from_units
 from hybrid_platform.storage.archive import require_in_database
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.queries import ROWS_AT_ONCE, count_rows, find_session

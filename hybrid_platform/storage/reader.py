@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
+from hybrid_platform.domain.decimals import from_units
 from hybrid_platform.domain.errors import ConfigError, Fault
-from hybrid_platform.domain.exact import from_units
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import AuditRecord, Record
 from hybrid_platform.domain.ticks import Int64s, TickBatch

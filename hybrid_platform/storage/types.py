@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
-from hybrid_platform.domain.exact import canonical
+from hybrid_platform.domain.decimals import canonical
 
 
 class ExactDecimal(TypeDecorator[Decimal]):

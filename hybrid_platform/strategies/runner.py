@@ -19,7 +19,7 @@ import numpy as np
 
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.errors import StrategyError
-from hybrid_platform.domain.ids import signal_id_of
+from hybrid_platform.domain.ids import make_signal_id
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import DecisionStep, InputKind, InputRecord, Signal
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
@@ -210,7 +210,7 @@ class StrategyRunner:
         return failure
 
     def _stamp(self, signal: Signal, ordinal: int, ts: int) -> Signal:
-        return msgspec.structs.replace(signal, signal_id=signal_id_of(signal.seq, ordinal), ts=ts)
+        return msgspec.structs.replace(signal, signal_id=make_signal_id(signal.seq, ordinal), ts=ts)
 
     @property
     def _name(self) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, model_validator
 
-from hybrid_platform.domain.exact import INT64_MAX
+from hybrid_platform.domain.decimals import INT64_MAX
 from hybrid_platform.domain.orders import Signal, buy, sell
 from hybrid_platform.domain.ticks import Tick, TickBatch
 from hybrid_platform.settings.base import Exact

@@ -12,7 +12,7 @@ import msgspec
 from hybrid_platform.domain.clocks import NS_PER_S, Clock
 from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.domain.errors import PlatformError
-from hybrid_platform.domain.ids import session_id_of
+from hybrid_platform.domain.ids import make_session_id
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.files import CHECKS
 from hybrid_platform.maintenance.lease import LeaseHolder, lease_path, read_holder
@@ -44,7 +44,7 @@ def last_preflight(data_dir: DataDir, now_ns: int) -> CheckSeen | None:
     if not names:
         return None
     try:
-        now = session_id_of(now_ns + TOLERANCE_NS, "").partition("-")[0]
+        now = make_session_id(now_ns + TOLERANCE_NS, "").partition("-")[0]
         name = next((name for name in reversed(names) if name.partition("-")[0] <= now), names[-1])
         found = msgspec.json.decode(data_dir.read_bytes(f"{CHECKS}/{name}", _MAX_BYTES), type=_Written)
         at = datetime.fromisoformat(found.at)

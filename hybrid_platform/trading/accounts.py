@@ -14,7 +14,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOp
 
 import msgspec
 
-from hybrid_platform.domain.exact import MONEY
+from hybrid_platform.domain.decimals import MONEY
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import Side, TradeRecord
 from hybrid_platform.trading.order import ZERO

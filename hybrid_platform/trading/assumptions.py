@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hybrid_platform.domain.exact import canonical, from_units
+from hybrid_platform.domain.decimals import canonical, from_units
 from hybrid_platform.settings.session import Mode, SessionSettings
 from hybrid_platform.trading.adapters.paper.model import build_paper_model
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hybrid_platform.domain.ids import trade_id_of
+from hybrid_platform.domain.ids import make_trade_id
 from hybrid_platform.domain.orders import (
     InputKind,
     InputRecord,
@@ -100,7 +100,7 @@ class AuditJournal:
         self._trades += 1
         row = TradeRecord(
             self._trades,
-            trade_id_of(order.order_id, fill.number),
+            make_trade_id(order.order_id, fill.number),
             order.order_id,
             order.instrument.venue,
             order.instrument.symbol,

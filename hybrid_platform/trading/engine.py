@@ -18,7 +18,7 @@ import numpy as np
 
 from hybrid_platform.domain.clocks import NS_PER_MS
 from hybrid_platform.domain.commands import Command, TradingState
-from hybrid_platform.domain.ids import order_id_of
+from hybrid_platform.domain.ids import make_order_id
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import DecisionStep, InputKind, Record, Signal, VetoReason
 from hybrid_platform.settings.session import Mode, SessionSettings
@@ -204,7 +204,7 @@ class ExecutionEngine:
     def _build_order(self, signal: Signal, signal_id: str, index: int | None) -> Order:
         last = self._context.last_price
         return Order(
-            order_id_of(signal_id),
+            make_order_id(signal_id),
             signal_id,
             signal.seq,
             -1 if index is None else index,

@@ -16,7 +16,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from hybrid_platform.domain.exact import MONEY, from_units
+from hybrid_platform.domain.decimals import MONEY, from_units
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.statistics import MIN_SAMPLES, WINDOW
 from hybrid_platform.domain.ticks import Int64s, TickBatch

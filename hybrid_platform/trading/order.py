@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from hybrid_platform.domain.exact import MONEY
+from hybrid_platform.domain.decimals import MONEY
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import OrderStatus, OrderType, Side, TimeInForce
 

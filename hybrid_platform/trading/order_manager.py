@@ -7,7 +7,7 @@ order's state. A report that it has seen before changes nothing.
 
 from __future__ import annotations
 
-from hybrid_platform.domain.exact import MONEY, canonical
+from hybrid_platform.domain.decimals import MONEY, canonical
 from hybrid_platform.domain.orders import OrderStatus
 from hybrid_platform.trading.accounts import Account
 from hybrid_platform.trading.adapters.base import ExecutionAdapter

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from hybrid_platform.domain.exact import canonical, from_units
+from hybrid_platform.domain.decimals import canonical, from_units
 from hybrid_platform.domain.orders import VetoReason
 from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.settings.trading import RiskSettings

@@ -7,7 +7,7 @@ resting order, a report on its way or a loss limit depends on them.
 
 from __future__ import annotations
 
-from hybrid_platform.domain.exact import from_units
+from hybrid_platform.domain.decimals import from_units
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import OrderStatus
 from hybrid_platform.trading.accounts import Account

@@ -1,4 +1,4 @@
-"""Evidence records come back from their JSON exactly as they went."""
+"""Evidence records are equal after a round trip through JSON."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ records = st.one_of(
 
 
 @given(records)
-def test_every_record_survives_a_round_trip_through_json(record: msgspec.Struct) -> None:
+def test_records_survive_json(record: msgspec.Struct) -> None:
     assert msgspec.json.decode(msgspec.json.encode(record), type=type(record)) == record
 
 
@@ -68,7 +68,7 @@ def test_records_are_frozen() -> None:
 
 
 @pytest.mark.scenario("G2")
-def test_the_judged_percent_is_some_avg10_and_without_psi_the_load() -> None:
+def test_percent_is_some_avg10_or_the_load() -> None:
     psi = CpuPressure(0, PressureSource.PSI, 50.0, cpu=ResourcePressure(PressureAverages(2.5, 3.5, 4.5, 99)))
     assert psi.percent == 2.5
     assert CpuPressure(0, PressureSource.UNAVAILABLE, 50.0).percent == 50.0
@@ -78,7 +78,7 @@ def test_only_a_fail_blocks() -> None:
     assert [verdict for verdict in Verdict if verdict.blocks] == [Verdict.FAIL]
 
 
-def test_what_is_not_required_does_not_read_as_a_failure():
+def test_item_that_is_not_required_reads_noted():
     port = HealthcheckItem("port", Verdict.FAIL, "8501 closed", required=False)
     assert (port.judged, HealthcheckItem("db", Verdict.FAIL, "gone").judged) == ("NOTED", "FAIL")
     assert HealthcheckItem("port", Verdict.PASS, "8501 open", required=False).judged == "PASS"

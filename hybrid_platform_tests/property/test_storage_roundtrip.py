@@ -142,7 +142,7 @@ def test_any_records_come_back_as_they_were(folder, kind):
 @settings(max_examples=200, deadline=None)
 @given(EXACT)
 def test_the_short_way_to_canonical_text_is_the_same_as_the_long_one(value):
-    from hybrid_platform.domain.exact import canonical
+    from hybrid_platform.domain.decimals import canonical
     from hybrid_platform.storage.types import exact_text
 
     assert exact_text(value) == canonical(value)

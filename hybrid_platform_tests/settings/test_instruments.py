@@ -31,7 +31,7 @@ def load(path: Path, text: str | bytes, name: str = "instruments.csv", **more: o
 @pytest.mark.parametrize(
     ("name", "text"), [("i.csv", CSV), ("i.yaml", YAML), ("i.CSV", "\ufeff" + CSV.replace("\n", "\r\n"))]
 )
-def test_a_file_states_instruments_as_the_settings_do(tmp_path, name, text):
+def test_file_states_instruments_like_settings(tmp_path, name, text):
     settings = load(tmp_path, text, name)
     bitcoin, future = settings.instruments
     assert (bitcoin.symbol, bitcoin.venue, bitcoin.price_increment) == ("BTC/USDT", "BINANCE", Decimal("0.01"))
@@ -45,7 +45,7 @@ def test_a_file_states_instruments_as_the_settings_do(tmp_path, name, text):
     assert not stated["BINANCE", "BTC/USDT"].inferred
 
 
-def test_the_digest_follows_the_files_content_and_not_its_path(tmp_path):
+def test_digest_depends_on_content_not_on_path(tmp_path):
     first, same = load(tmp_path, CSV, "a.csv"), load(tmp_path, CSV, "b.csv")
     other = load(tmp_path, CSV.replace("0.25", "0.5"), "a.csv")
     assert first.instruments_file is None
@@ -53,14 +53,14 @@ def test_the_digest_follows_the_files_content_and_not_its_path(tmp_path):
 
 
 @pytest.mark.scenario("S8")
-def test_settings_that_came_from_a_file_can_be_loaded_again_without_it(tmp_path):
+def test_settings_from_a_file_reload_without_it(tmp_path):
     settings = load(tmp_path, CSV)
     (tmp_path / "instruments.csv").unlink()
     again = load_settings(settings.model_dump(mode="json"), environ={})
     assert again == settings
 
 
-def test_what_is_stated_beside_the_file_comes_first(tmp_path):
+def test_stated_instruments_win_over_the_file(tmp_path):
     beside = [{"symbol": "ES", "venue": "SYNTHETIC", "price_increment": "0.5"}]
     settings = load(tmp_path, CSV, instruments=beside)
     assert settings.stated_instruments()["SYNTHETIC", "ES"].price_increment == Decimal("0.5")
@@ -109,7 +109,7 @@ def test_a_wrong_yaml_file_is_named(tmp_path, text, words):
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "", 7, "a\0b", "."])
-def test_a_file_that_is_none_is_said_to_be_none(tmp_path, monkeypatch, name):
+def test_missing_instruments_file_is_named(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="instruments_file"):
         load_settings({"instruments_file": name}, environ={})

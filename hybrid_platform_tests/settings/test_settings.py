@@ -17,12 +17,12 @@ from hybrid_platform.strategies.base import Params
 
 
 @pytest.mark.scenario("G0")
-def test_with_nothing_configured_the_mode_is_shadow_and_nothing_is_armed():
+def test_default_mode_is_shadow_and_unarmed():
     settings = load_settings(environ={})
     assert (settings.mode, settings.live_armed) == (Mode.SHADOW, False)
 
 
-def test_the_reference_run_is_what_nothing_configured_means():
+def test_reference_run_is_the_default():
     settings = load_settings(environ={})
     assert settings.seconds == 30
     assert settings.feed.synthetic.ticks_per_second == 2
@@ -64,7 +64,7 @@ def test_each_wrong_setting_is_one_clear_fault(layer, faults):
     assert "pydantic" not in str(caught.value)
 
 
-def test_layers_lie_one_over_the_other_and_the_environment_below_them():
+def test_later_layers_win_and_environment_is_lowest():
     environ = {"HYBRID_PLATFORM_GATES__CPU_PRESSURE_LIMIT": "55", "HYBRID_PLATFORM_SECONDS": "7"}
     settings = load_settings({"seconds": 8}, {"seconds": 9}, environ=environ)
     assert (settings.gates.cpu_pressure_limit, settings.seconds) == (55, 9)
@@ -78,13 +78,13 @@ def test_live_is_never_armed_by_the_environment(name):
         load_settings(environ={name: "LIVE"})
 
 
-def test_naming_another_feed_replaces_the_one_below():
+def test_another_feed_replaces_the_one_below():
     settings = load_settings({"feed": {"synthetic": {"seed": 1}}}, {"feed": {"replay": {"path": "x.csv"}}}, environ={})
     assert settings.feed.kind == "replay"
     assert settings.seconds is None
 
 
-def test_naming_another_strategy_leaves_the_parameters_of_the_one_below():
+def test_another_strategy_drops_the_parameters_below():
     below = {"strategy": {"name": "sma_crossover", "params": {"short": 3}}}
     other = load_settings(below, {"strategy": {"name": "periodic", "params": {"every": 5}}}, environ={}).strategy
     assert (other.name, other.params) == ("periodic", {"every": 5})
@@ -102,7 +102,7 @@ def test_settings_are_frozen_and_hashed():
         one.seconds = 5
 
 
-def test_what_decides_trading_changes_the_trading_digest():
+def test_trading_settings_change_the_trading_digest():
     base = load_settings(environ={}).trading_sha256
     for layer in (
         {"strategy": {"params": {"every": 11}}},
@@ -156,7 +156,7 @@ def test_the_page_of_settings_is_up_to_date():
     assert written == page(), "run: python -m hybrid_platform.settings.reference docs/settings.md"
 
 
-def test_a_setting_means_what_stands_below_it_in_its_class_or_in_the_one_that_it_extends():
+def test_descriptions_are_inherited():
     meanings = meanings_of(FeedSource)
     assert meanings.items() > meanings_of(FrameFormat).items()
     assert set(meanings) < set(FeedSource.model_fields)
@@ -164,7 +164,7 @@ def test_a_setting_means_what_stands_below_it_in_its_class_or_in_the_one_that_it
     assert meanings_of(SessionSettings)["mode"] == "SHADOW, PAPER or LIVE."
 
 
-def test_importing_the_settings_builds_no_validator_and_reads_no_source():
+def test_import_builds_no_validator_and_reads_no_source():
     """Each would be paid for by every process, the guarded one too, before it can begin."""
     look = (
         "import linecache, sys, hybrid_platform.settings.session as c; "

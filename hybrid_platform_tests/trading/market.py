@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from hybrid_platform.domain.clocks import NS_PER_S
-from hybrid_platform.domain.ids import signal_id_of
+from hybrid_platform.domain.ids import make_signal_id
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import (
     DecisionStep,
@@ -83,7 +83,7 @@ def signal_at(ticks: TickBatch, position: int, side: Side, size: str | int, ordi
 
 def stamped(signal: Signal, ts: int, ordinal: int = 1) -> Signal:
     """Return a signal with its id and time, as the strategy stage gives them."""
-    return msgspec.structs.replace(signal, signal_id=signal_id_of(signal.seq, ordinal), ts=ts)
+    return msgspec.structs.replace(signal, signal_id=make_signal_id(signal.seq, ordinal), ts=ts)
 
 
 def steps_of(ticks: TickBatch, signals: Sequence[Signal], cuts: Iterable[int] = ()) -> list[DecisionStep]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hybrid_platform.domain.ids import signal_id_of
+from hybrid_platform.domain.ids import make_signal_id
 from hybrid_platform.domain.orders import Signal
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
 from hybrid_platform.settings.trading import StrategySettings
@@ -42,7 +42,7 @@ def binance(recorded_data: Path) -> tuple[TickBatch, list[Signal]]:
     wanted = build_strategy(StrategySettings(name="sma_crossover", params={"size": "0.005"})).on_batch(ticks)
     times = ticks.ts_recv.tolist()
     signals = [
-        msgspec.structs.replace(signal, signal_id=signal_id_of(signal.seq), ts=times[signal.seq - 1])
+        msgspec.structs.replace(signal, signal_id=make_signal_id(signal.seq), ts=times[signal.seq - 1])
         for signal in wanted
     ]
     return ticks, signals

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from hybrid_platform.domain.exact import INT64_MAX, parse_decimal, to_units
+from hybrid_platform.domain.decimals import INT64_MAX, parse_decimal, to_units
 from hybrid_platform.domain.ticks import AGGRESSOR_BUY, AGGRESSOR_SELL, AGGRESSOR_UNKNOWN
 
 PADDING = " \t"

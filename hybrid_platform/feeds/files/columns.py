@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hybrid_platform.domain.exact import DEFAULT_SCALE, INT64_MAX, MONEY
+from hybrid_platform.domain.decimals import DEFAULT_SCALE, INT64_MAX, MONEY
 from hybrid_platform.domain.instruments import InstrumentTable, clean_symbol
 from hybrid_platform.domain.ticks import Int64s, TickBatch, batch_from_rows
 from hybrid_platform.feeds.files import cells as cell

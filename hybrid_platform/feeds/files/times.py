@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from hybrid_platform.domain.clocks import NS_PER_S
-from hybrid_platform.domain.exact import MONEY
+from hybrid_platform.domain.decimals import MONEY
 from hybrid_platform.domain.ticks import Int64s
 from hybrid_platform.feeds.files.arrow import integers, low_words
 from hybrid_platform.feeds.files.cells import PADDING, RowError, number, units

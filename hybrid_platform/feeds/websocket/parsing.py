@@ -17,7 +17,7 @@ from typing import ClassVar, NamedTuple
 
 import msgspec
 
-from hybrid_platform.domain.exact import DEFAULT_SCALE, INT64_MAX, parse_decimal, to_units
+from hybrid_platform.domain.decimals import DEFAULT_SCALE, INT64_MAX, parse_decimal, to_units
 from hybrid_platform.domain.ticks import AGGRESSOR_BUY, AGGRESSOR_SELL, AGGRESSOR_UNKNOWN
 from hybrid_platform.feeds.websocket.sample import sample_of
 from hybrid_platform.settings.websocket import FrameFormat

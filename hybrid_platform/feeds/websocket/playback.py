@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hybrid_platform.domain.clocks import NS_PER_S, Clock
+from hybrid_platform.domain.decimals import parse_decimal, to_units
 from hybrid_platform.domain.errors import ConfigError, Fault, FeedParseError
-from hybrid_platform.domain.exact import parse_decimal, to_units
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds.base import FeedBatch, Stopper
 from hybrid_platform.feeds.files.inflate import SourceError

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from hybrid_platform.domain.exact import to_units
+from hybrid_platform.domain.decimals import to_units
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable, clean_symbol
 from hybrid_platform.domain.orders import GapRecord
 from hybrid_platform.domain.statistics import RunningMedianLag

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hybrid_platform.domain.exact import MONEY
+from hybrid_platform.domain.decimals import MONEY
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import Side, TradeRecord
 from hybrid_platform.report.measures.records import Trips

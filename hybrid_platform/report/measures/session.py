@@ -14,7 +14,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from hybrid_platform.domain.clocks import NS_PER_S
-from hybrid_platform.domain.exact import MONEY, from_units
+from hybrid_platform.domain.decimals import MONEY, from_units
 from hybrid_platform.domain.ticks import Int64s
 from hybrid_platform.report.measures.curve import Curve, CurveBuilder
 from hybrid_platform.report.measures.records import (

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from hybrid_platform.domain.clocks import NS_PER_MS
-from hybrid_platform.domain.exact import MONEY
+from hybrid_platform.domain.decimals import MONEY
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import (
     OrderEventRecord,

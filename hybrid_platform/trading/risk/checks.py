@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from hybrid_platform.domain.clocks import NS_PER_MS
 from hybrid_platform.domain.commands import TradingState
-from hybrid_platform.domain.exact import MONEY, canonical, from_units
+from hybrid_platform.domain.decimals import MONEY, canonical, from_units
 from hybrid_platform.domain.orders import OrderType, Side, TimeInForce, VetoReason
 from hybrid_platform.domain.statistics import WINDOW
 from hybrid_platform.settings.trading import RiskSettings

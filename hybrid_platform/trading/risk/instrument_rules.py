@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from hybrid_platform.domain.exact import MONEY, canonical, from_units
+from hybrid_platform.domain.decimals import MONEY, canonical, from_units
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import VetoReason
 from hybrid_platform.domain.ticks import Int64s

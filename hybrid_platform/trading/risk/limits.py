@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from hybrid_platform.domain.clocks import NS_PER_S
-from hybrid_platform.domain.exact import MONEY, canonical
+from hybrid_platform.domain.decimals import MONEY, canonical
 from hybrid_platform.domain.orders import VetoReason
 from hybrid_platform.trading.order import BPS, Order, compute_notional
 from hybrid_platform.trading.risk.engine import RiskContext

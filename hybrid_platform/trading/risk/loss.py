@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from hybrid_platform.domain.clocks import NS_PER_S
-from hybrid_platform.domain.exact import MONEY, canonical
+from hybrid_platform.domain.decimals import MONEY, canonical
 from hybrid_platform.domain.orders import VetoReason
 
 NS_PER_DAY = 86_400 * NS_PER_S

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
-from hybrid_platform.domain.ids import session_id_of
+from hybrid_platform.domain.ids import make_session_id
 from hybrid_platform.evidence.files import CHECKS
 from hybrid_platform.host.process import this_process
 from hybrid_platform.security.paths import DataDir
@@ -80,7 +80,7 @@ def test_a_preflight_that_is_dated_in_the_future_hides_none_that_is_not(tmp_path
 
     def leave(at: int) -> None:
         content = {"verdict": "PASS", "reasons": [], "at": iso_utc(at)}
-        name = f"{CHECKS}/{session_id_of(at, 'run')}-preflight.json"
+        name = f"{CHECKS}/{make_session_id(at, 'run')}-preflight.json"
         data_dir.write_atomic(name, json.dumps(content).encode())
 
     def seen_at() -> int:

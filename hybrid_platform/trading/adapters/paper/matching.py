@@ -11,7 +11,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
-from hybrid_platform.domain.exact import MONEY
+from hybrid_platform.domain.decimals import MONEY
 from hybrid_platform.domain.orders import Side
 from hybrid_platform.trading.order import ZERO, Order, apply_slippage, round_to_increment
 from hybrid_platform.trading.risk.instrument_rules import DEFAULT_SIZE_INCREMENT

@@ -15,7 +15,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from hybrid_platform.domain.exact import MONEY
+from hybrid_platform.domain.decimals import MONEY
 from hybrid_platform.domain.orders import OrderStatus, Side, TimeInForce
 from hybrid_platform.trading.adapters.paper.latency import VenueRandom
 from hybrid_platform.trading.adapters.paper.matching import VenueOrder, fillable_qty, match, reaches_limit

@@ -1,4 +1,4 @@
-"""Strict decimals and integer units: what comes from outside is exact or rejected."""
+"""Strict decimals and integer units: external numbers are exact or rejected."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_platform.domain.exact import INT64_MAX, canonical, from_units, parse_decimal, to_units
+from hybrid_platform.domain.decimals import INT64_MAX, canonical, from_units, parse_decimal, to_units
 from hybrid_platform.domain.instruments import clean_symbol
 
 
@@ -17,7 +17,7 @@ from hybrid_platform.domain.instruments import clean_symbol
     ["1_000", "١٢٣", " 1", "1 ", "nan", "inf", "-inf", "1e999", "", "-", ".", "0x10", "1,5", "1e200000", "9" * 5000,
      float("nan"), float("inf"), True, None, 10**100, Decimal("NaN"), Decimal("1e99"), "\x00", "１２"],
 )  # fmt: skip
-def test_what_is_no_decimal_number_is_rejected(bad):
+def test_text_that_is_not_a_decimal_is_rejected(bad):
     with pytest.raises(ValueError, match="expected"):
         parse_decimal(bad)
 
@@ -34,23 +34,23 @@ def test_what_is_no_decimal_number_is_rejected(bad):
         ("5.", "5"),
     ],
 )
-def test_integers_floats_and_strings_mean_their_shortest_form(given_as, value):
+def test_numbers_count_by_their_shortest_form(given_as, value):
     assert parse_decimal(given_as) == Decimal(value)
 
 
 @given(st.integers(-INT64_MAX, INT64_MAX), st.integers(0, 18))
-def test_units_and_decimals_convert_both_ways_exactly(units, scale):
+def test_units_convert_both_ways_exactly(units, scale):
     assert to_units(from_units(units, scale), scale) == units
 
 
 @pytest.mark.parametrize(("text", "words"), [("0.0000000001", "at most 9 decimals"), ("9223372037", "units of 1e-9")])
-def test_what_does_not_fit_is_rejected_by_name(text, words):
+def test_numbers_that_do_not_fit_are_rejected(text, words):
     with pytest.raises(ValueError, match=words):
         to_units(Decimal(text), 9)
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-(10**12), max_value=10**12))
-def test_canonical_text_is_one_form_for_one_number(number):
+def test_canonical_text_is_unique(number):
     assert Decimal(canonical(number)) == number
     assert canonical(number) == canonical(number.normalize()) == canonical(number * Decimal("1.000"))
 
@@ -60,7 +60,7 @@ def test_canonical_text_is_one_form_for_one_number(number):
     ["", " ", "'; DROP TABLE", "<img onerror>", "[a](b)", "A|B", "`A`", "=HYPERLINK(1)", "A\u202eB", "A\u200bB",
      "ＡＢＣ", "A" * 10_000, "\x1b[31mA", "A\r\nB", None, 5, "-A", "/A"],
 )  # fmt: skip
-def test_a_symbol_that_could_be_anything_else_is_rejected(bad):
+def test_hostile_symbols_are_rejected(bad):
     with pytest.raises(ValueError, match="expected a symbol"):
         clean_symbol(bad)
 

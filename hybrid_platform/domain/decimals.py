@@ -1,7 +1,7 @@
-"""Exact numbers: strict decimals, and integers of 10^-scale for prices and sizes in the hot path.
+"""Exact numbers: strict decimals, and integers in units of 10^-scale for prices and sizes in hot paths.
 
-``float()`` accepts ``1_000``, Arabic digits and ``nan``, and ``int(Decimal("1e200000"))`` takes a
-second, so what comes from outside is parsed here and nowhere else.
+All external numbers are parsed here, because ``float()`` accepts ``1_000``, Arabic digits, and ``nan``, and
+``int(Decimal("1e200000"))`` takes a second.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ MAX_SCALE = 18
 INT64_MAX = 2**63 - 1
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?")
 _MAX_ADJUSTED = 60
-"""Magnitudes outside 1e-60 … 1e60 are no price, size or amount of money."""
+"""Prices, sizes, and amounts of money have magnitudes within 1e-60 … 1e60."""
 
 MONEY = Context(prec=120, traps=[Inexact, InvalidOperation, Overflow, DivisionByZero])
-"""Adds and multiplies money exactly or raises; divide in a context that states its rounding."""
+"""Context that adds and multiplies exactly or raises; divide in a context that states its rounding."""
 
 _QUANTA = tuple(Decimal(1).scaleb(-scale) for scale in range(MAX_SCALE + 1))
 
 
 def parse_decimal(value: object) -> Decimal:
-    """Turn an integer, float (its shortest form counts), string or Decimal into a finite Decimal.
+    """Return an integer, float (its shortest form counts), string, or Decimal as a finite Decimal.
 
     Raises ValueError for anything else: booleans, NaN, infinities, ``1_000``, non-ASCII digits,
     magnitudes outside 1e-60 … 1e60.
@@ -53,7 +53,7 @@ def parse_decimal(value: object) -> Decimal:
 def to_units(value: Decimal, scale: int) -> int:
     """Return ``value`` as an integer count of 10^-scale.
 
-    Raises ValueError where it does not fit: more decimals than ``scale``, or beyond 64 bits.
+    Raises ValueError for a value with more decimals than ``scale``, or beyond 64 bits.
     """
     scaled = value.scaleb(scale, MONEY)
     units = int(scaled)
@@ -70,7 +70,7 @@ def from_units(units: int, scale: int) -> Decimal:
 
 
 def canonical(value: Decimal) -> str:
-    """Return the one text form of a number: no exponent, no trailing zeros, no negative zero."""
+    """Return the canonical text of a number: no exponent, no trailing zeros, no negative zero."""
     if not value:
         return "0"
     text = format(value, "f")
