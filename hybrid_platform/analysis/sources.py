@@ -1,4 +1,4 @@
-"""Which sessions somebody means: by id in a database, by another data directory, by an evidence directory."""
+"""Lookup of the sessions to compare: by id in the database, by data directory, or by evidence directory."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from string import ascii_uppercase
 
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.ids import SESSION_ID_PATTERN
-from hybrid_platform.report.comparison import Side, read_side
+from hybrid_platform.report.comparison import ComparedSession, read_compared_session
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.location import default_url, resolve_database_url
 from hybrid_platform.storage.queries import find_sessions
 
 
-def read_sides(settings: SessionSettings, named: Sequence[str]) -> list[Side]:
-    """Return each named session, measured, labelled A, B, C …; raise ConfigError for one that is not there."""
-    sides = []
+def read_compared_sessions(settings: SessionSettings, named: Sequence[str]) -> list[ComparedSession]:
+    """Return each named session, measured and labelled A, B, C …; raise ConfigError for an unknown session."""
+    compared = []
     for place, name in enumerate(named):
-        url, session_id = _located(settings, name)
+        url, session_id = _locate(settings, name)
         engine = open_engine(url, role="read")
         try:
             label = ascii_uppercase[place] if place < len(ascii_uppercase) else f"S{place + 1}"
-            sides.append(read_side(engine, session_id or _last(url), label))
+            compared.append(read_compared_session(engine, session_id or _find_last_session(url), label))
         finally:
             engine.dispose()
-    return sides
+    return compared
 
 
-def _located(settings: SessionSettings, name: str) -> tuple[str, str | None]:
-    """Return the database's URL and the session's id; None for its last session."""
+def _locate(settings: SessionSettings, name: str) -> tuple[str, str | None]:
+    """Return the URL of the database and the id of the session; None stands for the last session."""
     path = Path(name)
     if not path.is_dir():
         return resolve_database_url(settings), name
@@ -41,7 +41,7 @@ def _located(settings: SessionSettings, name: str) -> tuple[str, str | None]:
     return default_url(path), None
 
 
-def _last(url: str) -> str:
+def _find_last_session(url: str) -> str:
     engine = open_engine(url, role="read")
     try:
         found = find_sessions(engine, limit=1)

@@ -1,7 +1,7 @@
-"""A parameter sweep: one session for each point of a grid, each in a data directory of its own, and one report.
+"""Parameter sweeps: one session for each point of a grid, and one report over all of them.
 
-in: stated settings and what to vary · out: a plan below ``sweeps/<name>/``, beside it a data directory for
-each point, and a comparison of all. A point is run as the command line would run it, in a fresh process.
+in: settings, and the settings to vary with their values · out: below ``sweeps/<name>/`` a plan, a data directory
+for each point, and a comparison. Each point runs in a fresh process, as from the command line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 
 from hybrid_platform.domain.errors import ConfigError, EvidenceError, Fault
 from hybrid_platform.evidence.files import encode_record, read_json
-from hybrid_platform.report.comparison import read_side, write_comparison
+from hybrid_platform.report.comparison import read_compared_session, write_comparison
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.base import shown
 from hybrid_platform.settings.loading import load_settings, merge
@@ -35,26 +35,26 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.+-]")
 
 
-class Point(msgspec.Struct, frozen=True):
+class SweepPoint(msgspec.Struct, frozen=True):
     """One session of a sweep."""
 
     key: str
-    """``short=3,long=20``: its directory, and with the sweep's name its partition."""
+    """For example ``short=3,long=20``: the name of its directory, and with the sweep's name that of its partition."""
     values: dict[str, Any]
-    """Setting by dotted path -> value."""
+    """Dotted setting -> value."""
 
 
 class SweepPlan(msgspec.Struct, frozen=True):
-    """``plan.json``."""
+    """Plan of a sweep (``plan.json``)."""
 
     name: str
     base: dict[str, Any]
-    """All settings, as they were when it was planned."""
+    """All settings at the time of planning."""
     varied: tuple[str, ...]
-    points: tuple[Point, ...]
+    points: tuple[SweepPoint, ...]
 
-    def point(self, key: str) -> Point:
-        """Return a point; raise ConfigError where there is none of that key."""
+    def point(self, key: str) -> SweepPoint:
+        """Return a point; raise ConfigError for an unknown key."""
         for point in self.points:
             if point.key == key:
                 return point
@@ -62,7 +62,7 @@ class SweepPlan(msgspec.Struct, frozen=True):
 
 
 def read_sweep(path: Path) -> tuple[str, Mapping[str, Any]]:
-    """Return name and ``vary`` of the run config of the job `plan_sweep`; raise ConfigError where it has none."""
+    """Return name and ``vary`` from a run config of the job `plan_sweep`; raise ConfigError if they are missing."""
     try:
         found = load_yaml(path.read_text(encoding="utf-8"))["ops"]["make_plan"]["config"]
         return str(found["name"]), found["vary"]
@@ -74,7 +74,7 @@ def read_sweep(path: Path) -> tuple[str, Mapping[str, Any]]:
 def plan_sweep(name: str, settings: SessionSettings, vary: Mapping[str, Any]) -> SweepPlan:
     """Return the plan of every combination of the varied values, in their order.
 
-    Raises ConfigError, naming point and setting, for one that would not run.
+    Raises ConfigError, with point and setting, for a combination that would not run.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError([Fault("name", f"a name matching {_NAME.pattern}", shown(name))])
@@ -93,22 +93,22 @@ def plan_sweep(name: str, settings: SessionSettings, vary: Mapping[str, Any]) ->
         key = ",".join(
             f"{label}={_UNSAFE.sub('_', str(value))[:40]}" for label, value in zip(labels, values, strict=True)
         )
-        points.append(Point(key, dict(zip(vary, values, strict=True))))
+        points.append(SweepPoint(key, dict(zip(vary, values, strict=True))))
     plan = SweepPlan(name, base, tuple(vary), tuple(points))
     if len({point.key for point in points}) < len(points):
         raise ConfigError([Fault("vary", "values that look different from each other", shown(dict(vary)))])
     for point in points:
-        settings_of_point(plan, point)
+        build_point_settings(plan, point)
     return plan
 
 
 def write_plan(data_dir: DataDir, plan: SweepPlan) -> Path:
-    """Write a plan; one of that name is replaced, the sessions of its points stay."""
+    """Write a plan; it replaces a plan of the same name, but not the sessions of its points."""
     return data_dir.write_atomic(f"sweeps/{plan.name}/plan.json", encode_record(plan))
 
 
 def read_plan(data_dir: DataDir, name: str) -> SweepPlan:
-    """Return a plan; raise ConfigError where there is none of that name."""
+    """Return a plan; raise ConfigError for an unknown name."""
     if not _NAME.fullmatch(name):
         raise ConfigError([Fault("name", f"a name matching {_NAME.pattern}", shown(name))])
     try:
@@ -117,8 +117,8 @@ def read_plan(data_dir: DataDir, name: str) -> SweepPlan:
         raise ConfigError([Fault("sweep", f"a plan below {data_dir.root}/sweeps", str(error))]) from None
 
 
-def settings_of_point(plan: SweepPlan, point: Point, data_dir: DataDir | None = None) -> SessionSettings:
-    """Return a point's settings, with its own data directory where one is given; raise ConfigError naming the point."""
+def build_point_settings(plan: SweepPlan, point: SweepPoint, data_dir: DataDir | None = None) -> SessionSettings:
+    """Return the settings of a point, with its own data directory if one is given; raise ConfigError for bad ones."""
     overrides: dict[str, Any] = {}
     for path, value in point.values.items():
         for key in reversed(path.split(".")):
@@ -134,9 +134,9 @@ def settings_of_point(plan: SweepPlan, point: Point, data_dir: DataDir | None = 
 
 
 def run_point(data_dir: DataDir, plan: SweepPlan, key: str) -> int:
-    """Run a point's session in a fresh process, to its end; return its exit code. An interrupt drains it."""
+    """Run the session of a point in a fresh process and return its exit code; an interrupt drains the session."""
     point = plan.point(key)
-    settings = settings_of_point(plan, point, data_dir)
+    settings = build_point_settings(plan, point, data_dir)
     path = data_dir.write_atomic(
         f"{_folder(plan, point)}/settings.json", encode_record(settings.model_dump(mode="json"))
     )
@@ -151,8 +151,8 @@ def run_point(data_dir: DataDir, plan: SweepPlan, key: str) -> int:
 
 
 def write_sweep_report(data_dir: DataDir, plan: SweepPlan) -> Path:
-    """Write one report over the last complete session of every point; raise ConfigError where there is none."""
-    sides = []
+    """Write one report over the last complete session of every point; raise ConfigError without such a session."""
+    compared = []
     for point in plan.points:
         url = default_url(data_dir.root / _folder(plan, point))
         if not (data_dir.root / _folder(plan, point) / "bot.db").is_file():
@@ -160,14 +160,14 @@ def write_sweep_report(data_dir: DataDir, plan: SweepPlan) -> Path:
         engine = open_engine(url, role="read")
         try:
             found = find_sessions(engine, state=SessionState.COMPLETE, limit=1)
-            sides += [read_side(engine, each.session_id, point.key) for each in found]
+            compared += [read_compared_session(engine, each.session_id, point.key) for each in found]
         finally:
             engine.dispose()
-    if not sides:
+    if not compared:
         raise ConfigError([Fault("sweep", f"a complete session of {plan.name}", "none")])
-    title = f"Sweep {plan.name}: {len(sides)} of {len(plan.points)} points"
-    return write_comparison(data_dir, f"sweeps/{plan.name}/report", title, sides, plan.varied)
+    title = f"Sweep {plan.name}: {len(compared)} of {len(plan.points)} points"
+    return write_comparison(data_dir, f"sweeps/{plan.name}/report", title, compared, plan.varied)
 
 
-def _folder(plan: SweepPlan, point: Point) -> str:
+def _folder(plan: SweepPlan, point: SweepPoint) -> str:
     return f"sweeps/{plan.name}/{point.key}"

@@ -78,17 +78,17 @@ def compare(sessions: tuple[str, ...], config_file: Path | None, assignments: tu
     A SESSION is an id in the database, or a path: another data directory (its last session), or a session's
     evidence directory in one. Prints the figures and the path of the report.
     """
-    from hybrid_platform.analysis.sources import read_sides
-    from hybrid_platform.report.comparison import folder_of, side_by_side, write_comparison
+    from hybrid_platform.analysis.sources import read_compared_sessions
+    from hybrid_platform.report.comparison import build_comparison_frame, comparison_folder, write_comparison
     from hybrid_platform.security.paths import DataDir
 
     if len(sessions) < 2:
         raise click.UsageError("expected at least two sessions, got one")
     settings = read_settings(config_file, assignments, **flags)
-    sides = read_sides(settings, sessions)
-    title = "Comparison of " + ", ".join(side.session.session_id for side in sides)
-    report = write_comparison(DataDir(settings.data_dir), folder_of(sides), title, sides)
-    click.echo(side_by_side(sides).to_string(na_rep="–"))
+    compared = read_compared_sessions(settings, sessions)
+    title = "Comparison of " + ", ".join(each.session.session_id for each in compared)
+    report = write_comparison(DataDir(settings.data_dir), comparison_folder(compared), title, compared)
+    click.echo(build_comparison_frame(compared).to_string(na_rep="–"))
     click.echo(report)
 
 

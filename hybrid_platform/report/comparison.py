@@ -1,7 +1,7 @@
-"""Sessions side by side: what was set differently, what came out differently, in tables and pictures.
+"""Comparison of sessions: differences in settings and in results, as tables and figures.
 
 in: two or more finished sessions, of one database or of several · out: `report.md`, `measures.csv` and SVG
-files in a folder below the data directory. Every figure is measured from the sessions' tables anew.
+files in a folder below the data directory. Every figure is measured again from the tables of the sessions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from hybrid_platform.domain.clocks import iso_utc
 from hybrid_platform.domain.orders import SignalRecord
-from hybrid_platform.report.comparison_plots import Line, comparison_plots
+from hybrid_platform.report.figures import PnlLine, draw_comparison
 from hybrid_platform.report.markdown import table
 from hybrid_platform.report.measures.records import Measures
 from hybrid_platform.report.measures.session import measure_session
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOT_COMPARED = ("data_dir", "database_url", "gates.", "keys.", "live.")
-"""Settings that decide nothing about trading."""
+"""Prefixes of settings that do not affect trading."""
 
 
-class Side(NamedTuple):
+class ComparedSession(NamedTuple):
     """One session of a comparison."""
 
     label: str
@@ -41,87 +41,93 @@ class Side(NamedTuple):
     settings: dict[str, Any]
     """By dotted path."""
     measures: Measures
-    line: Line | None
-    """Its PnL over time; None where it has no ticks."""
+    line: PnlLine | None
+    """PnL over time; None without ticks."""
     signals_sha256: str
 
 
-def read_side(engine: sa.Engine, session_id: str, label: str) -> Side:
-    """Measure one session; raise ConfigError where there is none of that id."""
+def read_compared_session(engine: sa.Engine, session_id: str, label: str) -> ComparedSession:
+    """Measure one session; raise ConfigError for an unknown id."""
     session = find_session(engine, session_id)
     measured = measure_session(engine, session_id)
     curve, cash = measured.curve, float(measured.measures.result.starting_cash)
-    line = None if curve is None else Line(label, curve.ts - int(curve.ts[0]), curve.equity - cash)
+    line = None if curve is None else PnlLine(label, curve.ts - int(curve.ts[0]), curve.equity - cash)
     digest = hashlib.sha256()
     for row in read_rows(engine, session_id, SignalRecord):
         digest.update(f"{row[2]},{row[5]}\n".encode())
-    return Side(label, session, flat(json.loads(session.settings)), measured.measures, line, digest.hexdigest())
+    return ComparedSession(
+        label, session, flatten(json.loads(session.settings)), measured.measures, line, digest.hexdigest()
+    )
 
 
 def write_comparison(
-    data_dir: DataDir, folder: str, title: str, sides: Sequence[Side], varied: Sequence[str] = ()
+    data_dir: DataDir, folder: str, title: str, sessions: Sequence[ComparedSession], varied: Sequence[str] = ()
 ) -> Path:
     """Write the report of a comparison below the data directory, and return its path.
 
-    ``varied``: the settings that a sweep went through, for its pictures.
+    ``varied``: the settings that a sweep varied, for its figures.
     """
-    frame = side_by_side(sides)
-    points = [tuple(side.settings.get(path) for path in varied) for side in sides]
-    plots = comparison_plots(
-        [side.line for side in sides if side.line is not None],
-        {side.label: float(side.measures.result.pnl) for side in sides},
+    frame = build_comparison_frame(sessions)
+    points = [tuple(compared.settings.get(path) for path in varied) for compared in sessions]
+    plots = draw_comparison(
+        [compared.line for compared in sessions if compared.line is not None],
+        {compared.label: float(compared.measures.result.pnl) for compared in sessions},
         [name.rpartition(".")[2] for name in varied],
         points,
     )
     for name, picture in plots.items():
         data_dir.write_atomic(f"{folder}/{name}.svg", picture)
     data_dir.write_atomic(f"{folder}/measures.csv", frame.to_csv().encode())
-    text = comparison_report(title, sides, frame, plots)
+    text = render_comparison(title, sessions, frame, plots)
     return data_dir.write_atomic(f"{folder}/report.md", text.encode())
 
 
-def comparison_report(title: str, sides: Sequence[Side], frame: pd.DataFrame, plots: Iterable[str]) -> str:
-    """Return the Markdown."""
-    heads = ("", *(side.label for side in sides))
+def render_comparison(
+    title: str, sessions: Sequence[ComparedSession], frame: pd.DataFrame, plots: Iterable[str]
+) -> str:
+    """Return the report of a comparison as Markdown."""
+    heads = ("", *(compared.label for compared in sessions))
     parts = [
         f"# {title}",
-        table(("", "session", "mode", "strategy", "feed", "state", "started"), [_head(side) for side in sides]),
-        "## What was set differently",
-        table(heads, rows) if (rows := different_settings(sides)) else "Nothing that decides a trade.",
-        "## What came out",
+        table(
+            ("", "session", "mode", "strategy", "feed", "state", "started"), [_head(compared) for compared in sessions]
+        ),
+        "## Settings that differ",
+        table(heads, rows) if (rows := find_different_settings(sessions)) else "None that affects trading.",
+        "## Results",
         *(f"![{name}]({name}.svg)" for name in plots),
         table((*heads, *(("difference",) if "difference" in frame else ())), _cells(frame)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def different_settings(sides: Sequence[Side]) -> list[tuple[Any, ...]]:
-    """Return the settings that are not the same in all sessions: dotted path, then each one's value."""
-    paths = sorted({path for side in sides for path in side.settings if not path.startswith(NOT_COMPARED)})
-    rows = [(path, *(side.settings.get(path) for side in sides)) for path in paths]
+def find_different_settings(sessions: Sequence[ComparedSession]) -> list[tuple[Any, ...]]:
+    """Return the settings that differ: dotted path, then the value of each session."""
+    paths = sorted({path for compared in sessions for path in compared.settings if not path.startswith(NOT_COMPARED)})
+    rows = [(path, *(compared.settings.get(path) for compared in sessions)) for path in paths]
     return [row for row in rows if len({json.dumps(value, sort_keys=True) for value in row[1:]}) > 1]
 
 
-def side_by_side(sides: Sequence[Side]) -> pd.DataFrame:
-    """Return figures by session, a column each; with two sessions also what lies between."""
+def build_comparison_frame(sessions: Sequence[ComparedSession]) -> pd.DataFrame:
+    """Return a column of figures for each session, and the difference between two sessions."""
     import pandas as pd
 
-    figures = {side.label: figures_of(side) for side in sides}
+    figures = {compared.label: collect_figures(compared) for compared in sessions}
     names = dict.fromkeys(name for of in figures.values() for name in of)
     frame = pd.DataFrame({label: [of.get(name) for name in names] for label, of in figures.items()}, index=list(names))
     frame = frame.astype(object).where(frame.notna(), None)
-    if len(sides) == 2:
-        frame["difference"] = [_between(one, other) for one, other in frame.itertuples(index=False)]
+    if len(sessions) == 2:
+        frame["difference"] = [_difference(one, other) for one, other in frame.itertuples(index=False)]
     return frame
 
 
-def figures_of(side: Side) -> dict[str, Any]:
-    """Return a session's figures by name, numbers as floats; what it does not have is left out."""
-    found = side.measures
+def collect_figures(compared: ComparedSession) -> dict[str, Any]:
+    """Return the figures that a session has, numbers as floats, with their names."""
+    found = compared.measures
     fall, latency = found.risk.drawdown, found.latency.order_to_first_fill
     figures: dict[str, Any] = {
         "signals": found.counts.signals,
-        "signals digest": side.signals_sha256[:16],
+        "signals digest": compared.signals_sha256[:16],
         "orders": found.counts.orders,
         "fills": found.counts.fills,
         **{f"vetoes {reason}": count for reason, count in found.counts.vetoes.items()},
@@ -152,28 +158,28 @@ def figures_of(side: Side) -> dict[str, Any]:
 _RESULT = ("pnl", "realised", "unrealised", "fees", "volume", "final_equity")
 
 
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings by dotted path."""
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings with dotted paths as keys."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
         path = f"{prefix}{name}"
         if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{path}.")
+            found |= flatten(value, f"{path}.")
         else:
             found[path] = value
     return found
 
 
-def folder_of(sides: Sequence[Side]) -> str:
-    """Return where a comparison of these sessions goes, below the data directory."""
-    ids = [side.session.session_id for side in sides]
+def comparison_folder(sessions: Sequence[ComparedSession]) -> str:
+    """Return the folder, below the data directory, for a comparison of these sessions."""
+    ids = [compared.session.session_id for compared in sessions]
     name = "-".join(ids) if len(ids) == 2 else hashlib.sha256(" ".join(ids).encode()).hexdigest()[:16]
     return f"reports/compare/{name}"
 
 
-def _head(side: Side) -> tuple[Any, ...]:
-    row = side.session
-    return (side.label, row.session_id, row.mode, row.strategy, row.feed, row.state.value, iso_utc(row.started_at))
+def _head(compared: ComparedSession) -> tuple[Any, ...]:
+    row = compared.session
+    return (compared.label, row.session_id, row.mode, row.strategy, row.feed, row.state.value, iso_utc(row.started_at))
 
 
 def _cells(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
@@ -184,7 +190,7 @@ def _cell(value: Any) -> Any:
     return number(value) if isinstance(value, float) else value
 
 
-def _between(one: Any, other: Any) -> Any:
+def _difference(one: Any, other: Any) -> Any:
     if isinstance(one, str) or isinstance(other, str):
         return "the same" if one == other else "another"
     return None if one is None or other is None else other - one

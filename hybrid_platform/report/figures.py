@@ -1,20 +1,22 @@
-"""The pictures of a session's trading: equity, drawdown, price with fills, exposure, latency. SVG, 20 to 60 KB each.
+"""Figures of trading, drawn with matplotlib: of one session, and of a comparison. SVG, 20 to 60 KB each.
 
-in: a measured session · out: name -> bytes, the same for the same session. Times are UTC on the session
-clock. matplotlib is imported when it is needed; without its global state, so any thread may draw. Colours
-read on light and dark pages alike.
+in: a measured session, or the PnL of several · out: name -> bytes, the same for the same sessions. Times are UTC on
+the session clock. matplotlib is imported on use and without its global state, so any thread may draw. The colours
+are readable on light and dark pages.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.domain.ticks import Int64s
 from hybrid_platform.report.measures.curve import Curve
 from hybrid_platform.report.measures.session import Measured
 
@@ -47,19 +49,20 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def session_plots(measured: Measured, kind: str = "svg") -> dict[str, bytes]:
-    """Return the pictures that there is something to draw for, by name: ``equity``, ``drawdown`` …
+def draw_session(measured: Measured, kind: str = "svg") -> dict[str, bytes]:
+    """Return the figures of a session: ``equity``, ``drawdown`` …, except those without data.
 
-    None below `MIN_FILLS` fills: a table says it all, and matplotlib takes longer to load than such a session to run.
+    A session below `MIN_FILLS` fills has no figures: its tables are enough, and loading matplotlib would take longer
+    than the session.
     """
     if measured.curve is None or measured.measures.counts.fills < MIN_FILLS:
         return {}
-    pictures = ((name, rendered(partial(draw, measured), kind)) for name, draw in PLOTS.items())
+    pictures = ((name, render_figure(partial(draw, measured), kind)) for name, draw in PLOTS.items())
     return {name: picture for name, picture in pictures if picture is not None}
 
 
-def rendered(draw: Callable[[], Figure | None], kind: str = "svg") -> bytes | None:
-    """Return what a function draws as a file, or None where it draws nothing."""
+def render_figure(draw: Callable[[], Figure | None], kind: str = "svg") -> bytes | None:
+    """Return a drawn figure as a file, or None if the function draws nothing."""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
@@ -72,8 +75,8 @@ def rendered(draw: Callable[[], Figure | None], kind: str = "svg") -> bytes | No
         return out.getvalue()
 
 
-def axes_of(title: str, label: str, panels: int = 1, height: float = 2.8) -> tuple[Figure, list[Axes]]:
-    """Return a wide figure with panels one below the other, that share their x axis."""
+def new_figure(title: str, label: str, panels: int = 1, height: float = 2.8) -> tuple[Figure, list[Axes]]:
+    """Return a wide figure with its panels, one below the other on a common x axis."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import StrMethodFormatter
 
@@ -87,7 +90,7 @@ def axes_of(title: str, label: str, panels: int = 1, height: float = 2.8) -> tup
 
 
 def _times(axes: Axes, ts: npt.NDArray[np.int64]) -> Any:
-    """Return instants as the axis takes them."""
+    """Return instants in the numbers of a time axis."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
     locator = AutoDateLocator()  # type: ignore[no-untyped-call]
@@ -98,7 +101,7 @@ def _times(axes: Axes, ts: npt.NDArray[np.int64]) -> Any:
 
 def _equity(measured: Measured) -> Figure:
     curve, result = _curve(measured), measured.measures.result
-    figure, (axes,) = axes_of(f"Equity, USD ({measured.measures.mode})", "USD")
+    figure, (axes,) = new_figure(f"Equity, USD ({measured.measures.mode})", "USD")
     times = _times(axes, curve.ts)
     axes.fill_between(times, curve.low, curve.high, color=FILL, linewidth=0)
     axes.plot(times, curve.equity, color=LINE, linewidth=1.2)
@@ -110,7 +113,7 @@ def _drawdown(measured: Measured) -> Figure:
     curve, watch = _curve(measured), measured.measures.risk.drawdown
     start = float(measured.measures.result.starting_cash)
     peaks = np.maximum(np.maximum.accumulate(curve.high), start)
-    figure, (axes,) = axes_of("Drawdown from the peak, USD", "USD", height=2.2)
+    figure, (axes,) = new_figure("Drawdown from the peak, USD", "USD", height=2.2)
     times = _times(axes, curve.ts)
     axes.fill_between(times, curve.low - peaks, 0, color="#d9534f55", linewidth=0)
     axes.plot(times, curve.equity - peaks, color=SELL, linewidth=0.9)
@@ -129,7 +132,7 @@ def _exposure(measured: Measured) -> Figure | None:
     curve, found = _curve(measured), measured.measures.exposure
     if found is None or not found.most:
         return None
-    figure, (axes,) = axes_of("Exposure: Σ |position| × price, USD", "USD", height=2.2)
+    figure, (axes,) = new_figure("Exposure: Σ |position| × price, USD", "USD", height=2.2)
     times = _times(axes, curve.ts)
     axes.fill_between(times, curve.exposure, 0, color=FILL, linewidth=0, step="pre")
     axes.plot(times, curve.exposure, color=LINE, linewidth=0.8, drawstyle="steps-pre")
@@ -145,7 +148,7 @@ def _price(measured: Measured) -> Figure:
     curve, tape = _curve(measured), measured.tape
     counts = np.array([curve.marks.count(place) for place in range(len(tape.instruments))])
     shown = np.argsort(-counts, kind="stable")[:MAX_PANELS].tolist()
-    figure, panels = axes_of("Last price with fills (▲ BUY, ▼ SELL)", "price", len(shown), height=2.8)
+    figure, panels = new_figure("Last price with fills (▲ BUY, ▼ SELL)", "price", len(shown), height=2.8)
     for axes, instrument in zip(panels, shown, strict=True):
         times = _times(axes, curve.ts)
         there = ~np.isnan(curve.price[:, instrument])
@@ -163,7 +166,7 @@ def _latency(measured: Measured) -> Figure | None:
     waited = sample.values
     if not len(waited) or not waited.min() > 0:
         return None
-    figure, (axes,) = axes_of("Order to first fill, ms of the session clock", "orders", height=2.2)
+    figure, (axes,) = new_figure("Order to first fill, ms of the session clock", "orders", height=2.2)
     low, high = float(waited.min()), float(waited.max())
     edges = np.geomspace(low, high * 1.001, 41) if high > low * 1.01 else np.linspace(low * 0.9, low * 1.1, 11)
     axes.hist(waited, bins=edges.tolist(), weights=np.full(len(waited), sample.every), color=LINE, alpha=0.7)
@@ -192,4 +195,88 @@ PLOTS: dict[str, Callable[[Measured], Figure | None]] = {
     "exposure": _exposure,
     "latency": _latency,
 }
-"""Name -> what draws it; the order in which they are shown."""
+"""Figures of a session in the order of the report."""
+
+COLOURS = ("#2f7ed8", "#e07b39", "#159a5b", "#b45fc0", "#c9a227", "#d9534f", "#5f6b7a", "#2aa9b8", "#8a6d3b", "#7e57c2")
+MAX_LEGEND = len(COLOURS)
+MAX_BARS = 60
+_UNITS = ((86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+
+
+class PnlLine(NamedTuple):
+    """PnL of one session over time."""
+
+    label: str
+    since: Int64s
+    """Nanoseconds since its first step."""
+    pnl: Floats
+    """USD."""
+
+
+def draw_comparison(
+    lines: Sequence[PnlLine], pnl: Mapping[str, float], names: Sequence[str], points: Sequence[tuple[Any, ...]]
+) -> dict[str, bytes]:
+    """Return the figures of a comparison; ``names`` and ``points``: the varied settings and their values."""
+    drawn = {"pnl_over_time": partial(_over_time, lines), "pnl": partial(_bars, pnl)}
+    if len(names) == 2:
+        drawn["pnl_by_parameters"] = partial(_grid, list(pnl.values()), names, points)
+    pictures = ((name, render_figure(draw)) for name, draw in drawn.items())
+    return {name: picture for name, picture in pictures if picture is not None}
+
+
+def _over_time(lines: Sequence[PnlLine]) -> Figure | None:
+    if not lines:
+        return None
+    longest = max(int(line.since[-1]) for line in lines) / NS_PER_S
+    length, unit = next(((length, unit) for length, unit in _UNITS if longest >= 2 * length), _UNITS[-1])
+    figure, (axes,) = new_figure("PnL over time, USD", "USD")
+    for place, line in enumerate(lines):
+        axes.plot(
+            line.since / NS_PER_S / length,
+            line.pnl,
+            color=COLOURS[place % len(COLOURS)],
+            linewidth=1.1,
+            label=line.label,
+        )
+    axes.axhline(0, color=GRID, linewidth=0.8, linestyle="--")
+    axes.set_xlabel(f"{unit} since the first tick")
+    if len(lines) <= MAX_LEGEND:
+        axes.legend(loc="best", fontsize=8)
+    return figure
+
+
+def _bars(pnl: Mapping[str, float]) -> Figure | None:
+    shown = list(pnl.items())[:MAX_BARS]
+    figure, (axes,) = new_figure("PnL at the end, USD", "", height=1.0 + 0.28 * len(shown))
+    values = [value for _, value in shown]
+    axes.barh(range(len(shown)), values, color=[BUY if value >= 0 else SELL for value in values], height=0.7)
+    axes.set_yticks(range(len(shown)), [label for label, _ in shown])
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    for place, value in enumerate(values):
+        axes.annotate(
+            f"{value:,.2f}", (value, place), xytext=(3 if value >= 0 else -3, 0), textcoords="offset points",
+            ha="left" if value >= 0 else "right", va="center", fontsize=8,
+        )  # fmt: skip
+    return figure
+
+
+def _grid(pnl: Sequence[float], names: Sequence[str], points: Sequence[tuple[Any, ...]]) -> Figure | None:
+    """Draw PnL over two parameters that form a grid."""
+    downs, acrosses = (list(dict.fromkeys(point[axis] for point in points)) for axis in (0, 1))
+    values = np.full((len(downs), len(acrosses)), np.nan)
+    for (down, across), value in zip(points, pnl, strict=True):
+        values[downs.index(down), acrosses.index(across)] = value
+    if min(values.shape) < 2:
+        return None
+    figure, (axes,) = new_figure(f"PnL, USD, by {names[0]} and {names[1]}", names[0], height=1.2 + 0.4 * len(downs))
+    most = float(np.nanmax(np.abs(values))) or 1.0
+    axes.imshow(values, cmap="RdYlGn", vmin=-most, vmax=most, aspect="auto", alpha=0.65)
+    axes.set_xticks(range(len(acrosses)), [str(value) for value in acrosses])
+    axes.set_yticks(range(len(downs)), [str(value) for value in downs])
+    axes.set_xlabel(names[1])
+    axes.grid(visible=False)
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            axes.annotate(f"{value:,.2f}", (column, row), ha="center", va="center", fontsize=8, color="#20242a")
+    return figure

@@ -16,7 +16,7 @@ from hybrid_platform.domain.decimals import canonical
 from hybrid_platform.evidence.bundle import read_if_there
 from hybrid_platform.evidence.files import encode_record, parse_json
 from hybrid_platform.report.blocks import Table, facts
-from hybrid_platform.report.figures import PLOTS, session_plots
+from hybrid_platform.report.figures import PLOTS, draw_session
 from hybrid_platform.report.measures.records import MEASURES, Latency, Measures, Quantiles
 from hybrid_platform.report.measures.session import measure_session
 from hybrid_platform.security.paths import DataDir
@@ -35,7 +35,7 @@ def write_trading(data_dir: DataDir, engine: sa.Engine, session_id: str) -> Meas
     measured = measure_session(engine, session_id)
     folder = f"evidence/{session_id}"
     data_dir.write_atomic(f"{folder}/{FILE}", encode_record(measured.measures))
-    for name, picture in session_plots(measured).items():
+    for name, picture in draw_session(measured).items():
         data_dir.write_atomic(f"{folder}/{FOLDER}/{name}.svg", picture)
     return measured.measures
 

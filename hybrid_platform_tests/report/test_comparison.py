@@ -1,4 +1,4 @@
-"""Sessions side by side, and sweeps: what differs is shown, whatever the sessions are called."""
+"""Sessions each by each, and sweeps: what differs is shown, whatever the sessions are called."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform.analysis.sources import read_sides
-from hybrid_platform.analysis.sweep import plan_sweep, read_plan, read_sweep, settings_of_point, write_plan
+from hybrid_platform.analysis.sources import read_compared_sessions
+from hybrid_platform.analysis.sweep import build_point_settings, plan_sweep, read_plan, read_sweep, write_plan
 from hybrid_platform.domain.errors import ConfigError
-from hybrid_platform.report.comparison import different_settings, flat, read_side, side_by_side, write_comparison
-from hybrid_platform.report.figures import session_plots
+from hybrid_platform.report.comparison import (
+    build_comparison_frame,
+    find_different_settings,
+    flatten,
+    read_compared_session,
+    write_comparison,
+)
+from hybrid_platform.report.figures import draw_session
 from hybrid_platform.report.measures.session import measure_session
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.loading import load_settings, read_yaml
@@ -34,12 +40,12 @@ def pair(recorder: Recorder) -> list[str]:
 
 def test_two_sessions_side_by_side_show_what_was_set_and_what_came_out(recorder, pair):
     settings = recorder.settings()
-    sides = read_sides(settings, pair)
-    assert [row[0] for row in different_settings(sides)] == ["mode", "paper.latency"]
-    frame = side_by_side(sides)
+    compared = read_compared_sessions(settings, pair)
+    assert [row[0] for row in find_different_settings(compared)] == ["mode", "paper.latency"]
+    frame = build_comparison_frame(compared)
     assert frame.loc["signals digest", "difference"] == "the same"
     assert frame.loc["pnl, USD", "difference"] == frame.loc["pnl, USD", "B"] - frame.loc["pnl, USD", "A"]
-    report = write_comparison(DataDir(recorder.folder), "reports/compare/x", "A | <title>", sides)
+    report = write_comparison(DataDir(recorder.folder), "reports/compare/x", "A | <title>", compared)
     text = report.read_text()
     for name in ("pnl_over_time.svg", "pnl.svg"):
         assert f"({name})" in text
@@ -52,33 +58,33 @@ def test_two_sessions_side_by_side_show_what_was_set_and_what_came_out(recorder,
 def test_a_session_is_found_by_its_id_by_a_data_directory_and_by_its_evidence(recorder, pair):
     evidence = recorder.folder / "evidence" / pair[0]
     evidence.mkdir(parents=True)
-    found = read_sides(recorder.settings(), [pair[0], str(recorder.folder), str(evidence)])
-    assert [side.session.session_id for side in found][::2] == [pair[0], pair[0]]
-    assert [side.label for side in found] == ["A", "B", "C"]
+    found = read_compared_sessions(recorder.settings(), [pair[0], str(recorder.folder), str(evidence)])
+    assert [each.session.session_id for each in found][::2] == [pair[0], pair[0]]
+    assert [each.label for each in found] == ["A", "B", "C"]
 
 
 @pytest.mark.parametrize("name", ["nothing", "{folder}/evidence"])
 def test_a_session_that_is_not_there_is_said_not_to_be(recorder, pair, name):
     (recorder.folder / "evidence").mkdir(exist_ok=True)
     with pytest.raises(ConfigError, match="session: expected"):
-        read_sides(recorder.settings(), [pair[0], name.format(folder=recorder.folder)])
+        read_compared_sessions(recorder.settings(), [pair[0], name.format(folder=recorder.folder)])
 
 
 def test_a_session_without_ticks_can_be_compared_too(recorder, pair):
     empty = recorder.record(recorder.settings(), a_market([]))
-    sides = [
-        read_side(recorder.reading, session_id, label)
+    compared = [
+        read_compared_session(recorder.reading, session_id, label)
         for session_id, label in ((pair[0], "A"), (empty.session_id, "B"))
     ]
-    frame = side_by_side(sides)
+    frame = build_comparison_frame(compared)
     assert frame.loc["pnl, USD", "B"] == 0
     assert frame.loc["sharpe, annualised", "difference"] is None
 
 
 def test_pictures_are_the_same_for_the_same_session(recorder, pair):
     measured = measure_session(recorder.reading, pair[1])
-    first = session_plots(measured)
-    assert first == session_plots(measured)
+    first = draw_session(measured)
+    assert first == draw_session(measured)
     assert set(first) == {"equity", "drawdown", "price", "exposure", "latency"}
     for picture in first.values():
         assert picture.startswith(b"<?xml")
@@ -94,7 +100,7 @@ def test_a_sweeps_points_are_all_combinations_each_with_a_directory_of_its_own(t
     assert [point.key for point in plan.points] == [
         f"short={short},long={long},mode=SHADOW" for short in (3, 5) for long in (20, 50)
     ]
-    settings = settings_of_point(plan, plan.points[1], data_dir)
+    settings = build_point_settings(plan, plan.points[1], data_dir)
     assert settings.strategy.params == {"short": 3, "long": "50"}
     assert settings.data_dir == str(data_dir.root / "sweeps" / "sma" / plan.points[1].key)
     assert settings.seconds == 7
@@ -135,4 +141,4 @@ def test_a_file_that_plans_nothing_is_said_to(tmp_path: Path, text):
 
 
 def test_settings_are_compared_by_dotted_path():
-    assert flat({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "a.c": {}, "d": [1]}
+    assert flatten({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "a.c": {}, "d": [1]}

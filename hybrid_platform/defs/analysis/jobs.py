@@ -5,12 +5,12 @@ from typing import Any
 
 import dagster as dg
 
-from hybrid_platform.analysis.sources import read_sides
+from hybrid_platform.analysis.sources import read_compared_sessions
 from hybrid_platform.analysis.sweep import plan_sweep, read_plan, write_plan, write_sweep_report
 from hybrid_platform.defs.analysis.assets import SWEEP_POINTS
 from hybrid_platform.defs.shared.runs import failing_clearly, load_run_settings
 from hybrid_platform.evidence.reproduction import ReproductionEvidence, ReproductionVerdict
-from hybrid_platform.report.comparison import folder_of, write_comparison
+from hybrid_platform.report.comparison import comparison_folder, write_comparison
 from hybrid_platform.report.markdown import table
 from hybrid_platform.report.writer import last_session
 from hybrid_platform.reproduce.fresh import reproduce_fresh
@@ -75,9 +75,9 @@ def compare_sessions(context: dg.OpExecutionContext) -> None:
     """Compare two or more finished sessions."""
     with failing_clearly(context):
         settings, data_dir = load_run_settings(context)
-        sides = read_sides(settings, context.op_config["sessions"])
-        title = "Comparison of " + ", ".join(side.session.session_id for side in sides)
-        report = write_comparison(data_dir, folder_of(sides), title, sides)
+        compared = read_compared_sessions(settings, context.op_config["sessions"])
+        title = "Comparison of " + ", ".join(each.session.session_id for each in compared)
+        report = write_comparison(data_dir, comparison_folder(compared), title, compared)
     context.add_output_metadata(_build_report_metadata(report))
 
 

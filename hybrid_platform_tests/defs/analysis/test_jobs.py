@@ -48,7 +48,7 @@ def test_the_job_compares_sessions(recorder):
     ids = [recorder.record(recorder.settings(), a_market(a_walk())).session_id for _ in range(2)]
     result = run("compare", recorder.folder, "put_side_by_side", {"sessions": ids})
     assert result.success
-    assert "## What came out" in said(result, "put_side_by_side")["report"]
+    assert "## Results" in said(result, "put_side_by_side")["report"]
 
 
 @pytest.mark.timeout(300)
