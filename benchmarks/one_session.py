@@ -23,10 +23,10 @@ import msgspec
 import psutil
 
 from hybrid_platform.domain.clocks import SystemClock
-from hybrid_platform.gates.database import verify_database
+from hybrid_platform.evidence.records import SessionEvidence
 from hybrid_platform.gates.postflight import postflight
-from hybrid_platform.gates.preflight import preflight
 from hybrid_platform.run.open import open_run
+from hybrid_platform.run.steps import Step, run_steps
 from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.settings.loading import load_settings
 
@@ -109,23 +109,29 @@ def run(settings: dict[str, Any], drain_after: float | None = None, *, judged: b
     clock = SystemClock()
     made = load_settings(settings, environ={})
     with open_run(made, run_id=str(uuid.uuid4()), created_ns=clock.wall_ns(), clock=clock, stream=io.StringIO()) as run:
-        for step in (preflight(run), verify_database(run)):
-            if step.exit_code:
-                raise SystemExit(f"{type(step).__name__}: {step.reasons}")
-        shadow = SessionRunner(run)
-        watch = Watch()
-        watch.look()
-        until = time.monotonic() + (drain_after or math.inf)
-        asked = None
-        while not shadow.wait(LOOK_SECONDS if asked is None else None):
+        found: dict[str, Any] = {}
+
+        def drive(runner: SessionRunner) -> SessionEvidence:
+            runner.start()
+            watch = Watch()
             watch.look()
-            if time.monotonic() >= until:
-                asked = time.monotonic()
-                shadow.request_stop("SIGTERM")
-        drain = None if asked is None else round(time.monotonic() - asked, 3)
-        watch.look()
-        evidence = msgspec.to_builtins(shadow.finish())
-        found = {**{name: evidence[name] for name in SHOWN}, "drain_s": drain, **watch.result()}
+            until = time.monotonic() + (drain_after or math.inf)
+            asked = None
+            while not runner.wait(LOOK_SECONDS if asked is None else None):
+                watch.look()
+                if time.monotonic() >= until:
+                    asked = time.monotonic()
+                    runner.request_stop("SIGTERM")
+            drain = None if asked is None else round(time.monotonic() - asked, 3)
+            watch.look()
+            evidence = runner.finish()
+            shown = msgspec.to_builtins(evidence)
+            found.update({name: shown[name] for name in SHOWN}, drain_s=drain, **watch.result())
+            return evidence
+
+        result = run_steps(run, drive, last=Step.SESSION)
+        if not found:
+            raise SystemExit(f"{type(result.decisive).__name__}: {result.decisive.reasons}")
         if judged:
             began = time.monotonic()
             if (after := postflight(run)).exit_code:

@@ -25,12 +25,9 @@ from typing import Any
 import yaml
 
 from hybrid_platform.domain.clocks import SystemClock
-from hybrid_platform.evidence.records import Evidence
-from hybrid_platform.gates.database import verify_database
-from hybrid_platform.gates.postflight import postflight
-from hybrid_platform.gates.preflight import preflight
-from hybrid_platform.report.writer import conclude
+from hybrid_platform.evidence.records import Evidence, SessionEvidence
 from hybrid_platform.run.open import open_run
+from hybrid_platform.run.steps import Step, run_steps
 from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.settings.loading import load_settings, merge
 
@@ -341,16 +338,14 @@ def run_here(
     settings = load_settings(layered({"data_dir": str(data_dir)}, *layers), environ={})
     clock, output = SystemClock(), io.StringIO()
     with open_run(settings, run_id=str(uuid.uuid4()), created_ns=clock.wall_ns(), clock=clock, stream=output) as run:
-        steps: list[Evidence] = [preflight(run)]
-        if not steps[-1].exit_code:
-            steps.append(verify_database(run))
-        if not steps[-1].exit_code:
-            shadow = SessionRunner(run)
-            assert shadow.wait(PATIENCE)
-            steps.append(shadow.finish())
+
+        def drive(runner: SessionRunner) -> SessionEvidence:
+            runner.start()
+            assert runner.wait(PATIENCE)
+            evidence = runner.finish()
             if before_postflight is not None:
                 before_postflight(Left(data_dir))
-            steps.append(postflight(run))
-        if with_report:
-            conclude(run)
-    return Here(data_dir, steps, output.getvalue())
+            return evidence
+
+        result = run_steps(run, drive, last=Step.REPORT if with_report else Step.POSTFLIGHT)
+    return Here(data_dir, list(result.steps), output.getvalue())

@@ -17,8 +17,9 @@ from hybrid_platform.domain.errors import ExitCode
 
 if TYPE_CHECKING:
     from hybrid_platform.cli.run_monitor import RunMonitor
-    from hybrid_platform.evidence.records import Evidence
+    from hybrid_platform.evidence.records import SessionEvidence
     from hybrid_platform.evidence.run_context import RunContext
+    from hybrid_platform.session.runner import SessionRunner
     from hybrid_platform.settings.session import SessionSettings
 
 POLL_INTERVAL_S = 0.25
@@ -40,10 +41,7 @@ def shadow_run(config_file: Path | None, assignments: tuple[str, ...], **flags: 
 
 def _run_all_steps(stop: _Stop, config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
     from hybrid_platform.cli.run_monitor import monitor_run
-    from hybrid_platform.gates.database import verify_database
-    from hybrid_platform.gates.postflight import postflight
-    from hybrid_platform.gates.preflight import preflight
-    from hybrid_platform.report.writer import conclude
+    from hybrid_platform.run.steps import run_steps
 
     settings = read_settings(config_file, assignments, **flags)
     if stop.reason is not None:
@@ -51,15 +49,14 @@ def _run_all_steps(stop: _Stop, config_file: Path | None, assignments: tuple[str
         return int(ExitCode.COMPLETE)
     with monitor_run(settings) as monitor, _open_run(settings) as run:
         monitor.on_opened(run)
-        steps: list[Evidence] = [preflight(run, stop.event)]
-        if not steps[-1].exit_code:
-            steps.append(verify_database(run))
-        if not steps[-1].exit_code:
-            steps.append(_run_session(run, stop, monitor))
-            steps.append(postflight(run, stop.again))
-        report = conclude(run).report
-        failed = next((step for step in steps if step.exit_code), steps[-1])
-        not_started = stop.reason is not None and len(steps) == 1
+        result = run_steps(
+            run,
+            lambda runner: _run_session(runner, stop, monitor, settings.seconds),
+            stop=stop.event,
+            skip_wait=stop.again,
+        )
+        failed, report = result.decisive, result.report
+        not_started = stop.reason is not None and len(result.steps) == 1
         if not not_started:
             monitor.on_verdict(failed.exit_code, failed.reasons)
     if not_started:
@@ -124,19 +121,17 @@ def _open_run(settings: SessionSettings) -> Iterator[RunContext]:
         yield run
 
 
-def _run_session(run: RunContext, stop: _Stop, monitor: RunMonitor) -> Evidence:
-    from hybrid_platform.session.runner import SessionRunner
-
-    runner = SessionRunner(run)
+def _run_session(runner: SessionRunner, stop: _Stop, monitor: RunMonitor, seconds: float | None) -> SessionEvidence:
     stop.session = runner
     if stop.reason is not None:
         runner.request_stop(stop.reason)
+    runner.start()
     is_terminal = sys.stderr.isatty()
     monitor.poll(runner)
     while not runner.wait(POLL_INTERVAL_S):
         monitor.poll(runner)
         if is_terminal:
-            line = _render_progress(runner.progress(), run.settings.seconds)
+            line = _render_progress(runner.progress(), seconds)
             click.echo(f"\r\x1b[K{line}", nl=False, err=True)
     if is_terminal:
         click.echo("\r\x1b[K", nl=False, err=True)

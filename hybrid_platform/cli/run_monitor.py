@@ -55,7 +55,7 @@ class RunMonitor:
 
     def poll(self, runner: SessionRunner) -> None:
         """Report that the session is alive, if its supervising thread is; notify of halts and resumes."""
-        session = runner.session
+        session = runner.pipeline
         if session is None:
             return
         if not self._is_ready:

@@ -6,6 +6,7 @@ Attribute names are JSON keys of a signed format: change one only with a msgspec
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from decimal import Decimal
 from enum import StrEnum
@@ -128,28 +129,31 @@ class LedgerLine(msgspec.Struct, frozen=True):
 class LedgerFigures(msgspec.Struct, frozen=True):
     """The ledger: counts that account for every event."""
 
-    rows: tuple[LedgerLine, ...]
-    balances: bool
-    faults: tuple[str, ...]
+    rows: tuple[LedgerLine, ...] = ()
+    balances: bool = True
+    faults: tuple[str, ...] = ()
 
 
 class HeartbeatFigures(msgspec.Struct, frozen=True):
     """The heartbeats of the session (G4)."""
 
-    beaten: int
-    late: int
-    missing: int
-    longest_late_ms: int
-    interval_s: float
+    beaten: int = 0
+    late: int = 0
+    missing: int = 0
+    longest_late_ms: int = 0
+    interval_s: float = 0.0
+
+
+NO_SIGNALS_SHA256 = hashlib.sha256().hexdigest()
 
 
 class SignalFigures(msgspec.Struct, frozen=True):
     """The signals, and their digest: SHA-256 over the lines ``seq,SIDE`` in order."""
 
-    count: int
-    buy: int
-    sell: int
-    sha256: str
+    count: int = 0
+    buy: int = 0
+    sell: int = 0
+    sha256: str = NO_SIGNALS_SHA256
 
 
 class RowFigures(msgspec.Struct, frozen=True):
@@ -286,31 +290,31 @@ class SessionEvidence(Evidence, frozen=True, kw_only=True):
     """Class of the error that prevented the start, such as ``LeaseHeld``; absent otherwise."""
     state: str
     exit_reason: str
-    failure: str | None
+    failure: str | None = None
     clean: bool
     """Whether the session drained, flushed and wrote its end marker, with every thread ended."""
     isolation: IsolationEvidence
     counters: dict[str, Any]
     channels: tuple[ChannelFigures, ...]
-    ledger: LedgerFigures
+    ledger: LedgerFigures = LedgerFigures()
     heartbeats: HeartbeatFigures
-    signals: SignalFigures
-    crashed: tuple[str, ...]
+    signals: SignalFigures = SignalFigures()
+    crashed: tuple[str, ...] = ()
     """Earlier sessions that were RUNNING without a process and are now marked CRASHED."""
-    vetoes: dict[str, int]
-    rejected: dict[str, int]
-    pragmas: dict[str, Any]
+    vetoes: dict[str, int] = {}
+    rejected: dict[str, int] = {}
+    pragmas: dict[str, Any] = {}
     """The values that the session's own writer and reader read back."""
-    pipeline_s: float
+    pipeline_s: float = 0.0
     """Time from the log message `channels created` to `FINAL METRICS`."""
-    ticks_per_second: float
-    rows_per_second: float
-    lag_ms: dict[str, float]
+    ticks_per_second: float = 0.0
+    rows_per_second: float = 0.0
+    lag_ms: dict[str, float] = {}
     """p50 and p99 of receive time minus event time."""
-    latency_us: dict[str, float]
+    latency_us: dict[str, float] = {}
     """p50 and p99 from the receipt of a tick to its order on the channel; live feeds only."""
-    first_event: str | None
-    last_event: str | None
+    first_event: str | None = None
+    last_event: str | None = None
     strategy_sha256: str | None = None
     """Digest of the strategy's code after it ran."""
     account: AccountSnapshot | None = None

@@ -32,8 +32,9 @@ from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.observability.session_view import ChannelStats
 from hybrid_platform.security.redaction import sanitize_text
 from hybrid_platform.session.channel import Channel, ChannelAborted, EndOfStream
+from hybrid_platform.session.live_stage import LiveStage
 from hybrid_platform.session.messages import ControlMessage, RequestMessage, TickMessage
-from hybrid_platform.session.stage import OnFailure, Stage
+from hybrid_platform.session.stage import OnFailure
 from hybrid_platform.settings.runtime import OnFull
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.trading.adapters.live import CancelOrder, LiveAdapter, OrderRequest
@@ -55,7 +56,7 @@ class NotArmedError(PlatformError):
     exit_code = ExitCode.CONFIG
 
 
-class LiveExecution(Stage):
+class LiveExecution(LiveStage):
     """Owns the adapter, and the second judge."""
 
     def __init__(
@@ -123,13 +124,13 @@ class LiveExecution(Stage):
         """Take what the engine asks for, from the receiver; raise OverloadError where that is too much at once."""
         self._wants.send(RequestMessage(tuple(requests)))
 
-    def see(self, batch: TickBatch) -> None:
+    def on_ticks(self, batch: TickBatch) -> None:
         """Take note of the last prices, from the pump."""
         for index in np.unique(batch.instrument).tolist():
             last = int(np.flatnonzero(batch.instrument == index)[-1])
             self._order_guard.update_price(index, from_units(int(batch.price[last]), self._table[index].price_scale))
 
-    def note(self, records: Sequence[Record]) -> None:
+    def on_records(self, records: Sequence[Record]) -> None:
         """Take note of what is on its way to the database, from the receiver."""
         for record in records:
             if isinstance(record, OrderRecord):
@@ -137,9 +138,9 @@ class LiveExecution(Stage):
             elif isinstance(record, InputRecord) and (command := command_of(record)) is not None:
                 self._end_is_journalled |= command == END
                 if command.automatic:
-                    self.tell(command)
+                    self.on_command(command)
 
-    def tell(self, command: Command) -> None:
+    def on_command(self, command: Command) -> None:
         """Obey a command at once, whatever the guarded process is busy with; it gets the command too."""
         with self._lock:
             if self._standing == END:
@@ -155,7 +156,7 @@ class LiveExecution(Stage):
         """No more comes from the guarded process."""
         self._wants.close()
 
-    def await_end(self, timeout_s: float) -> bool:
+    def wait_for_end(self, timeout_s: float) -> bool:
         """Wait for the stage's end, as long as it may take to withdraw every order: the process ends it half-way."""
         return self.join(max(timeout_s, self._withdrawal_s))
 
@@ -182,7 +183,7 @@ class LiveExecution(Stage):
         try:
             while not self._feed_ended():
                 self._turn()
-            self.tell(END)
+            self.on_command(END)
             self._ticks.send(ControlMessage(END), guaranteed=True)
             deadline = self._clock.monotonic_ns() + self._patience_ns
             while self._is_waiting() and self._clock.monotonic_ns() < deadline:

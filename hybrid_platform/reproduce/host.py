@@ -16,6 +16,7 @@ from hybrid_platform.domain.orders import InputRecord, Record
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.reproduce.child import ROWS
 from hybrid_platform.reproduce.replay import UndecidableError
+from hybrid_platform.session.outcome import SandboxedStageError
 from hybrid_platform.session.stage import StageStatus
 from hybrid_platform.session.strategy_host.frames import (
     Ack,
@@ -29,7 +30,7 @@ from hybrid_platform.session.strategy_host.frames import (
     Summary,
     encode_ticks,
 )
-from hybrid_platform.session.strategy_host.process import REPLAY_FRAME, SandboxedStageError, StrategyProcess
+from hybrid_platform.session.strategy_host.process import REPLAY_FRAME, start_strategy_process
 from hybrid_platform.settings.session import SessionSettings
 
 MODULE = "hybrid_platform.reproduce.child"
@@ -48,11 +49,11 @@ class GuardedReplay:
         inputs: Iterable[InputRecord],
         until: int | None,
     ) -> None:
-        """Start it, and give it the journal. Raises what `StrategyProcess` raises.
+        """Start it, and give it the journal. Raises what `start_strategy_process` raises.
 
         ``private``: what it must not read. ``until``: the first tick that cannot be shown, if there is one.
         """
-        self._guarded = StrategyProcess(settings, private, None, module=MODULE, plan={"until": until})
+        self._guarded = start_strategy_process(settings, private, None, module=MODULE, plan={"until": until})
         self._table = table
         self._known = 0
         self._is_done = False

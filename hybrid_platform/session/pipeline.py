@@ -1,283 +1,229 @@
-"""One session of the pipeline: builds the stages, starts them, and ends with a result and its ledger.
+"""The pipeline of one session: its stages wired together, their threads and their state (S6, S13).
 
-in: validated settings, a migrated database, a data directory · out: rows, log lines and a
-`SessionResult`. Nothing here installs a signal handler or knows Dagster: whoever runs a session
-calls `request_stop`, and `wait` until it has drained (S6, S13).
+in: validated settings, an open feed, a strategy, a writer · out: rows, log lines, counters and the first
+failure. It installs no signal handler and does not know Dagster: the caller starts it, may request a
+stop, and waits until it has drained.
 """
 
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
 from hybrid_platform.domain.commands import Command
-from hybrid_platform.domain.errors import ConfigError, ExitCode, Fault, PlatformError
+from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.isolation import Denied
 from hybrid_platform.domain.statistics import quantile
 from hybrid_platform.evidence.records import OverloadFigures, RowFigures
 from hybrid_platform.feeds.base import Feed
 from hybrid_platform.host.pressure import read_pressure
-from hybrid_platform.live.execution import LiveExecution
-from hybrid_platform.live.gate import Release
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.observability.counters import Counters
 from hybrid_platform.observability.session_view import ChannelStats, PipelineState
-from hybrid_platform.session.channel import ChannelAborted, ChannelClosed
+from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelClosed
 from hybrid_platform.session.commands import CommandWatcher
 from hybrid_platform.session.factories import build_channels
 from hybrid_platform.session.heartbeat import Heartbeats
 from hybrid_platform.session.interpreter import tune_interpreter
-from hybrid_platform.session.messages import ControlMessage
+from hybrid_platform.session.live_stage import LiveRelease, LiveStage, LiveWiring
+from hybrid_platform.session.messages import ControlMessage, RecordMessage, TickMessage
+from hybrid_platform.session.outcome import Failure, Progress, StopReason, format_trace
 from hybrid_platform.session.overload.monitor import OverloadMonitor, can_throttle
 from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.session.overload.watchdog import Watchdog
+from hybrid_platform.session.stage import Stage, StageStatus
 from hybrid_platform.session.stages.decision_sink import DecisionSink, SignalsDigest
 from hybrid_platform.session.stages.ingest import Ingest
 from hybrid_platform.session.stages.persist import Persist
-from hybrid_platform.session.strategy_host.hosts import ProcessHost, StrategyHost, ThreadHost
-from hybrid_platform.session.strategy_host.process import SandboxedStageError, StrategyProcess
+from hybrid_platform.session.strategy_host.base import StrategyHost
+from hybrid_platform.session.strategy_host.process import StrategyProcess
+from hybrid_platform.session.strategy_host.process_host import ProcessHost
+from hybrid_platform.session.strategy_host.threads import ThreadHost
 from hybrid_platform.session.supervisor import Supervisor
 from hybrid_platform.settings.session import Mode, SessionSettings
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform.strategies.base import Strategy
 
 
-class StopReason:
-    """Why a session drained (`sessions.exit_reason`)."""
+class PipelineInputs(NamedTuple):
+    """What a pipeline joins: a feed at one end, a writer at the other, a strategy in between."""
 
-    END_OF_FEED = "END_OF_FEED"
-    TIME_LIMIT = "TIME_LIMIT"
-    SIGTERM = "SIGTERM"
-    SIGINT = "SIGINT"
-    TERMINATED = "TERMINATED"
-
-
-class Failure(NamedTuple):
-    """The first thing that went wrong."""
-
-    stage: str
-    error: BaseException
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """What a supervisor should make of it."""
-        return self.error.exit_code if isinstance(self.error, PlatformError) else ExitCode.CRASH
-
-    @property
-    def kind(self) -> str:
-        """The error's type; of one behind the guard, the type it had there."""
-        return self.error.kind if isinstance(self.error, SandboxedStageError) else type(self.error).__name__
-
-    def __str__(self) -> str:
-        if isinstance(self.error, PlatformError):
-            return f"{self.stage}: {self.error}"
-        return f"{self.stage}: {type(self.error).__name__}: {self.error}"
-
-
-class Progress(NamedTuple):
-    """Where a session stands."""
-
-    elapsed_s: float
-    ticks: int
-    ticks_per_second: float
-    signals: int
-    orders: int
-    trades: int
-    vetoes: int
-    dropped: int
-    committed_rows: int
+    feed: Feed
+    strategy: Strategy[Any] | StrategyProcess
+    """A strategy runs as threads of this process; a process runs the strategy that it has built."""
+    table: InstrumentTable
+    writer: SessionWriter
 
 
 class Pipeline:
-    """A session that was built and not yet ended. One caller: start, wait or stop, finish."""
+    """The threads of one session. One caller: start, wait or request_stop, finish."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         settings: SessionSettings,
-        feed: Feed,
-        strategy: Strategy[Any] | StrategyProcess,
-        table: InstrumentTable,
-        writer: SessionWriter,
+        inputs: PipelineInputs,
         *,
         clock: Clock,
         log: SessionLog,
-        on_interval: Callable[[], None],
+        on_heartbeat: Callable[[], None],
         commands: CommandWatcher,
-        release: Release | None = None,
+        live_release: LiveRelease | None = None,
     ) -> None:
-        """Wire everything; start nothing.
+        """Wire the stages without starting them.
 
-        ``release``: what the LIVE gate gave out, for mode LIVE and no other: raises ConfigError without it.
-        ``strategy``: to run as threads here, or the guarded process that has made it. ``on_interval`` is
-        called by the supervisor after each heartbeat; ``commands`` is watched for the kill switch.
+        ``on_heartbeat`` is called by the supervisor after each heartbeat but the first; ``commands`` is polled
+        for the kill switch. Raises ConfigError unless ``live_release`` is given in mode LIVE and in no other.
         """
         self._settings = settings
-        self._commands = commands
-        self._feed = feed
-        self._writer = writer
+        self._feed = inputs.feed
+        self._writer = inputs.writer
         self._clock = clock
         self._log = log
+        self._on_heartbeat = on_heartbeat
+        self._commands = commands
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._failure: Failure | None = None
         self._stop_reason: str | None = None
+        self._started_ns = self._ended_ns = 0
+        self._restore_interpreter: Callable[[], None] = _do_nothing
         self.counters = Counters()
-        self.heartbeats = Heartbeats(settings.heartbeat.interval_seconds, settings.heartbeat.late_seconds)
         self.digest = SignalsDigest()
-        self._started = self._ended = 0
-        self.channels = channels = build_channels(settings)
         self.sampler = Sampler()
-        self._ingest = Ingest(
-            feed,
-            channels.tick,
-            channels.persist,
+        self.channels = build_channels(settings)
+        self._ingest = self._build_ingest()
+        self.live_stage = self._build_live_stage(live_release, inputs)
+        self.host = self._build_host(inputs)
+        self.persist = self._build_persist()
+        self._overload = self._build_overload_monitor() if can_throttle(settings) else None
+        self.heartbeats = Heartbeats(settings.heartbeat.interval_seconds, settings.heartbeat.late_seconds)
+        self._supervisor = Supervisor(
+            self,
+            watchdog=Watchdog(settings, self, feed=self._feed.name, started=clock.monotonic_ns()),
+            heartbeats=self.heartbeats,
+            # A synthetic feed ends by itself, so that every tick that is due is emitted however late the process is.
+            time_limit_seconds=settings.seconds if settings.feed.synthetic is None else None,
+            drain_timeout_seconds=settings.drain_timeout_seconds,
+            clock=clock,
+            log=log,
+        )
+
+    def _build_ingest(self) -> Ingest:
+        return Ingest(
+            self._feed,
+            self.channels.tick,
+            self.channels.persist,
             sampler=self.sampler,
             counters=self.counters.feed,
             stop=self._stop,
-            clock=clock,
-            log=log,
-            on_failure=self._fail,
+            clock=self._clock,
+            log=self._log,
+            on_failure=self.fail,
         )
+
+    def _build_live_stage(self, release: LiveRelease | None, inputs: PipelineInputs) -> LiveStage | None:
+        """Return the stage that sends orders to a venue: in mode LIVE, past its gate, with a sandboxed process only."""
+        settings = self._settings
+        is_live = settings.mode is Mode.LIVE
+        if is_live is (release is None) or (is_live and not isinstance(inputs.strategy, StrategyProcess)):
+            expected = "LIVE with a release of the LIVE gate and isolation: process, or another mode"
+            given = "no release" if release is None else "a release"
+            raise ConfigError([Fault("mode", expected, f"{settings.mode}, isolation: {settings.isolation}, {given}")])
+        if release is None:
+            return None
+        return release.build_stage(
+            LiveWiring(
+                settings,
+                inputs.table,
+                self.channels.tick,
+                feed_ended=lambda: self._ingest.has_ended,
+                clock=self._clock,
+                log=self._log,
+                on_failure=self.fail,
+            )
+        )
+
+    def _build_host(self, inputs: PipelineInputs) -> StrategyHost:
         decisions = DecisionSink(
-            channels.persist,
-            live=settings.is_live_feed,
+            self.channels.persist,
+            live=self._settings.is_live_feed,
             counters=self.counters.decisions,
             digest=self.digest,
-            clock=clock,
-            log=log,
-            automatic=commands.automatic,
+            clock=self._clock,
+            log=self._log,
+            automatic=self._commands.automatic,
         )
-        self.venue = self._live_execution(release, strategy, table)
-        self.host = self._build_host(strategy, table, decisions)
-        self._persist = Persist(
-            writer,
-            channels.persist,
-            # Live, what waits for a commit must fit behind it: a long one fills the channel while it lasts.
-            batch_rows=min(settings.storage.batch_rows, channels.persist.capacity)
-            if settings.is_live_feed
-            else settings.storage.batch_rows,
-            flush_interval_ms=settings.storage.flush_interval_ms,
-            counters=self.counters.persist,
-            clock=clock,
-            on_failure=self._fail,
-        )
-        self.overload = self._overload_watch() if can_throttle(settings) else None
-        # A synthetic feed ends itself, so that every tick that is due is emitted however late the process is.
-        own_limit = settings.feed.synthetic is not None
-        self._supervisor = Supervisor(
-            (self._ingest, *self.host.stages),
-            self._persist,
-            channels.persist,
-            watchdog=self._watchdog(),
-            heartbeats=self.heartbeats,
-            counters=self.metrics,
-            # Not the persist channel: the supervisor's own heartbeats go there.
-            progress=lambda: (
-                tuple((each.sent, each.received) for each in self.channel_stats()[:-1]),
-                tuple(status.remaining for status in self.host.statuses()),
-            ),
-            time_limit_seconds=None if own_limit else settings.seconds,
-            drain_timeout_seconds=settings.drain_timeout_seconds,
-            on_time_limit=lambda: self.request_stop(StopReason.TIME_LIMIT),
-            on_interval=on_interval,
-            on_poll=self._poll,
-            stop=self._stop,
-            clock=clock,
-            log=log,
-            on_failure=self._fail,
-        )
-
-    def _build_host(
-        self, strategy: Strategy[Any] | StrategyProcess, table: InstrumentTable, to: DecisionSink
-    ) -> StrategyHost:
-        def last_seq() -> int:
-            return self.counters.feed.accepted
-
-        if isinstance(strategy, StrategyProcess):
+        if isinstance(inputs.strategy, StrategyProcess):
             return ProcessHost(
                 self._settings,
-                strategy,
-                table,
+                inputs.strategy,
+                inputs.table,
                 self.channels,
-                to,
-                last_seq=last_seq,
-                on_failure=self._fail,
-                venue=self.venue,
+                decisions,
+                last_seq=self._last_seq,
+                on_failure=self.fail,
+                live_stage=self.live_stage,
             )
         return ThreadHost(
             self._settings,
-            strategy,
-            table,
+            inputs.strategy,
+            inputs.table,
             self.channels,
-            to,
-            last_seq=last_seq,
+            decisions,
+            last_seq=self._last_seq,
             clock=self._clock,
-            on_failure=self._fail,
+            on_failure=self.fail,
         )
 
-    def _live_execution(
-        self, release: Release | None, strategy: Strategy[Any] | StrategyProcess, table: InstrumentTable
-    ) -> LiveExecution | None:
-        """Return the way to a venue, which is there in mode LIVE, behind the gate, beside a guarded process only."""
-        is_live = self._settings.mode is Mode.LIVE
-        if is_live is (release is None) or (is_live and not isinstance(strategy, StrategyProcess)):
-            expected = "LIVE with a release of the LIVE gate and isolation: process, or another mode"
-            given = "no release" if release is None else "a release"
-            was = f"{self._settings.mode}, isolation: {self._settings.isolation}, {given}"
-            raise ConfigError([Fault("mode", expected, was)])
-        if release is None:
-            return None
-        return LiveExecution(
-            release,
-            self._settings,
-            table,
-            self.channels.tick,
-            feed_ended=lambda: self._ingest.has_ended,
+    def _build_persist(self) -> Persist:
+        storage, channel = self._settings.storage, self.channels.persist
+        batch_rows = storage.batch_rows
+        if self._settings.is_live_feed:
+            # While a batch is committed the channel fills up, so a live batch is not larger than the channel.
+            batch_rows = min(batch_rows, channel.capacity)
+        return Persist(
+            self._writer,
+            channel,
+            batch_rows=batch_rows,
+            flush_interval_ms=storage.flush_interval_ms,
+            counters=self.counters.persist,
             clock=self._clock,
-            log=self._log,
-            on_failure=self._fail,
+            on_failure=self.fail,
         )
 
-    def _watchdog(self) -> Watchdog:
-        stages = (self._ingest, *self.host.stages, self._persist)
-        return Watchdog(
-            self._settings,
-            lambda: (self._persist.status, *self.host.statuses(), self._ingest.status),
-            stages,
-            received=lambda: self.counters.feed.received,
-            feed=self._feed.name,
-            started=self._clock.monotonic_ns(),
-        )
-
-    def _overload_watch(self) -> OverloadMonitor:
+    def _build_overload_monitor(self) -> OverloadMonitor:
         return OverloadMonitor(
             self._settings,
             self.sampler,
-            read=lambda: read_pressure(self._clock),
+            read_pressure=lambda: read_pressure(self._clock),
             channels=lambda: (self.channels.tick.stats(), self.channels.persist.stats()),
             counters=self.counters.feed,
             clock=self._clock,
             log=self._log,
-            on_failure=self._fail,
+            on_failure=self.fail,
         )
+
+    def _last_seq(self) -> int:
+        return self.counters.feed.accepted
+
+    # Called by the owner of the session.
 
     def start(self) -> None:
         """Start the threads, from the end of the pipeline to its beginning."""
-        self._set_back = tune_interpreter()
+        self._restore_interpreter = tune_interpreter()
         try:
             self._start()
         except BaseException:
-            self._set_back()
+            self._restore_interpreter()
             raise
 
     def _start(self) -> None:
-        self._started = self._clock.monotonic_ns()
+        self._started_ns = self._clock.monotonic_ns()
         self._log.info(
             LogEvent.CHANNELS_CREATED,
             **{stats.name: stats.capacity for stats in self.channels.stats()},
@@ -285,32 +231,20 @@ class Pipeline:
         )
         standing = self._commands.standing()
         if standing is not None:
-            self._tell(standing)
-        started = LogEvent.SHADOW_EXECUTION_STARTED if self.venue is None else LogEvent.LIVE_EXECUTION_STARTED
+            self._send_command(standing)
+        started = LogEvent.SHADOW_EXECUTION_STARTED if self.live_stage is None else LogEvent.LIVE_EXECUTION_STARTED
         self._log.info(started, mode=self._settings.mode)
-        if self.venue is not None:
-            self.venue.open(self._log.session_id)
+        if self.live_stage is not None:
+            self.live_stage.open(self._log.session_id)
         try:
-            for stage in (self._persist, *reversed(self.host.stages), self._ingest):
+            for stage in (self.persist, *reversed(self.host.stages), self._ingest):
                 stage.start()
             self._supervisor.start()
-        except BaseException:  # a host that gives no more threads: those that were started end
+        except BaseException:  # the host has no more threads to give: end those that were started
             self.channels.abort()
-            if self.venue is not None:
-                self.venue.abandon()
+            if self.live_stage is not None:
+                self.live_stage.abandon()
             raise
-
-    def _poll(self) -> None:
-        for command in self._commands.poll():
-            self._tell(command)
-        if self.overload is not None:
-            self.overload.poll()
-
-    def _tell(self, command: Command) -> None:
-        if self.venue is not None:
-            self.venue.tell(command)
-        with suppress(ChannelAborted, ChannelClosed):
-            self.channels.tick.send(ControlMessage(command), guaranteed=True)
 
     def request_stop(self, reason: str) -> None:
         """Ask for a drain; the first reason stays. Safe from any thread and from a signal handler."""
@@ -319,28 +253,97 @@ class Pipeline:
         self._stop.set()
 
     def fail(self, part: str, error: BaseException) -> None:
-        """End the session as failed, for a reason outside its stages. Safe from any thread."""
-        self._fail(part, error)
-
-    def last_poll_ns(self) -> int:
-        """Return the monotonic instant (ns) at which the supervising thread last looked."""
-        return self._supervisor.last_poll_ns
+        """Record an error and drain; the first one decides how the session ends. Safe from any thread."""
+        with self._lock:
+            is_first = self._failure is None
+            if is_first:
+                self._failure = Failure(part, error)
+        if part == "persist":
+            self.counters.persist.errors += 1
+        self._log.error(
+            "stage failed" if is_first else "stage failed too",
+            stage=part,
+            error=str(Failure(part, error)),
+            **format_trace(error),
+        )
+        self._stop.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the session has drained; return whether it has."""
+        """Wait until the pipeline has drained; return whether it has."""
         return self._supervisor.ended.wait(timeout)
 
     def finish(self) -> None:
-        """Stop the clock of the drained session and log its final metrics, which follow the last commit."""
-        self._set_back()
-        self._ended = self._clock.monotonic_ns()
+        """Stop the clock of the drained pipeline and log its final metrics, which include the last commit."""
+        self._restore_interpreter()
+        self._ended_ns = self._clock.monotonic_ns()
         if not self.counters.feed.accepted and self._failure is None:
-            self._log.warning("the feed gave no tick at all", feed=self._feed.name)
+            self._log.warning("no ticks received from the feed", feed=self._feed.name)
         self._log.info(LogEvent.FINAL_METRICS, **self.metrics())
+
+    # Called by the supervisor and its watchdog.
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Every stage but persist, ingest first."""
+        return (self._ingest, *self.host.stages)
+
+    @property
+    def all_stages(self) -> tuple[Stage, ...]:
+        """Every stage, ingest first and persist last."""
+        return (*self.stages, self.persist)
+
+    @property
+    def persist_channel(self) -> Channel[TickMessage | RecordMessage]:
+        """The channel to persist."""
+        return self.channels.persist
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a stop was requested."""
+        return self._stop.is_set()
+
+    @property
+    def rows_received(self) -> int:
+        """Rows that the feed has read."""
+        return self.counters.feed.received
+
+    def statuses(self) -> tuple[StageStatus, ...]:
+        """Return the status of every stage, from the end of the pipeline to its beginning."""
+        return (self.persist.status, *self.host.statuses(), self._ingest.status)
+
+    def drain_progress(self) -> object:
+        """Return a value that changes whenever work was done; heartbeats on the persist channel do not count."""
+        return (
+            tuple((stats.sent, stats.received) for stats in self.channel_stats()[:-1]),
+            tuple(status.remaining for status in self.host.statuses()),
+        )
+
+    def poll(self) -> None:
+        """Pass on kill-switch commands and update the overload monitor."""
+        for command in self._commands.poll():
+            self._send_command(command)
+        if self._overload is not None:
+            self._overload.poll()
+
+    def after_heartbeat(self) -> None:
+        """Call what the owner wants done after each heartbeat but the first."""
+        self._on_heartbeat()
+
+    def _send_command(self, command: Command) -> None:
+        if self.live_stage is not None:
+            self.live_stage.on_command(command)
+        with suppress(ChannelAborted, ChannelClosed):
+            self.channels.tick.send(ControlMessage(command), guaranteed=True)
+
+    # Read from outside while it runs, and afterwards.
+
+    def last_poll_ns(self) -> int:
+        """Return the monotonic instant at which the supervising thread last polled."""
+        return self._supervisor.last_poll_ns
 
     @property
     def state(self) -> PipelineState:
-        """Where its life stands."""
+        """How far the pipeline is."""
         if self._failure is not None:
             return PipelineState.FAILED
         if self._supervisor.ended.is_set():
@@ -349,7 +352,7 @@ class Pipeline:
 
     @property
     def persist_errors(self) -> int:
-        """Failures of the persist stage, and writes that failed."""
+        """Failed writes and failures of the persist stage."""
         return self.counters.persist.errors + self._writer.errors
 
     @property
@@ -359,7 +362,7 @@ class Pipeline:
 
     @property
     def sample_every(self) -> int:
-        """Every n-th tick passes the sampling ladder."""
+        """Every n-th tick passes the sampling ladder (S15)."""
         return self.sampler.every
 
     def denied(self) -> tuple[Denied, ...]:
@@ -368,28 +371,27 @@ class Pipeline:
 
     @property
     def failure(self) -> Failure | None:
-        """The first thing that went wrong, if anything did."""
+        """The first failure, if there was one."""
         return self._failure
 
     @property
     def written(self) -> tuple[RowFigures, RowFigures]:
-        """What was committed of the ticks, and of the inputs beside them."""
-        return self._persist.ticks.figures(), self._persist.inputs.figures()
+        """Digests of the ticks and of the inputs that were committed."""
+        return self.persist.ticks.figures(), self.persist.inputs.figures()
 
-    def load(self) -> OverloadFigures | None:
-        """Return how busy host and pipeline were until the session's end; None where that was not watched."""
-        return None if self.overload is None else self.overload.figures(self._ended)
+    def overload_figures(self) -> OverloadFigures | None:
+        """Return how busy host and pipeline were until the end, or None if that was not monitored."""
+        return None if self._overload is None else self._overload.figures(self._ended_ns)
 
     @property
     def is_writing(self) -> bool:
-        """Whether the writer's thread is still at work: once the session has ended, it is stuck there."""
-        return self._persist.is_alive
+        """Whether the writer's thread is still running; after the end of the session it is stuck."""
+        return self.persist.is_alive
 
     @property
     def is_clean(self) -> bool:
-        """Whether every thread ended by itself."""
-        stages = (self._ingest, *self.host.stages, self._persist)
-        return self._failure is None and not any(stage.is_alive for stage in stages)
+        """Whether nothing failed and every thread has ended."""
+        return self._failure is None and not any(stage.is_alive for stage in self.all_stages)
 
     @property
     def exit_reason(self) -> str:
@@ -403,25 +405,10 @@ class Pipeline:
             return StopReason.TIME_LIMIT
         return StopReason.END_OF_FEED
 
-    def _fail(self, stage: str, error: BaseException) -> None:
-        with self._lock:
-            first = self._failure is None
-            if first:
-                self._failure = Failure(stage, error)
-        if stage == "persist":
-            self.counters.persist.errors += 1
-        self._log.error(
-            "stage failed" if first else "stage failed too",
-            stage=stage,
-            error=str(Failure(stage, error)),
-            **format_trace(error),
-        )
-        self._stop.set()
-
     @property
     def elapsed_ns(self) -> int:
-        """From `channels created` until now, or until the end."""
-        return (self._ended or self._clock.monotonic_ns()) - self._started
+        """Time since `channels created`, until now or until the end."""
+        return (self._ended_ns or self._clock.monotonic_ns()) - self._started_ns
 
     def channel_stats(self) -> tuple[ChannelStats, ...]:
         """Return every channel, in the order in which a tick meets them."""
@@ -435,7 +422,7 @@ class Pipeline:
         return {
             "tick_count": counters.feed.accepted,
             "signal_count": counters.decisions.signals,
-            **self._orders(),
+            **self._count_orders(),
             "trade_count": counters.decisions.trades,
             "persist_count": counters.persist.rows,
             "persist_errors": self.persist_errors,
@@ -452,17 +439,17 @@ class Pipeline:
             "elapsed_s": round(self.elapsed_ns / NS_PER_S, 3),
         }
 
-    def _orders(self) -> dict[str, int]:
+    def _count_orders(self) -> dict[str, int]:
         orders = self.counters.decisions.orders
-        return {"shadow_orders": orders} if self.venue is None else {"shadow_orders": 0, "live_orders": orders}
+        return {"shadow_orders": orders} if self.live_stage is None else {"shadow_orders": 0, "live_orders": orders}
 
     def progress(self) -> Progress:
-        """Return where the session stands."""
-        counters, elapsed = self.counters, self.elapsed_ns / NS_PER_S
+        """Return the progress so far."""
+        counters, elapsed_s = self.counters, self.elapsed_ns / NS_PER_S
         return Progress(
-            elapsed,
+            elapsed_s,
             counters.feed.accepted,
-            counters.feed.accepted / elapsed if elapsed else 0.0,
+            counters.feed.accepted / elapsed_s if elapsed_s else 0.0,
             counters.decisions.signals,
             counters.decisions.orders,
             counters.decisions.trades,
@@ -472,7 +459,5 @@ class Pipeline:
         )
 
 
-def format_trace(error: BaseException) -> dict[str, str]:
-    """Return where an error came from, where its message alone does not say what to do: a fault of the platform."""
-    told = isinstance(error, PlatformError | OSError | MemoryError)  # what the host refuses is no fault of ours
-    return {} if told else {"trace": "".join(traceback.format_exception(error))}
+def _do_nothing() -> None:
+    """Stand in for a callback that is not set yet."""

@@ -48,11 +48,11 @@ class PreviousSession:
             return None
 
     @property
-    def earlier(self) -> Earlier:
+    def resume_point(self) -> Earlier:
         """What a live feed goes on from: the last trades that have an id."""
         return {key: (last.ref, last.ts_event) for key, last in self.last.items() if last.ref is not None}
 
-    def gap_to(self, session_id: str, started_ns: int, log: Log) -> SessionGap | None:
+    def measure_gap(self, session_id: str, started_ns: int, log: Log) -> SessionGap | None:
         """Return, and log, what this session did not see since its predecessor; None where it has none."""
         before = self._session
         if before is None:

@@ -1,56 +1,51 @@
-"""The shadow run: one session on its database, from the lease to the evidence (S1, S13, L4).
+"""The life of one session, from the lease to the evidence (S1, S13, L4).
 
-in: a context whose gates passed · out: rows, ledger and ``session.json``. The caller only waits and
-may ask for a stop; an operational failure is a verdict in the evidence, never an exception.
+in: the context of a run whose gates passed · out: rows, ledger and ``session.json``. The caller starts it,
+waits, may request a stop, and finishes it. An operational failure becomes a verdict in the evidence instead
+of an exception.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
-from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, iso_utc
 from hybrid_platform.domain.errors import ExitCode, PlatformError
-from hybrid_platform.domain.records import Verdict
-from hybrid_platform.domain.statistics import quantile
-from hybrid_platform.evidence.code_digest import strategy_sha256
+from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.evidence.records import (
     PRAGMA,
     PREFLIGHT,
-    SESSION,
-    HeartbeatFigures,
-    LedgerFigures,
-    LedgerLine,
     PragmaGateEvidence,
     PreflightEvidence,
     SessionEvidence,
     SessionGap,
-    SignalFigures,
 )
 from hybrid_platform.evidence.run_context import RunContext
-from hybrid_platform.feeds.base import Sourced
-from hybrid_platform.gates.preflight import open_gate
+from hybrid_platform.feeds.base import Feed
 from hybrid_platform.host.process import trim_heap
 from hybrid_platform.log.events import LogEvent
-from hybrid_platform.maintenance.lease import LeaseHeld, acquire_session_lease, lease_path
-from hybrid_platform.maintenance.lost_rows import find_lost_rows
+from hybrid_platform.maintenance.lease import Lease, LeaseHeld, acquire_session_lease, lease_path
+from hybrid_platform.maintenance.lost_rows import LostRows, find_lost_rows
 from hybrid_platform.maintenance.reserve import hold_reserve
 from hybrid_platform.observability.liveness import Pulse
 from hybrid_platform.observability.metrics_endpoint import Watching
 from hybrid_platform.observability.recorder import IntervalRecorder
 from hybrid_platform.session.commands import CommandFile, CommandWatcher
-from hybrid_platform.session.failed_start import build_channel_figures, describe_feed, record_failed_start
+from hybrid_platform.session.evidence import EndedSession, RunHeader, build_ended_evidence, fail_evidence
+from hybrid_platform.session.failed_start import record_failed_start
 from hybrid_platform.session.feeds import build_session_feed, new_instrument_table
-from hybrid_platform.session.ledger import Ledger, LedgerRow, build_ledger
-from hybrid_platform.session.pipeline import Pipeline, Progress
+from hybrid_platform.session.ledger import Ledger, build_ledger
+from hybrid_platform.session.live_stage import LiveGate, LiveRelease
+from hybrid_platform.session.outcome import Progress
+from hybrid_platform.session.pipeline import Pipeline, PipelineInputs
 from hybrid_platform.session.previous_session import PreviousSession
-from hybrid_platform.session.strategy_host.process import StrategyProcess, private_paths
+from hybrid_platform.session.strategy_host.process import StrategyProcess, private_paths, start_strategy_process
 from hybrid_platform.settings.session import Mode
 from hybrid_platform.storage.engine import open_engine, require_file
 from hybrid_platform.storage.queries import count_rows
@@ -64,178 +59,278 @@ CLOSE_OUT_TIMEOUT_S = 10.0
 
 
 class SessionRunner:
-    """A running session. One caller: construct (it starts), wait or stop, finish."""
+    """Runs one session. One caller: start, wait or request_stop, finish."""
 
-    def __init__(self, context: RunContext) -> None:
+    def __init__(self, context: RunContext, live_gate: LiveGate | None = None) -> None:
+        """``live_gate`` is needed in mode LIVE only, which is refused without it."""
+        self._context = context
+        self._live_gate = live_gate
+        self._stop_reason: str | None = None
+        self._session: _RunningSession | _FailedStart | None = None
+
+    def start(self) -> None:
         """Start the session.
 
-        Raises GateRefused where a gate did not pass in this run. Whatever else keeps the session from beginning
-        is its evidence: it has ended then, and `finish` returns why.
+        Raises GateRefused if a gate did not pass in this run. Any other error ends the session: `wait` returns at
+        once and `finish` returns the evidence.
         """
-        self._context = context
-        self._preflight = context.require_passed(PREFLIGHT, PreflightEvidence)
+        context = self._context
+        preflight = context.require_passed(PREFLIGHT, PreflightEvidence)
         context.require_passed(PRAGMA, PragmaGateEvidence)
-        self._started_ns = context.clock.wall_ns()
-        self._crashed: tuple[CrashedSession, ...] = ()
-        self._false_start: SessionEvidence | None = None
-        self._parts = ExitStack()
-        with ExitStack() as stack:
-            try:
-                self._begin(stack)
-            except Exception as error:
-                # Given back first: the host may have had nothing left for the evidence. The lease is kept until then.
-                with suppress(PlatformError, OSError):
-                    self._parts.close()
-                self._false_start = record_failed_start(
-                    context, self._preflight, self._started_ns, error, self._crashed
-                )
-            else:
-                self._stack = stack.pop_all()
+        header = RunHeader(context, preflight, context.clock.wall_ns())
+        self._session = _Startup(header, self._live_gate).run()
+        if self._stop_reason is not None:
+            self._session.request_stop(self._stop_reason)
 
-    def _begin(self, stack: ExitStack) -> None:
-        """Make everything that the session needs, and start it; ``stack`` gives back what was made."""
-        context, settings = self._context, self._context.settings
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the session has drained; return whether it has."""
+        return self._started().wait(timeout)
+
+    def request_stop(self, reason: str) -> None:
+        """Ask for a drain; before the start, remember it for then."""
+        if self._session is None:
+            self._stop_reason = reason
+        else:
+            self._session.request_stop(reason)
+
+    def progress(self) -> Progress:
+        """Return the progress so far."""
+        return self._started().progress()
+
+    def finish(self) -> SessionEvidence:
+        """Close the drained session: ledger, session row, evidence; then release the lease."""
+        return self._started().finish()
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """The running pipeline, for monitoring; None if the session failed to start."""
+        return self._started().pipeline
+
+    def _started(self) -> _RunningSession | _FailedStart:
+        if self._session is None:
+            raise RuntimeError("session not started: call start() first")
+        return self._session
+
+
+class _FailedStart:
+    """A session that failed to start: it has ended, and its evidence is written."""
+
+    pipeline = None
+
+    def __init__(self, evidence: SessionEvidence) -> None:
+        self._evidence = evidence
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return at once."""
+        return True
+
+    def request_stop(self, reason: str) -> None:
+        """Do nothing."""
+
+    def progress(self) -> Progress:
+        """Return that nothing was done."""
+        return Progress(0.0, 0, 0.0, 0, 0, 0, 0, 0, 0)
+
+    def finish(self) -> SessionEvidence:
+        """Return the evidence."""
+        return self._evidence
+
+
+@dataclass(frozen=True, slots=True)
+class _Database:
+    """The session's database, open for writing, and what was found in it."""
+
+    engine: sa.Engine
+    store: SessionStore
+    lost: LostRows
+    previous: PreviousSession | None
+    """Only for live feeds, which resume where the last session ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a running session consists of, apart from its pipeline."""
+
+    database: _Database
+    feed: Feed
+    writer: SessionWriter
+    pulse: Pulse
+    reserve: ExitStack
+    metrics: Watching
+    crashed: tuple[CrashedSession, ...]
+
+
+class _Startup:
+    """The start of one session; used once."""
+
+    def __init__(self, header: RunHeader, live_gate: LiveGate | None) -> None:
+        self._header = header
+        self._context = header.context
+        self._live_gate = live_gate
+        self._crashed: tuple[CrashedSession, ...] = ()
+
+    def run(self) -> _RunningSession | _FailedStart:
+        """Start the session, or record why it failed to start."""
+        with ExitStack() as stack:
+            parts = ExitStack()
+            try:
+                lease = stack.enter_context(self._acquire_lease())
+                stack.enter_context(parts)
+                pipeline, made = self._start(lease, parts)
+            except Exception as error:
+                # Release everything but the lease first: the host may have nothing left for the evidence.
+                with suppress(PlatformError, OSError):
+                    parts.close()
+                return _FailedStart(record_failed_start(self._header, error, self._crashed))
+            return _RunningSession(self._header, pipeline, made, stack.pop_all())
+
+    @contextmanager
+    def _acquire_lease(self) -> Iterator[Lease]:
+        context = self._context
         path = lease_path(context.database_url)
-        lease = stack.enter_context(acquire_session_lease(path, context.session_id, self._say_maintained))
-        stack = stack.enter_context(self._parts)
-        self._reserve = stack.enter_context(hold_reserve(context.data_dir))
-        if lease.taken_from is not None:
-            context.log.warning("the lease was left behind elsewhere, and did not beat", left=str(lease.taken_from))
-        self._pulse = Pulse(context.data_dir, lease, context.session_id, context.run_id, context.clock, context.log)
-        self._pulse.start()
-        stack.callback(self._pulse.stop)
-        require_file(context.database_url)
-        self._engine: sa.Engine = open_engine(
-            context.database_url, role="write", busy_timeout_ms=settings.storage.busy_timeout_ms
-        )
-        stack.callback(self._engine.dispose)
-        self._store = SessionStore(self._engine)
-        self._crashed = tuple(self._store.mark_crashed(partial(_require_over, path)))
-        for crashed in self._crashed:
-            context.log.warning("an earlier session had crashed", crashed=crashed.session_id, kept=crashed.kept)
-        self._lost = find_lost_rows(context, self._engine, self._crashed)
-        for loss in self._lost.explained:
-            context.log.warning("rows that were reported as committed were left out by a restore", what=loss)
-        for loss in self._lost.unexplained:
-            context.log.error("rows that were reported as committed are missing (L4)", what=loss)
-        self._before = PreviousSession(self._engine, settings.feed.kind, context.log) if settings.is_live_feed else None
-        table = new_instrument_table(settings)
+        with acquire_session_lease(path, context.session_id, self._log_maintenance) as lease:
+            if lease.taken_from is not None:
+                context.log.warning("took over a stale lease from another host", left=str(lease.taken_from))
+            yield lease
+
+    def _start(self, lease: Lease, parts: ExitStack) -> tuple[Pipeline, _Parts]:
+        """Build everything that the session needs and start it; ``parts`` releases what was built."""
+        context = self._context
+        reserve = parts.enter_context(hold_reserve(context.data_dir))
+        pulse = Pulse(context.data_dir, lease, context.session_id, context.run_id, context.clock, context.log)
+        pulse.start()
+        parts.callback(pulse.stop)
+        database = self._open_database(parts)
+        table = new_instrument_table(context.settings)
         feed = build_session_feed(
-            settings,
+            context.settings,
             table,
             context.clock,
             context.log,
             context.database_url,
             store=context.data_dir,
             session_id=context.session_id,
-            earlier=self._before.earlier if self._before else None,
+            earlier=database.previous.resume_point if database.previous else None,
         )
         feed.open()
-        strategy = self._strategy(stack)
-        # As late as may be: from here on the arming token is spent.
-        release = open_gate(context, self._preflight.pressure) if settings.mode is Mode.LIVE else None
-        self._feed = feed
-        self._store.start(context.session_start())
+        strategy = self._build_strategy(parts)
+        # As late as possible, because this uses the arming token up.
+        release = self._open_live_gate()
+        database.store.start(context.session_start())
         recorder = IntervalRecorder(context)
-        stack.callback(recorder.close)
-        self._writer = SessionWriter(self._engine, context.session_id, on_wait=self._say_locked)
-        stack.callback(self._writer.close)
-        self._session = Pipeline(
-            settings,
-            feed,
-            strategy,
-            table,
-            self._writer,
+        parts.callback(recorder.close)
+        writer = SessionWriter(database.engine, context.session_id, on_wait=self._log_lock)
+        parts.callback(writer.close)
+        pipeline = Pipeline(
+            context.settings,
+            PipelineInputs(feed, strategy, table, writer),
             clock=context.clock,
             log=context.log,
-            on_interval=recorder,
+            on_heartbeat=recorder,
             commands=CommandWatcher(CommandFile(context.data_dir, context.clock), context.session_id),
-            release=release,
+            live_release=release,
         )
-        self._metrics = Watching(context, self._session)
-        stack.callback(self._metrics.close)
-        self._session.start()
-        self._pulse.watch(self._session.last_poll_ns, partial(self._session.fail, "lease"))
+        metrics = Watching(context, pipeline)
+        parts.callback(metrics.close)
+        pipeline.start()
+        pulse.watch(pipeline.last_poll_ns, partial(pipeline.fail, "lease"))
+        return pipeline, _Parts(database, feed, writer, pulse, reserve, metrics, self._crashed)
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the session has drained; return whether it has."""
-        return self._false_start is not None or self._session.wait(timeout)
+    def _open_database(self, parts: ExitStack) -> _Database:
+        """Open the database, mark sessions that crashed, and look for rows that were lost since."""
+        context, settings = self._context, self._context.settings
+        require_file(context.database_url)
+        engine = open_engine(context.database_url, role="write", busy_timeout_ms=settings.storage.busy_timeout_ms)
+        parts.callback(engine.dispose)
+        store = SessionStore(engine)
+        lease = lease_path(context.database_url)
+        self._crashed = tuple(store.mark_crashed(partial(_require_ended, lease)))
+        for crashed in self._crashed:
+            context.log.warning("an earlier session had crashed", crashed=crashed.session_id, kept=crashed.kept)
+        lost = find_lost_rows(context, engine, self._crashed)
+        for loss in lost.explained:
+            context.log.warning("rows that were reported as committed were left out by a restore", what=loss)
+        for loss in lost.unexplained:
+            context.log.error("rows that were reported as committed are missing (L4)", what=loss)
+        previous = PreviousSession(engine, settings.feed.kind, context.log) if settings.is_live_feed else None
+        return _Database(engine, store, lost, previous)
 
-    def request_stop(self, reason: str) -> None:
-        """Ask for a drain."""
-        if self._false_start is None:
-            self._session.request_stop(reason)
-
-    def progress(self) -> Progress:
-        """Return where the session stands."""
-        return self._session.progress()
-
-    @property
-    def session(self) -> Pipeline | None:
-        """The running session, to look at; None where it did not begin."""
-        return None if self._false_start is not None else self._session
-
-    def _strategy(self, stack: ExitStack) -> Strategy[Any] | StrategyProcess:
-        """Make the strategy, in this process or behind the guard."""
+    def _build_strategy(self, parts: ExitStack) -> Strategy[Any] | StrategyProcess:
+        """Build the strategy in this process or in a sandboxed one."""
         settings = self._context.settings
         if settings.isolation == "thread":
             return build_strategy(settings.strategy)
         if settings.mode is Mode.LIVE:
             settings = settings.model_copy(update={"require_isolation": True})
         private = private_paths(settings, self._context.data_dir, self._context.database_url)
-        guarded = StrategyProcess(settings, private, self._context.log)
-        stack.callback(guarded.close)
-        return guarded
+        process = start_strategy_process(settings, private, self._context.log)
+        parts.callback(process.close)
+        return process
 
-    def _say_maintained(self, holder: str) -> None:
+    def _open_live_gate(self) -> LiveRelease | None:
+        if self._context.settings.mode is not Mode.LIVE or self._live_gate is None:
+            return None
+        return self._live_gate.open(self._context, self._header.preflight.pressure)
+
+    def _log_maintenance(self, holder: str) -> None:
         self._context.log.warning("waiting for maintenance of the database to end", holder=holder)
 
-    def _say_locked(self, waited_s: float) -> None:
+    def _log_lock(self, waited_s: float) -> None:
         self._context.log.warning(
             "the database is locked by another process: waiting (S12)", waited_s=round(waited_s, 1)
         )
 
+
+class _RunningSession:
+    """A session whose threads were started, until its evidence is written."""
+
+    def __init__(self, header: RunHeader, pipeline: Pipeline, parts: _Parts, stack: ExitStack) -> None:
+        """``stack`` releases the parts and the lease."""
+        self.pipeline = pipeline
+        self._header = header
+        self._context = header.context
+        self._parts = parts
+        self._stack = stack
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the session has drained; return whether it has."""
+        return self.pipeline.wait(timeout)
+
+    def request_stop(self, reason: str) -> None:
+        """Ask for a drain."""
+        self.pipeline.request_stop(reason)
+
+    def progress(self) -> Progress:
+        """Return the progress so far."""
+        return self.pipeline.progress()
+
     def finish(self) -> SessionEvidence:
-        """Close the drained session: ledger, session row, evidence; then give the lease back."""
-        if self._false_start is not None:
-            return self._false_start
+        """Close the drained session: ledger, session row, evidence; then release the lease."""
+        context, parts = self._context, self._parts
         with self._stack:
-            self._reserve.close()
-            self._pulse.closing()
-            self._session.finish()
-            if self._session.is_writing:
-                self._writer.abandon()
-            patience_s = min(CLOSE_OUT_TIMEOUT_S, self._context.settings.drain_timeout_seconds)
-            self._isolation = self._session.host.close_out(patience_s)
-            try:
-                counted = count_rows(self._engine, self._context.session_id)
-            except PlatformError as error:
-                self._context.log.error("rows could not be counted", error=str(error))
-                counted = {}
-            stats = self._session.channel_stats()
-            ledger = build_ledger(
-                self._feed.name,
-                self._session.counters.feed,
-                stats,
-                self._writer.written,
-                counted,
-                self._session.sampler.sampled_out,
+            parts.reserve.close()
+            parts.pulse.closing()
+            isolation = self._close_pipeline()
+            ledger = self._count()
+            since_last = self._measure_gap()
+            evidence = build_ended_evidence(
+                self._header,
+                EndedSession(
+                    self.pipeline,
+                    parts.writer,
+                    parts.feed,
+                    ledger,
+                    isolation,
+                    parts.crashed,
+                    parts.database.lost,
+                    since_last,
+                    parts.metrics.figures(),
+                ),
             )
-            evidence = self._evidence(ledger)
-            try:
-                self._close_row(
-                    SessionState(evidence.state),
-                    ExitCode(evidence.exit_code),
-                    evidence.exit_reason,
-                    is_clean=evidence.clean,
-                    ledger=ledger.rows,
-                )
-            except PlatformError as error:
-                self._context.log.error("the session's end could not be written to the database", error=str(error))
-                evidence = _failed(evidence, f"the session's end could not be written: {error}")
-            self._context.write(evidence)
+            evidence = self._close_row(evidence, ledger)
+            context.write(evidence)
             trim_heap()
-            self._context.log.info(
+            context.log.info(
                 LogEvent.SESSION_ENDED,
                 state=evidence.state,
                 exit_code=evidence.exit_code,
@@ -245,123 +340,59 @@ class SessionRunner:
             )
             return evidence
 
-    def _close_row(
-        self, state: SessionState, exit_code: ExitCode, reason: str, *, is_clean: bool, ledger: Sequence[LedgerRow]
-    ) -> None:
-        end = SessionEnd(state, exit_code, reason, self._context.clock.wall_ns(), is_clean)
-        self._store.finish(self._context.session_id, end, ledger)
+    def _close_pipeline(self) -> IsolationEvidence:
+        """End the pipeline and the writer; return what was read back of the strategy's isolation."""
+        self.pipeline.finish()
+        if self.pipeline.is_writing:
+            self._parts.writer.abandon()
+        timeout_s = min(CLOSE_OUT_TIMEOUT_S, self._context.settings.drain_timeout_seconds)
+        return self.pipeline.host.close_out(timeout_s)
 
-    def _since_last(self) -> SessionGap | None:
-        if self._before is None:
+    def _count(self) -> Ledger:
+        """Count the session's rows and return its ledger."""
+        try:
+            counted = count_rows(self._parts.database.engine, self._context.session_id)
+        except PlatformError as error:
+            self._context.log.error("rows could not be counted", error=str(error))
+            counted = {}
+        return build_ledger(
+            self._parts.feed.name,
+            self.pipeline.counters.feed,
+            self.pipeline.channel_stats(),
+            self._parts.writer.written,
+            counted,
+            self.pipeline.sampler.sampled_out,
+        )
+
+    def _measure_gap(self) -> SessionGap | None:
+        previous = self._parts.database.previous
+        if previous is None:
             return None
         try:
-            return self._before.gap_to(self._context.session_id, self._started_ns, self._context.log)
+            return previous.measure_gap(self._context.session_id, self._header.started_ns, self._context.log)
         except PlatformError as error:
             self._context.log.warning("the gap since the last session could not be measured", error=str(error))
             return None
 
-    def _sources(self) -> tuple[dict[str, Any], ...]:
-        return (
-            tuple(msgspec.to_builtins(source) for source in self._feed.stats())
-            if isinstance(self._feed, Sourced)
-            else ()
+    def _close_row(self, evidence: SessionEvidence, ledger: Ledger) -> SessionEvidence:
+        """Write the end of the session to the database; return the evidence, failed if that is impossible."""
+        end = SessionEnd(
+            SessionState(evidence.state),
+            ExitCode(evidence.exit_code),
+            evidence.exit_reason,
+            self._context.clock.wall_ns(),
+            evidence.clean,
         )
-
-    def _evidence(self, ledger: Ledger) -> SessionEvidence:
-        context, session = self._context, self._session
-        settings, counters, heartbeats = context.settings, session.counters, session.heartbeats
-        failure = session.failure
-        missing = heartbeats.missing(context.clock.monotonic_ns())
-        reasons = [str(failure)] if failure else []
-        reasons += [f"ledger: {fault}" for fault in ledger.faults]
-        reasons += self._isolation.violations
-        reasons += [f"lost before this session: {fault}" for fault in self._lost.unexplained]
-        if session.venue is not None and (still := session.venue.figures().open_orders):
-            reasons.append(f"LIVE: expected no order open at the venue at the end, got {', '.join(still)}")
-        if heartbeats.late or missing:
-            reasons.append(
-                f"heartbeats: expected none late and none missing, got {heartbeats.late} late, {missing} missing (G4)"
-            )
-        broken = not ledger.balances or self._isolation.denied_attempts
-        exit_code = failure.exit_code if failure else ExitCode.CRASH if broken else ExitCode.COMPLETE
-        seconds = session.elapsed_ns / NS_PER_S
-        rows = sum(self._writer.written.values())
-        feed = counters.feed
-        ticks, journal = session.written
-        return SessionEvidence(
-            **context.evidence_header(SESSION, self._started_ns),
-            verdict=Verdict.FAIL if reasons else Verdict.PASS,
-            reasons=tuple(reasons),
-            exit_code=int(exit_code),
-            mode=settings.mode.value,
-            strategy=settings.strategy.model_dump(mode="json"),
-            feed=describe_feed(settings),
-            inputs=self._preflight.inputs,
-            sources=self._sources(),
-            state="COMPLETE" if exit_code is ExitCode.COMPLETE else "FAILED",
-            exit_reason=session.exit_reason,
-            failure=str(failure) if failure else None,
-            clean=session.is_clean,
-            isolation=self._isolation,
-            counters=session.metrics(),
-            channels=tuple(build_channel_figures(stats) for stats in session.channel_stats()),
-            ledger=LedgerFigures(tuple(LedgerLine(*row) for row in ledger.rows), ledger.balances, ledger.faults),
-            heartbeats=HeartbeatFigures(
-                heartbeats.count,
-                heartbeats.late,
-                missing,
-                heartbeats.longest_late_ms,
-                settings.heartbeat.interval_seconds,
-            ),
-            signals=SignalFigures(
-                session.digest.count,
-                session.digest.buy,
-                session.digest.count - session.digest.buy,
-                session.digest.sha256,
-            ),
-            crashed=tuple(session.session_id for session in self._crashed),
-            left_out=self._lost.explained,
-            vetoes=dict(counters.decisions.veto_reasons),
-            rejected=dict(feed.causes),
-            pragmas=dict(self._writer.pragmas),
-            pipeline_s=round(seconds, 6),
-            ticks_per_second=round(feed.accepted / seconds, 1),
-            rows_per_second=round(rows / seconds, 1),
-            lag_ms=_quantiles([lag / NS_PER_MS for lag in feed.lag_ns]),
-            latency_us=_quantiles([latency / 1000 for latency in counters.decisions.decision_ns]),
-            first_event=None if feed.first_event is None else iso_utc(feed.first_event),
-            last_event=None if feed.last_event is None else iso_utc(feed.last_event),
-            strategy_sha256=strategy_sha256(settings.strategy.name),
-            account=session.host.account(),
-            ticks=ticks,
-            journal=journal,
-            live=session.venue.figures() if session.venue else None,
-            since_last=self._since_last(),
-            overload=session.load(),
-            metrics=self._metrics.figures(),
-        )
+        try:
+            self._parts.database.store.finish(self._context.session_id, end, ledger.rows)
+        except PlatformError as error:
+            self._context.log.error("the session's end could not be written to the database", error=str(error))
+            return fail_evidence(evidence, f"the session's end could not be written: {error}")
+        return evidence
 
 
-def _require_over(lease: Path, session: SessionInfo) -> bool:
-    """Return that a session left RUNNING is over; raise LeaseHeld where its process lives and only lost the lease."""
+def _require_ended(lease: Path, session: SessionInfo) -> bool:
+    """Return True for a session left RUNNING that has ended; raise LeaseHeld if its process still runs."""
     if session.owner.is_other_live_process:
         raise LeaseHeld(lease, f"session {session.session_id} (process {session.owner.pid} on this host)")
     return True
-
-
-def _failed(evidence: SessionEvidence, reason: str) -> SessionEvidence:
-    return msgspec.structs.replace(
-        evidence,
-        verdict=Verdict.FAIL,
-        reasons=(*evidence.reasons, reason),
-        state="FAILED",
-        exit_code=evidence.exit_code or int(ExitCode.CRASH),
-    )
-
-
-def _quantiles(values: list[float]) -> dict[str, float]:
-    """Return p50, p99 and max; empty where there is nothing to measure."""
-    if not values:
-        return {}
-    ordered = sorted(values)
-    return {name: round(quantile(ordered, share), 3) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}

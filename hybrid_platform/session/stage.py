@@ -1,8 +1,8 @@
-"""What the four stages have in common: a thread with inputs and outputs that ends in one of three ways.
+"""The base of all stages: a thread with inputs and outputs that ends in one of three ways.
 
-Done: its input ended, it closes its outputs. Failed: it reports one error, aborts its inputs (so that
-whoever feeds it stops) and closes its outputs (so that whoever follows drains). Aborted: the stage
-after it failed; it does the same without an error of its own.
+Done: the input ended; the stage closes its outputs. Failed: it reports one error, aborts its inputs, so
+that the stage before it stops, and closes its outputs, so that the stage after it drains. Aborted: a
+stage after it failed; it does the same without an error of its own.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from typing import NamedTuple, Protocol
 from hybrid_platform.session.channel import ChannelAborted
 
 OnFailure = Callable[[str, BaseException], None]
-"""Told the stage's name and its error; the first one told decides how the session ends."""
-
+"""Takes the name of a stage and its error; the first failure decides how the session ends."""
 
 StageScope = Callable[[str], AbstractContextManager[None]]
+"""Entered by a stage's own thread, with the stage's name, around all its work."""
 
 
 class Abortable(Protocol):
-    """An input."""
+    """An input of a stage."""
 
     def abort(self) -> None:
-        """Take no more, and tell whoever puts."""
+        """Take no more and fail the sends of the stage before."""
 
 
 class Closable(Protocol):
-    """An output."""
+    """An output of a stage."""
 
     def close(self) -> None:
-        """Nothing more comes from this stage."""
+        """Take nothing more from this stage."""
 
 
 class StageProgress:
-    """What a stage is at: its thread says so, and anybody may read it."""
+    """Progress of a stage: written by its own thread, read by any."""
 
     __slots__ = ("is_busy", "iterations")
 
@@ -45,27 +45,27 @@ class StageProgress:
         self.iterations = 0
 
     def mark_busy(self) -> None:
-        """Something was taken, and is worked on from now."""
+        """Begin to work on something that was received."""
         self.iterations += 1
         self.is_busy = True
 
     def mark_idle(self) -> None:
-        """There is nothing to do but to wait for more."""
+        """Wait for more."""
         self.is_busy = False
 
 
 class StageStatus(NamedTuple):
-    """What a stage is at, for whoever watches it."""
+    """Status of a stage at one moment."""
 
     name: str
     is_busy: bool
-    """At work, not waiting for more."""
+    """Working, as opposed to waiting for more."""
     iterations: int
     """How often it began to work."""
     remaining: int = 0
-    """Ticks still ahead of it in the batch at hand."""
+    """Ticks of the current batch that are still to be processed."""
     expectation: str = "progress of a stage at work"
-    """What is expected of it while it is busy."""
+    """What a busy stage owes; part of the message if it is stuck."""
 
 
 class Stage:
@@ -77,10 +77,8 @@ class Stage:
         inputs: Sequence[Abortable],
         outputs: Sequence[Closable],
         on_failure: OnFailure,
-        guard: StageScope | None = None,
+        scope: StageScope | None = None,
     ) -> None:
-        """``guard``: entered with the stage's name, by its own thread, around all its work."""
-        self._guard = guard or (lambda name: nullcontext())
         self.name = name
         self.progress = StageProgress()
         self.has_ended = False
@@ -88,6 +86,7 @@ class Stage:
         self._inputs = inputs
         self._outputs = outputs
         self._on_failure = on_failure
+        self._scope = scope or (lambda name: nullcontext())
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def work(self) -> None:
@@ -99,28 +98,33 @@ class Stage:
         self._thread.start()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the thread; return whether it ended."""
+        """Wait for the thread; return whether it has ended."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
     @property
     def remaining(self) -> int:
-        """Ticks of the batch at hand that are still to be worked on, where the stage knows."""
+        """Ticks of the current batch that are still to be processed, if the stage knows."""
         return 0
 
     @property
     def status(self) -> StageStatus:
-        """What the stage is at; nothing, once it has ended."""
+        """Status of the stage; idle after it has ended."""
         return StageStatus(self.name, self.progress.is_busy and self.is_alive, self.progress.iterations, self.remaining)
+
+    def abort(self) -> None:
+        """Wake the stage, and the stages before it, with ChannelAborted."""
+        for channel in self._inputs:
+            channel.abort()
 
     def _run(self) -> None:
         try:
-            with self._guard(self.name):
+            with self._scope(self.name):
                 self.work()
         except ChannelAborted:
             self.abort()
@@ -134,8 +138,3 @@ class Stage:
         finally:
             for channel in self._outputs:
                 channel.close()
-
-    def abort(self) -> None:
-        """Wake the stage, and whoever feeds it, with ChannelAborted."""
-        for channel in self._inputs:
-            channel.abort()

@@ -1,16 +1,16 @@
-"""The supervising thread: heartbeats, the time limit, the drain, and the end of the other threads (G4, S13).
+"""The supervising thread: heartbeats, the time limit, the drain and the end of the other threads (G4, S13).
 
-It does no work that could make it late: it looks, counts, and sets ``stop``. When ingest, strategy and
-execution have ended, it closes persist's last producer, waits for the last commit and sets ``ended``.
+It does nothing that could make it late: it polls, counts, and asks for a stop. After ingest, strategy and
+execution have ended it closes persist's last producer, waits for the last commit and sets ``ended``.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from hybrid_platform.domain.clocks import NS_PER_S, Clock
 from hybrid_platform.domain.log import Log
@@ -19,172 +19,194 @@ from hybrid_platform.log.events import LogEvent
 from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelClosed
 from hybrid_platform.session.heartbeat import Heartbeats
 from hybrid_platform.session.messages import RecordMessage
+from hybrid_platform.session.outcome import StopReason
 from hybrid_platform.session.overload.watchdog import Finding, StageStuck, Watchdog
-from hybrid_platform.session.stage import OnFailure, Stage
+from hybrid_platform.session.stage import Stage
 
 POLL_INTERVAL_S = 0.1
 ABORT_TIMEOUT_S = 1.0
-"""How long a stage that was told to abort may take to end."""
+"""How long an aborted stage may take to end."""
+
+
+class Supervised(Protocol):
+    """A pipeline as its supervisor sees it."""
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """Every stage but persist, ingest first."""
+
+    @property
+    def persist(self) -> Stage:
+        """The persist stage."""
+
+    @property
+    def persist_channel(self) -> Channel[Any]:
+        """The channel to persist, of which the supervisor is the last producer."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a stop was requested."""
+
+    def metrics(self) -> Mapping[str, Any]:
+        """Return the fields of a heartbeat."""
+
+    def drain_progress(self) -> object:
+        """Return a value that changes whenever work was done."""
+
+    def poll(self) -> None:
+        """Do what is due several times a second: kill switch and overload."""
+
+    def after_heartbeat(self) -> None:
+        """Do what is due after each heartbeat but the first."""
+
+    def request_stop(self, reason: str) -> None:
+        """Ask for a drain."""
+
+    def fail(self, part: str, error: BaseException) -> None:
+        """Record a failure and ask for a drain."""
 
 
 class Supervisor:
-    """Owns the heartbeats and the drain's deadline."""
+    """Owns the heartbeats and the deadline of the drain."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
-        stages: Sequence[Stage],
-        persist: Stage,
-        persist_channel: Channel[Any],
+        pipeline: Supervised,
         *,
         watchdog: Watchdog,
         heartbeats: Heartbeats,
-        counters: Callable[[], Mapping[str, Any]],
-        progress: Callable[[], object],
         time_limit_seconds: float | None,
         drain_timeout_seconds: float,
-        on_time_limit: Callable[[], None],
-        on_interval: Callable[[], None],
-        on_poll: Callable[[], None],
-        stop: threading.Event,
         clock: Clock,
         log: Log,
-        on_failure: OnFailure,
     ) -> None:
-        """Watch ``stages``, ingest first.
-
-        ``counters``: the fields of a heartbeat. ``progress``: differs when work was done. ``on_interval``:
-        called after each beat but the first; ``on_poll``: at every look, some times a second.
-        """
-        self._stages = stages
-        self._persist = persist
-        self._persist_channel = persist_channel
+        self._pipeline = pipeline
         self._watchdog = watchdog
-        self._found: Finding | None = None
+        self._finding: Finding | None = None
         self._heartbeats = heartbeats
-        self._counters = counters
-        self._progress = progress
         self._last_progress: object = None
-        self._time_limit = None if time_limit_seconds is None else int(time_limit_seconds * NS_PER_S)
-        self._drain_timeout = int(drain_timeout_seconds * NS_PER_S)
-        self._on_time_limit = on_time_limit
-        self._on_interval = on_interval
-        self._on_poll = on_poll
-        self._stop = stop
+        self._time_limit_ns = None if time_limit_seconds is None else int(time_limit_seconds * NS_PER_S)
+        self._drain_timeout_ns = int(drain_timeout_seconds * NS_PER_S)
         self._clock = clock
         self._log = log
-        self._on_failure = on_failure
-        self._started = 0
-        self._stopping: int | None = None
-        self._waiting: list[HeartbeatRecord] = []
+        self._started_ns = 0
+        self._progressed_ns: int | None = None
+        self._unsent: list[HeartbeatRecord] = []
         self.last_poll_ns = clock.monotonic_ns()
-        """The monotonic instant (ns) of the last look: what the pulse reports."""
+        """The monotonic instant of the last poll; reported from outside as the sign that this thread lives."""
         self.ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
-        self._started = self._clock.monotonic_ns()
+        self._started_ns = self._clock.monotonic_ns()
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            # Before the first look: a session may have ended by then.
+            # Before the first poll, because a short session may have ended by then.
             self._beat(self._clock.monotonic_ns())
             self._watch()
         except BaseException as error:
-            self._on_failure("supervisor", error)
+            self._fail(error)
         finally:
             self._send_heartbeats()
-            self._persist_channel.close()
+            self._pipeline.persist_channel.close()
             self._await_last_commit()
             self.ended.set()
 
+    def _fail(self, error: BaseException) -> None:
+        self._pipeline.fail("supervisor", error)
+
     def _await_last_commit(self) -> None:
-        """Wait for persist, still beating: a locked database makes this long (S12)."""
-        deadline = self._clock.monotonic_ns() + self._drain_timeout
-        while not self._persist.join(POLL_INTERVAL_S):
-            now = self._clock.monotonic_ns()
-            self._beat(now)
-            if self._persist_is_given_up(now):
+        """Wait for persist, with heartbeats: a locked database makes this long (S12)."""
+        deadline_ns = self._clock.monotonic_ns() + self._drain_timeout_ns
+        while not self._pipeline.persist.join(POLL_INTERVAL_S):
+            now_ns = self._clock.monotonic_ns()
+            self._beat(now_ns)
+            if self._is_persist_stuck(now_ns):
                 return
-            if now > deadline:
-                self._on_failure("supervisor", StageStuck("stage persist did not end within the drain's time"))
+            if now_ns > deadline_ns:
+                self._fail(StageStuck("stage persist did not end within the drain's time"))
                 return
 
     def _watch(self) -> None:
-        while any(stage.is_alive for stage in self._stages):
-            now = self._clock.monotonic_ns()
-            self._beat(now)
+        pipeline, stages = self._pipeline, self._pipeline.stages
+        while any(stage.is_alive for stage in stages):
+            now_ns = self._clock.monotonic_ns()
+            self._beat(now_ns)
             self._send_heartbeats()
-            self._on_poll()
-            if self._time_limit is not None and now - self._started >= self._time_limit and not self._stop.is_set():
-                self._on_time_limit()
-            # Whether it was told to, or its feed ended: from here on the session drains.
-            is_draining = self._stop.is_set() or not self._stages[0].is_alive
-            if self._is_given_up(now, is_draining) or (is_draining and self._is_overdue(now)):
+            pipeline.poll()
+            if self._is_time_up(now_ns) and not pipeline.is_stopping:
+                pipeline.request_stop(StopReason.TIME_LIMIT)
+            # The drain begins with a request to stop or with the end of the feed.
+            is_draining = pipeline.is_stopping or not stages[0].is_alive
+            if self._is_stage_stuck(now_ns, is_draining) or (is_draining and self._is_overdue(now_ns)):
                 return
-            alive = next((stage for stage in self._stages if stage.is_alive), None)
+            alive = next((stage for stage in stages if stage.is_alive), None)
             if alive is not None:
                 alive.join(POLL_INTERVAL_S)
 
-    def _is_overdue(self, now: int) -> bool:
-        progress = self._progress()
-        if self._stopping is None or progress != self._last_progress:
-            self._stopping, self._last_progress = now, progress
-        if now - self._stopping < self._drain_timeout:
+    def _is_time_up(self, now_ns: int) -> bool:
+        return self._time_limit_ns is not None and now_ns - self._started_ns >= self._time_limit_ns
+
+    def _is_overdue(self, now_ns: int) -> bool:
+        """Return whether the drain has made no progress for its whole timeout; then end it."""
+        progress = self._pipeline.drain_progress()
+        if self._progressed_ns is None or progress != self._last_progress:
+            self._progressed_ns, self._last_progress = now_ns, progress
+        if now_ns - self._progressed_ns < self._drain_timeout_ns:
             return False
-        waiting = [stage.name for stage in self._stages if stage.is_alive]
-        # Those that only waited for another one end now: the rest is what is stuck.
+        waiting = [stage.name for stage in self._pipeline.stages if stage.is_alive]
+        # Stages that only waited for another one end now; those that remain are stuck.
         stuck = ", ".join(self._abort() or waiting)
-        seconds = self._drain_timeout / NS_PER_S
-        self._on_failure(
-            "supervisor", StageStuck(f"expected every stage to drain, got stuck for {seconds:g} s: {stuck}")
-        )
-        self._persist_channel.close_all()
+        seconds = self._drain_timeout_ns / NS_PER_S
+        self._fail(StageStuck(f"expected every stage to drain, got stuck for {seconds:g} s: {stuck}"))
+        self._pipeline.persist_channel.close_all()
         return True
 
-    def _is_given_up(self, now: int, is_draining: bool) -> bool:
-        """Ask the watchdog; end what it found, as far as it can be ended."""
-        found = None if self._found else self._watchdog.check(now, is_draining=is_draining)
-        if found is None:
+    def _is_stage_stuck(self, now_ns: int, is_draining: bool) -> bool:
+        """Ask the watchdog; fail on its finding, and end the stages if they cannot drain."""
+        finding = None if self._finding else self._watchdog.check(now_ns, is_draining=is_draining)
+        if finding is None:
             return False
-        self._found = found
-        self._on_failure(found.name, found.error)
-        if found.can_drain:
+        self._finding = finding
+        self._pipeline.fail(finding.name, finding.error)
+        if finding.can_drain:
             return False
         self._abort()
-        self._persist_channel.close_all()
+        self._pipeline.persist_channel.close_all()
         return True
 
-    def _persist_is_given_up(self, now: int) -> bool:
-        if self._found is None and (found := self._watchdog.check(now, is_draining=True)) is not None:
-            self._found = found
-            self._on_failure(found.name, found.error)
-        return self._found is not None and self._found.name == self._persist.name
+    def _is_persist_stuck(self, now_ns: int) -> bool:
+        if self._finding is None and (finding := self._watchdog.check(now_ns, is_draining=True)) is not None:
+            self._finding = finding
+            self._pipeline.fail(finding.name, finding.error)
+        return self._finding is not None and self._finding.name == self._pipeline.persist.name
 
     def _abort(self) -> list[str]:
         """Abort every stage; return the names of those that do not end."""
-        for stage in self._stages:
+        for stage in self._pipeline.stages:
             stage.abort()
-        return [stage.name for stage in self._stages if not stage.join(ABORT_TIMEOUT_S)]
+        return [stage.name for stage in self._pipeline.stages if not stage.join(ABORT_TIMEOUT_S)]
 
-    def _beat(self, now: int) -> None:
-        self.last_poll_ns = now
-        beat = self._heartbeats.due(now)
+    def _beat(self, now_ns: int) -> None:
+        self.last_poll_ns = now_ns
+        beat = self._heartbeats.due(now_ns)
         if beat is None:
             return
-        fields = self._counters()
+        fields = self._pipeline.metrics()
         self._log.info(LogEvent.HEARTBEAT, n=beat.n, late_ms=beat.late_ms, **fields)
         if beat.is_late:
             self._log.warning("heartbeat late (G4)", n=beat.n, late_ms=beat.late_ms)
         detail = json.dumps(fields, default=str)
-        record = HeartbeatRecord(beat.n, self._clock.wall_ns(), beat.late_ms, beat.is_late, detail)
-        self._waiting.append(record)
+        self._unsent.append(HeartbeatRecord(beat.n, self._clock.wall_ns(), beat.late_ms, beat.is_late, detail))
         if beat.n:
-            self._on_interval()
+            self._pipeline.after_heartbeat()
 
     def _send_heartbeats(self) -> None:
-        """Put the beats on the persist channel without ever waiting for it: a full one gets them at the next look."""
+        """Send heartbeats to persist without waiting; if the channel is full, they are sent at a later poll."""
+        channel = self._pipeline.persist_channel
         with suppress(ChannelAborted, ChannelClosed):
-            while self._waiting and self._persist_channel.try_send(RecordMessage((self._waiting[0],)), guaranteed=True):
-                self._waiting.pop(0)
+            while self._unsent and channel.try_send(RecordMessage((self._unsent[0],)), guaranteed=True):
+                self._unsent.pop(0)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.errors import ExitCode
 from hybrid_platform.maintenance.lease import LeaseHeld
-from hybrid_platform.session.pipeline import StopReason
+from hybrid_platform.session.outcome import StopReason
 from hybrid_platform.settings.operations import SupervisionSettings
 from hybrid_platform.supervision.observed import Life, RunSeen, Seen
 from hybrid_platform.supervision.state import Block, Memory, Phase

@@ -42,6 +42,7 @@ def run_with(
     with open_run(settings, run_id=run_id, created_ns=SystemClock().wall_ns(), clock=clock, stream=output) as run:
         steps: list[Evidence] = [preflight(run), verify_database(run)]
         shadow = SessionRunner(run)
+        shadow.start()
         until(lambda: shadow.wait(0) or shadow.progress().committed_rows > rows, "some commits")
         deed(data_dir / "bot.db")
         seen = shadow.progress().committed_rows

@@ -61,7 +61,7 @@ def test_a_header_alone_is_complete_with_no_tick_and_a_warning(tmp_path: Path, t
     ended, left = run(tmp_path)
     assert ended.code == 0, ended.text
     require_balanced(left, ticks=0, rejected=0)
-    assert [line["message"] for line in left.log if line["level"] == "warning"] == ["the feed gave no tick at all"]
+    assert [line["message"] for line in left.log if line["level"] == "warning"] == ["no ticks received from the feed"]
 
 
 def test_a_file_of_bad_rows_alone_is_a_parse_error(tmp_path: Path):

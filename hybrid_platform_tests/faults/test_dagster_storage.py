@@ -48,7 +48,7 @@ def test_a_locked_storage_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monk
             timers[-1].start()
             return evidence
 
-    monkeypatch.setattr(assets, "ShadowRun", Locked)
+    monkeypatch.setattr(assets, "build_runner", Locked)
     with an_instance(tmp_path / "instance") as instance:
         job = Launcher(instance, tmp_path)(SHORT)
     assert len(timers) == 1
@@ -66,11 +66,11 @@ def test_a_lost_storage_fails_the_run_but_the_session_is_whole_and_judged(
     class Lost(SessionRunner):
         """Deletes the storage while the session runs."""
 
-        def __init__(self, context: Any) -> None:
-            super().__init__(context)
+        def start(self) -> None:
+            super().start()
             shutil.rmtree(tmp_path / "instance" / "history")
 
-    monkeypatch.setattr(assets, "ShadowRun", Lost)
+    monkeypatch.setattr(assets, "build_runner", Lost)
     with an_instance(tmp_path / "instance") as instance:
         launch = Launcher(instance, tmp_path)
         with pytest.raises(Exception, match=r"unable to open database file|no such table"):

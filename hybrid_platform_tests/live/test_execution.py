@@ -83,13 +83,13 @@ class Way:
             log=SessionLog("", SystemClock()),
             on_failure=lambda stage, error: self.failures.append(error),
         )
-        self.stage.see(batch_from_rows(self.table, [(0, PRICE * 10**9, 10**9, 0, None, 1, 1)]))
+        self.stage.on_ticks(batch_from_rows(self.table, [(0, PRICE * 10**9, 10**9, 0, None, 1, 1)]))
         self.stage.open("session")
         self.stage.start()
 
     def want(self, *orders: Order, row: OrderRecord | None = None) -> None:
         for order in orders:
-            self.stage.note([row or row_of(order)])
+            self.stage.on_records([row or row_of(order)])
             self.stage.on_requests([SubmitOrder(order)])
 
     def ended(self) -> BaseException | None:
@@ -105,7 +105,7 @@ class Way:
         self.is_over = True
         end = until(lambda: next((w for w in self.heard() if isinstance(w, Command)), None) or self.failures, "the end")
         if isinstance(end, Command):
-            self.stage.note([journalled(end)])
+            self.stage.on_records([journalled(end)])
         return self.ended()
 
 
@@ -238,14 +238,14 @@ def test_an_order_that_has_no_row_on_its_way_to_the_database_is_not_sent(way):
 def test_a_halt_cancels_what_rests_though_the_engine_is_stuck_and_keeps_later_orders_back(way):
     way.want(an_order(1))
     until(lambda: way.adapter.submitted, "an order")
-    way.stage.tell(Command(CommandKind.HALT, "ops", "a test"))
+    way.stage.on_command(Command(CommandKind.HALT, "ops", "a test"))
     until(lambda: way.adapter.canceled == ["O1"], "a cancel")
     way.want(an_order(2))
     reports = until(lambda: len(found := way.heard()) and found, "reports")
     reports += until(lambda: way.heard() or (len(reports) > 1 and [None]), "the refusal")
     refusal = next(report for report in reports if report and report.order_id == "O2")
     assert (refusal.status, refusal.reason) == (OrderStatus.REJECTED, "NOT_SENT HALT by ops")
-    way.stage.tell(Command(CommandKind.RESUME, "ops", "a test"))
+    way.stage.on_command(Command(CommandKind.RESUME, "ops", "a test"))
     way.want(an_order(3))
     until(lambda: len(way.adapter.submitted) == 2, "an order after the RESUME")
     assert not way.failures
@@ -257,7 +257,7 @@ def test_nothing_resumes_a_session_that_ends(way):
     until(lambda: way.adapter.submitted, "an order")
     way.is_over = True
     until(lambda: [word for word in way.heard() if isinstance(word, Command)], "the end")
-    way.stage.tell(Command(CommandKind.RESUME, "ops", "a test"))
+    way.stage.on_command(Command(CommandKind.RESUME, "ops", "a test"))
     way.want(an_order(2))
     assert way.ended() is None
     assert [order.order_id for order in way.adapter.submitted] == ["O1"]
@@ -280,7 +280,7 @@ def test_while_reducing_only_what_makes_a_position_smaller_is_sent(way):
     until(lambda: way.adapter.submitted, "an order")
     way.adapter.told.append(Report("O1", OrderStatus.FILLED, "VENUE", 0, Fill(1, Decimal(2), Decimal(1), Decimal(0))))
     until(lambda: way.stage.figures().reports == 1, "its fill")
-    way.stage.tell(Command(CommandKind.REDUCE, "ops", "a test"))
+    way.stage.on_command(Command(CommandKind.REDUCE, "ops", "a test"))
     way.want(an_order(2, qty=3, side=Side.SELL), an_order(3), an_order(4, qty=2, side=Side.SELL))
     until(lambda: len(way.adapter.submitted) == 2, "the one that reduces")
     assert way.adapter.submitted[1].order_id == "O4"
@@ -294,8 +294,8 @@ def test_nothing_that_the_guarded_process_says_loosens_an_operators_halt(way):
         Report("O1", OrderStatus.FILLED, "VENUE", 0, Fill(1, Decimal(1), Decimal(PRICE), Decimal(0)))
     )
     until(way.heard, "the fill")
-    way.stage.tell(Command(CommandKind.HALT, "ops", "a test"))
-    way.stage.note([journalled(Command(CommandKind.REDUCE, "risk engine", "a lie", automatic=True))])
+    way.stage.on_command(Command(CommandKind.HALT, "ops", "a test"))
+    way.stage.on_records([journalled(Command(CommandKind.REDUCE, "risk engine", "a lie", automatic=True))])
     way.want(an_order(2, side=Side.SELL))
     (refusal,) = until(way.heard, "the refusal")
     assert (refusal.status, refusal.reason) == (OrderStatus.REJECTED, "NOT_SENT HALT by ops")
@@ -405,7 +405,7 @@ def test_the_end_waits_for_a_venue_that_takes_its_time_to_cancel(way):
     cancel = way.adapter.cancel
     way.adapter.cancel = lambda order_id, now: (time.sleep(0.1), cancel(order_id, now))
     way.stage.abort()
-    assert way.stage.await_end(0.0)
+    assert way.stage.wait_for_end(0.0)
     assert way.adapter.canceled == ["O1"] and way.adapter.is_closed
 
 

@@ -26,6 +26,7 @@ from hybrid_platform.live.execution import LiveExecution
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.report.writer import conclude
 from hybrid_platform.reproduce.fresh import reproduce_fresh
+from hybrid_platform.run.steps import build_runner
 from hybrid_platform.session.commands import CommandFile
 from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.session.stages.ingest import Ingest
@@ -73,7 +74,8 @@ def live_session(world: World, behaviour: Behaviour, during: During, **venue: An
         with context_of(world, SystemClock()) as (run, output):
             assert preflight(run).reasons == ()
             assert verify_database(run).reasons == ()
-            shadow = SessionRunner(run)
+            shadow = build_runner(run)
+            shadow.start()
             during(shadow, orders)
             shadow.request_stop("TIME_LIMIT")
             assert shadow.wait(PATIENCE)
@@ -211,7 +213,7 @@ def test_each_condition_broken_alone_is_a_whole_refusal_with_exit_code_12(world,
         assert name in unmet
         assert evidence.exit_code == ExitCode.CONFIG
         assert {reason.split(":")[1].strip() for reason in evidence.reasons} == unmet
-        for step in (verify_database, SessionRunner):
+        for step in (verify_database, lambda run: build_runner(run).start()):
             with pytest.raises(GateRefused) as refused:
                 step(run)
             assert refused.value.exit_code == ExitCode.CONFIG
@@ -249,7 +251,8 @@ def test_the_connection_is_ended_where_a_thread_cannot_start_after_it_was_opened
         world.adapters = ADAPTER
         with context_of(world, SystemClock()) as (run, _):
             assert not preflight(run).exit_code + verify_database(run).exit_code
-            shadow = SessionRunner(run)
+            shadow = build_runner(run)
+            shadow.start()
             assert shadow.wait(PATIENCE)
             until(lambda: venue.ended, "the adapter's connection to end", 10)
             evidence = shadow.finish()
@@ -266,7 +269,8 @@ def started_anyway(world: World, happen: Callable[[RunContext], None]) -> tuple[
         with context_of(world, SystemClock()) as (run, _):
             assert not preflight(run).exit_code + verify_database(run).exit_code
             happen(run)
-            shadow = SessionRunner(run)
+            shadow = build_runner(run)
+            shadow.start()
             assert shadow.wait(PATIENCE)
             evidence = shadow.finish()
         assert (evidence.exit_code, evidence.began, venue.received) == (ExitCode.CONFIG, False, [])

@@ -77,4 +77,6 @@ def started(data_dir: Path, *layers: Settings) -> Iterator[Watched]:
     with open_run(settings, run_id=str(uuid.uuid4()), created_ns=clock.wall_ns(), clock=clock, stream=output) as run:
         assert not preflight(run).exit_code
         assert not verify_database(run).exit_code
-        yield Watched(run, SessionRunner(run), output)
+        runner = SessionRunner(run)
+        runner.start()
+        yield Watched(run, runner, output)

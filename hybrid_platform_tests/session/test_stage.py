@@ -11,7 +11,7 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.session.channel import Channel, EndOfStream
 from hybrid_platform.session.heartbeat import Heartbeats
 from hybrid_platform.session.overload.watchdog import StageStuck, Watchdog
-from hybrid_platform.session.stage import Stage
+from hybrid_platform.session.stage import Stage, StageStatus
 from hybrid_platform.session.supervisor import Supervisor
 from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.settings.runtime import OnFull
@@ -80,49 +80,66 @@ class Sink(Stage):
 
 
 class Line:
-    """source -> relay -> sink, over channels that block."""
+    """source -> relay -> sink, over channels that block: a pipeline as its supervisor and watchdog see it."""
 
     def __init__(self, then: Any = None) -> None:
-        self.stop, self.failures = threading.Event(), []
+        self.stop, self.failures, self.stop_reasons = threading.Event(), [], []
         self.first = Channel[Any]("first", 10, OnFull.BLOCK)
         self.second = Channel[Any]("second", 10, OnFull.BLOCK, producers=2)
         self.source = Source(self.first, self.stop, self.failures)
         self.relay = Relay(self.first, self.second, self.failures, then)
-        self.sink = Sink(self.second, self.failures)
+        self.sink = self.persist = Sink(self.second, self.failures)
+        self.stages = (self.source, self.relay)
+        self.all_stages = (*self.stages, self.sink)
+        self.persist_channel = self.second
+        self.rows_received = 0
         self.log = ListLog()
 
-    def watchdog(self, **watchdog: Any) -> Watchdog:
-        settings = load_settings({"watchdog": watchdog}, environ={})
-        stages = (self.source, self.relay, self.sink)
-        return Watchdog(
-            settings,
-            lambda: [stage.status for stage in reversed(stages)],
-            stages,
-            received=lambda: 0,
-            feed="source",
-            started=SystemClock().monotonic_ns(),
-        )
+    @property
+    def is_stopping(self) -> bool:
+        return self.stop.is_set()
 
-    def supervised(self, *, starts_late: bool = False, **options: Any) -> Supervisor:
-        """``starts_late``: the supervisor's thread gets its first turn when the other stages have ended."""
+    def statuses(self) -> list[StageStatus]:
+        return [stage.status for stage in reversed(self.all_stages)]
+
+    def metrics(self) -> dict[str, Any]:
+        return {}
+
+    def drain_progress(self) -> object:
+        return None
+
+    def poll(self) -> None:
+        pass
+
+    def after_heartbeat(self) -> None:
+        pass
+
+    def request_stop(self, reason: str) -> None:
+        self.stop_reasons.append(reason)
+        self.stop.set()
+
+    def fail(self, part: str, error: BaseException) -> None:
+        self.failures.append((part, error))
+        self.stop.set()
+
+    def supervised(self, *, starts_late: bool = False, watchdog: dict[str, Any] | None = None, **options: Any) -> Any:
+        """Start the stages and a supervisor; ``starts_late``: its thread first runs when the stages have ended."""
+        clock = SystemClock()
         defaults: dict[str, Any] = {
+            "watchdog": Watchdog(
+                load_settings({"watchdog": watchdog or {}}, environ={}),
+                self,
+                feed="source",
+                started=clock.monotonic_ns(),
+            ),
             "heartbeats": Heartbeats(0.05, 30),
-            "counters": dict,
             "time_limit_seconds": None,
             "drain_timeout_seconds": WAIT,
-            "on_time_limit": self.stop.set,
-            "on_interval": lambda: None,
-            "stop": self.stop,
-            "clock": SystemClock(),
+            "clock": clock,
             "log": self.log,
-            "on_failure": lambda *told: (self.failures.append(told), self.stop.set()),
-            "on_poll": lambda: None,
-            "progress": lambda: None,
-            "watchdog": self.watchdog(),
         }
-        stages = (self.source, self.relay)
-        supervisor = Supervisor(stages, self.sink, self.second, **{**defaults, **options})
-        for stage in (self.sink, self.relay, self.source):
+        supervisor = Supervisor(self, **{**defaults, **options})
+        for stage in reversed(self.all_stages):
             stage.start()
         if starts_late:
             self.stop.set()
@@ -189,7 +206,7 @@ def test_a_stage_that_is_stuck_is_named_alone_and_heartbeats_go_on_until_it_is_g
 def test_a_stage_that_gets_stuck_in_the_middle_of_a_run_ends_it_by_its_own_name():
     release = threading.Event()
     line = Line(lambda: release.wait(WAIT))
-    supervisor = line.supervised(watchdog=line.watchdog(stuck_seconds=0.5))
+    supervisor = line.supervised(watchdog={"stuck_seconds": 0.5})
     assert supervisor.ended.wait(WAIT)
     ((stage, error),) = line.failures
     assert stage == "relay" and isinstance(error, StageStuck)
@@ -199,8 +216,7 @@ def test_a_stage_that_gets_stuck_in_the_middle_of_a_run_ends_it_by_its_own_name(
 
 
 def test_a_time_limit_is_asked_for_once():
-    asked: list[int] = []
     line = Line()
-    supervisor = line.supervised(time_limit_seconds=0.1, on_time_limit=lambda: (asked.append(1), line.stop.set()))
+    supervisor = line.supervised(time_limit_seconds=0.1)
     assert supervisor.ended.wait(WAIT)
-    assert asked == [1]
+    assert line.stop_reasons == ["TIME_LIMIT"]

@@ -29,8 +29,8 @@ from hybrid_platform.gates.database import verify_database
 from hybrid_platform.gates.postflight import postflight
 from hybrid_platform.gates.preflight import preflight
 from hybrid_platform.report.writer import conclude
-from hybrid_platform.session.pipeline import StopReason
-from hybrid_platform.session.runner import SessionRunner
+from hybrid_platform.run.steps import build_runner
+from hybrid_platform.session.outcome import StopReason
 
 GROUP = "shadow_run"
 POLL_INTERVAL_S = 0.25
@@ -100,7 +100,8 @@ def _run_session(context: dg.OpExecutionContext, run: RunContext) -> SessionEvid
     RUNNING. It is therefore captured, and becomes a request to stop.
     """
     with capture_interrupts():
-        shadow = SessionRunner(run)
+        shadow = build_runner(run)
+        shadow.start()
         reporter = ProgressReporter(context, shadow, run.log)
         while not shadow.wait(POLL_INTERVAL_S):
             if pop_captured_interrupt():

@@ -31,7 +31,7 @@ from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.observability.liveness import LifeSign, last_sign
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.session.pipeline import StopReason
+from hybrid_platform.session.outcome import StopReason
 from hybrid_platform.supervision.desired import Wanted, read_wanted
 from hybrid_platform.supervision.observe import last_preflight, lease_holder, standing_halt
 from hybrid_platform.supervision.observed import RunSeen, Seen, life_of

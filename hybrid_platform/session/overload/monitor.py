@@ -62,7 +62,7 @@ class OverloadMonitor:
         settings: SessionSettings,
         sampler: Sampler,
         *,
-        read: Callable[[], CpuPressure],
+        read_pressure: Callable[[], CpuPressure],
         channels: Callable[[], Sequence[ChannelStats]],
         counters: FeedCounters,
         clock: Clock,
@@ -72,7 +72,7 @@ class OverloadMonitor:
         """``channels``: those whose depth counts."""
         self._settings = settings.overload
         self._sampler = sampler
-        self._read = read
+        self._read_pressure = read_pressure
         self._channels = channels
         self._counters = counters
         self._clock = clock
@@ -150,7 +150,7 @@ class OverloadMonitor:
         )
 
     def _load(self, now: int) -> Load:
-        reading = self._read()
+        reading = self._read_pressure()
         self._source = reading.source.value
         stats = self._channels()
         dropped = sum(channel.dropped for channel in stats)

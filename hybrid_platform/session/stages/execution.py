@@ -42,11 +42,11 @@ class ExecutionStage(Stage):
         live: bool,
         clock: Clock,
         on_failure: OnFailure,
-        guard: StageScope | None = None,
+        scope: StageScope | None = None,
         on_requests: Callable[[tuple[OrderRequest, ...]], None] | None = None,
     ) -> None:
         """``on_requests``: takes what a live venue is to be told, after the records of it."""
-        super().__init__("execution", (signals,), (decisions,), on_failure, guard)
+        super().__init__("execution", (signals,), (decisions,), on_failure, scope)
         self._engine = engine
         self._signals = signals
         self._decisions = decisions

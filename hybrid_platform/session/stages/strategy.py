@@ -51,10 +51,10 @@ class StrategyStage(Stage):
         live: bool,
         clock: Clock,
         on_failure: OnFailure,
-        guard: StageScope | None = None,
+        scope: StageScope | None = None,
     ) -> None:
         """``last_seq``: the last number ingest gave, asked once the ticks ended."""
-        super().__init__("strategy", (ticks,), (signals,), on_failure, guard)
+        super().__init__("strategy", (ticks,), (signals,), on_failure, scope)
         self._runner = runner
         self._ticks = ticks
         self._signals = signals

@@ -56,7 +56,7 @@ def _run(guard: Guard, context: ChildContext) -> None:
             live=live,
             clock=clock,
             on_failure=on_failure,
-            guard=named,
+            scope=named,
             on_requests=sink.on_requests,
         ),
         StrategyStage(
@@ -67,7 +67,7 @@ def _run(guard: Guard, context: ChildContext) -> None:
             live=live,
             clock=clock,
             on_failure=on_failure,
-            guard=named,
+            scope=named,
         ),
     )
     for stage in stages:

@@ -57,7 +57,7 @@ def test_a_run_says_exit_code_0_only_when_all_of_it_ended_well(launch: Launcher,
             during.extend(dict(run.tags) for run in launch.instance.get_runs())
             return super().finish()
 
-    monkeypatch.setattr(assets, "ShadowRun", Looks)
+    monkeypatch.setattr(assets, "build_runner", Looks)
     job = launch(SHORT)
     (tags,) = during
     assert SESSION_TAG in tags and EXIT_CODE_TAG not in tags

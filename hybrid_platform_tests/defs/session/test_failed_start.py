@@ -81,7 +81,7 @@ def test_a_fault_before_the_first_stage_is_a_verdict_that_postflight_judges(
         fault.deed(tmp_path)
         return SessionRunner(context)
 
-    monkeypatch.setattr(assets, "ShadowRun", shadow_run)
+    monkeypatch.setattr(assets, "build_runner", shadow_run)
     job = launch(fault.settings or layered(replay(path), {"isolation": "thread"}))
     require_judged(job, fault.state, fault.exit_code, fault.words)
     assert job.tags["exit_reason"] == fault.exit_reason
@@ -142,4 +142,4 @@ def test_the_same_on_the_terminal_is_a_code_and_a_reason(tmp_path: Path):
     assert "the-first" in ended.err and "report.md" in ended.err
     assert left.evidence("session")["state"] == "REFUSED"
     assert left.evidence("postflight")["verdict"] == "FAIL"
-    assert "did not begin" in left.said("the session did not begin")[0]["message"]
+    assert left.said("session failed to start")

@@ -46,7 +46,7 @@ class Host:
         self.watch = OverloadMonitor(
             settings,
             self.sampler,
-            read=lambda: psi(self.pressure),
+            read_pressure=lambda: psi(self.pressure),
             channels=lambda: (
                 ChannelStats("tick", 256, "DROP_OLDEST", 0, 0, self.dropped, self.left, 0, 0),
                 ChannelStats("persist", 512, "DROP_OLDEST", 0, 0, 0, 0, 0, 0),

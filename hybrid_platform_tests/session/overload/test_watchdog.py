@@ -24,7 +24,7 @@ from hybrid_platform.session.overload.watchdog import (
     StageStuck,
     Watchdog,
     WriterStuck,
-    feed_patience_s,
+    feed_timeout_s,
 )
 from hybrid_platform.session.stage import Stage, StageStatus
 from hybrid_platform.session.strategy_host.process import MODULE
@@ -68,20 +68,21 @@ class Watched:
 
     def __init__(self, *layers: dict[str, Any]) -> None:
         self.now, self.received = 0, 0
-        self.statuses: list[StageStatus] = []
+        self.current: list[StageStatus] = []
         self.ingest = Quiet()
-        self.dog = Watchdog(
-            load_settings(*layers, environ={}),
-            lambda: self.statuses,
-            (self.ingest,),
-            received=lambda: self.received,
-            feed="synthetic",
-            started=0,
-        )
+        self.all_stages = (self.ingest,)
+        self.dog = Watchdog(load_settings(*layers, environ={}), self, feed="synthetic", started=0)
+
+    @property
+    def rows_received(self) -> int:
+        return self.received
+
+    def statuses(self) -> list[StageStatus]:
+        return self.current
 
     def wait(self, seconds: float, *statuses: StageStatus, is_draining: bool = False) -> Finding | None:
         """Look ten times a second, for so long or until something is found."""
-        self.statuses = list(statuses)
+        self.current = list(statuses)
         for _ in range(round(seconds * 10)):
             self.now += NS_PER_S // 10
             if (found := self.dog.check(self.now, is_draining=is_draining)) is not None:
@@ -175,7 +176,7 @@ def test_a_feed_that_gives_nothing_is_silent_and_one_that_waits_for_the_pipeline
 @pytest.mark.scenario("S4")
 def test_how_long_a_feed_may_be_silent_follows_from_what_it_is():
     def patience(feed: dict[str, Any], **watchdog: Any) -> float | None:
-        return feed_patience_s(load_settings({"feed": feed, "watchdog": watchdog}, environ={}))
+        return feed_timeout_s(load_settings({"feed": feed, "watchdog": watchdog}, environ={}))
 
     binance = {"websocket": {"sources": [{"venue": "binance", "symbols": ["BTCUSDT"]}]}}
     assert patience(binance) == 2 * 8 * (60 + 10 + 30), "its own tries come first (S4)"
@@ -279,7 +280,7 @@ def test_a_write_that_never_comes_back_ends_the_session_and_is_named(tmp_path: P
         return whole(self, cursor, *rows)
 
     monkeypatch.setattr(SessionWriter, "_insert_ticks", hangs)
-    monkeypatch.setattr(watchdog, "WRITER_SLACK_SECONDS", 1 - LOCK_WAIT_SECONDS)
+    monkeypatch.setattr(watchdog, "WRITER_SLACK_S", 1 - LOCK_WAIT_SECONDS)
     monkeypatch.setattr(shadow, "open_engine", partial(open_engine, lock_wait_seconds=0.5))
     settings = {"isolation": "thread", "seconds": 600, "watchdog": {"stuck_seconds": 1}}
     ended = run_here(
