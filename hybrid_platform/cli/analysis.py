@@ -31,13 +31,13 @@ def reproduce(
     """
     from hybrid_platform.evidence.files import encode_record
     from hybrid_platform.report.writer import last_session
-    from hybrid_platform.reproduce.fresh import reproduce_fresh
+    from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
     from hybrid_platform.security.paths import DataDir
     from hybrid_platform.storage.location import resolve_database_url
 
     settings = read_settings(config_file, assignments, **flags)
     data_dir = DataDir(settings.data_dir)
-    found = reproduce_fresh(
+    found = reproduce_in_sandbox(
         data_dir, resolve_database_url(settings), session_id or last_session(data_dir), settings.keys.signing_key
     )
     click.echo(encode_record(found).decode() if as_json else "\n".join(render_reproduction(found)))

@@ -1,4 +1,4 @@
-"""ProofTable of one session: expected, actual and verdict for every scenario, invariant and gate of the contract (G5).
+"""Proofs of one session: expected, actual and verdict for every scenario, invariant and gate of the contract (G5).
 
 in: the session's evidence, the host after it, and the audits of its rows · out: proofs, NOT_RUN for an id that a
 single session cannot prove; the verification matrix proves those.

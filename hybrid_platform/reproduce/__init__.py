@@ -1,5 +1,5 @@
-"""Decide a finished session again from its ticks and its journal, and compare row by row (S8).
+"""Reproduction: decide a finished session again from its ticks and its journal, and compare row by row (S8).
 
-`journal` reads what was not a tick, `replay` drives strategy and execution, `compare` holds the rows
-against those in the database, `session` judges, `fresh` does it in a process of its own.
+`journal` parses the inputs that are not ticks, `replay` drives strategy and execution, `compare` compares the rows with
+those in the database, `session` gives the verdict, and `fresh` runs all of it with the strategy in a fresh sandbox.
 """

@@ -1,8 +1,7 @@
-"""The guarded process of a reproduction: the strategy's code decides again behind the guard that a session has (I1).
+"""Entry point of the sandboxed process of a reproduction: the strategy decides again, isolated as in a session (I1).
 
-in: over the pipe ``down`` the journal, then instruments, ticks and the end · out: over ``up`` the audit
-records that follow, each second how far it is, and after each batch that it was taken. It reads no database and
-holds no key.
+in: over the pipe ``down`` the journal, then instruments, ticks and their end · out: over ``up`` the audit records, the
+stage status once a second, and an acknowledgement of each batch. The process reads no database and holds no key.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from hybrid_platform.session.strategy_host.frames import PipeWriter
 
 ROWS = "rows"
-"""The stage that `StageFailed` names where rows that this platform never wrote cannot be decided again."""
+"""The stage in a `StageFailed` frame for rows that this platform cannot have written."""
 
 
 def _work(guard: Guard, context: ChildContext) -> None:
@@ -41,8 +40,8 @@ def _work(guard: Guard, context: ChildContext) -> None:
 
 def _decide(context: ChildContext, down: Any) -> None:
     from hybrid_platform.domain.instruments import InstrumentTable
-    from hybrid_platform.reproduce.journal import read_journal
-    from hybrid_platform.reproduce.replay import replay_of
+    from hybrid_platform.reproduce.journal import parse_journal
+    from hybrid_platform.reproduce.replay import build_replay
     from hybrid_platform.session.strategy_host.frames import (
         Ack,
         InstrumentsFrame,
@@ -57,7 +56,9 @@ def _decide(context: ChildContext, down: Any) -> None:
     inputs: list[InputRecord] = []
     while isinstance(frame := down.read(), JournalFrame):
         inputs += frame.records
-    replay, engine = replay_of(context.settings, context.strategy, table, read_journal(inputs), context.plan["until"])
+    replay, engine = build_replay(
+        context.settings, context.strategy, table, parse_journal(inputs), context.plan["until"]
+    )
 
     def batches(frame: Any) -> Iterator[TickBatch]:
         while isinstance(frame, InstrumentsFrame | TickFrame):
@@ -69,7 +70,7 @@ def _decide(context: ChildContext, down: Any) -> None:
                 up.write(Ack(frame.count))
             frame = down.read()
 
-    threading.Thread(target=_send_status, args=(replay, up), name="signs", daemon=True).start()
+    threading.Thread(target=_send_status, args=(replay, up), name="status", daemon=True).start()
     sent = 0
     for records in replay.run(batches(frame)):
         if records:
@@ -79,11 +80,11 @@ def _decide(context: ChildContext, down: Any) -> None:
 
 
 def _send_status(replay: Replay, up: PipeWriter) -> None:
-    """Say each second how far it is: a batch may take longer than silence is borne, as long as it moves."""
+    """Send the status once a second, because one batch may take longer than the parent waits without progress."""
     from hybrid_platform.session.strategy_host.frames import STATUS_INTERVAL_S, StatusFrame
 
     never = threading.Event()
-    with suppress(OSError):  # a parent that is gone is noticed by whoever decides
+    with suppress(OSError):  # the deciding thread notices that the parent is gone
         while not never.wait(STATUS_INTERVAL_S):
             up.write(StatusFrame((replay.status,)))
 

@@ -1,7 +1,7 @@
-"""Hold reproduced records against a table's rows, in bounded memory: digests, counts, the first difference.
+"""Comparison of reproduced records with a table's rows, in bounded memory: digests, counts, the first difference.
 
-in: records in the order in which they were decided, the table's rows in theirs · out: a
-`TableComparison`. Records are compared as the rows that the writer would make of them, to the last digit.
+in: records in the order of their decisions, and the table's rows in their order · out: a `TableComparison`. A record
+is converted to the row that the writer would write, and compared exactly.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from hybrid_platform.domain.orders import OrderRecord, Record
 from hybrid_platform.evidence.reproduction import Difference, TableComparison
 from hybrid_platform.storage.rows import LAYOUTS, record_rows
 
-AT_ONCE = 1_024
+BATCH_ROWS = 1_024
 LOOK_AHEAD = 64
-"""Rows that are looked through for one that is not where it is expected, before it counts as missing."""
+"""Rows searched for one that is not at its place, before it counts as missing."""
 Row = tuple[Any, ...]
-_NEVER = 2**63 - 1
+_AT_END = 2**63 - 1
 
 
-class Found(NamedTuple):
-    """A difference, and when in the session it was decided."""
+class LocatedDifference(NamedTuple):
+    """A difference, with the position of its decision in the session."""
 
     position: int
     difference: Difference
 
 
 class _Digest:
-    """SHA-256 over rows as JSON lines."""
+    """SHA-256 over rows, as JSON lines."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
@@ -46,49 +46,49 @@ class _Digest:
         return self._sha256.hexdigest()
 
 
-class TableCheck:
-    """One table. An order is compared where it first appears, and its status at the end."""
+class TableComparer:
+    """The comparison of one table. An order is compared where it first appears, and its status at the end."""
 
     def __init__(self, kind: type[Record], recorded: Iterator[Row], *, whole: bool) -> None:
-        """``whole``: every row must be there on both sides; else only as far as both go, without orders' status."""
+        """``whole``: every row must exist on both sides; else compare while both have rows, without orders' status."""
         self._whole = whole
         self._layout = layout = LAYOUTS[kind]
         self._key = layout.columns.index(layout.key)
-        # A number that the writer gave says nothing but the order, and leaves gaps where orders change their status.
+        # Numbers given by the writer only show the order, and have gaps where orders change their status.
         self._from = int(layout.is_numbered)
         self._status = layout.columns.index("status") if kind is OrderRecord else None
         self._recorded = recorded
         self._ahead: deque[Row] = deque()
         self._waiting: list[tuple[int, Any]] = []
         self._orders: dict[str, str] = {}
-        """Order id -> the reproduced status, as it stands."""
+        """Latest reproduced status by order id."""
         self._ends: dict[str, tuple[int, str]] = {}
-        """Order id -> number and status as recorded."""
+        """Recorded number and status by order id."""
         self._digests = _Digest(), _Digest()
         self._counts = [0, 0, 0]
         self._compared = 0
-        self.first: Found | None = None
+        self.first: LocatedDifference | None = None
         self._differing = 0
 
-    def take(self, position: int, record: Any) -> None:
-        """Take one more record; ``position``: its place among all records of the session."""
+    def add(self, position: int, record: Any) -> None:
+        """Add a record; ``position`` is its place among all records of the session."""
         if self._status is not None:
             is_known = record.order_id in self._orders
             self._orders[record.order_id] = str(record.status.value)
             if is_known:
                 return
         self._waiting.append((position, record))
-        if len(self._waiting) >= AT_ONCE:
+        if len(self._waiting) >= BATCH_ROWS:
             self._flush()
 
     def finish(self) -> TableComparison:
-        """Return the result, once every record was taken."""
+        """Return the result, after every record was added."""
         self._flush()
         while (row := self._peek()) is not None:
             self._counts[0] += 1
             self._ahead.popleft()
             if self._whole:
-                self._differ(_NEVER, row, "row", "none", _shown(row))
+                self._differ(_AT_END, row, "row", "none", _format_row(row))
         if self._whole and self._status is not None:
             self._compare_ends()
         recorded, reproduced = (digest.hex() for digest in self._digests)
@@ -106,19 +106,19 @@ class TableCheck:
     def _flush(self) -> None:
         rows = record_rows(self._layout, [record for _, record in self._waiting], self._counts[1])
         for (position, _), row in zip(self._waiting, rows, strict=True):
-            self._hold(position, row)
+            self._compare_next(position, row)
         self._waiting.clear()
 
-    def _hold(self, position: int, row: Row) -> None:
+    def _compare_next(self, position: int, row: Row) -> None:
         self._counts[1] += 1
         place = self._find(row[self._key])
         if place is None:
             if self._whole or self._ahead:
-                self._differ(position, row, "row", _shown(row), "none")
+                self._differ(position, row, "row", _format_row(row), "none")
             return
         for _ in range(place):
             extra = self._next()
-            self._differ(position, extra, "row", "none", _shown(extra))
+            self._differ(position, extra, "row", "none", _format_row(extra))
         self._compare(position, row, self._next())
 
     def _compare(self, position: int, row: Row, recorded: Row) -> None:
@@ -126,15 +126,15 @@ class TableCheck:
         if self._status is not None:
             self._ends[row[self._key]] = recorded[0], str(recorded[self._status])
             row, recorded = self._without_status(row), self._without_status(recorded)
-        was, expected = recorded[self._from :], row[self._from :]
-        self._digests[0].add(was)
-        if was == expected:
-            self._digests[1].add(was)
+        found, expected = recorded[self._from :], row[self._from :]
+        self._digests[0].add(found)
+        if found == expected:
+            self._digests[1].add(found)
             return
         self._digests[1].add(expected)
-        place = next(i for i, (a, b) in enumerate(zip(expected, was, strict=True)) if a != b)
+        place = next(i for i, (a, b) in enumerate(zip(expected, found, strict=True)) if a != b)
         self._differ(
-            position, recorded, self._layout.columns[place + self._from], _text(expected[place]), _text(was[place])
+            position, recorded, self._layout.columns[place + self._from], _text(expected[place]), _text(found[place])
         )
 
     def _compare_ends(self) -> None:
@@ -144,13 +144,13 @@ class TableCheck:
             self._digests[1].add((order_id, expected))
             if was != expected:
                 difference = Difference("orders", n, order_id, "status", expected, was)
-                self._note(Found(_NEVER, difference))
+                self._note(LocatedDifference(_AT_END, difference))
 
     def _without_status(self, row: Row) -> Row:
         return row if self._status is None else (*row[: self._status], "", *row[self._status + 1 :])
 
     def _find(self, key: object) -> int | None:
-        """Return how many rows lie before the one with this key, or None where it is not near."""
+        """Return the number of rows before the one with this key, or None if it is not within `LOOK_AHEAD`."""
         if (row := self._peek()) is None:
             return None
         if row[self._key] == key:
@@ -169,9 +169,9 @@ class TableCheck:
 
     def _differ(self, position: int, row: Row, field: str, expected: str, was: str) -> None:
         key = f"{self._layout.key}={row[self._key]}"
-        self._note(Found(position, Difference(self._layout.name, row[0], key, field, expected, was)))
+        self._note(LocatedDifference(position, Difference(self._layout.name, row[0], key, field, expected, was)))
 
-    def _note(self, found: Found) -> None:
+    def _note(self, found: LocatedDifference) -> None:
         self._differing += 1
         if self.first is None:
             self.first = found
@@ -181,5 +181,5 @@ def _text(value: object) -> str:
     return str(value)[:200]
 
 
-def _shown(row: Row) -> str:
+def _format_row(row: Row) -> str:
     return _text(" ".join(map(str, row[1:])))

@@ -1,6 +1,6 @@
-"""The op's side of a reproduction: sends journal and ticks to the guarded process, takes what it decides (I1, S8).
+"""The host process's side of a reproduction: it sends journal and ticks to the sandbox and receives decisions (I1, S8).
 
-In step: a batch goes down when the one before was taken, so neither side ever waits for the other's pipe.
+A batch is sent only when the previous one was acknowledged, so that the two sides never block on full pipes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.domain.orders import InputRecord, Record
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.reproduce.child import ROWS
-from hybrid_platform.reproduce.replay import UndecidableError
+from hybrid_platform.reproduce.replay import NotReproducibleError
 from hybrid_platform.session.outcome import SandboxedStageError
 from hybrid_platform.session.stage import StageStatus
 from hybrid_platform.session.strategy_host.frames import (
@@ -34,12 +34,12 @@ from hybrid_platform.session.strategy_host.process import REPLAY_FRAME, start_st
 from hybrid_platform.settings.session import SessionSettings
 
 MODULE = "hybrid_platform.reproduce.child"
-INPUTS_AT_ONCE = 4_096
+JOURNAL_BATCH = 4_096
 CLOSE_OUT_TIMEOUT_S = 10.0
 
 
-class GuardedReplay:
-    """A guarded process that decides one session again; used once, then closed."""
+class SandboxedReplay:
+    """A sandboxed process that decides one session again; used once, then closed."""
 
     def __init__(
         self,
@@ -49,81 +49,80 @@ class GuardedReplay:
         inputs: Iterable[InputRecord],
         until: int | None,
     ) -> None:
-        """Start it, and give it the journal. Raises what `start_strategy_process` raises.
+        """Start the process and send it the journal. Raises what `start_strategy_process` raises.
 
-        ``private``: what it must not read. ``until``: the first tick that cannot be shown, if there is one.
+        ``private``: paths that the process must not read. ``until``: stop before this tick, because it is missing.
         """
-        self._guarded = start_strategy_process(settings, private, None, module=MODULE, plan={"until": until})
+        self._process = start_strategy_process(settings, private, None, module=MODULE, plan={"until": until})
         self._table = table
         self._known = 0
         self._is_done = False
         self.shown = 0
-        """Ticks that the strategy was shown, once all is decided."""
-        self._silence_s = settings.watchdog.stuck_seconds
+        """Number of ticks that the strategy received, known at the end."""
+        self._max_silence_s = settings.watchdog.stuck_seconds
         try:
             records = tuple(inputs)
-            for start in range(0, len(records), INPUTS_AT_ONCE):
-                self._write(JournalFrame(records[start : start + INPUTS_AT_ONCE]))
+            for start in range(0, len(records), JOURNAL_BATCH):
+                self._write(JournalFrame(records[start : start + JOURNAL_BATCH]))
         except BaseException:
             self.close()
             raise
 
     def run(self, batches: Iterable[TickBatch]) -> Iterator[tuple[Record, ...]]:
-        """Yield what is decided, in order.
+        """Yield the decisions in order.
 
-        Raises StrategyError where the strategy does, UndecidableError for rows that make no session,
-        IsolationError where the process ends, says what it should not, or does not move for ``watchdog.stuck_seconds``.
+        Raises StrategyError if the strategy does, NotReproducibleError for rows that this platform cannot have
+        written, and IsolationError if the process ends early, sends an unexpected frame, or makes no progress for
+        ``watchdog.stuck_seconds``.
         """
         for batch in self._frames(batches):
             if len(self._table) > self._known:
                 self._write(InstrumentsFrame(tuple(self._table)[self._known :]))
                 self._known = len(self._table)
             self._write(encode_ticks(batch))
-            yield from self._take(Ack)
+            yield from self._receive(Ack)
             if self._is_done:
                 return
         self._write(EndOfTicks(0))
-        yield from self._take(Summary)
+        yield from self._receive(Summary)
 
     @staticmethod
     def _frames(batches: Iterable[TickBatch]) -> Iterator[TickBatch]:
-        """Cut batches as a session's are: a strategy that takes them whole shows that it moves by each."""
+        """Cut batches to the size that a session uses, so that each one shows progress of a vectorised strategy."""
         for batch in batches:
             for start in range(0, len(batch), REPLAY_FRAME):
                 yield batch[start : start + REPLAY_FRAME]
 
     def close_out(self) -> IsolationEvidence:
-        """Read the guard back a last time and return all that was read back; then the process is gone."""
-        return self._guarded.close_out(CLOSE_OUT_TIMEOUT_S)
+        """Read the sandbox back a last time, end the process, and return all readings."""
+        return self._process.close_out(CLOSE_OUT_TIMEOUT_S)
 
     def close(self) -> None:
         """End the process."""
-        self._guarded.close()
+        self._process.close()
 
-    def _take(self, until: type[Ack | Summary]) -> Iterator[tuple[Record, ...]]:
-        """Yield what comes before the message that is waited for, or before it says that it is done."""
+    def _receive(self, until: type[Ack | Summary]) -> Iterator[tuple[Record, ...]]:
+        """Yield the records before the expected frame, or before the summary that ends the reproduction."""
         moved = time.monotonic()
         statuses: tuple[StageStatus, ...] = ()
         while not self._is_done:
-            left_s = None if self._silence_s is None else max(0.0, moved + self._silence_s - time.monotonic())
+            left_s = None if self._max_silence_s is None else max(0.0, moved + self._max_silence_s - time.monotonic())
             try:
-                frame = self._guarded.reader.read(left_s)
+                frame = self._process.reader.read(left_s)
             except EOFError:
-                raise IsolationError("the reproducing process ended in the middle") from None
-            # A process that lives is not yet one that moves: what it says of its strategy has to change.
+                raise IsolationError("the reproducing process ended before the last tick") from None
+            # A status shows that the process is alive; only a changed status shows that its strategy makes progress.
             if isinstance(frame, StatusFrame) and (frame.stages != statuses or left_s is None or left_s > 0):
                 if frame.stages != statuses:
                     moved, statuses = time.monotonic(), frame.stages
                 continue
             if frame is None or isinstance(frame, StatusFrame):
-                raise IsolationError(
-                    f"the reproducing process: expected to move within watchdog.stuck_seconds ({self._silence_s:g} s), "
-                    "was silent"
-                )
+                limit = f"watchdog.stuck_seconds ({self._max_silence_s:g} s)"
+                raise IsolationError(f"the reproducing process: expected progress within {limit}, got none")
             if isinstance(frame, RecordsFrame):
                 yield frame.records
             elif isinstance(frame, StageFailed):
-                raise _error_of(frame)
+                raise _build_error(frame)
             elif isinstance(frame, Summary):
                 self.shown, self._is_done = frame.ticks, True
             elif isinstance(frame, until):
@@ -134,14 +133,14 @@ class GuardedReplay:
 
     def _write(self, frame: DownFrame) -> None:
         try:
-            self._guarded.writer.write(frame)
+            self._process.writer.write(frame)
         except BrokenPipeError:
-            raise IsolationError("the reproducing process ended in the middle") from None
+            raise IsolationError("the reproducing process ended before the last tick") from None
 
 
-def _error_of(failed: StageFailed) -> Exception:
+def _build_error(failed: StageFailed) -> Exception:
     if failed.stage == ROWS:
-        return UndecidableError(failed.message)
+        return NotReproducibleError(failed.message)
     if failed.stage == "strategy":
         return StrategyError(failed.message)
     return SandboxedStageError(failed.message, failed.exit_code, failed.kind)

@@ -1,7 +1,7 @@
-"""What a finished session's ``inputs`` say: which ticks the strategy never saw, and what came between them.
+"""The journal of a finished session: ticks that the strategy never received, and the events between the ticks.
 
-in: the rows of ``inputs`` in order · out: a `Journal`. What a limit did by itself (automatic commands) is
-in the journal too, but is no input: the replay has to find it.
+in: the rows of ``inputs`` in order · out: a `SessionJournal`. Automatic commands, which risk limits gave, are rows too
+but not inputs: the replay has to give them again.
 """
 
 from __future__ import annotations
@@ -22,59 +22,59 @@ from hybrid_platform.trading.adapters.live import decode_report
 from hybrid_platform.trading.order import Report
 
 
-class Entry(NamedTuple):
-    """Something that happened between two ticks."""
+class JournalEntry(NamedTuple):
+    """An event between two ticks."""
 
     record: InputRecord
-    word: Command | Report | None
-    """A person's command, or what a live venue said; None: a hole or a timer."""
+    message: Command | Report | None
+    """An operator's command, or a live venue's report; None for dropped ticks and timers."""
 
 
-class Journal(NamedTuple):
-    """A session's inputs beside its ticks."""
+class SessionJournal(NamedTuple):
+    """A session's inputs other than its ticks."""
 
-    entries: tuple[Entry, ...]
-    """Holes, timers, persons' commands and a venue's reports, in the order in which execution met them."""
+    entries: tuple[JournalEntry, ...]
+    """Drops, timers, operators' commands and a venue's reports, in the order in which execution received them."""
     late: dict[str, int]
-    """Signal id -> instant of its late decision."""
-    holes: Int64s
-    """First and last tick of each hole before the strategy, shape (n, 2)."""
+    """Time of the late decision by signal id."""
+    dropped_ranges: Int64s
+    """First and last tick of each range that was dropped before the strategy, shape (n, 2)."""
     counts: dict[str, int]
-    """Entries by kind, all of them."""
+    """Number of rows by kind."""
 
     @property
     def dropped(self) -> int:
-        """How many ticks never reached the strategy."""
-        return int((self.holes[:, 1] - self.holes[:, 0] + 1).sum())
+        """Number of ticks that never reached the strategy."""
+        return int((self.dropped_ranges[:, 1] - self.dropped_ranges[:, 0] + 1).sum())
 
     @property
     def last_seq(self) -> int:
-        """The last tick that the journal knows of."""
+        """The last tick before an entry of the journal."""
         return max((entry.record.after_seq for entry in self.entries), default=0)
 
     def first_seen(self, first: int, last: int) -> int | None:
         """Return the first tick from ``first`` to ``last`` that reached the strategy, or None."""
         while first <= last:
-            hole = int(np.searchsorted(self.holes[:, 0], first, side="right")) - 1
-            if hole < 0 or first > self.holes[hole, 1]:
+            place = int(np.searchsorted(self.dropped_ranges[:, 0], first, side="right")) - 1
+            if place < 0 or first > self.dropped_ranges[place, 1]:
                 return first
-            first = int(self.holes[hole, 1]) + 1
+            first = int(self.dropped_ranges[place, 1]) + 1
         return None
 
     def was_seen(self, seq: Int64s) -> npt.NDArray[np.bool_]:
-        """Return, for each number, whether that tick reached the strategy."""
-        if not len(self.holes):
+        """Return for each tick number whether the tick reached the strategy."""
+        if not len(self.dropped_ranges):
             return np.ones(len(seq), dtype=np.bool_)
-        hole = np.searchsorted(self.holes[:, 0], seq, side="right") - 1
-        seen: npt.NDArray[np.bool_] = (hole < 0) | (seq > self.holes[hole, 1])
+        place = np.searchsorted(self.dropped_ranges[:, 0], seq, side="right") - 1
+        seen: npt.NDArray[np.bool_] = (place < 0) | (seq > self.dropped_ranges[place, 1])
         return seen
 
 
-def read_journal(rows: Iterable[InputRecord]) -> Journal:
-    """Return the journal; raise ValueError, naming the row, for an entry that does not say what it must."""
-    entries: list[Entry] = []
+def parse_journal(rows: Iterable[InputRecord]) -> SessionJournal:
+    """Return the journal; raise ValueError, with the row, for an entry whose detail is malformed."""
+    entries: list[JournalEntry] = []
     late: dict[str, int] = {}
-    holes: list[tuple[int, int]] = []
+    dropped: list[tuple[int, int]] = []
     counts: Counter[str] = Counter()
     for row in rows:
         counts[row.kind.value] += 1
@@ -85,10 +85,10 @@ def read_journal(rows: Iterable[InputRecord]) -> Journal:
         if command is not None and command.automatic:
             continue
         if row.kind is InputKind.DROP:
-            holes.append(parse_drop(row))
-        entries.append(Entry(row, command or decode_report(row)))
-    return Journal(
-        tuple(entries), late, np.array(sorted(holes), dtype=np.int64).reshape(-1, 2), dict(sorted(counts.items()))
+            dropped.append(parse_drop(row))
+        entries.append(JournalEntry(row, command or decode_report(row)))
+    return SessionJournal(
+        tuple(entries), late, np.array(sorted(dropped), dtype=np.int64).reshape(-1, 2), dict(sorted(counts.items()))
     )
 
 

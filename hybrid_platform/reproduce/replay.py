@@ -1,7 +1,7 @@
-"""Drive strategy and execution over recorded ticks, with everything else as the journal says it was (S8).
+"""Replay: strategy and execution driven by recorded ticks and by the session's journal (S8).
 
-in: a session's ticks by number and its `Journal` · out: the audit records that follow, in the order in
-which they are made. Nothing here looks at what the session recorded of its decisions.
+in: a session's ticks in order and its `SessionJournal` · out: the resulting audit records, in the order of the
+decisions. The replay never reads the decisions that the session recorded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.orders import Record
 from hybrid_platform.domain.ticks import TickBatch
-from hybrid_platform.reproduce.journal import Entry, Journal
+from hybrid_platform.reproduce.journal import JournalEntry, SessionJournal
 from hybrid_platform.session.stage import StageStatus
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.strategies.base import Strategy
@@ -24,15 +24,15 @@ from hybrid_platform.strategies.runner import StrategyRunner
 from hybrid_platform.trading.engine import ExecutionEngine
 
 
-class UndecidableError(ValueError):
-    """The guarded process met rows that this platform never wrote; the message says which error came of it."""
+class NotReproducibleError(ValueError):
+    """The rows of a session are not ones that this platform can have written; the message has the resulting error."""
 
 
 class Replay:
-    """One strategy and one engine, fresh; used once."""
+    """A fresh strategy and a fresh engine; used once."""
 
     def __init__(
-        self, runner: StrategyRunner, engine: ExecutionEngine, journal: Journal, until: int | None = None
+        self, runner: StrategyRunner, engine: ExecutionEngine, journal: SessionJournal, until: int | None = None
     ) -> None:
         """``runner`` takes its timers from the journal, ``engine`` the late decisions.
 
@@ -44,32 +44,32 @@ class Replay:
         self._until = until
         self._entries = deque(journal.entries)
         self.shown = 0
-        """Ticks that the strategy was shown."""
+        """Number of ticks that the strategy received so far."""
 
     @property
     def status(self) -> StageStatus:
-        """How far it is, also in the middle of a batch; any thread may ask."""
+        """Progress of the strategy, also within a batch; any thread may read it."""
         return StageStatus("strategy", True, self.shown, self._runner.ahead)
 
     def run(self, batches: Iterable[TickBatch]) -> Iterator[list[Record]]:
-        """Yield what is decided at each step; raise StrategyError where the strategy does."""
+        """Yield the decisions of each step; raise StrategyError if the strategy does."""
         until = self._until
         for batch in batches:
             end = len(batch) if until is None else int(np.searchsorted(batch.seq, until))
             known = batch[:end]
-            yield from self._show(known[self._journal.was_seen(known.seq)])
+            yield from self._feed_ticks(known[self._journal.was_seen(known.seq)])
             if end < len(batch):
                 break
         while self._entries and (until is None or self._entries[0].record.after_seq < until):
-            yield self._meet(self._entries.popleft())
+            yield self._apply(self._entries.popleft())
         if until is None:
             yield self._engine.finish()
 
-    def _show(self, rest: TickBatch) -> Iterator[list[Record]]:
+    def _feed_ticks(self, rest: TickBatch) -> Iterator[list[Record]]:
         while len(rest):
             first = int(rest.seq[0])
             while self._entries and self._entries[0].record.after_seq < first:
-                yield self._meet(self._entries.popleft())
+                yield self._apply(self._entries.popleft())
             cut = len(rest)
             if self._entries:
                 cut = int(np.searchsorted(rest.seq, self._entries[0].record.after_seq, side="right"))
@@ -78,19 +78,23 @@ class Replay:
             for step in self._runner.on_batch(part):
                 yield self._engine.on_step(step)
 
-    def _meet(self, entry: Entry) -> list[Record]:
-        record, word = entry
-        if isinstance(word, Command):
-            return self._engine.on_command(word, record.after_seq, record.ts)
-        if word is not None:
-            return self._engine.on_report(word, record.after_seq, record.ts)
+    def _apply(self, entry: JournalEntry) -> list[Record]:
+        record, message = entry
+        if isinstance(message, Command):
+            return self._engine.on_command(message, record.after_seq, record.ts)
+        if message is not None:
+            return self._engine.on_report(message, record.after_seq, record.ts)
         return [made for step in self._runner.on_entry(record) for made in self._engine.on_step(step)]
 
 
-def replay_of(
-    settings: SessionSettings, strategy: Strategy[Any], table: InstrumentTable, journal: Journal, until: int | None
+def build_replay(
+    settings: SessionSettings,
+    strategy: Strategy[Any],
+    table: InstrumentTable,
+    journal: SessionJournal,
+    until: int | None,
 ) -> tuple[Replay, ExecutionEngine]:
-    """Return what decides again, fresh, and the engine in it."""
+    """Return a fresh replay, and its engine."""
     runner = StrategyRunner(strategy, table, warm_start_ticks=settings.warm_start_ticks, is_journalled=True)
     engine = ExecutionEngine(settings, table, late=journal.late)
     return Replay(runner, engine, journal, until), engine

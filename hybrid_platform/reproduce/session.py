@@ -1,15 +1,15 @@
-"""Reproduce one finished session: what it was asked to do, its ticks and its inputs, and nothing else (S8).
+"""Reproduction of one finished session from its settings, ticks and inputs alone, and the verdict on it (S8).
 
-in: the database · out: `ReproductionEvidence`. A session that ended COMPLETE with every tick in the
-database is decided again as a whole. Of any other, only what is certain is compared: with ticks missing,
-what was decided before the first of them that the strategy saw; after a failure, what was decided before
-its last instant. Then the verdict is INCOMPLETE at best.
+in: the database · out: `ReproductionEvidence`. A session that ended COMPLETE with every tick in the database is
+decided again as a whole. For any other session only certain decisions are compared, and the verdict is INCOMPLETE at
+best: with missing ticks, decisions before the first missing tick that the strategy received; after a failure,
+decisions before its last instant.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -40,9 +40,9 @@ from hybrid_platform.evidence.reproduction import (
     WrittenRows,
 )
 from hybrid_platform.evidence.row_digests import InputDigest, TickDigest, find_changed_row
-from hybrid_platform.reproduce.compare import Found, TableCheck
-from hybrid_platform.reproduce.journal import Journal, read_journal
-from hybrid_platform.reproduce.replay import UndecidableError, replay_of
+from hybrid_platform.reproduce.compare import LocatedDifference, TableComparer
+from hybrid_platform.reproduce.journal import SessionJournal, parse_journal
+from hybrid_platform.reproduce.replay import NotReproducibleError, build_replay
 from hybrid_platform.session.ledger import REFUSED
 from hybrid_platform.session.stages.decision_sink import SignalsDigest
 from hybrid_platform.settings.loading import load_settings
@@ -62,25 +62,25 @@ COMPARED: tuple[type[Record], ...] = (
     OrderEventRecord,
     TradeRecord,
 )
-DAMAGED = (ValueError, TypeError, KeyError, IndexError, OverflowError, ArithmeticError, DatabaseError)
-"""What rows that this platform never wrote make of a replay."""
+DAMAGED_ROW_ERRORS = (ValueError, TypeError, KeyError, IndexError, OverflowError, ArithmeticError, DatabaseError)
+"""Errors that a replay raises for rows that this platform cannot have written."""
 
 
-class _Missing(NamedTuple):
-    """Ticks that are not in the database."""
+class _MissingRanges(NamedTuple):
+    """Ranges of ticks that are not in the database."""
 
     holes: tuple[MissingTicks, ...]
     until: int | None
-    """The first of them that the strategy saw."""
+    """The first missing tick that the strategy received."""
     accepted: int | None
     evicted: int
 
     @property
-    def count(self) -> int:  # type: ignore[override]  # tuple.count is not missed
+    def count(self) -> int:  # type: ignore[override]  # hides tuple.count, which is not needed
         return sum(hole.last - hole.first + 1 for hole in self.holes)
 
     def reasons(self) -> Iterator[tuple[bool, str]]:
-        """Yield what is wrong with it, and whether it is the session's own doing (False: somebody else's)."""
+        """Yield each problem, and whether the session itself caused it (False: the rows were removed later)."""
         if not self.holes:
             return
         shown = ", ".join(f"{hole.first}–{hole.last}" for hole in self.holes[:MAX_LISTED_GAPS])
@@ -92,24 +92,29 @@ class _Missing(NamedTuple):
         yield True, f"ticks: {self.count} were not persisted, {at}: seq {shown}{more}"
 
 
-class Replaying(Protocol):
-    """What decides a session again: here, or behind the guard."""
+class Replayer(Protocol):
+    """Decides a session again, in this process or in a sandboxed one."""
 
     shown: int
 
     def run(self, batches: Iterator[TickBatch]) -> Iterator[Sequence[Record]]:
-        """Yield what is decided, in order."""
+        """Yield the decisions in order."""
 
 
-Begin = Callable[[SessionSettings, InstrumentTable, Sequence[InputRecord], int | None], Replaying]
-"""Session's settings, instruments, inputs, and the first tick that cannot be shown -> what decides it again."""
+class StartReplay(Protocol):
+    """Starts the replay of a session."""
+
+    def __call__(
+        self, settings: SessionSettings, table: InstrumentTable, inputs: Sequence[InputRecord], until: int | None, /
+    ) -> Replayer:
+        """Return a replayer for a session's settings, instruments and inputs; it stops before tick ``until``."""
 
 
-def replay_here(
+def start_local_replay(
     settings: SessionSettings, table: InstrumentTable, inputs: Sequence[InputRecord], until: int | None
-) -> Replaying:
-    """Decide in this process: for code that is trusted as this process is."""
-    return replay_of(settings, build_strategy(settings.strategy), table, read_journal(inputs), until)[0]
+) -> Replayer:
+    """Replay in this process; only for strategy code that is trusted like this process."""
+    return build_replay(settings, build_strategy(settings.strategy), table, parse_journal(inputs), until)[0]
 
 
 def reproduce(
@@ -118,11 +123,12 @@ def reproduce(
     code: CodeIdentity,
     clock: Clock,
     written: WrittenRows | None = None,
-    begin: Begin = replay_here,
+    start_replay: StartReplay = start_local_replay,
 ) -> ReproductionEvidence:
-    """Decide a session again and compare; ``engine`` only reads, ``written`` is what session.json says of its rows.
+    """Decide a session again and compare the rows.
 
-    Raises ConfigError for a session that is not there or has not ended, and for a strategy that is not there.
+    ``engine`` needs read access only; ``written`` are the row digests in ``session.json``. Raises ConfigError for a
+    session that does not exist or has not ended, and for a strategy that does not exist.
     """
     started = clock.wall_ns()
     session = find_session(engine, session_id)
@@ -131,39 +137,39 @@ def reproduce(
     complete = session.state is SessionState.COMPLETE
     faults: list[str] = []
     gaps: list[str] = [] if complete else [f"the session ended {session.state}: {session.exit_reason}"]
-    journal = read_journal(())
+    journal = parse_journal(())
     tables: tuple[TableComparison, ...] = ()
-    first: Found | None = None
+    first: LocatedDifference | None = None
     signals = SignalsDigest()
     shown = 0
-    missing = _Missing((), None, None, 0)
-    batches: _Digested | None = None
+    missing = _MissingRanges((), None, None, 0)
+    batches: _DigestingBatches | None = None
     try:
         inputs = tuple(read_records(engine, session_id, InputRecord))
-        journal = read_journal(inputs)
-        missing = _missing(engine, session_id, journal)
+        journal = parse_journal(inputs)
+        missing = _find_missing(engine, session_id, journal)
         for is_own, reason in missing.reasons():
             (gaps if is_own else faults).append(reason)
         comparison = _Comparison(engine, session, signals, whole=complete and missing.until is None)
         table = InstrumentTable()
-        batches = _Digested(read_tick_batches(engine, session.session_id, table))
-        replay = begin(load_settings(json.loads(session.settings), environ={}), table, inputs, missing.until)
+        batches = _DigestingBatches(read_tick_batches(engine, session.session_id, table))
+        replay = start_replay(load_settings(json.loads(session.settings), environ={}), table, inputs, missing.until)
         try:
-            comparison.take(replay.run(iter(batches)))
+            comparison.compare(replay.run(iter(batches)))
         except StrategyError as error:
             (faults if complete else gaps).append(str(error))
         finally:
             batches.exhaust()
         shown = replay.shown
         tables, first = comparison.finish()
-    except DAMAGED as error:
-        why = str(error) if isinstance(error, UndecidableError) else f"{type(error).__name__}: {error}"
+    except DAMAGED_ROW_ERRORS as error:
+        why = str(error) if isinstance(error, NotReproducibleError) else f"{type(error).__name__}: {error}"
         faults.append(f"the session's rows cannot be decided again: {why}")
     difference = None if first is None else first.difference
     if difference is not None:
         faults.insert(0, str(difference))
-    # What a changed tick or input changed of the decisions is no more than what follows from it.
-    for changed in _not_as_written(engine, session_id, written, batches):
+    # A changed tick or input comes first, because differing decisions follow from it.
+    for changed in _find_changed_rows(engine, session_id, written, batches):
         difference = changed
         faults.insert(0, str(changed))
     verdict = ReproductionVerdict.INCOMPLETE if gaps else ReproductionVerdict.PASS
@@ -194,21 +200,21 @@ def reproduce(
 
 
 class _Comparison:
-    """Every table's check, and the records' places in the session."""
+    """The comparison of every table, and the position of each record in the session."""
 
     def __init__(self, engine: sa.Engine, session: SessionInfo, signals: SignalsDigest, *, whole: bool) -> None:
         rows = {kind: read_rows(engine, session.session_id, kind) for kind in COMPARED}
         self._before: int | None = None
         if session.state is not SessionState.COMPLETE:
-            # What a failing session closed in its last instant was not caused by ticks or inputs.
-            self._before = _last_instant(engine, session.session_id)
+            # A failing session closes orders in its last instant, which does not follow from ticks or inputs.
+            self._before = _find_last_instant(engine, session.session_id)
             rows = {kind: self._earlier(kind, recorded) for kind, recorded in rows.items()}
-        self._checks = {kind: TableCheck(kind, recorded, whole=whole) for kind, recorded in rows.items()}
+        self._checks = {kind: TableComparer(kind, recorded, whole=whole) for kind, recorded in rows.items()}
         self._position = 0
         self._signals = signals
 
-    def take(self, decided: Iterator[Sequence[Record]]) -> None:
-        """Take everything that was decided."""
+    def compare(self, decided: Iterator[Sequence[Record]]) -> None:
+        """Compare all decisions."""
         before = self._before
         for record in chain.from_iterable(decided):
             if isinstance(record, SignalRecord):
@@ -216,10 +222,10 @@ class _Comparison:
             check = self._checks.get(type(record))
             if check is not None and (before is None or record.ts < before):
                 self._position += 1
-                check.take(self._position, record)
+                check.add(self._position, record)
 
-    def finish(self) -> tuple[tuple[TableComparison, ...], Found | None]:
-        """Return every table's comparison, and the first difference in the order of decisions."""
+    def finish(self) -> tuple[tuple[TableComparison, ...], LocatedDifference | None]:
+        """Return the comparison of every table, and the first difference in the order of decisions."""
         tables = tuple(check.finish() for check in self._checks.values())
         found = [check.first for check in self._checks.values() if check.first is not None]
         return tables, min(found, key=lambda each: each.position, default=None)
@@ -229,8 +235,8 @@ class _Comparison:
         return (row for row in rows if before is None or row[place] < before)
 
 
-class _Digested:
-    """A session's ticks on their way to the replay, and their digest."""
+class _DigestingBatches:
+    """A session's ticks on their way to the replay; they are digested in passing."""
 
     def __init__(self, batches: Iterator[TickBatch]) -> None:
         self._batches = batches
@@ -242,25 +248,25 @@ class _Digested:
             yield batch
 
     def exhaust(self) -> None:
-        """Take what the replay did not need."""
+        """Digest the ticks that the replay did not need."""
         for _ in self:
             pass
 
 
-def _not_as_written(
-    engine: sa.Engine, session_id: str, written: WrittenRows | None, batches: _Digested | None
+def _find_changed_rows(
+    engine: sa.Engine, session_id: str, written: WrittenRows | None, batches: _DigestingBatches | None
 ) -> Iterator[Difference]:
-    """Yield what is not as session.json says it was written: an input, a tick."""
+    """Yield a changed input and a changed tick, compared with the digests in ``session.json``."""
     if written is None:
         return
     inputs = InputDigest()
     inputs.add(read_rows(engine, session_id, InputRecord))
-    yield from _changed("inputs", "n", written.inputs, inputs.figures())
+    yield from _compare_figures("inputs", "n", written.inputs, inputs.figures())
     if batches is not None:
-        yield from _changed("ticks", "seq", written.ticks, batches.digest.figures())
+        yield from _compare_figures("ticks", "seq", written.ticks, batches.digest.figures())
 
 
-def _changed(table: str, key: str, written: RowFigures, found: RowFigures) -> Iterator[Difference]:
+def _compare_figures(table: str, key: str, written: RowFigures, found: RowFigures) -> Iterator[Difference]:
     if written == found:
         return
     number = find_changed_row(written, found)
@@ -271,7 +277,7 @@ def _changed(table: str, key: str, written: RowFigures, found: RowFigures) -> It
     yield Difference(table, 0, counts, "rows", written.sha256, found.sha256)
 
 
-def _missing(engine: sa.Engine, session_id: str, journal: Journal) -> _Missing:
+def _find_missing(engine: sa.Engine, session_id: str, journal: SessionJournal) -> _MissingRanges:
     ledger = {row[:3]: row[3] for row in read_ledger(engine, session_id)}
     accepted = next(
         (count for (kind, _, reason), count in ledger.items() if (kind, reason) == ("feed", "accepted")), None
@@ -281,10 +287,10 @@ def _missing(engine: sa.Engine, session_id: str, journal: Journal) -> _Missing:
     holes = tuple(MissingTicks(*hole, seq is not None) for hole, seq in zip(found, needed, strict=True))
     until = next((seq for seq in needed if seq is not None), None)
     evicted = ledger.get(("channel", "persist", "dropped"), 0) - ledger.get(("channel", "persist", REFUSED), 0)
-    return _Missing(holes, until, accepted, evicted)
+    return _MissingRanges(holes, until, accepted, evicted)
 
 
-def _last_instant(engine: sa.Engine, session_id: str) -> int:
+def _find_last_instant(engine: sa.Engine, session_id: str) -> int:
     last = 0
     for kind in COMPARED:
         place = LAYOUTS[kind].columns.index("ts")

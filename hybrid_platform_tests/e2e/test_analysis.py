@@ -11,7 +11,7 @@ import pytest
 
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
 from hybrid_platform.report.trading import money
-from hybrid_platform.reproduce.fresh import reproduce_fresh
+from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.location import default_url
 from hybrid_platform.strategies import Params, Signal, Strategy, Tick, buy, sell
@@ -51,7 +51,7 @@ def overrun(tmp_path_factory: pytest.TempPathFactory) -> Here:
 @pytest.mark.scenario("S8", "S6")
 def test_a_session_that_dropped_ticks_is_reproduced_from_ticks_and_inputs_alone(overrun):
     assert overrun.code == 0, overrun.last.reasons
-    found = reproduce_fresh(DataDir(overrun.data_dir), default_url(overrun.data_dir), overrun.session_id)
+    found = reproduce_in_sandbox(DataDir(overrun.data_dir), default_url(overrun.data_dir), overrun.session_id)
     assert (found.verdict, found.reasons) == (ReproductionVerdict.PASS, ())
     assert found.dropped == overrun.ledger()["channel", "tick", "dropped"] > 500
     assert found.inputs["DROP"] > 1
@@ -90,7 +90,7 @@ def test_a_single_row_that_somebody_changes_afterwards_is_named(overrun, tmp_pat
         source.backup(target)
     with sqlite3.connect(copy / "bot.db") as connection:
         connection.execute("UPDATE tick_rows SET size = size + 1 WHERE seq = 123")
-    found = reproduce_fresh(DataDir(copy), default_url(copy), overrun.session_id)
+    found = reproduce_in_sandbox(DataDir(copy), default_url(copy), overrun.session_id)
     assert found.verdict is ReproductionVerdict.FAIL
     assert found.reasons[0].startswith("ticks n=123 (seq=123) row")
 

@@ -17,7 +17,7 @@ import pytest
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
 from hybrid_platform.maintenance.restore import restore
-from hybrid_platform.reproduce.fresh import reproduce_fresh
+from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.storage.backup import back_up
@@ -50,7 +50,7 @@ def next_start(data_dir: Path) -> Here:
 def reproduced(left: Left, session_id: str) -> ReproductionVerdict | None:
     """Return how a session's reproduction ends; None where the database can no longer be read."""
     try:
-        return reproduce_fresh(DataDir(left.data_dir), sqlite_url(left.database), session_id).verdict
+        return reproduce_in_sandbox(DataDir(left.data_dir), sqlite_url(left.database), session_id).verdict
     except Exception as error:
         assert type(error).__name__ == "ReproductionError"
         return None

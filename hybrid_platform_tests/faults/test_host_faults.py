@@ -11,7 +11,7 @@ import pytest
 
 from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
-from hybrid_platform.reproduce.fresh import reproduce_fresh
+from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform_tests.faults.damage import run_with
@@ -115,7 +115,7 @@ def test_a_clock_stepped_by_an_hour_neither_stops_nor_falsifies_a_session(tmp_pa
     assert stale > 0 if step_s > 0 else stale == 0, "by a clock that went forward the data are an hour old"
     span = ended.rows("SELECT max(ts_recv) - min(ts_recv) AS ns FROM ticks")[0]["ns"]
     assert span >= 3_500 * NS_PER_S, "the record shows the step as it was"
-    again = reproduce_fresh(DataDir(ended.data_dir), sqlite_url(ended.database), ended.last.session_id)
+    again = reproduce_in_sandbox(DataDir(ended.data_dir), sqlite_url(ended.database), ended.last.session_id)
     assert again.verdict is ReproductionVerdict.PASS, again.reasons
 
 

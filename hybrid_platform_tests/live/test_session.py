@@ -25,7 +25,7 @@ from hybrid_platform.live.conditions import CONDITIONS
 from hybrid_platform.live.execution import LiveExecution
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.report.writer import conclude
-from hybrid_platform.reproduce.fresh import reproduce_fresh
+from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.run.steps import build_runner
 from hybrid_platform.session.commands import CommandFile
 from hybrid_platform.session.runner import SessionRunner
@@ -131,7 +131,7 @@ def test_with_everything_in_place_exactly_the_approved_orders_arrive_and_it_is_r
     assert "# LIVE run" in left.report
     assert session["counters"]["shadow_orders"] == 0
     assert (world.data.root / "control/spent" / world.armed.nonce).exists()
-    found = reproduce_fresh(world.data, f"sqlite:///{world.folder}/data/bot.db", SESSION_ID)
+    found = reproduce_in_sandbox(world.data, f"sqlite:///{world.folder}/data/bot.db", SESSION_ID)
     assert (found.verdict, found.reasons) == (ReproductionVerdict.PASS, ())
     # Each fill was said three times, and each saying is on record.
     assert found.inputs["REPORT"] == figures["reports"] > len(arrived)
@@ -159,7 +159,7 @@ def test_a_halt_cancels_at_once_and_nothing_is_sent_after_it(world):
     assert {said["order_id"] for said in venue.of("cancel")} == {said["order_id"] for said in venue.of("submit")}
     assert {row["status"] for row in left.rows("SELECT status FROM orders")} == {"CANCELED"}
     assert left.rows("SELECT count(*) AS n FROM vetoes WHERE reason = 'HALTED'")[0]["n"] >= 1
-    found = reproduce_fresh(world.data, f"sqlite:///{world.folder}/data/bot.db", SESSION_ID)
+    found = reproduce_in_sandbox(world.data, f"sqlite:///{world.folder}/data/bot.db", SESSION_ID)
     assert (found.verdict, found.reasons) == (ReproductionVerdict.PASS, ())
 
 

@@ -29,7 +29,7 @@ from hybrid_platform.maintenance.lease import (
 )
 from hybrid_platform.maintenance.retention import RetentionEvidence, apply_retention
 from hybrid_platform.report.writer import write_report
-from hybrid_platform.reproduce.fresh import reproduce_fresh
+from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.settings.session import SessionSettings
@@ -72,7 +72,7 @@ def test_an_archived_session_is_reproduced_from_its_files(archived):
     left, found = archived
     assert [moved.ticks for moved in found.moved] == [101, 101]
     assert left.count("ticks", archived_id(found)) == 0
-    reproduced = reproduce_fresh(DataDir(left.data_dir), default_url(left.data_dir), archived_id(found))
+    reproduced = reproduce_in_sandbox(DataDir(left.data_dir), default_url(left.data_dir), archived_id(found))
     assert (reproduced.verdict, reproduced.reasons) == (ReproductionVerdict.PASS, ())
     assert reproduced.shown == 101
 

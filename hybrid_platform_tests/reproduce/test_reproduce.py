@@ -15,7 +15,7 @@ from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.domain.errors import ConfigError, IsolationError
 from hybrid_platform.domain.orders import InputKind, InputRecord
 from hybrid_platform.evidence.reproduction import ReproductionEvidence, ReproductionVerdict, read_reproduction
-from hybrid_platform.reproduce.fresh import reproduce_fresh
+from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.reproduce.session import reproduce
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import DEFAULT_ISOLATION
@@ -265,7 +265,7 @@ def test_a_fresh_process_reproduces_and_leaves_its_evidence(recorder):
     settings = recorder.settings(strategy={"name": f"{__name__}:Loud"})
     recorded = recorder.record(settings, a_market(a_walk()), ACTS["drops"])
     data_dir = DataDir(recorder.folder)
-    found = reproduce_fresh(data_dir, recorder.url, recorded.session_id)
+    found = reproduce_in_sandbox(data_dir, recorder.url, recorded.session_id)
     assert (found.verdict, found.reasons) == (PASS, ())
     assert found.tables[0].compared > 3
     assert read_reproduction(data_dir, recorded.session_id) == found
@@ -317,7 +317,7 @@ def test_a_strategy_is_guarded_while_it_is_decided_again_as_it_is_in_a_session(r
         (tmp_path / f"rogue_{rogue}.py").write_text(ROGUE % {"names": list(map(str, names)), "port": port})
         monkeypatch.syspath_prepend(tmp_path)
         recorded = recorder.record(recorder.settings(strategy={"name": f"rogue_{rogue}:{rogue}"}), a_market(a_walk()))
-        found = reproduce_fresh(DataDir(recorder.folder), recorder.url, recorded.session_id, str(outside))
+        found = reproduce_in_sandbox(DataDir(recorder.folder), recorder.url, recorded.session_id, str(outside))
         with pytest.raises(TimeoutError):
             server.accept()
     assert found.enforced == "kernel-process"
@@ -359,10 +359,10 @@ def test_a_strategy_has_the_limits_of_a_session_while_it_is_decided_again(record
     )
     recorded = recorder.record(settings, a_market(a_walk()))
     if kind == "Sleeper":
-        with pytest.raises(IsolationError, match=r"within watchdog.stuck_seconds \(1 s\), got silent"):
-            reproduce_fresh(DataDir(recorder.folder), recorder.url, recorded.session_id)
+        with pytest.raises(IsolationError, match=r"within watchdog.stuck_seconds \(1 s\), got none"):
+            reproduce_in_sandbox(DataDir(recorder.folder), recorder.url, recorded.session_id)
     else:
-        found = reproduce_fresh(DataDir(recorder.folder), recorder.url, recorded.session_id)
+        found = reproduce_in_sandbox(DataDir(recorder.folder), recorder.url, recorded.session_id)
         assert found.verdict is FAIL
         assert "MemoryError" in found.reasons[0]
 
@@ -393,13 +393,13 @@ def test_a_strategy_that_takes_longer_for_what_is_stored_than_silence_is_borne_i
     monkeypatch.syspath_prepend(tmp_path)
     settings = recorder.settings(strategy={"name": f"slow_{kind}:{kind}"}, watchdog={"stuck_seconds": 2})
     recorded = recorder.record(settings, a_market([(0, 100, 1)] * ticks))
-    found = reproduce_fresh(DataDir(recorder.folder), recorder.url, recorded.session_id)
+    found = reproduce_in_sandbox(DataDir(recorder.folder), recorder.url, recorded.session_id)
     assert (found.verdict, found.shown) == (PASS, ticks)
 
 
 def test_a_fresh_process_says_why_it_cannot(recorder):
     with pytest.raises(ConfigError, match="expected the id of a session"):
-        reproduce_fresh(DataDir(recorder.folder), recorder.url, "20260102T030405Z-ffffffff")
+        reproduce_in_sandbox(DataDir(recorder.folder), recorder.url, "20260102T030405Z-ffffffff")
 
 
 @pytest.mark.parametrize(("kind", "code"), [("clean", 0), ("tampered", 1), ("evicted", 3), ("unknown", 12)])

@@ -13,7 +13,7 @@ from hybrid_platform.evidence.reproduction import ReproductionEvidence, Reproduc
 from hybrid_platform.report.comparison import comparison_folder, write_comparison
 from hybrid_platform.report.markdown import table
 from hybrid_platform.report.writer import last_session
-from hybrid_platform.reproduce.fresh import reproduce_fresh
+from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.storage.location import resolve_database_url
 
 _SESSION = dg.Field(
@@ -33,7 +33,7 @@ def reproduce_session(context: dg.OpExecutionContext) -> None:
     with failing_clearly(context):
         settings, data_dir = load_run_settings(context)
         session_id = context.op_config["session_id"] or last_session(data_dir)
-        evidence = reproduce_fresh(data_dir, resolve_database_url(settings), session_id, settings.keys.signing_key)
+        evidence = reproduce_in_sandbox(data_dir, resolve_database_url(settings), session_id, settings.keys.signing_key)
     metadata = _build_reproduction_metadata(session_id, evidence)
     context.add_output_metadata(metadata)
     if evidence.verdict is not ReproductionVerdict.PASS:
