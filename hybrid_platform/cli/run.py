@@ -171,7 +171,7 @@ def preflight(config_file: Path | None, assignments: tuple[str, ...], **flags: A
 def healthcheck(config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
     """Print one line per item, then PASS or FAIL; exit 0 or 1. A database that does not exist fails."""
     from hybrid_platform.domain.clocks import SystemClock
-    from hybrid_platform.host.healthcheck import health_lines, run_healthcheck
+    from hybrid_platform.host.healthcheck import format_health_lines, run_healthcheck
     from hybrid_platform.storage.location import resolve_database_url
     from hybrid_platform.storage.probe import probe_database
 
@@ -184,7 +184,7 @@ def healthcheck(config_file: Path | None, assignments: tuple[str, ...], **flags:
         min_free_disk_mb=settings.gates.min_free_disk_mb,
         require_clock_sync=settings.gates.require_clock_sync,
     )
-    for line in health_lines(record):
+    for line in format_health_lines(record):
         click.echo(line)
     return int(record.verdict.blocks)
 

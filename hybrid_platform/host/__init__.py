@@ -1,1 +1,1 @@
-"""The host: CPU pressure, system state, the healthcheck and the flight recorder. G1, G2, I7."""
+"""The host: CPU pressure, system state, process identity, the healthcheck and the flight recorder (G1, G2, I7)."""

@@ -1,7 +1,8 @@
-"""Whether somebody keeps this host's clock right, as the kernel says: adjtimex(2), read and never set.
+"""Synchronisation of the host's clock, read from the kernel with adjtimex(2) and never set.
 
-out: a `ClockSync`. Whoever disciplines the clock (chronyd, ntpd, timesyncd, a hypervisor's agent) tells the
-kernel, so it is asked instead of each of them. Event times and staleness lean on it (S7); nothing raises.
+out: a `ClockSync`. Every service that disciplines the clock (chronyd, ntpd, timesyncd, a hypervisor's agent) reports
+to the kernel, so the kernel is read instead of each service. Event times and staleness depend on it (S7). Nothing
+here raises.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ _TIME_ERROR = 5
 US_PER_MS = 1_000
 
 Adjtimex = Callable[[ctypes.Array[ctypes.c_char]], int]
-"""Fills a ``struct timex`` whose modes are 0, and returns the clock's state; raises OSError where it may not."""
+"""Fills a ``struct timex`` whose modes are 0 and returns the clock's state; raises OSError if not permitted."""
 
 
 def read_clock_sync(adjtimex: Adjtimex | None = None) -> ClockSync:
-    """Return what the kernel says of its clock; ``is_synchronised`` is None where it cannot be read."""
+    """Return the kernel's clock state; ``is_synchronised`` is None if it cannot be read."""
     if adjtimex is None:
         if sys.platform != "linux":
             return ClockSync(None, None, None, None, f"no adjtimex on {sys.platform}")
-        adjtimex = _ask_kernel
+        adjtimex = _call_adjtimex
     buffer = ctypes.create_string_buffer(_TIMEX.size)
     try:
         state = adjtimex(buffer)
@@ -48,11 +49,11 @@ def read_clock_sync(adjtimex: Adjtimex | None = None) -> ClockSync:
         found[_ESTIMATED] / US_PER_MS,
         found[_MAX_ERROR] / US_PER_MS,
         offset_ms,
-        "kept right" if synchronised else "nobody keeps it right",
+        "synchronised" if synchronised else "not synchronised",
     )
 
 
-def _ask_kernel(buffer: ctypes.Array[ctypes.c_char]) -> int:
+def _call_adjtimex(buffer: ctypes.Array[ctypes.c_char]) -> int:
     call = ctypes.CDLL(None, use_errno=True).adjtimex
     state = int(call(buffer))
     if state < 0:

@@ -1,7 +1,7 @@
-"""What the host and the code are at this moment: evidence, before and after a session.
+"""State of the host and of the code, recorded as evidence before and after a session.
 
-in: ``/proc``, the file system, the package's own checkout · out: a `SystemState`. Nothing here
-raises: what the host does not say is None. Runs git once; not for loops (``read_uptime`` is).
+in: ``/proc``, the file system, the package's checkout · out: a `SystemState`. Nothing here raises: an unknown value
+is None. `read_system_state` runs git, so it is too slow for loops; `read_uptime` is not.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from hybrid_platform.host.clock_sync import read_clock_sync
 from hybrid_platform.host.pressure import read_load
 
 PROC = Path("/proc")
-GIT_SECONDS = 5.0
+GIT_TIMEOUT_SECONDS = 5.0
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 def read_system_state(clock: Clock, data_dir: Path, proc: Path = PROC, checkout: Path | None = None) -> SystemState:
-    """Return the state of the host and of the code; ``checkout`` is the package's own unless it is given."""
+    """Return the state of the host and of the code; ``checkout`` defaults to the package's own."""
     uname = os.uname()
     commit, dirty = read_git(checkout or package_root())
     memory = _read_memory(proc)
@@ -56,7 +56,7 @@ def read_uptime(proc: Path = PROC) -> float | None:
 
 
 def disk_free_bytes(path: Path) -> int | None:
-    """Return what may still be written below ``path``, or below the nearest directory above it that exists."""
+    """Return the free disk space for ``path``, or for its nearest existing parent directory."""
     for existing in (path, *path.absolute().parents):
         try:
             status = os.statvfs(existing)
@@ -69,16 +69,15 @@ def disk_free_bytes(path: Path) -> int | None:
 
 
 def package_root() -> Path:
-    """Return the directory that holds the package: its checkout, or where it was installed."""
+    """Return the directory that contains the package: its checkout, or the place of its installation."""
     return Path(hybrid_platform.__file__).resolve().parents[1]
 
 
-def read_git(checkout: Path) -> tuple[str | None, bool | None]:
-    """Return a checkout's commit and whether it differs from it; (None, None) where it is no checkout.
+def read_git(checkout: Path, timeout_seconds: float = GIT_TIMEOUT_SECONDS) -> tuple[str | None, bool | None]:
+    """Return a checkout's commit and whether files differ from it, or (None, None) without a checkout.
 
-    Only ``.git`` of that very directory counts: an installed package is not part of whatever
-    checkout its virtual environment lies in. Where git itself is missing, hangs or refuses, the
-    commit is read from its files, and dirty is None.
+    Only ``.git`` in ``checkout`` itself counts: an installed package does not belong to the checkout that contains
+    its virtual environment. If git is missing, hangs or refuses, the commit is read from the files and dirty is None.
     """
     if not (checkout / ".git").exists():
         return None, None
@@ -91,7 +90,7 @@ def read_git(checkout: Path) -> tuple[str | None, bool | None]:
             env=clean | {"GIT_OPTIONAL_LOCKS": "0"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=GIT_SECONDS,
+            timeout=timeout_seconds,
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
@@ -102,7 +101,7 @@ def read_git(checkout: Path) -> tuple[str | None, bool | None]:
 
 
 def _commit_from_files(git: Path) -> str | None:
-    if git.is_file():  # a worktree: the file says where its own .git is
+    if git.is_file():  # a worktree: the file contains the path of its .git directory
         git = git.parent / (_read_text(git) or "").removeprefix("gitdir:").strip()
     common = git / (_read_text(git / "commondir") or ".")
     head = _read_text(git / "HEAD") or ""
@@ -119,13 +118,13 @@ def _commit_from_files(git: Path) -> str | None:
 
 
 def _read_memory(proc: Path) -> dict[str, int]:
-    """Return the lines of meminfo, in bytes."""
+    """Return the values of meminfo in bytes."""
     found = re.findall(r"^(\w+):\s+(\d+) kB$", _read_text(proc / "meminfo") or "", re.MULTILINE)
     return {name: int(kilobytes) * 1024 for name, kilobytes in found}
 
 
 def _read_text(path: Path) -> str | None:
-    """Return a small file's text, or None."""
+    """Return a small file's text, or None if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except (OSError, ValueError):

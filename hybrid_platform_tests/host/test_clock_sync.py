@@ -12,7 +12,7 @@ import pytest
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.records import ClockSync, DatabaseReport, HealthcheckRecord, Verdict
 from hybrid_platform.host.clock_sync import _TIMEX, Adjtimex, read_clock_sync
-from hybrid_platform.host.healthcheck import health_lines, run_healthcheck
+from hybrid_platform.host.healthcheck import format_health_lines, run_healthcheck
 from hybrid_platform.host.system import read_system_state
 
 GOOD = DatabaseReport(exists=True, readable=True, schema="0002", ticks=1, detail="")
@@ -39,7 +39,7 @@ def kernel(state: int, status: int, *, offset: int = 0, maximum: int = 0, estima
         (kernel(0, UNSYNC), (False, 0.0, 0.0, 0.0)),
     ],
 )
-def test_what_the_kernel_says_is_read(asked: Adjtimex, expected: tuple[object, ...]) -> None:
+def test_the_kernels_clock_state_is_read(asked: Adjtimex, expected: tuple[object, ...]) -> None:
     found = read_clock_sync(asked)
     assert (found.is_synchronised, found.estimated_error_ms, found.maximum_error_ms, found.offset_ms) == expected
 
@@ -48,12 +48,12 @@ def refused(_buffer: ctypes.Array[ctypes.c_char]) -> int:
     raise PermissionError(errno.EPERM, "adjtimex")
 
 
-def test_where_it_cannot_be_read_it_says_so() -> None:
+def test_an_unreadable_clock_state_is_reported_as_unknown() -> None:
     assert read_clock_sync(refused) == ClockSync(None, None, None, None, "adjtimex: Operation not permitted")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="adjtimex is Linux's")
-def test_this_hosts_kernel_answers_or_refuses_and_nothing_is_set(tmp_path: Path) -> None:
+def test_this_hosts_kernel_is_read_without_setting_anything(tmp_path: Path) -> None:
     found = read_clock_sync()
     assert found == read_clock_sync() or found.is_synchronised is not None
     assert ctypes.sizeof(ctypes.c_long) != 8 or _TIMEX.size == 208, "the size of struct timex"
@@ -78,9 +78,9 @@ def check(tmp_path: Path, asked: Adjtimex, *, required: bool) -> HealthcheckReco
         (refused, "UNAVAILABLE: adjtimex: Operation not permitted (not required)", Verdict.UNAVAILABLE, Verdict.FAIL),
     ],
 )
-def test_it_is_reported_and_decides_only_where_it_is_required(tmp_path, asked, line, verdict, when_required) -> None:
+def test_clock_sync_fails_the_healthcheck_only_if_required(tmp_path, asked, line, verdict, when_required) -> None:
     record = check(tmp_path, asked, required=False)
-    lines = health_lines(record)
+    lines = format_health_lines(record)
     assert (lines[-2], lines[-1]) == (f"[health] clock: {line}", "[health] PASS")
     assert record.items[-1].verdict is verdict
     assert check(tmp_path, asked, required=True).verdict is when_required

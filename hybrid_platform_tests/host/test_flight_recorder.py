@@ -17,7 +17,7 @@ from hybrid_platform.domain.records import (
     ResourcePressure,
     Verdict,
 )
-from hybrid_platform.host.flight_recorder import ROTATE_BYTES, snapshot_block, take_snapshot
+from hybrid_platform.host.flight_recorder import ROTATE_BYTES, format_snapshot, take_snapshot
 from hybrid_platform.host.healthcheck import run_healthcheck
 from hybrid_platform.host.pressure import read_pressure
 from hybrid_platform.security.paths import DataDir
@@ -25,9 +25,9 @@ from hybrid_platform.security.paths import DataDir
 CPU = ResourcePressure(PressureAverages(2.79, 1.54, 0.4, 7106032), PressureAverages(0.0, 0.0, 0.0, 0))
 
 
-def test_a_block_reads_as_scripts_expect_it() -> None:
+def test_a_snapshot_has_the_documented_format() -> None:
     pressure = CpuPressure(0, PressureSource.PSI, 7.5, cpu=CPU)
-    block = snapshot_block(1_767_323_045_000_006_000, 12.5, LoadAverage(0.5, 0.25, 0.1), pressure, Verdict.PASS)
+    block = format_snapshot(1_767_323_045_000_006_000, 12.5, LoadAverage(0.5, 0.25, 0.1), pressure, Verdict.PASS)
     assert block == (
         "=== [2026-01-02T03:04:05.000006Z] Flight Recorder Snapshot ===\n"
         "UPTIME: 12.50 s\n"
@@ -41,8 +41,8 @@ def test_a_block_reads_as_scripts_expect_it() -> None:
 
 
 @pytest.mark.scenario("G2")
-def test_a_block_of_a_host_that_says_nothing_says_so() -> None:
-    block = snapshot_block(0, None, None, CpuPressure(0, PressureSource.UNAVAILABLE, 37.5), Verdict.FAIL)
+def test_unknown_values_are_unavailable_in_a_snapshot() -> None:
+    block = format_snapshot(0, None, None, CpuPressure(0, PressureSource.UNAVAILABLE, 37.5), Verdict.FAIL)
     assert "UPTIME: UNAVAILABLE\nLOAD: UNAVAILABLE\nCPU_PRESSURE: UNAVAILABLE (load 37.5 % of the cores)\n" in block
     assert "HEALTHCHECK: FAIL\n" in block
 

@@ -14,7 +14,7 @@ import pytest
 
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.records import DatabaseReport, HealthcheckItem, HealthcheckRecord, Verdict
-from hybrid_platform.host.healthcheck import ProbeDatabase, health_lines, run_healthcheck
+from hybrid_platform.host.healthcheck import ProbeDatabase, format_health_lines, run_healthcheck
 
 GOOD = DatabaseReport(exists=True, readable=True, schema="0001", ticks=61)
 ABSENT = DatabaseReport(exists=False, readable=False, schema=None, ticks=None)
@@ -55,8 +55,8 @@ def item(record: HealthcheckRecord, name: str) -> HealthcheckItem:
 
 
 @pytest.mark.scenario("G1")
-def test_a_healthy_host_prints_one_line_an_item_and_passes(tmp_path: Path, dashboard: int) -> None:
-    lines = health_lines(check(tmp_path, lambda: GOOD, dashboard))
+def test_a_healthy_host_prints_one_line_per_item_and_passes(tmp_path: Path, dashboard: int) -> None:
+    lines = format_health_lines(check(tmp_path, lambda: GOOD, dashboard))
     patterns = [
         r"\[health\] time: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",
         r"\[health\] db: readable, schema 0001",
@@ -75,16 +75,16 @@ def test_a_healthy_host_prints_one_line_an_item_and_passes(tmp_path: Path, dashb
 def test_a_closed_dashboard_port_is_reported_and_not_required(tmp_path: Path, closed_port: int) -> None:
     record = check(tmp_path, lambda: GOOD, closed_port)
     assert (item(record, "port").verdict, record.verdict) == (Verdict.FAIL, Verdict.PASS)
-    assert f"[health] port: {closed_port} closed (not required)" in health_lines(record)
+    assert f"[health] port: {closed_port} closed (not required)" in format_health_lines(record)
 
 
 @pytest.mark.scenario("G1")
-def test_a_database_that_is_not_there_yet_is_new_in_preflight_and_fails_the_command(tmp_path: Path) -> None:
-    preflight = health_lines(check(tmp_path, lambda: ABSENT, allow_missing_database=True))
+def test_a_missing_database_passes_the_preflight_and_fails_the_command(tmp_path: Path) -> None:
+    preflight = format_health_lines(check(tmp_path, lambda: ABSENT, allow_missing_database=True))
     assert "[health] db: new" in preflight
     assert "[health] ticks: 0" in preflight
     assert preflight[-1] == "[health] PASS"
-    alone = health_lines(check(tmp_path, lambda: ABSENT))
+    alone = format_health_lines(check(tmp_path, lambda: ABSENT))
     assert alone[-1] == "[health] FAIL: db: expected a database, there is none yet"
 
 
@@ -97,21 +97,21 @@ def test_a_database_that_is_not_there_yet_is_new_in_preflight_and_fails_the_comm
         (DatabaseReport(True, True, "0001", None), "ticks: unknown"),
     ],
 )
-def test_a_database_that_is_wrong_fails_and_says_why(tmp_path: Path, report: DatabaseReport, why: str) -> None:
+def test_a_wrong_database_fails_with_the_reason(tmp_path: Path, report: DatabaseReport, why: str) -> None:
     record = check(tmp_path, lambda: report, allow_missing_database=True)
     assert record.verdict is Verdict.FAIL
     assert record.why.startswith(why)
-    assert health_lines(record)[-1] == f"[health] FAIL: {record.why}"
+    assert format_health_lines(record)[-1] == f"[health] FAIL: {record.why}"
 
 
-def test_a_forged_line_in_a_databases_error_stays_one_line(tmp_path: Path) -> None:
+def test_a_line_break_in_a_database_error_is_escaped(tmp_path: Path) -> None:
     forged = DatabaseReport(True, False, None, None, "broken\n[health] PASS\u202e")
-    lines = health_lines(check(tmp_path, lambda: forged))
+    lines = format_health_lines(check(tmp_path, lambda: forged))
     assert len(lines) == 7
     assert all(line.isprintable() for line in lines)
 
 
-def test_a_probe_that_raises_fails_its_items_without_showing_what_it_held(tmp_path: Path) -> None:
+def test_a_probe_that_raises_fails_without_showing_its_message(tmp_path: Path) -> None:
     def broken() -> DatabaseReport:
         raise OSError("postgresql://u:hunter2@h/db")
 
@@ -133,7 +133,7 @@ def test_a_clock_at_the_epoch_or_in_the_next_century_fails(tmp_path: Path, wall_
 
 
 @pytest.mark.scenario("I7")
-def test_a_database_that_does_not_answer_is_named_and_holds_up_nothing_else(tmp_path: Path) -> None:
+def test_a_hanging_database_fails_without_delaying_other_items(tmp_path: Path) -> None:
     release = threading.Event()
 
     def hanging() -> DatabaseReport:
@@ -150,7 +150,7 @@ def test_a_database_that_does_not_answer_is_named_and_holds_up_nothing_else(tmp_
 
 
 @pytest.mark.scenario("I7")
-def test_the_healthcheck_imports_neither_dagster_nor_pandas_nor_sqlalchemy() -> None:
+def test_the_healthcheck_imports_no_heavy_library() -> None:
     code = (
         "import sys, hybrid_platform.host.healthcheck, hybrid_platform.host.pressure\n"
         "print(*sorted({m.split('.')[0] for m in sys.modules} & set(sys.argv[1:])))"

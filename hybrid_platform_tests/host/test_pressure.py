@@ -57,7 +57,7 @@ def readings(root: Path, *percents: float) -> Iterator[CpuPressure]:
 
 
 @pytest.mark.scenario("G2")
-def test_some_and_full_of_every_resource_are_read_with_all_their_figures(tmp_path: Path) -> None:
+def test_all_figures_of_every_resource_are_read(tmp_path: Path) -> None:
     reading = read_pressure(SystemClock(), psi(tmp_path, SOME + FULL))
     assert reading.source is PressureSource.PSI
     for resource in (reading.cpu, reading.memory, reading.io):
@@ -67,7 +67,7 @@ def test_some_and_full_of_every_resource_are_read_with_all_their_figures(tmp_pat
     assert reading.percent == 2.79
 
 
-def test_an_older_kernel_without_a_full_line_is_read_too(tmp_path: Path) -> None:
+def test_a_kernel_without_a_full_line_is_supported(tmp_path: Path) -> None:
     reading = read_pressure(SystemClock(), psi(tmp_path, SOME))
     assert reading.cpu is not None
     assert reading.cpu.full is None
@@ -83,7 +83,7 @@ def test_this_hosts_own_pressure_is_read() -> None:
 @pytest.mark.parametrize(
     "text", ["", "some avg10=nan avg60=0 avg300=0 total=0", "some avg10=1_0.0", "\x00\xff", FULL, SOME * 0]
 )
-def test_a_host_without_psi_is_unavailable_and_its_load_stands_in(tmp_path: Path, text: str) -> None:
+def test_without_psi_the_load_average_is_used(tmp_path: Path, text: str) -> None:
     psi(tmp_path, text)
     for root in (tmp_path, tmp_path / "none"):
         reading = read_pressure(SystemClock(), root, lambda: load(1.5), cores=4)
@@ -91,13 +91,13 @@ def test_a_host_without_psi_is_unavailable_and_its_load_stands_in(tmp_path: Path
         assert reading.percent == 37.5
 
 
-def test_a_host_that_says_nothing_at_all_counts_as_fully_loaded(tmp_path: Path) -> None:
+def test_a_host_without_any_figure_counts_as_fully_loaded(tmp_path: Path) -> None:
     reading = read_pressure(SystemClock(), tmp_path, lambda: None)
     assert wait_for_pressure(99, 0, lambda: reading, SystemClock(), threading.Event(), lambda *_: None).verdict.blocks
 
 
 @pytest.mark.scenario("G2")
-def test_pressure_that_falls_in_time_passes_and_both_readings_are_kept(tmp_path: Path) -> None:
+def test_pressure_that_falls_in_time_passes_with_both_readings(tmp_path: Path) -> None:
     clock, said = WaitingClock(), []
     source = readings(tmp_path, 80, 60, 40, 30, 25, 21, 20, 19.99)
     gate = wait_for_pressure(
@@ -109,7 +109,7 @@ def test_pressure_that_falls_in_time_passes_and_both_readings_are_kept(tmp_path:
 
 
 @pytest.mark.scenario("G2")
-def test_pressure_that_stays_fails_after_the_whole_wait(tmp_path: Path) -> None:
+def test_constant_pressure_fails_after_the_whole_wait(tmp_path: Path) -> None:
     clock = WaitingClock()
     gate = wait_for_pressure(20, 12.5, readings(tmp_path, 20).__next__, clock, clock, lambda *_: None)
     assert (gate.verdict, gate.waited_s) == (Verdict.FAIL, 12.5), "20 is not below 20"
@@ -117,14 +117,14 @@ def test_pressure_that_stays_fails_after_the_whole_wait(tmp_path: Path) -> None:
 
 
 @pytest.mark.scenario("G2")
-def test_a_limit_of_zero_fails_at_once_even_on_an_idle_host(tmp_path: Path) -> None:
+def test_a_limit_of_zero_fails_immediately_on_an_idle_host(tmp_path: Path) -> None:
     clock, said = WaitingClock(), []
     gate = wait_for_pressure(0, 60, readings(tmp_path, 0).__next__, clock, clock, lambda *told: said.append(told))
     assert (gate.verdict, gate.waited_s, said) == (Verdict.FAIL, 0, [])
 
 
 @pytest.mark.scenario("G2")
-def test_a_limit_of_a_hundred_switches_the_gate_off(tmp_path: Path) -> None:
+def test_a_limit_of_a_hundred_disables_the_gate(tmp_path: Path) -> None:
     clock = WaitingClock()
     gate = wait_for_pressure(100, 60, readings(tmp_path, 100).__next__, clock, clock, lambda *_: None)
     assert (gate.verdict, gate.waited_s, gate.first.percent) == (Verdict.NOT_RUN, 0, 100)

@@ -12,7 +12,6 @@ import pytest
 
 import hybrid_platform
 from hybrid_platform.domain.clocks import SystemClock
-from hybrid_platform.host import system
 from hybrid_platform.host.system import disk_free_bytes, read_git, read_system_state, read_uptime
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -51,19 +50,19 @@ def test_the_state_of_this_host_is_complete(tmp_path: Path) -> None:
         assert 0 < state.memory_available_bytes <= state.memory_total_bytes
 
 
-def test_a_host_without_proc_says_none_and_raises_nothing(tmp_path: Path) -> None:
+def test_without_proc_the_values_are_none(tmp_path: Path) -> None:
     state = read_system_state(SystemClock(), tmp_path, proc=tmp_path, checkout=tmp_path)
     assert (state.uptime_s, state.boot_id, state.memory_total_bytes, state.git_commit) == (None, None, None, None)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "\x00", " "])
-def test_an_uptime_that_is_no_number_is_none(tmp_path: Path, text: str) -> None:
+def test_an_uptime_that_is_not_a_number_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "uptime").write_text(text)
     assert read_uptime(tmp_path) is None
 
 
 @needs_git
-def test_a_clean_checkout_has_a_commit_and_a_changed_or_extended_one_is_dirty(checkout: Path) -> None:
+def test_a_changed_or_extended_checkout_is_dirty(checkout: Path) -> None:
     commit = git(checkout, "rev-parse", "HEAD")
     assert read_git(checkout) == (commit, False)
     (checkout / "new.py").write_text("2\n")
@@ -74,23 +73,21 @@ def test_a_clean_checkout_has_a_commit_and_a_changed_or_extended_one_is_dirty(ch
 
 
 @needs_git
-def test_an_installed_package_inside_somebody_elses_checkout_has_no_commit(checkout: Path) -> None:
+def test_a_package_installed_inside_another_checkout_has_no_commit(checkout: Path) -> None:
     site_packages = checkout / ".venv" / "site-packages"
     site_packages.mkdir(parents=True)
     assert read_git(site_packages) == (None, None)
 
 
 @needs_git
-def test_a_variable_of_a_git_hook_does_not_divert_the_question(
-    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_git_hook_variables_are_ignored(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     assert read_git(checkout)[1] is False
 
 
 @needs_git
 @pytest.mark.parametrize("stored", ["loose", "packed", "detached", "worktree"])
-def test_without_the_git_command_the_commit_is_read_from_its_files(
+def test_without_the_git_command_the_commit_is_read_from_files(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str
 ) -> None:
     commit = git(checkout, "rev-parse", "HEAD")
@@ -105,7 +102,7 @@ def test_without_the_git_command_the_commit_is_read_from_its_files(
     assert read_git(checkout) == (commit, None)
 
 
-def test_a_broken_checkout_is_none_and_raises_nothing(tmp_path: Path) -> None:
+def test_a_broken_checkout_has_no_commit(tmp_path: Path) -> None:
     (tmp_path / ".git").write_text("gitdir: /nowhere\n")
     assert read_git(tmp_path) == (None, None)
 
@@ -117,17 +114,16 @@ def test_a_checkout_without_a_commit_has_none(tmp_path: Path) -> None:
 
 
 @needs_git
-def test_a_git_that_hangs_is_given_up(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_git_times_out(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = git(checkout, "rev-parse", "HEAD")
     slow = tmp_path / "git"
     slow.write_text("#!/bin/sh\nexec /bin/sleep 600\n")
     slow.chmod(0o700)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(system, "GIT_SECONDS", 0.2)
-    assert read_git(checkout) == (commit, None)
+    assert read_git(checkout, timeout_seconds=0.2) == (commit, None)
 
 
-def test_free_disk_space_is_that_of_the_nearest_directory_that_exists(tmp_path: Path) -> None:
+def test_free_disk_space_is_of_the_nearest_existing_directory(tmp_path: Path) -> None:
     here, below = disk_free_bytes(tmp_path), disk_free_bytes(tmp_path / "a" / "b")
     assert here is not None
     assert below is not None

@@ -37,7 +37,7 @@ def test_a_second_holder_is_refused_with_the_name_of_the_first(tmp_path: Path):
     Lease(path, "second").release()
 
 
-def test_a_holder_that_is_killed_leaves_no_lease_behind(tmp_path: Path):
+def test_a_killed_holder_leaves_no_lease_behind(tmp_path: Path):
     path = tmp_path / "bot.db.lease"
     command = [sys.executable, "-c", HOLDER, str(path)]
     with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as holder:
@@ -58,15 +58,13 @@ def _is_seen_gone(path: Path) -> bool:
     return any(holder.owner.is_gone or threading.Event().wait(0.01) for _ in range(500))
 
 
-def test_the_lease_lies_beside_the_database_whoever_asks(tmp_path: Path):
+def test_the_lease_lies_next_to_the_database(tmp_path: Path):
     url = sqlite_url(tmp_path / "shared.db")
     places = {lease_path(url)}
     assert places == {tmp_path.resolve() / "shared.db.lease"}
 
 
-def test_every_way_to_write_the_path_of_a_database_leads_to_the_same_lease(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_every_spelling_of_a_database_path_has_the_same_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     real = tmp_path / "real" / "data"
     real.mkdir(parents=True)
     (tmp_path / "linked").symlink_to(tmp_path / "real")
@@ -85,7 +83,7 @@ def test_every_way_to_write_the_path_of_a_database_leads_to_the_same_lease(
 
 
 @pytest.mark.parametrize("link", ["symbolic", "hard", "directory"])
-def test_a_second_name_of_a_database_is_refused_so_it_cannot_have_a_second_lease(tmp_path: Path, link: str):
+def test_a_link_to_a_database_is_refused_a_second_lease(tmp_path: Path, link: str):
     real = tmp_path / "real"
     real.mkdir()
     (real / "bot.db").touch()
@@ -102,7 +100,7 @@ def test_a_second_name_of_a_database_is_refused_so_it_cannot_have_a_second_lease
         lease_path(sqlite_url(other))
 
 
-def test_a_link_in_the_leases_place_is_not_followed(tmp_path: Path):
+def test_a_link_at_the_leases_path_is_not_followed(tmp_path: Path):
     (tmp_path / "bot.db.lease").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="expected a plain file to lock as lease, got a symbolic link"):
         Lease(tmp_path / "bot.db.lease", "first")
@@ -123,7 +121,7 @@ def claim(path: Path, owner: ProcessIdentity = ELSEWHERE, beat: int = 1) -> None
     path.write_bytes(msgspec.json.encode(LeaseHolder("first", owner, beat)).ljust(511) + b"\n")
 
 
-def test_a_holder_on_another_host_that_beats_is_believed_where_the_lock_says_nothing(tmp_path: Path):
+def test_a_holder_of_another_host_is_respected_while_it_beats(tmp_path: Path):
     path = tmp_path / "bot.db.lease"
     claim(path)
     beating = threading.Timer(0.2, claim, (path, ELSEWHERE, 2))
@@ -134,7 +132,7 @@ def test_a_holder_on_another_host_that_beats_is_believed_where_the_lock_says_not
     assert read_holder(path) == LeaseHolder("first", ELSEWHERE, 2), "and it was not disturbed"
 
 
-def test_a_holder_on_another_host_that_does_not_beat_is_gone(tmp_path: Path):
+def test_a_lease_of_another_host_without_beats_is_taken_over(tmp_path: Path):
     path = tmp_path / "bot.db.lease"
     claim(path)
     with Lease(path, "second", watch_seconds=0.01) as lease:
@@ -143,14 +141,14 @@ def test_a_holder_on_another_host_that_does_not_beat_is_gone(tmp_path: Path):
         assert read_holder(path) == LeaseHolder("second", this_process(), 1)
 
 
-def test_two_hosts_of_one_name_are_told_apart_by_their_boots(tmp_path: Path):
+def test_hosts_of_the_same_name_are_distinguished_by_boot_id(tmp_path: Path):
     path = tmp_path / "bot.db.lease"
     claim(path, msgspec.structs.replace(this_process(), boot_id="another-boot"))
     with Lease(path, "second", watch_seconds=0.01) as lease:
         assert lease.taken_from is not None
 
 
-def test_a_holder_whose_lease_was_removed_or_taken_over_notices(tmp_path: Path):
+def test_a_holder_detects_a_removed_or_stolen_lease(tmp_path: Path):
     path = tmp_path / "bot.db.lease"
     with Lease(path, "first") as lease:
         lease.beat()
@@ -165,7 +163,7 @@ def test_a_holder_whose_lease_was_removed_or_taken_over_notices(tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"{}", b'{"session_id": 3}', b"\xff\xfe", b"[" * 4000])
-def test_a_lease_file_that_says_nothing_names_nobody_and_can_be_taken(tmp_path: Path, content: bytes):
+def test_an_unreadable_lease_file_can_be_taken(tmp_path: Path, content: bytes):
     path = tmp_path / "bot.db.lease"
     path.write_bytes(content)
     assert read_holder(path) is None

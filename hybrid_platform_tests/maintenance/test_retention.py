@@ -85,21 +85,21 @@ def test_an_archived_session_is_replayed_from_its_files(archived):
     assert again.steps["session"].signals.sha256 == left.steps["session"].signals.sha256
 
 
-def test_the_ledger_and_the_report_stand_after_it(archived):
+def test_ledger_and_report_survive_retention(archived):
     left, found = archived
     ledger = left.ledger(archived_id(found))
     assert ledger["table", "ticks", "counted"] == ledger["table", "ticks", "archived"] == 101
     assert write_report(DataDir(left.data_dir), archived_id(found)).is_file()
 
 
-def test_what_it_did_is_written_down(archived):
+def test_retention_writes_evidence(archived):
     left, found = archived
     (path,) = (left.data_dir / "evidence" / "checks").glob("*-retention.json")
     assert found.figures["ticks"] == 202
     assert '"ticks": 101' in path.read_text()
 
 
-def test_a_reproduction_that_finds_its_archive_damaged_says_that_nothing_was_run(archived, tmp_path):
+def test_reproduction_reports_a_damaged_archive(archived, tmp_path):
     left, found = archived
     shutil.copytree(left.data_dir, tmp_path / "data")
     for file in (tmp_path / "data" / "archive").rglob("*.parquet"):
@@ -110,13 +110,13 @@ def test_a_reproduction_that_finds_its_archive_damaged_says_that_nothing_was_run
     assert f"FAIL: session {archived_id(found)}" in said.output
 
 
-def test_a_second_time_it_finds_nothing_to_do(archived):
+def test_a_second_retention_finds_nothing_to_do(archived):
     left, _ = archived
     again = apply_retention(settings(left.data_dir, ticks_days=1), SystemClock())
     assert again.moved == ()
 
 
-def test_a_rehearsal_says_what_it_would_do_and_does_nothing(tmp_path):
+def test_a_dry_run_reports_and_changes_nothing(tmp_path):
     data = tmp_path / "data"
     left = session(data)
     old = data / "logs" / "20200101T000000Z-00000000.jsonl"
@@ -152,7 +152,7 @@ def test_a_rehearsal_says_what_it_would_do_and_does_nothing(tmp_path):
     assert (data / "logs" / f"{left.session_id}.jsonl").exists(), "not old"
 
 
-def test_only_what_is_older_than_the_stated_days_goes(tmp_path):
+def test_only_ticks_older_than_the_limit_are_moved(tmp_path):
     data = tmp_path / "data"
     left = session(data)
     now = SystemClock().wall_ns()
@@ -161,7 +161,7 @@ def test_only_what_is_older_than_the_stated_days_goes(tmp_path):
     assert left.count("ticks") == 0
 
 
-def test_a_session_that_cannot_be_moved_keeps_none_of_the_others_and_fails_it_in_the_end(tmp_path, monkeypatch):
+def test_one_failing_session_does_not_stop_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "TURN_SECONDS", 0.0)
     data = tmp_path / "data"
     ids = [session(data).last.session_id for _ in range(3)]
@@ -181,7 +181,7 @@ def test_a_session_that_cannot_be_moved_keeps_none_of_the_others_and_fails_it_in
     assert [each["session_id"] for each in json.loads(path.read_text())["not_moved"]] == stuck
 
 
-def test_each_session_is_counted_so_often_however_many_there_are(tmp_path, monkeypatch):
+def test_the_number_of_counts_per_session_is_constant(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "TURN_SECONDS", 0.0)
     data = tmp_path / "data"
     for _ in range(4):
@@ -194,7 +194,7 @@ def test_each_session_is_counted_so_often_however_many_there_are(tmp_path, monke
 
 
 @pytest.mark.parametrize("days", [None])
-def test_with_nothing_set_nothing_is_done(tmp_path, days):
+def test_without_settings_nothing_is_done(tmp_path, days):
     said = CliRunner().invoke(main, ["retain", "--data-dir", str(tmp_path / "data")])
     assert (said.exit_code, said.output.split(":")[0]) == (0, "nothing to do")
     with pytest.raises(ConfigError, match="a database of this platform"):
@@ -202,7 +202,7 @@ def test_with_nothing_set_nothing_is_done(tmp_path, days):
 
 
 @pytest.mark.scenario("S12")
-def test_while_a_session_runs_it_waits_so_long_as_told_and_then_says_who_runs(tmp_path):
+def test_retention_waits_for_a_running_session_up_to_the_limit(tmp_path):
     data = tmp_path / "data"
     left = session(data)
     path = lease_path(default_url(data))
@@ -224,7 +224,7 @@ def test_while_a_session_runs_it_waits_so_long_as_told_and_then_says_who_runs(tm
 
 
 @pytest.mark.scenario("S12")
-def test_a_session_that_starts_meanwhile_waits_for_it_but_never_for_another_session(tmp_path, monkeypatch):
+def test_a_session_waits_for_maintenance_but_not_for_a_session(tmp_path, monkeypatch):
     data = tmp_path / "data"
     session(data)
     path = lease_path(default_url(data))

@@ -131,7 +131,7 @@ def in_files(data_dir: DataDir) -> list[int]:
 
 @pytest.mark.scenario("S8")
 @pytest.mark.parametrize("part", [1, 700])
-def test_every_reader_sees_the_same_ticks_before_and_after(finished, writing, data_dir, path, tmp_path, part):
+def test_every_reader_sees_the_same_ticks_after_archiving(finished, writing, data_dir, path, tmp_path, part):
     if part == 1:
         with transaction(writing, "keeping only a few") as connection:
             connection.exec_driver_sql("DELETE FROM tick_rows WHERE seq > 20")
@@ -143,7 +143,7 @@ def test_every_reader_sees_the_same_ticks_before_and_after(finished, writing, da
     assert in_files(data_dir) == before["batches"][0]
 
 
-def test_every_order_of_one_tick_keeps_the_price_it_arrived_at(writing, writer, reading, data_dir):
+def test_each_order_of_one_tick_keeps_its_arrival_price(writing, writer, reading, data_dir):
     orders = [msgspec.structs.replace(order_record(6), order_id=f"O6-{place}") for place in range(3)]
     writer.write([some_ticks(a_table(), 1, 20)], [*orders, order_record(9)])
     SessionStore(writing).mark_crashed(lambda session: True)
@@ -154,14 +154,14 @@ def test_every_order_of_one_tick_keeps_the_price_it_arrived_at(writing, writer, 
     assert list(read_order_origins(reading, SESSION)) == before
 
 
-def test_the_ledger_still_balances_and_says_what_was_archived(finished, writing, data_dir):
+def test_the_ledger_balances_and_counts_archived_ticks(finished, writing, data_dir):
     move(writing, data_dir)
     ledger = {row[:3]: row[3] for row in queries.read_ledger(finished, SESSION)}
     assert ledger["table", "ticks", "written"] == ledger["table", "ticks", "archived"] == 1900
     assert queries.count_rows(finished, SESSION)["ticks"] == ledger["table", "ticks", "counted"]
 
 
-def test_files_lie_by_day_and_symbol_and_no_name_leaves_its_place(finished, writing, data_dir):
+def test_archive_paths_are_partitioned_and_cannot_escape(finished, writing, data_dir):
     move(writing, data_dir)
     root = data_dir.root / "archive" / "ticks"
     files = sorted(root.rglob("*"))
@@ -178,7 +178,7 @@ class Stop(BaseException):
 
 
 @pytest.mark.scenario("S12")
-def test_a_kill_between_any_two_steps_loses_nothing_and_doubles_nothing(finished, writing, data_dir, path, tmp_path):
+def test_a_kill_between_steps_neither_loses_nor_duplicates_ticks(finished, writing, data_dir, path, tmp_path):
     before = seen(finished, tmp_path / "before")
     steps: list[str] = []
 
@@ -228,7 +228,7 @@ class Forgetful(DataDir):
 
 
 @pytest.mark.parametrize("disk", [Careless, Forgetful])
-def test_a_file_that_does_not_hold_what_the_database_holds_deletes_nothing(finished, writing, data_dir, path, disk):
+def test_a_file_that_differs_from_the_database_deletes_nothing(finished, writing, data_dir, path, disk):
     with pytest.raises(StorageError, match="nothing was deleted"):
         move(writing, disk(data_dir.root))
     assert rows_left(path) == 1900
@@ -247,7 +247,7 @@ def test_a_running_session_is_never_touched(writing, writer, data_dir, path):
     assert rows_left(path) == 50
 
 
-def test_only_sessions_that_ended_before_the_day_are_old(finished, writing):
+def test_only_sessions_that_ended_before_the_limit_are_archivable(finished, writing):
     assert find_archivable_sessions(writing, START_NS) == []
     assert [session.ticks for session in find_archivable_sessions(writing, START_NS + 1)] == [1900]
 
@@ -259,9 +259,7 @@ def test_only_sessions_that_ended_before_the_day_are_old(finished, writing):
         (lambda file: file.write_bytes(file.read_bytes()[:-9] + b"123456789"), Cause.CORRUPT, "expected the archived"),
     ],
 )
-def test_a_file_that_is_gone_or_changed_is_said_and_never_a_shorter_session(
-    finished, writing, data_dir, harm, cause, said
-):
+def test_a_missing_or_changed_file_raises_for_every_reader(finished, writing, data_dir, harm, cause, said):
     move(writing, data_dir)
     harm(sorted((data_dir.root / "archive").rglob("*.parquet"))[3])
     for read in (
@@ -275,7 +273,7 @@ def test_a_file_that_is_gone_or_changed_is_said_and_never_a_shorter_session(
         assert caught.value.cause is cause
 
 
-def test_what_asks_the_database_alone_refuses(finished, writing, data_dir):
+def test_queries_over_the_database_alone_refuse_archived_sessions(finished, writing, data_dir):
     move(writing, data_dir)
     with pytest.raises(TicksArchived, match="got 1,900 in the archive"):
         audit.highest_prices(finished, SESSION)
@@ -283,7 +281,7 @@ def test_what_asks_the_database_alone_refuses(finished, writing, data_dir):
         audit.orders_on_stale_ticks(finished, SESSION, 1)
 
 
-def test_a_reader_that_began_before_the_move_ends_with_the_same_ticks(finished, writing, data_dir):
+def test_a_reader_started_before_archiving_reads_all_ticks(finished, writing, data_dir):
     whole = [tick for batch in read_tick_batches(finished, SESSION, InstrumentTable()) for tick in batch.seq.tolist()]
     reader = read_tick_batches(finished, SESSION, InstrumentTable(), ticks_at_once=300)
     begun = next(reader).seq.tolist()
@@ -291,7 +289,7 @@ def test_a_reader_that_began_before_the_move_ends_with_the_same_ticks(finished, 
     assert begun + [tick for batch in reader for tick in batch.seq.tolist()] == whole
 
 
-def test_the_data_directory_may_move_and_the_archive_with_it(finished, writing, data_dir, tmp_path, path):
+def test_the_data_directory_can_be_moved_with_its_archive(finished, writing, data_dir, tmp_path, path):
     move(writing, data_dir)
     compact_database(writing)
     moved = data_dir.root.rename(tmp_path / "elsewhere")
@@ -299,7 +297,7 @@ def test_the_data_directory_may_move_and_the_archive_with_it(finished, writing, 
     assert len(frames(engine, SESSION)["ticks"]) == 1900
 
 
-def test_the_file_shrinks_in_small_steps_and_a_stop_between_them_does_no_harm(writing, writer, reading, data_dir, path):
+def test_compaction_shrinks_the_file_and_survives_an_interruption(writing, writer, reading, data_dir, path):
     for part in range(10):
         writer.write([some_ticks(a_table(), 1 + 20_000 * part, 20_000)], [])
     writer.close()
@@ -318,7 +316,7 @@ def test_the_file_shrinks_in_small_steps_and_a_stop_between_them_does_no_harm(wr
     assert queries.count_ticks(reading, SESSION) == 200_000
 
 
-def test_a_file_without_room_to_shrink_is_rewritten_once(writing, finished, data_dir, path):
+def test_a_file_without_incremental_vacuum_is_rewritten_once(writing, finished, data_dir, path):
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA auto_vacuum = NONE")
         connection.execute("VACUUM")
@@ -330,7 +328,7 @@ def test_a_file_without_room_to_shrink_is_rewritten_once(writing, finished, data
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
 
-def test_a_second_session_of_the_same_symbols_gets_files_of_its_own(finished, writing, data_dir):
+def test_sessions_of_the_same_symbols_get_separate_files(finished, writing, data_dir):
     move(writing, data_dir)
     other = session_start("20260102T030405Z-00000002")
     SessionStore(writing).start(other)

@@ -68,7 +68,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, Path, list[int]
 
 
 @pytest.mark.scenario("I6", "S12")
-def test_a_session_goes_on_writing_while_it_is_copied_and_the_copy_is_one_instant(ran):
+def test_a_backup_is_one_snapshot_while_a_session_writes(ran):
     here, target, steps, committed = ran
     assert here.code == 0
     assert here.steps["session"].ledger.balances
@@ -80,7 +80,7 @@ def test_a_session_goes_on_writing_while_it_is_copied_and_the_copy_is_one_instan
     assert committed <= len(seqs) <= steps[0], "what was committed before the copy, and nothing from during it"
 
 
-def test_a_copy_is_one_plain_file_that_only_its_owner_reads(ran):
+def test_a_backup_is_a_single_private_file(ran):
     _, target, _, _ = ran
     assert sorted(path.name for path in target.parent.iterdir()) == ["copy.db", "data"]
     assert target.stat().st_mode & 0o777 == 0o600
@@ -102,7 +102,7 @@ def settings(path: Path):
     return load_settings({"data_dir": str(path.parent)}, environ={})
 
 
-def test_a_file_that_is_there_is_replaced_only_when_told_to(database: Path, tmp_path: Path):
+def test_an_existing_file_is_replaced_only_with_overwrite(database: Path, tmp_path: Path):
     target = tmp_path / "copy.db"
     target.write_text("somebody's")
     with pytest.raises(ConfigError, match="expected a file that is not there, or --overwrite"):
@@ -117,7 +117,7 @@ class Stop(BaseException):
     """The process was killed here."""
 
 
-def test_what_ends_a_copy_leaves_nothing_under_its_name(database: Path, tmp_path: Path):
+def test_a_failed_backup_leaves_no_file(database: Path, tmp_path: Path):
     def killed(left: int, of: int) -> None:
         raise Stop
 
@@ -154,7 +154,7 @@ def execute(statement: str):
         (execute("DROP TABLE sessions"), "a database of this platform"),
     ],
 )  # fmt: skip
-def test_a_backup_that_does_not_hold_what_it_should_is_not_put_in_place(database: Path, tmp_path: Path, harm, said):
+def test_a_backup_that_contradicts_its_ledger_is_not_restored(database: Path, tmp_path: Path, harm, said):
     target = tmp_path / "copy.db"
     back_up(database, target)
     harm(target)
@@ -166,7 +166,7 @@ def test_a_backup_that_does_not_hold_what_it_should_is_not_put_in_place(database
 
 
 @pytest.mark.scenario("S12", "L4")
-def test_a_backup_that_does_not_arrive_as_it_was_is_not_put_in_place(database: Path, tmp_path: Path, monkeypatch):
+def test_a_copy_damaged_on_the_way_is_not_restored(database: Path, tmp_path: Path, monkeypatch):
     """The backup itself is whole: it is the copy beside the database that is damaged."""
     target = tmp_path / "copy.db"
     back_up(database, target)
@@ -187,7 +187,7 @@ def test_a_backup_that_does_not_arrive_as_it_was_is_not_put_in_place(database: P
 
 
 @pytest.mark.scenario("S12")
-def test_restoring_puts_the_backup_in_place_and_keeps_what_was_there(database: Path, tmp_path: Path):
+def test_a_restore_replaces_and_keeps_the_old_database(database: Path, tmp_path: Path):
     target = tmp_path / "copy.db"
     back_up(database, target)
     execute("DELETE FROM tick_rows")(database)
@@ -205,7 +205,7 @@ def test_restoring_puts_the_backup_in_place_and_keeps_what_was_there(database: P
 
 
 @pytest.mark.scenario("S12")
-def test_restoring_refuses_while_a_reader_keeps_the_log_from_being_emptied(database: Path, tmp_path: Path):
+def test_a_restore_is_refused_while_a_reader_blocks_the_checkpoint(database: Path, tmp_path: Path):
     target = tmp_path / "copy.db"
     back_up(database, target)
     with closing(connect(database, "write", 5_000)) as reader, closing(connect(database, "write", 5_000)) as last:
@@ -219,7 +219,7 @@ def test_restoring_refuses_while_a_reader_keeps_the_log_from_being_emptied(datab
     assert not list(database.parent.glob("*.replaced*"))
 
 
-def test_restoring_where_there_is_nothing_makes_the_database(database: Path, tmp_path: Path):
+def test_a_restore_creates_a_missing_database(database: Path, tmp_path: Path):
     target = tmp_path / "copy.db"
     back_up(database, target)
     elsewhere = tmp_path / "new" / "bot.db"
@@ -229,7 +229,7 @@ def test_restoring_where_there_is_nothing_makes_the_database(database: Path, tmp
 
 
 @pytest.mark.scenario("S12")
-def test_restoring_refuses_while_a_session_holds_the_lease(database: Path, tmp_path: Path):
+def test_a_restore_is_refused_while_a_session_holds_the_lease(database: Path, tmp_path: Path):
     target = tmp_path / "copy.db"
     back_up(database, target)
     with (
@@ -240,7 +240,7 @@ def test_restoring_refuses_while_a_session_holds_the_lease(database: Path, tmp_p
     assert caught.value.exit_code is ExitCode.CONFIG
 
 
-def test_a_database_in_use_is_no_backup(database: Path):
+def test_a_database_in_use_is_not_accepted_as_a_backup(database: Path):
     last = connect(database, "write", 5_000)
     last.execute("UPDATE sessions SET exit_reason = 'IN_THE_LOG'")
     with pytest.raises(ConfigError, match="a database in use"):
@@ -248,7 +248,7 @@ def test_a_database_in_use_is_no_backup(database: Path):
     last.close()
 
 
-def test_archived_ticks_are_told_of_and_missing_files_named(database: Path, tmp_path: Path):
+def test_a_backup_reports_archived_ticks_and_missing_files(database: Path, tmp_path: Path):
     engine = open_engine(default_url(database.parent), role="write")
     data_dir = DataDir(database.parent)
     for session in find_archivable_sessions(engine, 2**62):
@@ -264,7 +264,7 @@ def test_archived_ticks_are_told_of_and_missing_files_named(database: Path, tmp_
         verify_backup(target)
 
 
-def test_a_backup_of_an_older_release_is_put_in_place_and_brought_up_to_date_by_the_next_start(path, tmp_path: Path):
+def test_a_backup_of_an_older_release_is_restored_and_migrated(path, tmp_path: Path):
     report = back_up(a_database_of_release("0001", path), tmp_path / "old.db")
     assert (report.revision, report.rows["ticks"]) == ("0001", 80)
     restore(settings(path), tmp_path / "old.db", SystemClock())

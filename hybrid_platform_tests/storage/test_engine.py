@@ -33,14 +33,14 @@ def test_the_default_database_lies_in_the_data_directory(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a b", "what?", "50%", "%2e%2e", "hash#", "grün", "ümlaut\udcff"])
-def test_any_name_survives_the_way_through_a_url(tmp_path, name):
+def test_any_file_name_survives_a_url(tmp_path, name):
     path = tmp_path / name / "bot.db"
     assert sqlite_path(sqlite_url(path)) == path
     connected(sqlite_url(path))
     assert path.is_file()
 
 
-def test_files_are_private_and_so_are_the_directories_made_for_them(tmp_path):
+def test_new_files_and_directories_are_private(tmp_path):
     previous = os.umask(0)
     try:
         with open_engine(default_url(tmp_path / "new" / "deep"), role="write").connect() as connection:
@@ -74,7 +74,7 @@ BAD_PATHS = [
 
 
 @pytest.mark.parametrize("path", BAD_PATHS, ids=range(len(BAD_PATHS)))
-def test_a_path_that_cannot_be_meant_is_refused_before_anything_is_made(tmp_path, monkeypatch, path):
+def test_an_invalid_path_is_refused_before_creating_anything(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     escaped = "".join(f"%{ord(letter):02x}" for letter in path) if path.isascii() else path
     for url in (f"sqlite:///{path}", f"sqlite:///{escaped}"):
@@ -115,7 +115,7 @@ THINGS = {
 @pytest.mark.parametrize("end", ["", "-wal", "-shm"])
 @pytest.mark.parametrize("thing", THINGS)
 @pytest.mark.parametrize("role", ["write", "read"])
-def test_what_is_no_plain_file_is_refused_under_each_of_the_three_names(tmp_path, thing, end, role):
+def test_each_of_the_three_files_has_to_be_a_regular_file(tmp_path, thing, end, role):
     THINGS[thing](tmp_path / f"bot.db{end}")
     before = sorted(file.name for file in tmp_path.iterdir())
     with pytest.raises(ConfigError, match=r"database_url: expected a (plain file|file with one name)"):
@@ -136,7 +136,7 @@ def test_a_linked_directory_is_refused(tmp_path):
     assert list((tmp_path / "real").iterdir()) == []
 
 
-def test_a_link_that_appears_after_the_engine_was_made_is_refused_too(tmp_path):
+def test_a_link_created_after_the_engine_is_refused(tmp_path):
     engine = open_engine(default_url(tmp_path), role="write")
     _link(tmp_path / "bot.db")
     with pytest.raises(ConfigError, match="not a link"), engine.connect():
@@ -159,7 +159,7 @@ def test_a_link_that_appears_after_the_engine_was_made_is_refused_too(tmp_path):
         "postgresql+psycopg2://user:hunter2@host:port/db",
     ],
 )
-def test_a_url_that_cannot_be_meant_is_refused_without_its_password(url):
+def test_an_invalid_url_is_refused_without_its_password(url):
     with pytest.raises(ConfigError) as caught:
         open_engine(url, role="write")
     assert "hunter2" not in str(caught.value)
@@ -175,14 +175,14 @@ def test_a_database_server_is_refused(scheme):
     assert caught.value.exit_code is ExitCode.CONFIG
 
 
-def test_a_url_is_shown_without_its_secrets():
+def test_a_redacted_url_has_no_secrets():
     shown = redact_url("postgresql+psycopg://user:hunter2@host:5432/db?password=hunter2&sslkey=hunter2")
     assert shown == "postgresql+psycopg://host:5432/db"
     assert redact_url("sqlite:////data/bot.db") == "sqlite:////data/bot.db"
     assert redact_url("hunter2") == "…"
 
 
-def test_a_reader_does_not_make_the_file(tmp_path):
+def test_a_reader_does_not_create_the_file(tmp_path):
     with pytest.raises(DatabaseError) as caught, open_engine(default_url(tmp_path), role="read").connect():
         pass
     assert caught.value.cause is Cause.MISSING
@@ -198,7 +198,7 @@ def test_a_reader_cannot_write(reading):
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"\x1f\x8b" + bytes(5000)])
 @pytest.mark.parametrize("role", ["write", "read"])
-def test_a_file_that_holds_something_else_is_named_and_left_alone(tmp_path, content, role):
+def test_a_file_of_another_format_is_named_and_unchanged(tmp_path, content, role):
     (tmp_path / "bot.db").write_bytes(content)
     with pytest.raises(DatabaseError) as caught, open_engine(default_url(tmp_path), role=role).connect():
         pass
@@ -208,7 +208,7 @@ def test_a_file_that_holds_something_else_is_named_and_left_alone(tmp_path, cont
     assert (tmp_path / "bot.db").read_bytes() == content
 
 
-def test_a_failed_transaction_leaves_nothing(writing, reading):
+def test_a_failed_transaction_is_rolled_back(writing, reading):
     with pytest.raises(DatabaseError) as caught, transaction(writing, "breaking a rule") as connection:
         connection.exec_driver_sql("INSERT INTO ledger VALUES ('a', 'b', 'c', 'd', 1)")
         connection.exec_driver_sql("INSERT INTO ledger VALUES ('a', 'b', 'c', 'd', 2)")
@@ -233,7 +233,7 @@ def test_threads_may_share_an_engine(reading):
     assert seen == [1] * 80
 
 
-def test_a_kept_connection_is_one_reads_what_others_write_meanwhile_and_ends_with_its_engine(writing, url):
+def test_a_single_connection_sees_later_writes_and_closes_with_the_engine(writing, url):
     kept, made = open_engine(url, role="read", single_connection=True), []
     sa.event.listen(kept, "connect", lambda connection, record: made.append(connection))
     seen = []

@@ -41,7 +41,7 @@ REVISIONS = ["0001", "0002"]
 pytestmark = pytest.mark.scenario("S1")
 
 
-def test_a_new_database_gets_every_revision_and_a_second_start_none(url):
+def test_a_new_database_gets_every_revision_once(url):
     engine = open_engine(url, role="write")
     assert migrate(engine) == REVISIONS
     assert migrate(engine) == []
@@ -64,7 +64,7 @@ def test_models_and_migrations_agree(writing):
 
 
 @pytest.mark.parametrize("name", SPEC_10)
-def test_the_names_and_columns_of_the_contract_are_there(writing, name):
+def test_the_public_tables_and_columns_exist(writing, name):
     with writing.connect() as connection:
         columns = list(connection.exec_driver_sql(f"SELECT * FROM {name}").keys())
     assert set(SPEC_10[name].split()) <= set(columns)
@@ -85,7 +85,7 @@ def test_tables_with_many_rows_are_clustered_by_session(writing):
         "SELECT * FROM trades WHERE session_id = 'x' AND n > 5 ORDER BY n LIMIT 10",
     ],
 )
-def test_a_range_of_a_session_is_read_by_key_without_scan_or_sort(writing, query):
+def test_a_range_of_a_session_is_read_without_scan_or_sort(writing, query):
     with writing.connect() as connection:
         plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
     assert not [step for step in plan if "SCAN" in step or "TEMP B-TREE" in step], plan
@@ -122,7 +122,7 @@ def test_processes_that_start_at_once_migrate_once(url):
     assert sorted(applied) == [[], [], REVISIONS]
 
 
-def test_a_database_of_a_newer_release_is_refused_and_left_alone(writing, url):
+def test_a_database_of_a_newer_release_is_refused_unchanged(writing, url):
     with transaction(writing, "making it newer") as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigError, match=f"up to revision {REVISION}, got 9999, of a newer release") as caught:
@@ -131,7 +131,7 @@ def test_a_database_of_a_newer_release_is_refused_and_left_alone(writing, url):
     assert probe_database(url).detail == f"expected schema {REVISION}, got 9999"
 
 
-def test_another_programs_database_is_refused_and_left_alone(path, url):
+def test_another_programs_database_is_refused_unchanged(path, url):
     path.parent.mkdir()
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE orders (mine)")
@@ -143,7 +143,7 @@ def test_another_programs_database_is_refused_and_left_alone(path, url):
     connection.close()
 
 
-def test_a_migration_that_fails_leaves_the_database_as_it_was(url, monkeypatch):
+def test_a_failed_migration_is_rolled_back(url, monkeypatch):
     monkeypatch.setitem(views.SQL, "ticks", "SELECT nonsense FROM nowhere, )")
     engine = open_engine(url, role="write")
     with pytest.raises(Exception, match="migrating the database"):
@@ -154,7 +154,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(url, monkeypatch):
     assert migrate(engine) == REVISIONS
 
 
-def test_a_probe_tells_new_foreign_and_full_databases_apart(path, url, writing, writer):
+def test_a_probe_distinguishes_new_foreign_and_current_databases(path, url, writing, writer):
     from hybrid_platform_tests.storage.samples import a_table, some_ticks
 
     writer.write([some_ticks(a_table(), 1, 5)], [])

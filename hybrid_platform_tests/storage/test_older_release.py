@@ -53,7 +53,7 @@ def values(path: Path) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-def test_every_row_is_still_there_and_as_it_was(old: Path, url: str):
+def test_migration_keeps_every_row_unchanged(old: Path, url: str):
     before = values(old)
     assert migrate(open_engine(url, role="write")) == ["0002"]
     after = values(old)
@@ -62,7 +62,7 @@ def test_every_row_is_still_there_and_as_it_was(old: Path, url: str):
     assert migrate(open_engine(url, role="write")) == []
 
 
-def test_every_row_is_read_by_this_releases_readers(old: Path, url: str):
+def test_this_releases_readers_read_every_row(old: Path, url: str):
     engine = open_engine(url, role="write")
     migrate(engine)
     for session in find_sessions(engine):
@@ -83,7 +83,7 @@ def test_every_row_is_read_by_this_releases_readers(old: Path, url: str):
             assert len(list(read_records(engine, session.session_id, kind))) == audit.counted[name]
 
 
-def test_before_it_is_migrated_it_says_so_and_can_be_read(old: Path, url: str):
+def test_an_old_database_can_be_read_before_migration(old: Path, url: str):
     assert probe_database(url).detail == "expected schema 0002, got 0001"
     reading = open_engine(url, role="read")
     session = find_sessions(reading)[0]

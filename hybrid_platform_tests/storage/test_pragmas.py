@@ -26,7 +26,7 @@ pytestmark = pytest.mark.scenario("S1", "I5", "G3")
 
 @pytest.mark.parametrize("role", ["write", "read"])
 @pytest.mark.parametrize("busy_timeout_ms", [5_000, 12_345])
-def test_every_connection_has_exactly_the_values_of_the_invariant(writing, url, role, busy_timeout_ms):
+def test_every_connection_has_the_required_values(writing, url, role, busy_timeout_ms):
     engine = open_engine(url, role=role, busy_timeout_ms=busy_timeout_ms)
     for _ in range(3):
         with engine.connect() as connection:
@@ -38,16 +38,16 @@ def test_every_connection_has_exactly_the_values_of_the_invariant(writing, url, 
         assert found["foreign_keys"] == 1
 
 
-def test_the_writer_tells_what_its_own_connection_gave_back(writer):
+def test_the_writer_reports_its_connections_values(writer):
     assert writer.pragmas == expected_pragmas("write")
 
 
-def test_a_busy_timeout_below_the_invariant_is_refused(url):
+def test_a_busy_timeout_below_the_minimum_is_refused(url):
     with pytest.raises(ConfigError, match=r"at least 5000 \(I5\), got 4999"):
         open_engine(url, role="write", busy_timeout_ms=4_999)
 
 
-def test_verification_passes_and_says_what_it_read(writing, url):
+def test_verification_passes_and_records_the_readings(writing, url):
     evidence = verify_pragmas(url, busy_timeout_ms=6_000)
     assert evidence.faults == ()
     assert evidence.values["write.journal_mode"] == evidence.values["read.journal_mode"] == "wal"
@@ -57,7 +57,7 @@ def test_verification_passes_and_says_what_it_read(writing, url):
     assert msgspec.convert(msgspec.to_builtins(evidence), PragmaEvidence) == evidence
 
 
-def test_verification_leaves_nothing_behind(writing, reading, url):
+def test_verification_leaves_nothing_in_the_database(writing, reading, url):
     def content() -> list[object]:
         with transaction(reading, "looking") as connection:
             tables = connection.scalars(sa.text("SELECT name FROM sqlite_master ORDER BY name")).all()
@@ -68,7 +68,7 @@ def test_verification_leaves_nothing_behind(writing, reading, url):
     assert content() == before
 
 
-def test_verification_needs_a_database_that_sqlite_keeps():
+def test_verification_requires_a_sqlite_database():
     with pytest.raises(ConfigError, match="a SQLite URL"):
         verify_pragmas("postgresql+psycopg://host/db")
 
@@ -107,7 +107,7 @@ def _from_the_future(path) -> None:
     path.write_bytes(content)
 
 
-def test_a_database_that_does_not_take_wal_stops_the_start(path, url):
+def test_a_database_that_refuses_wal_stops_the_start(path, url):
     _from_the_future(path)
     with pytest.raises(PragmaError) as caught, open_engine(url, role="write").connect():
         pass
@@ -133,7 +133,7 @@ def test_a_reader_refuses_a_database_that_is_not_in_wal(path, url):
 @pytest.mark.parametrize(
     ("name", "value"), [("synchronous", 7), ("temp_store", 9), ("foreign_keys", 2), ("busy_timeout", -1)]
 )
-def test_a_value_that_reads_back_otherwise_stops_the_start(writing, url, monkeypatch, name, value):
+def test_a_value_that_reads_back_differently_stops_the_start(writing, url, monkeypatch, name, value):
     # SQLite takes each of these as something else: what counts is what it says afterwards.
     monkeypatch.setattr(
         connections, "expected_pragmas", lambda role, busy=5000: {**expected_pragmas(role, busy), name: value}
@@ -151,14 +151,14 @@ def sqlite3_says(name: str, value: int) -> object:
     return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
-def test_a_new_database_is_made_so_that_it_can_shrink_in_steps(tmp_path):
+def test_a_new_database_can_be_shrunk_incrementally(tmp_path):
     with open_engine(default_url(tmp_path), role="write").connect() as connection:
         connection.exec_driver_sql("CREATE TABLE something (x)")
         assert connection.exec_driver_sql("PRAGMA auto_vacuum").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA page_size").scalar() == 8192
 
 
-def test_the_switch_to_wal_waits_for_another_process_although_sqlite_does_not(path, url):
+def test_the_switch_to_wal_waits_for_another_process(path, url):
     path.parent.mkdir()
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE something (x)")

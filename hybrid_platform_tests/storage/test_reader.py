@@ -95,7 +95,7 @@ def test_a_range_of_time_reads_only_the_batches_that_overlap_it(finished):
 
 @pytest.mark.scenario("S8")
 @pytest.mark.parametrize("ticks_at_once", [1, 999, 100_000])
-def test_a_finished_session_is_replayed_as_it_was(finished, ticks_at_once):
+def test_a_finished_session_is_read_back_unchanged(finished, ticks_at_once):
     table = InstrumentTable()
     batches = read_tick_batches(finished, SESSION, table, ticks_at_once=ticks_at_once)
     read = 0
@@ -118,7 +118,7 @@ def test_a_running_or_unknown_session_is_not_replayed(writing, reading):
             next(read_tick_batches(reading, session_id, InstrumentTable()))
 
 
-def test_holes_in_the_numbering_come_back_as_holes(writing, writer, reading):
+def test_gaps_in_the_numbering_are_preserved(writing, writer, reading):
     writer.write([some_ticks(a_table(), 1, 10)[np.array([0, 1, 5, 9])]], [])
     SessionStore(writing).mark_crashed(lambda session: True)
     (batch,) = read_tick_batches(reading, SESSION, InstrumentTable())
@@ -155,7 +155,7 @@ def test_a_row_that_was_tampered_with_is_named(finished, writing, change, named)
     assert caught.value.cause is Cause.CORRUPT
 
 
-def test_an_exported_session_is_whole_and_exact(finished, tmp_path, monkeypatch):
+def test_an_exported_session_is_complete_and_exact(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 3_000)
     files = dict(export_session(finished, SESSION, tmp_path / "out"))
     tables = frames(finished, SESSION)
@@ -198,7 +198,7 @@ def test_no_text_of_a_csv_file_is_a_formula(writing, writer, reading, tmp_path):
         assert [(row["fill_price"], row["fees"]) for row in csv.DictReader(file)] == [("-37.63", "-0.5")]
 
 
-def test_an_export_that_fails_leaves_the_older_file_and_no_part(finished, writing, tmp_path):
+def test_a_failed_export_keeps_the_older_file(finished, writing, tmp_path):
     export_session(finished, SESSION, tmp_path, tables=["trades"])
     before = (tmp_path / "trades.parquet").read_bytes()
     with transaction(writing, "tampering") as connection:
@@ -228,7 +228,7 @@ def test_an_export_into_a_file_or_a_full_device_is_an_error(finished, tmp_path):
             export_session(finished, SESSION, folder)
 
 
-def test_signals_are_read_in_the_order_in_which_they_were_made(writing, writer, reading):
+def test_signals_are_read_in_their_original_order(writing, writer, reading):
     made = [SignalRecord(f"S7.{k}", 7, "V", "X", Side.BUY, Decimal(1), 0.5, "", 0) for k in range(1, 13)]
     writer.write([], made[:5])
     writer.write([], made[5:])
@@ -236,7 +236,7 @@ def test_signals_are_read_in_the_order_in_which_they_were_made(writing, writer, 
 
 
 @pytest.mark.parametrize("at_once", [7, 1_000, 65_536])
-def test_the_highest_price_is_that_of_all_pages(finished, monkeypatch, at_once):
+def test_the_highest_price_spans_all_pages(finished, monkeypatch, at_once):
     monkeypatch.setattr(audit, "ROWS_AT_ONCE", at_once)
     ticks = frames(finished, SESSION)["ticks"]
     highest = {key: Decimal(str(price)) for key, price in ticks.groupby(["venue", "symbol"])["price"].max().items()}

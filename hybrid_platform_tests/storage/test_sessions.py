@@ -26,7 +26,7 @@ END = SessionEnd(SessionState.COMPLETE, ExitCode.COMPLETE, "END_OF_FEED", START_
 LEDGER = [("channel", "tick", "sent", 5), ("table", "ticks", "written", 5)]
 
 
-def test_a_started_session_is_running_and_says_with_what(writing, reading):
+def test_a_started_session_is_running_with_its_settings(writing, reading):
     start = session_start(
         "S-2", mode="PAPER", seconds=5, database_url="sqlite:///secret.db", feed={"replay": {"path": "x"}}
     )
@@ -45,7 +45,7 @@ def test_a_started_session_is_running_and_says_with_what(writing, reading):
 
 
 @pytest.mark.scenario("S8")
-def test_a_session_can_be_set_up_again_from_its_row_which_holds_no_secret(writing, reading):
+def test_a_sessions_row_reproduces_its_settings_without_secrets(writing, reading):
     start = session_start("S-2", mode="PAPER", database_url="postgresql://user:hunter2@host/db", warm_start_ticks=3)
     SessionStore(writing).start(start)
     found = find_session(reading, "S-2")
@@ -54,13 +54,13 @@ def test_a_session_can_be_set_up_again_from_its_row_which_holds_no_secret(writin
     assert again.trading_sha256 == start.settings.trading_sha256 == found.trading_sha256
 
 
-def test_a_session_id_is_given_once(writing):
+def test_a_session_id_is_unique(writing):
     with pytest.raises(DatabaseError) as caught:
         SessionStore(writing).start(session_start())
     assert caught.value.cause is Cause.CONFLICT
 
 
-def test_the_number_of_a_removed_session_is_never_given_again(writing, reading):
+def test_the_number_of_a_removed_session_is_never_reused(writing, reading):
     with transaction(writing, "removing") as connection:
         connection.execute(sa.text("DELETE FROM sessions"))
     SessionStore(writing).start(session_start("S-2"))
@@ -86,7 +86,7 @@ def test_a_session_ends_once(writing, reading):
     assert read_ledger(reading, SESSION) == LEDGER
 
 
-def test_a_ledger_row_written_again_has_the_new_count(writing, reading):
+def test_a_rewritten_ledger_row_has_the_new_count(writing, reading):
     store = SessionStore(writing)
     store.write_ledger(SESSION, LEDGER)
     store.write_ledger(SESSION, [("table", "ticks", "written", 7)])
@@ -107,7 +107,7 @@ def test_a_refusal_leaves_a_row_and_changes_none(writing, reading):
     assert find_session(reading, SESSION).state is SessionState.RUNNING
 
 
-def test_a_session_left_running_is_marked_with_what_it_kept(writing, reading, writer):
+def test_a_crashed_session_is_marked_with_its_committed_rows(writing, reading, writer):
     writer.write([some_ticks(a_table(), 1, 42)], [*order_story(1), HeartbeatRecord(0, START_NS + 77, 0, False, "{}")])
     store = SessionStore(writing)
     store.start(session_start("S-2"))
@@ -120,7 +120,7 @@ def test_a_session_left_running_is_marked_with_what_it_kept(writing, reading, wr
     assert ("table", "ticks", "counted", 42) in read_ledger(reading, SESSION)
 
 
-def test_only_sessions_whose_process_is_gone_are_marked_by_default(writing, reading):
+def test_only_sessions_whose_process_has_ended_are_marked(writing, reading):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     me = this_process()
     owners = {
@@ -154,7 +154,7 @@ def test_sessions_are_listed_latest_first(writing, reading):
         find_session(reading, "S-3")
 
 
-def test_a_row_that_nobody_wrote_is_named(writing, reading):
+def test_a_row_with_an_unknown_state_is_reported(writing, reading):
     with transaction(writing, "tampering") as connection:
         connection.execute(sa.text("UPDATE sessions SET state = 'GREAT'"))
     with pytest.raises(DatabaseError, match="GREAT") as caught:

@@ -52,7 +52,7 @@ def rows(engine: sa.Engine, query: str) -> list[tuple[object, ...]]:
         return [tuple(row) for row in connection.execute(sa.text(query))]
 
 
-def test_what_is_written_is_counted_and_there(writer, reading):
+def test_written_rows_are_counted_and_stored(writer, reading):
     ticks = some_ticks(a_table(), 1, 10)
     assert writer.write([ticks[:4], ticks[4:]], order_story(3)) == 10 + 7
     expected = {
@@ -71,12 +71,12 @@ def test_what_is_written_is_counted_and_there(writer, reading):
     assert writer.errors == 0
 
 
-def test_nothing_to_write_touches_nothing(writer):
+def test_an_empty_write_changes_nothing(writer):
     assert writer.write([], []) == 0
     assert writer.write([some_ticks(a_table(), 1, 0)], []) == 0
 
 
-def test_the_view_shows_prices_sides_and_ids_as_people_read_them(writer, reading):
+def test_the_view_shows_prices_sides_and_ids_in_public_form(writer, reading):
     table = InstrumentTable()
     table.add(Instrument("BINANCE", "BTC/USDT", price_scale=2, size_scale=8))
     price, size = 4_223_511, 12_345_678
@@ -91,7 +91,7 @@ def test_the_view_shows_prices_sides_and_ids_as_people_read_them(writer, reading
     ]
 
 
-def test_a_trade_id_that_looks_like_a_number_stays_the_text_it_is(writer, reading):
+def test_a_trade_id_that_looks_like_a_number_stays_text(writer, reading):
     refs = ["007", "1e5", " 1", "0x10", "18446744073709551616", "", "-0"]
     ticks = batch_from_rows(a_table(), [(0, 1, 1, 0, ref, 0, 0) for ref in refs])
     writer.write([ticks.numbered(1)], [])
@@ -99,7 +99,7 @@ def test_a_trade_id_that_looks_like_a_number_stays_the_text_it_is(writer, readin
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 5, 63, 4_096, A_STATEMENT - 1, A_STATEMENT, A_STATEMENT + 1, 4 * A_STATEMENT])
-def test_any_number_of_ticks_is_written_whole(writer, writing, reading, n):
+def test_any_number_of_ticks_is_written_completely(writer, writing, reading, n):
     ticks = some_ticks(a_table("A", "B", "C"), 1, n)
     assert writer.write([ticks], []) == n
     SessionStore(writing).mark_crashed(lambda session: True)
@@ -112,7 +112,7 @@ def test_any_number_of_ticks_is_written_whole(writer, writing, reading, n):
         )
 
 
-def test_statements_of_every_size_are_within_sqlites_limit():
+def test_statements_of_every_size_respect_sqlites_limit():
     for width in (7, 8, 15):
         table = BulkInsert("t", [f"c{i}" for i in range(width)], 1, key="c0")
         sizes = table._sizes
@@ -168,7 +168,7 @@ def test_every_record_type_comes_back_equal(writer, reading):
         assert list(read_records(reading, SESSION, kind)) == list(latest.values())
 
 
-def test_exact_numbers_are_kept_as_their_canonical_text(writer, reading):
+def test_exact_numbers_are_stored_as_canonical_text(writer, reading):
     sizes = ["0.1", "0.10", "1E+3", "-0", "1e-30", "123456789012345678901234567890.5", "100", "7"]
     writer.write(
         [], [SignalRecord(f"S{k}", k, "V", "X", Side.BUY, Decimal(size), 0.5, "", 0) for k, size in enumerate(sizes)]
@@ -180,7 +180,7 @@ def test_exact_numbers_are_kept_as_their_canonical_text(writer, reading):
 
 @pytest.mark.scenario("S10")
 @pytest.mark.parametrize("cut", range(9))
-def test_a_later_state_of_an_order_changes_its_status_and_nothing_else(writer, reading, cut):
+def test_a_later_state_of_an_order_changes_only_its_status(writer, reading, cut):
     records = [
         order_record(1),
         order_record(2),
@@ -201,7 +201,7 @@ def test_a_later_state_of_an_order_changes_its_status_and_nothing_else(writer, r
 
 
 @pytest.mark.scenario("I3")
-def test_the_same_rows_again_change_nothing(writer, reading):
+def test_writing_the_same_rows_again_changes_nothing(writer, reading):
     ticks = some_ticks(a_table(), 1, 100)
     writer.write([ticks], ALL_RECORDS)
     before = writer.written
@@ -222,9 +222,7 @@ def test_the_same_rows_again_change_nothing(writer, reading):
     ],
     ids=["tick", "event", "signal", "trade under another number"],
 )
-def test_another_row_under_the_same_key_is_an_error_and_nothing_of_the_call_stays(
-    writer, reading, ticks, records, named
-):
+def test_a_conflicting_row_rolls_back_the_whole_write(writer, reading, ticks, records, named):
     writer.write([some_ticks(a_table(), 1, 10)], order_story(1))
     before = writer.written
     with pytest.raises(DatabaseError, match=named) as caught:
@@ -250,7 +248,7 @@ def test_another_row_under_the_same_key_is_an_error_and_nothing_of_the_call_stay
     ],
     ids=["beyond 64 bits", "NaN", "NaN with a payload", "infinity", "NaN float", "lone surrogate", "None"],
 )
-def test_a_value_that_no_column_holds_is_named_and_nothing_of_the_call_stays(writer, reading, record):
+def test_an_unstorable_value_rolls_back_the_whole_write(writer, reading, record):
     with pytest.raises(DatabaseError) as caught:
         writer.write([some_ticks(a_table(), 1, 10)], [record])
     assert caught.value.cause is Cause.UNSTORABLE
@@ -271,7 +269,7 @@ def test_the_sparse_index_covers_every_tick_with_few_rows(writer, reading):
         assert count >= TICKS_PER_BATCH_ROW or last == 20_000
 
 
-def test_instruments_are_shared_by_sessions_and_rules_are_not(writing, writer, reading):
+def test_sessions_share_instruments_but_not_rules(writing, writer, reading):
     table = a_table("A", "B")
     writer.write([some_ticks(table, 1, 2)], [])
     SessionStore(writing).start(session_start("20260102T030405Z-00000002"))
@@ -288,7 +286,7 @@ def test_instruments_are_shared_by_sessions_and_rules_are_not(writing, writer, r
     ]  # fmt: skip
 
 
-def test_two_sessions_write_into_one_database(writing, writer, reading):
+def test_two_sessions_write_to_one_database(writing, writer, reading):
     SessionStore(writing).start(session_start("20260102T030405Z-00000002"))
     with SessionWriter(writing, "20260102T030405Z-00000002") as second:
         for part in range(5):
@@ -298,7 +296,7 @@ def test_two_sessions_write_into_one_database(writing, writer, reading):
         assert count_rows(reading, SESSION) == count_rows(reading, "20260102T030405Z-00000002") == writer.written
 
 
-def test_a_session_that_was_not_started_cannot_be_written(writing):
+def test_an_unstarted_session_cannot_be_written(writing):
     with pytest.raises(StorageError, match="expected a started session, got no row for 20260102T030405Z-99999999"):
         SessionWriter(writing, "20260102T030405Z-99999999")
 

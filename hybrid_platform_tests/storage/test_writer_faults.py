@@ -36,7 +36,7 @@ from hybrid_platform_tests.storage.samples import (
 
 
 @pytest.mark.scenario("S12", "L3")
-def test_a_locked_database_is_waited_for(writer, reading, path):
+def test_the_writer_waits_for_a_locked_database(writer, reading, path):
     with locked_by_another_process(path) as holder:
         threading.Timer(1.0, holder.release).start()
         assert writer.write([some_ticks(a_table(), 1, 500)], order_story(1)) == 507
@@ -45,7 +45,7 @@ def test_a_locked_database_is_waited_for(writer, reading, path):
 
 
 @pytest.mark.scenario("S12", "L4")
-def test_a_lock_beyond_the_limit_is_an_error_and_the_same_rows_can_be_written_later(writing, reading, path):
+def test_rows_refused_by_a_long_lock_can_be_written_later(writing, reading, path):
     waits: list[float] = []
     with SessionWriter(writing, SESSION, lock_wait_seconds=0.0, on_wait=waits.append) as writer:
         writer.write([some_ticks(a_table(), 1, 100)], [])
@@ -65,7 +65,7 @@ def test_a_lock_beyond_the_limit_is_an_error_and_the_same_rows_can_be_written_la
 
 
 @pytest.mark.scenario("S12")
-def test_readers_read_and_sessions_start_while_the_database_is_locked(writing, reading, path):
+def test_readers_and_new_sessions_survive_a_locked_database(writing, reading, path):
     with locked_by_another_process(path) as holder:
         assert find_session(reading, SESSION).state is SessionState.RUNNING
         threading.Timer(0.5, holder.release).start()
@@ -74,7 +74,7 @@ def test_readers_read_and_sessions_start_while_the_database_is_locked(writing, r
 
 
 @pytest.mark.scenario("L4")
-def test_a_database_at_its_page_limit_is_full_and_keeps_what_was_committed(writing, reading):
+def test_a_full_database_keeps_its_committed_rows(writing, reading):
     limited = []
 
     @sa.event.listens_for(writing, "connect")
@@ -122,7 +122,7 @@ print(json.dumps([part, error.cause, before, again, writer.written["ticks"]]))
 
 
 @pytest.mark.scenario("L4")
-def test_a_disk_that_takes_no_more_is_named_and_nothing_acknowledged_is_lost(writing, reading, url):
+def test_a_full_disk_is_reported_and_loses_no_committed_row(writing, reading, url):
     part, cause, before, again, after = json.loads(run_script(FULL_DISK, url, SESSION, cwd=REPOSITORY))
     assert cause == Cause.FULL
     assert before == 5000 * part > 0
@@ -151,7 +151,7 @@ except DatabaseError as error:
 """
 
 
-def test_a_file_that_may_not_be_written_is_named():
+def test_a_read_only_file_is_reported():
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         path = Path(folder) / "bot.db"
@@ -161,7 +161,7 @@ def test_a_file_that_may_not_be_written_is_named():
 
 @pytest.mark.scenario("L4")
 @pytest.mark.parametrize("end", ["", "-wal", "-shm"])
-def test_a_file_deleted_under_the_session_is_noticed_before_anything_is_acknowledged(writer, path, end):
+def test_a_deleted_file_is_detected_before_rows_count_as_written(writer, path, end):
     writer.write([some_ticks(a_table(), 1, 10)], [])
     path.with_name(path.name + end).unlink()
     with pytest.raises(DatabaseError, match=f"got another or no bot.db{end}") as caught:
@@ -171,7 +171,7 @@ def test_a_file_deleted_under_the_session_is_noticed_before_anything_is_acknowle
 
 
 @pytest.mark.scenario("L4")
-def test_a_file_replaced_under_the_session_is_noticed(writer, path):
+def test_a_replaced_file_is_detected(writer, path):
     writer.write([some_ticks(a_table(), 1, 10)], [])
     other = path.with_name("other.db")
     migrate(open_engine(sqlite_url(other), role="write"))
@@ -181,7 +181,7 @@ def test_a_file_replaced_under_the_session_is_noticed(writer, path):
     assert caught.value.cause is Cause.REPLACED
 
 
-def test_a_damaged_page_is_named(writing, reading, path):
+def test_a_damaged_page_is_reported(writing, reading, path):
     with SessionWriter(writing, SESSION) as writer:
         writer.write([some_ticks(a_table(), 1, 20_000)], [])
     content = bytearray(path.read_bytes())
@@ -211,7 +211,7 @@ for part in range(1_000_000):
 
 @pytest.mark.scenario("L4")
 @pytest.mark.parametrize("commits", [1, 40])
-def test_what_a_killed_process_reported_as_committed_is_there_once(writing, reading, url, commits):
+def test_rows_committed_before_a_kill_exist_exactly_once(writing, reading, url, commits):
     process = subprocess.Popen([sys.executable, "-c", KILLED, url], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
     acknowledged = [int(process.stdout.readline()) for _ in range(commits)][-1]
     process.kill()
