@@ -65,7 +65,7 @@ def made_ticks(count: int) -> list[TickBatch]:
     """A random walk of one instrument, a tick a millisecond, in batches as a replay makes them."""
     rng = np.random.default_rng(7)
     table = InstrumentTable()
-    table.index_of("SYNTHETIC", "SOL/USDC")
+    table.intern("SYNTHETIC", "SOL/USDC")
     ts = 1_700_000_000_000_000_000 + np.arange(count, dtype=np.int64) * 1_000_000
     ticks = TickBatch(
         table,

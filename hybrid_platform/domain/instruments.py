@@ -59,7 +59,7 @@ class Instrument(msgspec.Struct, frozen=True):
         return self.venue, self.symbol
 
 
-def instrument_of(venue: str, symbol: str, quote: str = "USD") -> Instrument:
+def infer_instrument(venue: str, symbol: str, quote: str = "USD") -> Instrument:
     """Return an instrument without stated rules; ``SOL/USDC`` names its own base and quote."""
     base, slash, after = symbol.partition("/")
     return Instrument(venue, symbol, base=base, quote=after if slash and after else quote)
@@ -78,7 +78,7 @@ class InstrumentTable:
         self._items: list[Instrument] = []
         self._index: dict[tuple[str, str], int] = {}
 
-    def index_of(self, venue: str, symbol: str, inferred: Instrument | None = None) -> int:
+    def intern(self, venue: str, symbol: str, inferred: Instrument | None = None) -> int:
         """Return the index of ``(venue, symbol)``, adding it where it is new.
 
         ``inferred`` is what the feed knows of the instrument, for where nobody stated it.
@@ -86,7 +86,7 @@ class InstrumentTable:
         key = (venue, symbol)
         index = self._index.get(key)
         if index is None:
-            self.add(self._stated.get(key) or inferred or instrument_of(venue, symbol, self._quote))
+            self.add(self._stated.get(key) or inferred or infer_instrument(venue, symbol, self._quote))
             index = self._index[key]
         return index
 

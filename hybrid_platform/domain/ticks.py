@@ -116,7 +116,7 @@ class TickBatch:
             self.ts_recv[where],
         )
 
-    def numbered(self, first: int) -> TickBatch:
+    def with_seq_from(self, first: int) -> TickBatch:
         """Return the same ticks with ``seq`` = first, first + 1, …"""
         return TickBatch(
             self.table,
@@ -130,7 +130,7 @@ class TickBatch:
             self.ts_recv,
         )
 
-    def received_at(self, ts_recv: int) -> TickBatch:
+    def with_ts_recv(self, ts_recv: int) -> TickBatch:
         """Return the same ticks with every ``ts_recv`` set to one instant."""
         return TickBatch(
             self.table,
@@ -193,7 +193,7 @@ class TickBatch:
         )
 
 
-def joined(batches: Sequence[TickBatch]) -> TickBatch:
+def concat_batches(batches: Sequence[TickBatch]) -> TickBatch:
     """Return batches of one session as one; ids of different kinds stay as they are."""
     if len(batches) == 1:
         return batches[0]

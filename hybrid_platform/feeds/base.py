@@ -71,7 +71,7 @@ class Store(Protocol):
 
 
 @runtime_checkable
-class Sourced(Protocol):
+class ReportsSources(Protocol):
     """A feed that can say what became of each of its sources."""
 
     def stats(self) -> tuple[Any, ...]:

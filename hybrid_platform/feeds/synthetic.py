@@ -100,7 +100,7 @@ class _Walk:
         self._table = table
         # The raw stream of PCG64 is stable by NumPy's policy; the distributions made of it are not.
         self._random = np.random.PCG64(settings.seed)
-        self._indices = np.array([table.index_of(VENUE, symbol) for symbol in settings.symbols], np.int64)
+        self._indices = np.array([table.intern(VENUE, symbol) for symbol in settings.symbols], np.int64)
         instruments = [table[index] for index in self._indices.tolist()]
         grids = [_price_grid(settings, instrument) for instrument in instruments]
         self._increment, self._start = np.array(grids, np.int64).T

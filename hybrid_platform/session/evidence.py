@@ -26,7 +26,7 @@ from hybrid_platform.evidence.records import (
     SignalFigures,
 )
 from hybrid_platform.evidence.run_context import RunContext
-from hybrid_platform.feeds.base import Feed, Sourced
+from hybrid_platform.feeds.base import Feed, ReportsSources
 from hybrid_platform.maintenance.lost_rows import LostRows
 from hybrid_platform.observability.session_view import ChannelStats
 from hybrid_platform.session.ledger import Ledger
@@ -175,7 +175,7 @@ def _find_reasons(ended: EndedSession, heartbeats: HeartbeatFigures) -> list[str
 
 
 def _source_figures(feed: Feed) -> tuple[dict[str, Any], ...]:
-    return tuple(msgspec.to_builtins(source) for source in feed.stats()) if isinstance(feed, Sourced) else ()
+    return tuple(msgspec.to_builtins(source) for source in feed.stats()) if isinstance(feed, ReportsSources) else ()
 
 
 def _quantiles(values: list[float]) -> dict[str, float]:

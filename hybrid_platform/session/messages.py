@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hybrid_platform.domain.commands import Command
 from hybrid_platform.domain.orders import DecisionStep, Record
-from hybrid_platform.domain.ticks import TickBatch, joined
+from hybrid_platform.domain.ticks import TickBatch, concat_batches
 from hybrid_platform.trading.adapters.live import OrderRequest
 from hybrid_platform.trading.order import Report
 
@@ -94,7 +94,7 @@ def coalesce(messages: Iterable[TickMessage | ControlMessage]) -> Iterator[TickM
     for message in messages:
         batch = message.batch if isinstance(message, TickMessage) else None
         if waiting and (batch is None or count + len(batch) > MAX_COALESCED or not _can_join(waiting[0], batch)):
-            yield TickMessage(joined(waiting))
+            yield TickMessage(concat_batches(waiting))
             waiting, count = [], 0
         if batch is None:
             yield message
@@ -102,7 +102,7 @@ def coalesce(messages: Iterable[TickMessage | ControlMessage]) -> Iterator[TickM
             waiting.append(batch)
             count += len(batch)
     if waiting:
-        yield TickMessage(joined(waiting))
+        yield TickMessage(concat_batches(waiting))
 
 
 def split_into_single(messages: Iterable[TickMessage | ControlMessage]) -> Iterator[TickMessage | ControlMessage]:

@@ -16,7 +16,7 @@ import msgspec
 from pydantic import Field, ValidationError, model_validator
 
 from hybrid_platform.domain.errors import ConfigError, Fault
-from hybrid_platform.domain.instruments import Instrument, instrument_of
+from hybrid_platform.domain.instruments import Instrument, infer_instrument
 from hybrid_platform.settings.base import Exact, Section, Symbol, collect_faults, shown
 from hybrid_platform.settings.yaml_text import YAML_ERRORS, load_yaml
 
@@ -59,7 +59,7 @@ class InstrumentSettings(Section):
 
     def instrument(self, default_venue: str, default_quote: str) -> Instrument:
         """Return the domain's instrument; because it is stated, its rules can refuse orders."""
-        plain = instrument_of(self.venue or default_venue, self.symbol, default_quote)
+        plain = infer_instrument(self.venue or default_venue, self.symbol, default_quote)
         rules = {name: getattr(self, name) for name in type(self).model_fields if name not in _IDENTITY}
         return msgspec.structs.replace(
             plain, base=self.base or plain.base, quote=self.quote or plain.quote, inferred=False, **rules

@@ -220,7 +220,7 @@ def _load_instruments(engine: sa.Engine, session: SessionInfo) -> dict[int, Inst
 
 
 def _add_instrument(table: InstrumentTable, stored: Instrument) -> int:
-    index = table.index_of(*stored.key, inferred=stored)
+    index = table.intern(*stored.key, inferred=stored)
     have = table[index]
     if (have.price_scale, have.size_scale) != (stored.price_scale, stored.size_scale):
         raise ConfigError(

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from hybrid_platform.domain.errors import StorageError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import OrderRecord, Record
-from hybrid_platform.domain.ticks import TickBatch, joined
+from hybrid_platform.domain.ticks import TickBatch, concat_batches
 from hybrid_platform.storage import schema
 from hybrid_platform.storage.connection import LOCK_WAIT_SECONDS, begin_immediate, read_pragmas
 from hybrid_platform.storage.errors import Cause, DatabaseError, storage_errors, to_storage_error
@@ -161,7 +161,7 @@ class SessionWriter:
         if not batches and not records:
             return 0
         try:
-            return self._write(joined(batches) if batches else None, records)
+            return self._write(concat_batches(batches) if batches else None, records)
         except StorageError:
             self._errors += 1
             raise

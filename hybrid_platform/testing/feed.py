@@ -53,7 +53,7 @@ class ListFeed:
         ts = START_NS - NS_PER_S
         for item in self._prints:
             ts = ts + NS_PER_S if item.ts is None else item.ts
-            index = self._table.index_of(self._venue, item.symbol)
+            index = self._table.intern(self._venue, item.symbol)
             instrument = self._table[index]
             price = to_units(parse_decimal(item.price), instrument.price_scale)
             size = to_units(parse_decimal(item.size), instrument.size_scale)

@@ -98,12 +98,12 @@ def stored(session_id: str, table: InstrumentTable) -> Iterator[TickBatch]:
     """What the storage room provides."""
     if session_id != "20260102T030405Z-1a2b3c4d":
         raise ConfigError([Fault("feed.replay.session", "a session in the database", session_id)])
-    index = table.index_of("BINANCE", "BTCUSDT")
+    index = table.intern("BINANCE", "BTCUSDT")
     for first in (0, 5_000):
         rows = [
             (index, 10**9 + k, k, 1, k, 10**18 + k * 10**6, 10**18 + k * 10**6 + 7) for k in range(first, first + 5_000)
         ]
-        yield batch_from_rows(table, rows).numbered(first + 1)
+        yield batch_from_rows(table, rows).with_seq_from(first + 1)
 
 
 def again(session_id: str, **more: object) -> Read:

@@ -53,7 +53,7 @@ files = st.lists(
 @given(files, st.booleans())
 def test_the_merge_is_the_stable_sort_by_each_files_running_maximum(times: list[list[list[int]]], knows: bool) -> None:
     table = InstrumentTable()
-    table.index_of("X", "A")
+    table.intern("X", "A")
     names = iter(range(10**6))
     listed = [Listed([[(ts, next(names)) for ts in batch] for batch in file], table, knows) for file in times]
     out = list(merged(listed))
@@ -73,7 +73,7 @@ def test_the_merge_is_the_stable_sort_by_each_files_running_maximum(times: list[
 
 def test_a_file_is_begun_only_when_the_stream_reaches_it() -> None:
     table = InstrumentTable()
-    table.index_of("X", "A")
+    table.intern("X", "A")
     days = [Listed([[(day * 10 + k, day)] for k in range(5)], table, True) for day in range(4)]
     begun = [sum(file.begun for file in days) for _ in merged(list(reversed(days)))]
     assert begun[0] == 1 and begun[-1] == 4

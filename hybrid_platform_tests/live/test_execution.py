@@ -117,8 +117,8 @@ def journalled(command: Command) -> Any:
 
 def a_table() -> InstrumentTable:
     table = InstrumentTable()
-    table.index_of("TEST", "AAA")
-    table.index_of("TEST", "BBB")
+    table.intern("TEST", "AAA")
+    table.intern("TEST", "BBB")
     return table
 
 

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, SystemClock
 from hybrid_platform.domain.errors import ExitCode
-from hybrid_platform.domain.instruments import instrument_of
+from hybrid_platform.domain.instruments import infer_instrument
 from hybrid_platform.domain.log import Log
 from hybrid_platform.domain.orders import Side
 from hybrid_platform.domain.records import LoadAverage
@@ -369,4 +369,4 @@ def test_further_kinds_share_one_count() -> None:
 
 
 def test_an_instrument_is_logged_by_its_fields() -> None:
-    assert log_one("m", instrument=instrument_of("REPLAY", "SPY"))["instrument"]["symbol"] == "SPY"
+    assert log_one("m", instrument=infer_instrument("REPLAY", "SPY"))["instrument"]["symbol"] == "SPY"

@@ -62,7 +62,7 @@ def started(folder: Path) -> tuple[sa.Engine, str]:
 def a_table() -> InstrumentTable:
     table = InstrumentTable()
     for symbol in "ABC":
-        table.index_of("V", symbol)
+        table.intern("V", symbol)
     return table
 
 

@@ -112,12 +112,12 @@ def a_market(moves: Iterable[tuple[int, int, int]], instruments: Sequence[str] =
     """Return numbered ticks of ``(instrument, price, gap in ms)``."""
     table = InstrumentTable()
     for symbol in instruments:
-        table.index_of("TEST", symbol)
+        table.intern("TEST", symbol)
     rows, at = [], START
     for index, price, gap in moves:
         at += gap * NS_PER_MS
         rows.append((index, price * 10**9, 3 * 10**9, 0, None, at, at))
-    return batch_from_rows(table, rows).numbered(1)
+    return batch_from_rows(table, rows).with_seq_from(1)
 
 
 @dataclass

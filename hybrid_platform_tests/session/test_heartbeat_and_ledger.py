@@ -6,7 +6,7 @@ import pytest
 
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.errors import OverloadError
-from hybrid_platform.domain.instruments import InstrumentTable, instrument_of
+from hybrid_platform.domain.instruments import InstrumentTable, infer_instrument
 from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.observability.counters import FeedCounters
 from hybrid_platform.observability.session_view import ChannelStats
@@ -100,7 +100,7 @@ def test_a_record_that_the_reserve_refused_is_no_evicted_tick():
     channel: Channel[TickMessage | RecordMessage] = Channel("persist", 2, OnFull.DROP_OLDEST)
     record = RecordMessage((None,))  # type: ignore[arg-type]  # what it holds does not matter here
     table = InstrumentTable()
-    table.add(instrument_of("V", "A-USD"))
+    table.add(infer_instrument("V", "A-USD"))
     channel.send(TickMessage(batch_from_rows(table, [(0, 100, 1, 0, n, n, n) for n in range(3)])))
     for _ in range(2):
         channel.send(record, guaranteed=True)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import StrategyError
-from hybrid_platform.domain.instruments import InstrumentTable, instrument_of
+from hybrid_platform.domain.instruments import InstrumentTable, infer_instrument
 from hybrid_platform.domain.orders import buy
 from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.session.channel import Channel, EndOfStream
@@ -46,13 +46,13 @@ STOP = ControlMessage(Command(CommandKind.HALT, "somebody", "a reason", 1))
 
 def a_table() -> InstrumentTable:
     table = InstrumentTable()
-    table.add(instrument_of("V", "A-USD"))
+    table.add(infer_instrument("V", "A-USD"))
     return table
 
 
 def ticks_of(table: InstrumentTable, first: int, refs: list[int | str | None]) -> TickMessage:
     rows = [(0, 100 + first + n, 1, 0, ref, first + n, first + n) for n, ref in enumerate(refs)]
-    return TickMessage(batch_from_rows(table, rows).numbered(first))
+    return TickMessage(batch_from_rows(table, rows).with_seq_from(first))
 
 
 def said(messages) -> list[object]:

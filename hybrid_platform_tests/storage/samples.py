@@ -43,7 +43,7 @@ def session_start(session_id: str = "20260102T030405Z-00000001", **settings: obj
 def a_table(*symbols: str) -> InstrumentTable:
     table = InstrumentTable()
     for symbol in symbols or ("SOL/USDC",):
-        table.index_of("SYNTHETIC", symbol)
+        table.intern("SYNTHETIC", symbol)
     return table
 
 

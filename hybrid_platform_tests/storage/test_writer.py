@@ -83,7 +83,7 @@ def test_the_view_shows_prices_sides_and_ids_in_public_form(writer, reading):
     ticks = batch_from_rows(
         table, [(0, price, size, 1, 77, 10, 20), (0, price, 0, -1, "x-1", 11, 21), (0, price, size, 0, None, 12, 22)]
     )
-    writer.write([ticks.numbered(1)], [])
+    writer.write([ticks.with_seq_from(1)], [])
     assert rows(reading, "SELECT * FROM ticks") == [
         (SESSION, 1, "BINANCE", "BTC/USDT", 42235.11, 0.12345678, "BUY", "77", 10, 20),
         (SESSION, 2, "BINANCE", "BTC/USDT", 42235.11, 0.0, "SELL", "x-1", 11, 21),
@@ -94,7 +94,7 @@ def test_the_view_shows_prices_sides_and_ids_in_public_form(writer, reading):
 def test_a_trade_id_that_looks_like_a_number_stays_text(writer, reading):
     refs = ["007", "1e5", " 1", "0x10", "18446744073709551616", "", "-0"]
     ticks = batch_from_rows(a_table(), [(0, 1, 1, 0, ref, 0, 0) for ref in refs])
-    writer.write([ticks.numbered(1)], [])
+    writer.write([ticks.with_seq_from(1)], [])
     assert [ref for (ref,) in rows(reading, "SELECT trade_id FROM ticks ORDER BY seq")] == refs
 
 
@@ -132,9 +132,9 @@ def test_a_sqlite_with_a_small_limit_gets_smaller_statements(writing, reading):
 
 def test_batches_with_and_without_ids_may_be_mixed(writer, reading):
     table = a_table()
-    none = batch_from_rows(table, [(0, 1, 1, 0, None, 0, 0)]).numbered(1)
-    integers = batch_from_rows(table, [(0, 1, 1, 0, 2**62, 0, 0)]).numbered(2)
-    texts = batch_from_rows(table, [(0, 1, 1, 0, "2", 0, 0), (0, 1, 1, 0, None, 0, 0)]).numbered(3)
+    none = batch_from_rows(table, [(0, 1, 1, 0, None, 0, 0)]).with_seq_from(1)
+    integers = batch_from_rows(table, [(0, 1, 1, 0, 2**62, 0, 0)]).with_seq_from(2)
+    texts = batch_from_rows(table, [(0, 1, 1, 0, "2", 0, 0), (0, 1, 1, 0, None, 0, 0)]).with_seq_from(3)
     writer.write([none, integers, texts], [])
     writer.write([some_ticks(table, 5, 1)], [])
     assert rows(reading, "SELECT trade_ref, typeof(trade_ref) FROM tick_rows ORDER BY seq") == [

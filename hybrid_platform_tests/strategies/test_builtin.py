@@ -23,12 +23,12 @@ CENT = 10**7
 def batch_of(prices: list[int], instruments: list[int] | None = None) -> TickBatch:
     table = InstrumentTable()
     for index in range(max(instruments or [0]) + 1):
-        table.index_of("TEST", f"S{index}")
+        table.intern("TEST", f"S{index}")
     rows = [
         (instrument, price, 10**9, 0, None, 1000 + i, 1000 + i)
         for i, (price, instrument) in enumerate(zip(prices, instruments or [0] * len(prices), strict=True))
     ]
-    return batch_from_rows(table, rows).numbered(1)
+    return batch_from_rows(table, rows).with_seq_from(1)
 
 
 def sides(strategy: Strategy, batch: TickBatch, cuts: list[int]) -> list[tuple[int, Side]]:

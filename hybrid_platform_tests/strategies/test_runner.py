@@ -38,8 +38,8 @@ class Everything(Strategy[Params]):
 
 def ticks(times: list[int]) -> TickBatch:
     table = InstrumentTable()
-    table.index_of("TEST", "X")
-    return batch_from_rows(table, [(0, 10**9, 1, 0, None, t, t) for t in times]).numbered(1)
+    table.intern("TEST", "X")
+    return batch_from_rows(table, [(0, 10**9, 1, 0, None, t, t) for t in times]).with_seq_from(1)
 
 
 def run(runner: StrategyRunner, batches: list[TickBatch]) -> tuple[list, list]:

@@ -45,7 +45,7 @@ def table_of(*symbols: str, stated: Iterable[Instrument] = ()) -> InstrumentTabl
     """Return a table of symbols at TEST, in order."""
     table = InstrumentTable({item.key: item for item in stated})
     for symbol in symbols or ("ABC",):
-        table.index_of("TEST", symbol)
+        table.intern("TEST", symbol)
     return table
 
 
@@ -68,7 +68,7 @@ def ticks_of(table: InstrumentTable, prints: Sequence[Print | str | int], first_
         at = START + (first_seq - 1 + position) * SECOND if tick.at is None else tick.at
         units = [int(Decimal(value).scaleb(9)) for value in (tick.price, tick.size)]
         rows.append((tick.index, *units, 0, None, at - tick.lag, at))
-    return batch_from_rows(table, rows).numbered(first_seq)
+    return batch_from_rows(table, rows).with_seq_from(first_seq)
 
 
 def signal_at(ticks: TickBatch, position: int, side: Side, size: str | int, ordinal: int = 1, **terms: Any) -> Signal:

@@ -21,8 +21,8 @@ def test_stated_instruments_take_venue_base_and_quote_from_feed_and_symbol():
     assert (spy.quote, spy.price_increment, spy.fixed_fee, spy.inferred) == ("EUR", Decimal("0.01"), 1, False)
     assert (sol.base, sol.quote, sol.inferred) == ("SOL", "USDC", False)
     table = InstrumentTable(stated)
-    assert table[table.index_of("NYSE", "SPY")] is spy
-    assert table[table.index_of("NYSE", "QQQ")].inferred
+    assert table[table.intern("NYSE", "SPY")] is spy
+    assert table[table.intern("NYSE", "QQQ")].inferred
 
 
 @pytest.mark.parametrize(

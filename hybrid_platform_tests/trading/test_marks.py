@@ -57,7 +57,7 @@ def test_marks_do_not_depend_on_how_ticks_are_cut(rows, cuts, instruments):
 def test_an_instrument_that_joins_later_gets_its_room():
     table = table_of("A")
     market = fed(MarketState(table), ticks_of(table, [5, 6]))
-    table.index_of("TEST", "B")
+    table.intern("TEST", "B")
     fed(market, ticks_of(table, [Print(9, index=1)], first_seq=3))
     assert [market.price(0), market.price(1)] == [6, 9]
 
@@ -90,7 +90,7 @@ def freshness(lags_ms, last_ms, venues=1):
     """Judge one signal at the last print, after prints with the given lags; return the vetoes' details."""
     table = InstrumentTable()
     for venue in range(venues):
-        table.index_of(f"V{venue}", "ABC")
+        table.intern(f"V{venue}", "ABC")
     prints = [Print(100, index=position % venues, lag=lag * MS) for position, lag in enumerate([*lags_ms, last_ms])]
     ticks = ticks_of(table, prints)
     return [veto.detail for veto in run(settings_of(), ticks, [signal_at(ticks, len(ticks) - 1, Side.BUY, 1)]).vetoes]

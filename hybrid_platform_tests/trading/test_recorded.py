@@ -38,7 +38,7 @@ def binance(recorded_data: Path) -> tuple[TickBatch, list[Signal]]:
             )
             for row in csv.DictReader(file)
         ]
-    ticks = batch_from_rows(table, rows).numbered(1)
+    ticks = batch_from_rows(table, rows).with_seq_from(1)
     wanted = build_strategy(StrategySettings(name="sma_crossover", params={"size": "0.005"})).on_batch(ticks)
     times = ticks.ts_recv.tolist()
     signals = [

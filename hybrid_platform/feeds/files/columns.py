@@ -57,7 +57,7 @@ class Symbols:
         if index is None:
             if len(self.table) >= MAX_SYMBOLS:
                 raise RowError("too_many_symbols")
-            index = self.table.index_of(self._venue, symbol)
+            index = self.table.intern(self._venue, symbol)
         return index
 
 

@@ -128,7 +128,7 @@ class FrameReader:
             inferred = Instrument(
                 self.venue.label, symbol, base, self._quote or quote, size_scale=self.venue.size_scale(symbol)
             )
-            index = self._table.index_of(self.venue.label, symbol, inferred)
+            index = self._table.intern(self.venue.label, symbol, inferred)
             self._known[native] = index, self._table[index]
         return self._known[native]
 

@@ -104,7 +104,7 @@ class Ingest(Stage):
         counters = self._counters
         now = self._clock.wall_ns()
         if int(ticks.ts_recv[0]) == 0:
-            ticks = ticks.received_at(now)
+            ticks = ticks.with_ts_recv(now)
         new = self._deduplicator.new_only(ticks)
         counters.duplicate += len(ticks) - len(new)
         if not len(new):
@@ -118,7 +118,7 @@ class Ingest(Stage):
         counters.sampled_out += came - len(new)
         if not len(new):
             return
-        new = new.numbered(counters.accepted + 1)
+        new = new.with_seq_from(counters.accepted + 1)
         counters.accepted += len(new)
         counters.first_event = int(new.ts_event[0]) if counters.first_event is None else counters.first_event
         counters.last_event = int(new.ts_event[-1])

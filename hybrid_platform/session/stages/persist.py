@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S, Clock
 from hybrid_platform.domain.orders import InputRecord, Record
-from hybrid_platform.domain.ticks import TickBatch, joined
+from hybrid_platform.domain.ticks import TickBatch, concat_batches
 from hybrid_platform.evidence.row_digests import InputDigest, TickDigest
 from hybrid_platform.observability.counters import PersistCounters
 from hybrid_platform.session.channel import Channel, EndOfStream
@@ -84,7 +84,7 @@ class Persist(Stage):
         if not self._rows:
             return
         started = self._clock.monotonic_ns()
-        ticks = [joined(self._ticks)] if self._ticks else []
+        ticks = [concat_batches(self._ticks)] if self._ticks else []
         committed = self._writer.write(ticks, self._records)
         for batch in ticks:
             self.ticks.add(batch)

@@ -109,7 +109,7 @@ def batch(prints: Sequence[tuple[int, int]]) -> TickBatch:
     """Return ticks of ``(instrument, trade id)``."""
     table = InstrumentTable()
     for index in range(3):
-        table.index_of("TEST", f"S{index}")
+        table.intern("TEST", f"S{index}")
     return batch_from_rows(table, [(index, 1, 1, 0, ref, NS_PER_S, NS_PER_S) for index, ref in prints])
 
 

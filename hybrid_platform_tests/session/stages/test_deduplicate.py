@@ -19,7 +19,7 @@ pytestmark = pytest.mark.scenario("I3", "S3")
 def batch(refs: list[int | str | None], instruments: list[int] | None = None) -> TickBatch:
     table = InstrumentTable()
     for index in range(max(instruments or [0], default=0) + 1):
-        table.index_of("TEST", f"S{index}")
+        table.intern("TEST", f"S{index}")
     rows = [(i, 1, 1, 0, ref, 1, 1) for ref, i in zip(refs, instruments or [0] * len(refs), strict=True)]
     return batch_from_rows(table, rows)
 
