@@ -1,7 +1,7 @@
-"""Clocks are passed in. Nothing pure calls ``time.time()``.
+"""Clocks, which are always passed in: pure code never calls ``time.time()``.
 
-Monotonic for durations, wall for sessions and logs; the *session clock* that strategy, risk and
-execution see is not here: it is the time of the last recorded input.
+The monotonic clock measures durations, the wall clock stamps sessions and logs. The *session clock* of strategy,
+risk and execution is not defined here: it is the time of the last recorded input.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ NS_PER_MS = 1_000_000
 
 
 class Clock(Protocol):
-    """Both clocks of a host, in integer nanoseconds."""
+    """The two clocks of a host, in integer nanoseconds."""
 
     def monotonic_ns(self) -> int:
-        """Return a time that never goes back; only differences mean something."""
+        """Return a time that never goes back; only differences are meaningful."""
 
     def wall_ns(self) -> int:
-        """Return nanoseconds since the Unix epoch, UTC; may be stepped by the host."""
+        """Return nanoseconds since the Unix epoch, UTC; the host may step it."""
 
 
 class SystemClock:
@@ -37,13 +37,13 @@ class SystemClock:
 
 
 class Stopper(Protocol):
-    """How somebody is told to end, and the only thing to wait on (``threading.Event`` fits)."""
+    """Stop request that can be waited for; ``threading.Event`` is one."""
 
     def is_set(self) -> bool:
-        """Return whether to end."""
+        """Return whether a stop was requested."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until told to end or for ``timeout`` seconds; return whether told to end."""
+        """Wait for a stop request, ``timeout`` seconds at most; return whether one was made."""
 
 
 def iso_utc(ts_ns: int) -> str:

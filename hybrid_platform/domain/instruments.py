@@ -1,4 +1,4 @@
-"""Instruments: a symbol at a venue, with the rules of trading it, interned to small integers."""
+"""Instruments: symbols at venues with their trading rules, interned to small integers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SYMBOL_PATTERN = re.compile(r"[A-Z0-9][A-Z0-9._/:-]{0,31}")
 
 
 def clean_symbol(text: object) -> str:
-    """Return the symbol upper-cased; raise ValueError unless it is a sane one (DESIGN 4).
+    """Return the symbol in upper case; raise ValueError unless it matches `SYMBOL_PATTERN`.
 
-    Only ASCII counts: full-width letters are rejected, not folded.
+    Only ASCII is accepted: full-width letters are rejected, not folded.
     """
     if isinstance(text, str) and len(text) <= 32 and text.isascii():
         symbol = text.upper()
@@ -27,7 +27,7 @@ def clean_symbol(text: object) -> str:
 
 
 class Instrument(msgspec.Struct, frozen=True):
-    """A symbol at a venue. Rules that are None do not bind; quantities are in units of base."""
+    """A symbol at a venue. A rule that is None does not apply; quantities are in units of the base currency."""
 
     venue: str
     symbol: str
@@ -44,14 +44,14 @@ class Instrument(msgspec.Struct, frozen=True):
     max_notional: Decimal | None = None
     multiplier: Decimal = Decimal(1)
     maker_fee_bps: Decimal | None = None
-    """None: the execution settings decide."""
+    """None: the fee of the execution settings applies."""
     taker_fee_bps: Decimal | None = None
     fixed_fee: Decimal = Decimal(0)
     """In quote currency, per fill."""
     inferred: bool = True
-    """The rules were not stated by anybody; an inferred rule never denies an order."""
+    """Whether the rules are inferred instead of configured; an inferred rule never rejects an order."""
     active: bool = True
-    """Stated as tradable; an order for one that is not is vetoed."""
+    """Whether it is configured as tradable; orders for an inactive instrument are rejected."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -60,7 +60,7 @@ class Instrument(msgspec.Struct, frozen=True):
 
 
 def infer_instrument(venue: str, symbol: str, quote: str = "USD") -> Instrument:
-    """Return an instrument without stated rules; ``SOL/USDC`` names its own base and quote."""
+    """Return an instrument without configured rules; ``SOL/USDC`` states its own base and quote."""
     base, slash, after = symbol.partition("/")
     return Instrument(venue, symbol, base=base, quote=after if slash and after else quote)
 
@@ -68,8 +68,8 @@ def infer_instrument(venue: str, symbol: str, quote: str = "USD") -> Instrument:
 class InstrumentTable:
     """A session's instruments by small integer, append-only: index -> Instrument.
 
-    Owned by the feed, which adds; read by every later stage (an index is published only inside
-    ticks that were made after it, so no lock is needed).
+    Owned by the feed, which adds instruments; read by every later stage. An index is published only in
+    ticks created after it, so no lock is needed.
     """
 
     def __init__(self, stated: dict[tuple[str, str], Instrument] | None = None, quote: str = "USD") -> None:
@@ -79,9 +79,9 @@ class InstrumentTable:
         self._index: dict[tuple[str, str], int] = {}
 
     def intern(self, venue: str, symbol: str, inferred: Instrument | None = None) -> int:
-        """Return the index of ``(venue, symbol)``, adding it where it is new.
+        """Return the index of ``(venue, symbol)``, adding it if it is new.
 
-        ``inferred`` is what the feed knows of the instrument, for where nobody stated it.
+        ``inferred`` holds the feed's knowledge of the instrument; it is used if the instrument is not configured.
         """
         key = (venue, symbol)
         index = self._index.get(key)
@@ -91,11 +91,11 @@ class InstrumentTable:
         return index
 
     def find(self, venue: str, symbol: str) -> int | None:
-        """Return the index of ``(venue, symbol)``, or None where it has not been seen."""
+        """Return the index of ``(venue, symbol)``, or None if it has not been added."""
         return self._index.get((venue, symbol))
 
     def add(self, instrument: Instrument) -> int:
-        """Append an instrument and return its index; raise ValueError where its key is there."""
+        """Append an instrument and return its index; raise ValueError if its key is already present."""
         if instrument.key in self._index:
             raise ValueError(f"expected a new instrument, got {instrument.key}")
         self._items.append(instrument)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from hybrid_platform.domain.backoff import backoff_s
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.errors import ExitCode
 from hybrid_platform.maintenance.lease import LeaseHeld
@@ -80,8 +81,7 @@ def decide(before: Memory, seen: Seen, settings: SupervisionSettings) -> Decisio
 
 def backoff_seconds(failures: int, settings: SupervisionSettings) -> float:
     """Return how long to wait after so many failures in a row (at least 1)."""
-    doublings = min(failures - 1, 64)  # beyond that every limit is passed, and a float would not hold it
-    return float(min(settings.max_backoff_seconds, settings.backoff_seconds * 2.0**doublings))
+    return backoff_s(failures, settings.backoff_seconds, settings.max_backoff_seconds)
 
 
 def _in_reach(memory: Memory, seen: Seen, settings: SupervisionSettings) -> Memory:

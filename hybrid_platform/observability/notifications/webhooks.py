@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from hybrid_platform.domain.backoff import backoff_s
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 FIRST_PAUSE_S = 1.0
 _RETRY = frozenset({408, 425, 429})
@@ -56,7 +58,7 @@ def post(
     why = ""
     for attempt in range(attempts):
         if attempt:
-            pause(FIRST_PAUSE_S * 2 ** (attempt - 1))
+            pause(backoff_s(attempt, FIRST_PAUSE_S))
         why, is_final = _try(receiver.address, body, timeout_s)
         if not why or is_final:
             break
