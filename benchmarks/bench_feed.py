@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds.base import Feed
-from hybrid_platform.feeds.files import FileReplay
-from hybrid_platform.feeds.synthetic import SyntheticTicks
+from hybrid_platform.feeds.files import FileFeed
+from hybrid_platform.feeds.synthetic import RandomWalkFeed
 from hybrid_platform.settings.loading import load_settings
 
 COLUMNS = {"ts": "ts_ms", "price": "price", "size": "size", "symbol": "symbol"}
@@ -64,10 +64,10 @@ def ticks_per_second(feed: dict[str, object]) -> tuple[int, float, float]:
     settings = load_settings({"feed": feed}, environ={}).feed
     made: Feed
     if settings.synthetic:
-        made = SyntheticTicks(settings.synthetic, table, SystemClock(), None)
+        made = RandomWalkFeed(settings.synthetic, table, SystemClock(), None)
     else:
         assert settings.replay
-        made = FileReplay(settings.replay, table, SystemClock())
+        made = FileFeed(settings.replay, table, SystemClock())
     made.open()
     started, cpu = time.perf_counter(), time.process_time()
     ticks = sum(len(batch.ticks) for batch in made.batches(threading.Event()))

@@ -1,12 +1,13 @@
-"""Ticks: one market print each, and the columns in which they travel through the pipeline.
+"""Ticks: one market trade each, and the columns in which they travel through the pipeline.
 
-A `TickBatch` is what flows: parallel numpy columns, sliced without copying. A `Tick` is what a
-strategy that looks at one print at a time is shown. Prices and sizes are integers of 10^-scale of
-their instrument; times are integer nanoseconds since the Unix epoch, UTC.
+The pipeline passes `TickBatch` objects: parallel numpy columns, sliced without copying. A strategy that works on one
+trade at a time receives `Tick` objects. Prices and sizes are integers of 10^-scale of their instrument; times are
+integer nanoseconds since the Unix epoch, UTC.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import repeat
@@ -16,7 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hybrid_platform.domain.decimals import from_units
+from hybrid_platform.domain.decimals import INT64_MAX, from_units
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 
 Int64s = npt.NDArray[np.int64]
@@ -24,9 +25,26 @@ Int8s = npt.NDArray[np.int8]
 
 AGGRESSOR_BUY, AGGRESSOR_SELL, AGGRESSOR_UNKNOWN = 1, -1, 0
 
+TickRow = tuple[int, int, int, int, int | str | None, int, int]
+"""``(instrument index, price, size, side, trade_ref, ts_event, ts_recv)`` of a tick without a sequence number."""
+_INTEGER_ID = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_TRADE_ID = re.compile(r"[!-~]{1,64}")
+
+
+def parse_trade_ref(text: str) -> int | str:
+    """Return a venue's trade id: an int if it is the canonical form of a 64-bit integer, else the text.
+
+    Raises ValueError unless it has 1 to 64 printable ASCII characters and no blank.
+    """
+    if _INTEGER_ID.fullmatch(text) and -INT64_MAX - 1 <= int(text) <= INT64_MAX:
+        return int(text)
+    if not _TRADE_ID.fullmatch(text):
+        raise ValueError(f"expected a trade id of 1 to 64 printable characters, got {text[:70]!r}")
+    return text
+
 
 class Tick(msgspec.Struct, frozen=True, gc=False):
-    """One market print of an instrument."""
+    """One market trade of an instrument."""
 
     seq: int
     """1, 2, 3 … over all accepted ticks of the session; a tick lost later leaves a hole."""
@@ -159,7 +177,7 @@ class TickBatch:
         )
 
     def ticks(self, numbers: Iterator[int] | None = None) -> Iterator[Tick]:
-        """Yield each tick as an object, in order; ``numbers``: an iterator over ``seq`` that somebody watches."""
+        """Yield each tick as an object, in order; ``numbers`` replaces ``seq`` to follow progress."""
         return map(
             Tick,
             self.seq.tolist() if numbers is None else numbers,
@@ -194,7 +212,7 @@ class TickBatch:
 
 
 def concat_batches(batches: Sequence[TickBatch]) -> TickBatch:
-    """Return batches of one session as one; ids of different kinds stay as they are."""
+    """Return batches of one session as a single one; integer and text ids keep their types."""
     if len(batches) == 1:
         return batches[0]
     first = batches[0]
@@ -204,14 +222,14 @@ def concat_batches(batches: Sequence[TickBatch]) -> TickBatch:
 
     return TickBatch(
         first.table, column("seq"), column("instrument"), column("price"), column("size"), column("side"),
-        _joined_refs(batches), column("ts_event"), column("ts_recv"),
+        _concat_refs(batches), column("ts_event"), column("ts_recv"),
     )  # fmt: skip
 
 
-def _joined_refs(batches: Sequence[TickBatch]) -> npt.NDArray[Any] | None:
+def _concat_refs(batches: Sequence[TickBatch]) -> npt.NDArray[Any] | None:
     if all(batch.trade_ref is None for batch in batches):
         return None
-    # None where a batch has no ids; numpy makes objects of integers and texts together, never floats.
+    # A batch without ids gets None. Integers and texts together become objects, never floats.
     return np.concatenate(
         [np.full(len(batch), None) if batch.trade_ref is None else batch.trade_ref for batch in batches]
     )
@@ -219,9 +237,9 @@ def _joined_refs(batches: Sequence[TickBatch]) -> npt.NDArray[Any] | None:
 
 def batch_from_rows(
     table: InstrumentTable,
-    rows: Sequence[tuple[int, int, int, int, int | str | None, int, int]],
+    rows: Sequence[TickRow],
 ) -> TickBatch:
-    """Build an unnumbered batch from ``(instrument, price, size, side, trade_ref, ts_event, ts_recv)`` rows."""
+    """Build a batch without sequence numbers from rows."""
     n = len(rows)
     columns = list(zip(*rows, strict=True)) if rows else [()] * 7
     refs = columns[4]

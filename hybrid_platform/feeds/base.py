@@ -1,8 +1,8 @@
-"""What a feed is to the pipeline: an iterator of `FeedBatch`, each with its own exact accounting.
+"""The interface between feeds and the pipeline: a `Feed` yields `FeedBatch` objects, each with its own accounting.
 
 in: a source (a clock and a seed, files, sockets) · out: unnumbered ticks and counted rejections.
-``received = len(ticks) + rejected + history`` holds for every batch; duplicates and sampling are
-ingest's business. A feed waits only through the `Stopper` it is given (SPEC S5, S13).
+``received = len(ticks) + rejected + history`` holds for every batch; ingest removes duplicates and samples.
+A feed waits only through the `Stopper` that it is given (S5, S13).
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from hybrid_platform.domain.clocks import Stopper
 from hybrid_platform.domain.orders import GapRecord
 from hybrid_platform.domain.ticks import TickBatch
 
-Earlier = Mapping[tuple[str, str], tuple[int | str, int]]
-"""The last trade that an earlier session saw, its id and event time (ns), by ``(venue, symbol)``."""
+ResumePoints = Mapping[tuple[str, str], tuple[int | str, int]]
+"""Id and event time (ns) of the last trade that an earlier session saw, by ``(venue, symbol)``."""
 BETWEEN_SESSIONS = "between_sessions"
-"""The cause of a gap to what an earlier session saw last."""
+"""Cause of a gap between the last trade of an earlier session and the first one of this session."""
 
 
 class Rejection(NamedTuple):
@@ -28,14 +29,14 @@ class Rejection(NamedTuple):
     where: str
     """``trades.csv:17``, or the frame's number."""
     sample: str
-    """What stood there: printable, one line, at most 200 characters."""
+    """The rejected text: printable, one line, at most 200 characters."""
 
 
 class FeedBatch(NamedTuple):
-    """What a feed read in one go."""
+    """Ticks and rejections that a feed read together."""
 
     ticks: TickBatch
-    """Valid ticks in order; ``seq`` 0. ``ts_recv`` 0 means: ingest stamps it now."""
+    """Valid ticks in order; ``seq`` 0. A ``ts_recv`` of 0 asks ingest to stamp the receive time."""
     received: int
     """Rows or trades seen, good and bad."""
     rejected: Mapping[str, int] = {}
@@ -43,28 +44,18 @@ class FeedBatch(NamedTuple):
     samples: tuple[Rejection, ...] = ()
     """A few of the rejections, for the log."""
     history: int = 0
-    """Trades from before the subscription, knowingly left out."""
+    """Trades from before the subscription, left out on purpose."""
     gaps: tuple[GapRecord, ...] = ()
-    """Trades that a live venue had and we did not get, to be persisted."""
+    """Trades that a live venue reported and we did not receive, to be persisted."""
     ignored: Mapping[str, int] = {}
-    """Kind -> count of messages without a trade of ours (acks, heartbeats, foreign channels); not in ``received``."""
-
-
-class Stopper(Protocol):
-    """How a feed is told to end, and the only thing it may wait on (``threading.Event`` fits)."""
-
-    def is_set(self) -> bool:
-        """Return whether the feed should end."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until told to end or for ``timeout`` seconds; return whether told to end."""
+    """Kind -> count of messages without a subscribed trade (acks, heartbeats, other channels), not in ``received``."""
 
 
 class Store(Protocol):
-    """Where a feed may write: names below the data directory, with no link followed."""
+    """Files that a feed may write: names below the data directory; links are not followed."""
 
     def open(self, name: str | Path, flags: int) -> int:
-        """Open a file with ``os.open`` flags and return its descriptor; makes missing directories."""
+        """Open a file with ``os.open`` flags, creating missing directories, and return its descriptor."""
 
     def resolve(self, name: str | Path) -> Path:
         """Return the absolute path of a name."""
@@ -72,10 +63,10 @@ class Store(Protocol):
 
 @runtime_checkable
 class ReportsSources(Protocol):
-    """A feed that can say what became of each of its sources."""
+    """A feed that reports figures for each of its sources."""
 
     def stats(self) -> tuple[Any, ...]:
-        """Return one record a source; any thread may ask."""
+        """Return one record per source; may be called from any thread."""
 
 
 class Feed(Protocol):
@@ -86,12 +77,12 @@ class Feed(Protocol):
         """The feed's name in the ledger."""
 
     def open(self) -> None:
-        """Check the source; raise ConfigError for what can be known before anything starts."""
+        """Check the source; raise ConfigError for every fault that can be found before anything starts."""
 
     def batches(self, stop: Stopper) -> Iterator[FeedBatch]:
         """Yield batches until the source ends or ``stop`` is set.
 
-        Raises FeedParseError (after having yielded all good rows) or NetworkError.
+        Raises FeedParseError (after all good rows) or NetworkError.
         """
 
     def close(self) -> None:

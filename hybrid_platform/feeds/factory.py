@@ -1,4 +1,7 @@
-"""From settings to the feed they name. What a feed needs is imported when it is chosen: pyarrow starts slowly."""
+"""Creation of the feed that the settings name.
+
+Each feed is imported only when it is chosen: pyarrow and websockets are slow to import.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.log import Log
-from hybrid_platform.feeds.base import Earlier, Feed, Store
-from hybrid_platform.feeds.recorded_session import StoredReplay, StoredTicks
-from hybrid_platform.feeds.synthetic import SyntheticTicks
+from hybrid_platform.feeds.base import Feed, ResumePoints, Store
+from hybrid_platform.feeds.recorded_session import ReadSessionTicks, RecordedSessionFeed
+from hybrid_platform.feeds.synthetic import RandomWalkFeed
 from hybrid_platform.settings.session import SessionSettings
 
 
@@ -18,34 +21,35 @@ def build_feed(
     clock: Clock,
     log: Log,
     *,
-    stored: StoredTicks | None = None,
+    read_session: ReadSessionTicks | None = None,
     store: Store | None = None,
     session_id: str = "session",
-    earlier: Earlier | None = None,
+    resume_points: ResumePoints | None = None,
 ) -> Feed:
-    """Return the session's feed, not yet open.
+    """Return the session's feed, not yet opened.
 
-    ``stored`` reads an earlier session's ticks; ``store`` is where a live feed records its frames;
-    ``earlier`` what a live feed goes on from.
-    Raises ConfigError for a feed that cannot be made of what is there.
+    ``read_session`` reads an earlier session's ticks; a live feed records its frames in ``store`` and
+    reports a gap to ``resume_points``. Raises ConfigError if the feed cannot be built from these.
     """
     feed = settings.feed
     if feed.websocket is not None:
         from hybrid_platform.feeds.websocket import LiveFeed
 
-        return LiveFeed(feed.websocket, table, clock, log, store=store, session_id=session_id, earlier=earlier)
+        return LiveFeed(
+            feed.websocket, table, clock, log, store=store, session_id=session_id, resume_points=resume_points
+        )
     if feed.synthetic is not None:
-        return SyntheticTicks(feed.synthetic, table, clock, settings.seconds)
+        return RandomWalkFeed(feed.synthetic, table, clock, settings.seconds)
     if feed.replay is None:
         raise ConfigError([Fault("feed", "synthetic, replay or websocket", "none of them")])
     if feed.replay.frames is not None:
-        from hybrid_platform.feeds.websocket import FrameRecordingFeed
+        from hybrid_platform.feeds.websocket import RecordedFramesFeed
 
-        return FrameRecordingFeed(feed.replay, table, clock)
+        return RecordedFramesFeed(feed.replay, table, clock)
     if feed.replay.session is None:
-        from hybrid_platform.feeds.files import FileReplay
+        from hybrid_platform.feeds.files import FileFeed
 
-        return FileReplay(feed.replay, table, clock)
-    if stored is None:
+        return FileFeed(feed.replay, table, clock)
+    if read_session is None:
         raise ConfigError([Fault("feed.replay.session", "a database to read it from", "none")])
-    return StoredReplay(feed.replay, table, clock, stored)
+    return RecordedSessionFeed(feed.replay, table, clock, read_session)

@@ -10,7 +10,7 @@ from typing import Any
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.log import Log
-from hybrid_platform.feeds.base import Earlier, Feed
+from hybrid_platform.feeds.base import Feed, ResumePoints
 from hybrid_platform.feeds.factory import build_feed
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings
@@ -34,11 +34,20 @@ def build_session_feed(
     *,
     store: DataDir | None = None,
     session_id: str = "session",
-    earlier: Earlier | None = None,
+    resume_points: ResumePoints | None = None,
 ) -> Feed:
     """Return the feed, not yet opened; raise ConfigError where it cannot be meant."""
     stored = partial(read_tick_batches, open_engine(database_url, role="read"))
-    return build_feed(settings, table, clock, log, stored=stored, store=store, session_id=session_id, earlier=earlier)
+    return build_feed(
+        settings,
+        table,
+        clock,
+        log,
+        read_session=stored,
+        store=store,
+        session_id=session_id,
+        resume_points=resume_points,
+    )
 
 
 def list_input_files(settings: SessionSettings) -> tuple[dict[str, Any], ...]:

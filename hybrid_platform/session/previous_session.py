@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hybrid_platform.domain.clocks import NS_PER_S, iso_utc
 from hybrid_platform.domain.log import Log
 from hybrid_platform.evidence.records import InstrumentGap, SessionGap
-from hybrid_platform.feeds.base import BETWEEN_SESSIONS, Earlier
+from hybrid_platform.feeds.base import BETWEEN_SESSIONS, ResumePoints
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.queries import find_session, find_sessions, read_gaps
 from hybrid_platform.storage.reader import BoundaryTick, read_boundary_ticks
@@ -48,7 +48,7 @@ class PreviousSession:
             return None
 
     @property
-    def resume_point(self) -> Earlier:
+    def resume_points(self) -> ResumePoints:
         """What a live feed goes on from: the last trades that have an id."""
         return {key: (last.ref, last.ts_event) for key, last in self.last.items() if last.ref is not None}
 

@@ -210,7 +210,7 @@ class _Startup:
             context.database_url,
             store=context.data_dir,
             session_id=context.session_id,
-            earlier=database.previous.resume_point if database.previous else None,
+            resume_points=database.previous.resume_points if database.previous else None,
         )
         feed.open()
         strategy = self._build_strategy(parts)

@@ -11,6 +11,20 @@ from pydantic import Field, model_validator
 from hybrid_platform.domain.instruments import clean_symbol
 from hybrid_platform.settings.base import Section, Symbol
 
+VenueName = Literal[
+    "binance",
+    "bitstamp",
+    "bybit_v5",
+    "ccxt",
+    "coinbase_advanced",
+    "coinbase_exchange",
+    "gemini_v2",
+    "generic",
+    "kraken_v2",
+    "okx_v5",
+]
+"""The only list of venues: each name is also that of a module in `hybrid_platform.feeds.websocket.venues`."""
+
 
 class JsonPaths(Section):
     """Places of the values in the JSON of a ``generic`` venue.
@@ -51,18 +65,7 @@ class JsonPaths(Section):
 class FrameFormat(Section):
     """The venue of the frames, which determines their decoder."""
 
-    venue: Literal[
-        "binance",
-        "bitstamp",
-        "bybit_v5",
-        "ccxt",
-        "coinbase_advanced",
-        "coinbase_exchange",
-        "gemini_v2",
-        "generic",
-        "kraken_v2",
-        "okx_v5",
-    ]
+    venue: VenueName
     market: Literal["spot", "usdm", "coinm", "linear", "inverse"] | None = None
     """The market, for venues with several (Binance, Bybit); null: spot."""
     stream: Literal["trade", "aggTrade"] | None = None

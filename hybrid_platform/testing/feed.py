@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.domain.clocks import NS_PER_S, Stopper
 from hybrid_platform.domain.decimals import parse_decimal, to_units
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import batch_from_rows
-from hybrid_platform.feeds.base import FeedBatch, Stopper
+from hybrid_platform.feeds.base import FeedBatch
 from hybrid_platform.testing.clock import START_NS
 
 

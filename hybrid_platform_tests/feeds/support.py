@@ -12,8 +12,8 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import FeedParseError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.feeds.base import Feed, FeedBatch, Rejection
-from hybrid_platform.feeds.files import FileReplay
-from hybrid_platform.feeds.pacing import PORTION
+from hybrid_platform.feeds.files import FileFeed
+from hybrid_platform.feeds.pacing import MAX_BATCH_TICKS
 from hybrid_platform.settings.feeds import ReplayFeed
 from hybrid_platform.settings.loading import load_settings
 
@@ -76,7 +76,7 @@ def read(feed: Feed, table: InstrumentTable, stop: Any = None) -> Read:
     try:
         for batch in feed.batches(stop or threading.Event()):
             assert batch.received == len(batch.ticks) + sum(batch.rejected.values()) + batch.history
-            assert len(batch.ticks) <= PORTION
+            assert len(batch.ticks) <= MAX_BATCH_TICKS
             assert not batch.ticks.seq.any()
             result.batches.append(batch)
             result.rejected.update(batch.rejected)
@@ -96,7 +96,7 @@ def replay(
 ) -> Read:
     """Replay files with these settings to the end."""
     table = InstrumentTable(instruments)
-    feed = FileReplay(replay_settings(path, **settings), table, clock or SystemClock())
+    feed = FileFeed(replay_settings(path, **settings), table, clock or SystemClock())
     feed.open()
     return read(feed, table, clock)
 

@@ -12,8 +12,8 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
-from hybrid_platform.feeds.files import FileReplay
-from hybrid_platform.feeds.recorded_session import StoredReplay
+from hybrid_platform.feeds.files import FileFeed
+from hybrid_platform.feeds.recorded_session import RecordedSessionFeed
 from hybrid_platform.settings.loading import load_settings
 from hybrid_platform_tests.feeds.support import (
     COLUMNS,
@@ -35,7 +35,7 @@ def paced(
     path = tmp_path / "t.csv"
     path.write_text(trades(*(f"{T0 + round(1000 * second)},1,1,A" for second in seconds)))
     clock = ManualClock(stop_at_ns)
-    feed = FileReplay(replay_settings(path, columns=COLUMNS, speed=speed), InstrumentTable(), clock)
+    feed = FileFeed(replay_settings(path, columns=COLUMNS, speed=speed), InstrumentTable(), clock)
     feed.open()
     handed = [(clock.now_ns, int(ts) - T0 * 10**6) for batch in feed.batches(clock) for ts in batch.ticks.ts_event]
     return clock, handed
@@ -65,7 +65,7 @@ def test_a_late_process_catches_up(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(trades(*good_rows(9_000)))
     clock = ManualClock()
-    feed = FileReplay(replay_settings(path, columns=COLUMNS, speed=1), InstrumentTable(), clock)
+    feed = FileFeed(replay_settings(path, columns=COLUMNS, speed=1), InstrumentTable(), clock)
     feed.open()
     batches = feed.batches(clock)
     assert len(next(batches).ticks) == 1
@@ -110,7 +110,7 @@ def again(session_id: str, **more: object) -> Read:
     table = InstrumentTable()
     settings = load_settings({"feed": {"replay": {"session": session_id, **more}}}, environ={}).feed.replay
     assert settings is not None
-    feed = StoredReplay(settings, table, SystemClock(), stored)
+    feed = RecordedSessionFeed(settings, table, SystemClock(), stored)
     feed.open()
     return read(feed, table)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
-from hybrid_platform.feeds.synthetic import SyntheticTicks
+from hybrid_platform.feeds.synthetic import RandomWalkFeed
 from hybrid_platform.settings.feeds import SyntheticFeed
 from hybrid_platform.settings.loading import load_settings
 from hybrid_platform_tests.feeds.support import START_WALL_NS, ManualClock, Read, read
@@ -27,7 +27,7 @@ def synthetic(
     table = InstrumentTable() if table is None else table
     loaded = load_settings({"seconds": seconds, "feed": {"synthetic": feed}}, environ={})
     assert loaded.feed.synthetic is not None
-    made = SyntheticTicks(loaded.feed.synthetic, table, clock or SystemClock(), loaded.seconds)
+    made = RandomWalkFeed(loaded.feed.synthetic, table, clock or SystemClock(), loaded.seconds)
     made.open()
     return read(made, table, clock)
 
@@ -48,7 +48,7 @@ def test_the_reference_run_is_61_ticks_half_a_second_apart() -> None:
 
 def test_a_process_that_was_delayed_still_emits_every_tick_that_is_due() -> None:
     clock = ManualClock()
-    feed = SyntheticTicks(SyntheticFeed(), InstrumentTable(), clock, 30)
+    feed = RandomWalkFeed(SyntheticFeed(), InstrumentTable(), clock, 30)
     feed.open()
     batches = feed.batches(clock)
     count = len(next(batches).ticks)

@@ -12,7 +12,7 @@ import pytest
 
 from hybrid_platform.feeds.base import BETWEEN_SESSIONS
 from hybrid_platform.feeds.websocket.gaps import GapNumbers, GapTracker
-from hybrid_platform.feeds.websocket.parsing import Print
+from hybrid_platform.feeds.websocket.venue import Trade
 from hybrid_platform.report.assets import ReportAssets
 from hybrid_platform.report.markdown import render_report
 from hybrid_platform.report.model import build_report
@@ -112,8 +112,8 @@ def test_a_stream_goes_on_from_what_the_session_before_saw(
     contiguous: bool, last: int | str, first: int | str, found: list[Any]
 ):
     tracker = GapTracker("ACME", contiguous=contiguous, numbers=GapNumbers())
-    tracker.go_on_from("X", last, 1)
-    tracker.observe("X", [Print("X", Decimal(1), Decimal(1), 1, first, 5)], 7)
+    tracker.resume_from("X", last, 1)
+    tracker.observe("X", [Trade("X", Decimal(1), Decimal(1), 1, first, 5)], 7)
     gaps = tracker.finish(9)
     assert [(gap.from_id, gap.to_id, gap.missing) for gap in gaps if gap.to_id] == found
     assert {gap.cause for gap in gaps} <= {BETWEEN_SESSIONS}
@@ -121,6 +121,6 @@ def test_a_stream_goes_on_from_what_the_session_before_saw(
 
 def test_an_instrument_that_never_traded_again_is_a_gap_without_an_end():
     tracker = GapTracker("ACME", contiguous=True, numbers=GapNumbers())
-    tracker.go_on_from("X", 5, 1)
+    tracker.resume_from("X", 5, 1)
     (gap,) = tracker.finish(9)
     assert (gap.from_id, gap.to_id, gap.missing, gap.cause) == ("5", None, None, BETWEEN_SESSIONS)

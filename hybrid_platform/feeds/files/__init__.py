@@ -1,5 +1,5 @@
-"""Replay of recorded files (SPEC 4): the way of a row is sources → lines → a block → rules → merge → pacing."""
+"""Replay of recorded files. A row passes through sources → lines → blocks → columns → merge → pacing."""
 
-from hybrid_platform.feeds.files.feed import FileReplay
+from hybrid_platform.feeds.files.feed import FileFeed
 
-__all__ = ["FileReplay"]
+__all__ = ["FileFeed"]

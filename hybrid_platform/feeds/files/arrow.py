@@ -1,6 +1,6 @@
-"""From Arrow columns to numpy integers by their buffers: exact, no copy of a Python object, no float.
+"""Conversion of Arrow columns to numpy integers through their buffers: exact, without Python objects or floats.
 
-Arrow's own ``to_numpy`` is not used: it imports pandas, a quarter of a second and 40 MB.
+Arrow's own ``to_numpy`` is not used because it imports pandas, which costs a quarter of a second and 40 MB.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from hybrid_platform.domain.ticks import Int64s
 
 
-def integers(column: Any) -> Int64s:
-    """Return a column of int32 or int64 without nulls as int64."""
+def to_int64(column: Any) -> Int64s:
+    """Return a column of int32 or int64, without nulls, as int64."""
     width = column.type.bit_width // 8
     if not len(column):
         return np.zeros(0, np.int64)
@@ -23,10 +23,10 @@ def integers(column: Any) -> Int64s:
     return values.astype(np.int64)
 
 
-def low_words(column: Any, digits: int) -> Int64s | None:
-    """Return a column of numbers as int64 units of 10^-digits; None where any is negative or does not fit.
+def to_units64(column: Any, digits: int) -> Int64s | None:
+    """Return a column of numbers as int64 units of 10^-digits; None if any number is negative or does not fit.
 
-    A decimal128 is two 64-bit words; where the high one is 0, the low one is the exact value.
+    A decimal128 consists of two 64-bit words; if the high one is 0, the low one is the exact value.
     """
     if column.null_count or not len(column):
         return None

@@ -1,7 +1,7 @@
-"""Blocks of rows, and the one way to judge them: all at once where nothing is odd, else one by one (S5).
+"""Parsing of blocks of rows: all at once if nothing is unusual, else row by row (S5).
 
-in: `Block` objects from the readers of CSV, JSONL and Parquet · out: `FeedBatch`, each with its exact
-accounting. An odd block is cut in halves, so that one bad row in a million costs little.
+in: `Block` objects from the readers of CSV, JSONL and Parquet · out: `FeedBatch` objects, each with its exact
+accounting. A block with an unusual row is split in halves, so that one bad row in a million costs little.
 """
 
 from __future__ import annotations
@@ -11,69 +11,70 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
+from hybrid_platform.domain.ticks import TickRow
 from hybrid_platform.feeds.base import FeedBatch, Rejection
 from hybrid_platform.feeds.files.cells import RowError
-from hybrid_platform.feeds.files.columns import Rules, TickRow
+from hybrid_platform.feeds.files.columns import TickParser
 
 _FEW_ROWS = 512
-"""Below this, looking at each row costs less than trying the columns again."""
-_SAMPLES = 3
-_SHOWN = 200
+"""Up to this size, parsing row by row costs less than trying the columns of both halves."""
+_MAX_SAMPLES = 3
+_SAMPLE_CHARS = 200
 
 
 class Row(NamedTuple):
     """One physical row."""
 
     number: int
-    """From 1; in text files the line's."""
+    """Counted from 1; the line number in text files."""
     cells: tuple[object, ...] | RowError
-    """In the order of `Rules.fields`; or why there are none."""
+    """In the order of `TickParser.fields`, or the reason why the row has none."""
     text: bytes | str
-    """What stood there, for a sample."""
+    """The row as it was written, for a sample."""
 
 
 class Block(Protocol):
     """Neighbouring rows of one file."""
 
     def __len__(self) -> int:
-        """Return the number of lines: at least the number of rows."""
+        """Return the number of lines, which is at least the number of rows."""
 
-    def columns(self, rules: Rules) -> list[Any] | None:
-        """Return the rows as Arrow columns in the order of `Rules.fields`, or None where that cannot be."""
+    def columns(self, parser: TickParser) -> list[Any] | None:
+        """Return the rows as Arrow columns in the order of `TickParser.fields`, or None if that is not possible."""
 
     def rows(self) -> Iterator[Row]:
         """Yield each row, good or bad."""
 
-    def halves(self) -> tuple[Block, Block]:
-        """Return the block in two."""
+    def split(self) -> tuple[Block, Block]:
+        """Return the two halves of the block."""
 
 
-def judged(block: Block, rules: Rules, label: str) -> Iterator[FeedBatch]:
-    """Yield a block's good ticks in order and its rejections."""
-    columns = block.columns(rules)
-    found = None if columns is None else rules.ticks(columns)
+def parse_block(block: Block, parser: TickParser, label: str) -> Iterator[FeedBatch]:
+    """Yield a block's valid ticks in order and its rejections."""
+    columns = block.columns(parser)
+    found = None if columns is None else parser.parse_columns(columns)
     if found is not None:
         ticks, crossed = found
-        yield FeedBatch(ticks, len(ticks) + len(crossed), *_crossed(block, crossed.tolist(), label))
+        yield FeedBatch(ticks, len(ticks) + len(crossed), *_sample_crossed(block, crossed.tolist(), label))
     elif len(block) <= _FEW_ROWS:
-        yield judged_by_row(block, rules, label)
+        yield parse_rows(block, parser, label)
     else:
-        for half in block.halves():
-            yield from judged(half, rules, label)
+        for half in block.split():
+            yield from parse_block(half, parser, label)
 
 
-def _crossed(block: Block, positions: list[int], label: str) -> tuple[dict[str, int], tuple[Rejection, ...]]:
-    """Return count and samples of crossed quotes by their positions among the block's rows."""
+def _sample_crossed(block: Block, positions: list[int], label: str) -> tuple[dict[str, int], tuple[Rejection, ...]]:
+    """Return count and samples of the crossed quotes at these positions among the block's rows."""
     if not positions:
         return {}, ()
-    shown = positions[:_SAMPLES]
+    shown = positions[:_MAX_SAMPLES]
     rows = islice(block.rows(), shown[-1] + 1)
-    samples = (rejection("crossed", label, row.number, row.text) for at, row in enumerate(rows) if at in shown)
+    samples = (make_rejection("crossed", label, row.number, row.text) for at, row in enumerate(rows) if at in shown)
     return {"crossed": len(positions)}, tuple(samples)
 
 
-def judged_by_row(block: Block, rules: Rules, label: str) -> FeedBatch:
-    """Judge each row by the definition; the fast path gives the same wherever it gives anything."""
+def parse_rows(block: Block, parser: TickParser, label: str) -> FeedBatch:
+    """Parse each row by the definition; the fast path gives the same result whenever it gives one."""
     good: list[TickRow] = []
     rejected: Counter[str] = Counter()
     samples: list[Rejection] = []
@@ -81,15 +82,17 @@ def judged_by_row(block: Block, rules: Rules, label: str) -> FeedBatch:
         try:
             if isinstance(row.cells, RowError):
                 raise row.cells
-            good.append(rules.row(row.cells))
+            good.append(parser.parse_row(row.cells))
         except RowError as error:
             rejected[error.cause] += 1
-            if rejected[error.cause] <= _SAMPLES:
-                samples.append(rejection(error.cause, label, row.number, row.text))
-    return FeedBatch(rules.batch(good), len(good) + rejected.total(), rejected, tuple(samples))
+            if rejected[error.cause] <= _MAX_SAMPLES:
+                samples.append(make_rejection(error.cause, label, row.number, row.text))
+    return FeedBatch(parser.build_batch(good), len(good) + rejected.total(), rejected, tuple(samples))
 
 
-def rejection(cause: str, label: str, number: int, text: bytes | str) -> Rejection:
-    """Return one rejection with a printable sample of at most 200 characters."""
-    raw = text if isinstance(text, str) else text[:_SHOWN].decode("utf-8", "backslashreplace")
-    return Rejection(cause, f"{label}:{number}", raw[:_SHOWN].encode("unicode_escape").decode("ascii")[:_SHOWN])
+def make_rejection(cause: str, label: str, number: int, text: bytes | str) -> Rejection:
+    """Return a rejection with a printable sample of at most 200 characters."""
+    raw = text if isinstance(text, str) else text[:_SAMPLE_CHARS].decode("utf-8", "backslashreplace")
+    return Rejection(
+        cause, f"{label}:{number}", raw[:_SAMPLE_CHARS].encode("unicode_escape").decode("ascii")[:_SAMPLE_CHARS]
+    )

@@ -1,8 +1,7 @@
-"""What one cell means: the careful definition, one value at a time (S5).
+"""Meaning of one cell: the definition, one value at a time (S5).
 
-in: a cell as text, integer, Decimal, float, bool or None · out: exact numbers, sides, ids, or
-`RowError` with a stable cause. The fast path in `rules` must agree with this file; a property test
-holds them together.
+in: a cell as text, integer, Decimal, float, bool or None · out: exact numbers, sides, ids, or `RowError` with a stable
+cause. The fast path in `columns` must agree with this module; a property test compares them.
 """
 
 from __future__ import annotations
@@ -10,14 +9,12 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from hybrid_platform.domain.decimals import INT64_MAX, parse_decimal, to_units
-from hybrid_platform.domain.ticks import AGGRESSOR_BUY, AGGRESSOR_SELL, AGGRESSOR_UNKNOWN
+from hybrid_platform.domain.decimals import parse_decimal, to_units
+from hybrid_platform.domain.ticks import AGGRESSOR_BUY, AGGRESSOR_SELL, AGGRESSOR_UNKNOWN, parse_trade_ref
 
 PADDING = " \t"
-"""What may stand around a value."""
+"""Characters that may surround a value."""
 _ZEROS = re.compile(r"(?<![0-9.])0+(?=[0-9])")
-_INTEGER = re.compile(r"-?[1-9][0-9]{0,18}|0")
-_TRADE_ID = re.compile(r"[!-~]{1,64}")
 
 SIDES = {
     "": AGGRESSOR_UNKNOWN,
@@ -29,24 +26,24 @@ SIDES = {
     "sell": AGGRESSOR_SELL,
     "s": AGGRESSOR_SELL,
     "-1": AGGRESSOR_SELL,
-    # Whether the buyer was the maker: then the aggressor sold.
+    # Here the cell tells whether the buyer was the maker; if so, the aggressor sold.
     "true": AGGRESSOR_SELL,
     "false": AGGRESSOR_BUY,
 }
 
 
 class RowError(ValueError):
-    """A row that is no tick; ``cause`` is the name under which it is counted."""
+    """A row that cannot become a tick; it is counted under ``cause``."""
 
     def __init__(self, cause: str) -> None:
         super().__init__(cause)
         self.cause = cause
 
 
-def number(cell: object, cause: str) -> Decimal:
-    """Return a cell's exact number; raise RowError(``cause``) for what is none.
+def parse_number(cell: object, cause: str) -> Decimal:
+    """Return a cell's exact number; raise RowError(``cause``) if it is not a number.
 
-    Padding around it and leading zeros (of an exponent too) say nothing and are left out.
+    Padding and leading zeros, also those of an exponent, are ignored.
     """
     try:
         return parse_decimal(_ZEROS.sub("", cell.strip(PADDING)) if isinstance(cell, str) else cell)
@@ -54,7 +51,7 @@ def number(cell: object, cause: str) -> Decimal:
         raise RowError(cause) from None
 
 
-def units(value: Decimal, scale: int, name: str) -> int:
+def convert_to_units(value: Decimal, scale: int, name: str) -> int:
     """Return ``value`` in units of 10^-scale; raise RowError(``<name>_does_not_fit``)."""
     try:
         return to_units(value, scale)
@@ -62,8 +59,8 @@ def units(value: Decimal, scale: int, name: str) -> int:
         raise RowError(f"{name}_does_not_fit") from None
 
 
-def side(cell: object) -> int:
-    """Return the aggressor's side; nothing there means unknown. Raises RowError(``bad_side``)."""
+def parse_side(cell: object) -> int:
+    """Return the aggressor's side, unknown for an empty cell; raise RowError(``bad_side``)."""
     text = "" if cell is None else str(cell) if isinstance(cell, bool) else cell
     found = SIDES.get(text.strip(PADDING).lower()) if isinstance(text, str) else None
     if found is None:
@@ -71,15 +68,14 @@ def side(cell: object) -> int:
     return found
 
 
-def trade_ref(cell: object) -> int | str | None:
-    """Return the venue's trade id: an int64 where that says the same, else at most 64 printable characters."""
+def parse_trade_id(cell: object) -> int | str | None:
+    """Return the trade id as `parse_trade_ref` defines it, None for an empty cell; raise RowError(``bad_trade_id``)."""
     if cell is None:
         return None
     text = cell.strip(PADDING) if isinstance(cell, str) else None
     if text == "":
         return None
-    if text is None or not _TRADE_ID.fullmatch(text):
-        raise RowError("bad_trade_id")
-    if _INTEGER.fullmatch(text) and -INT64_MAX - 1 <= int(text) <= INT64_MAX:
-        return int(text)
-    return text
+    try:
+        return parse_trade_ref(text or "")
+    except ValueError:
+        raise RowError("bad_trade_id") from None

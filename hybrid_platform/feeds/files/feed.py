@@ -1,7 +1,7 @@
-"""Replay of recorded files: `FileReplay` finds, checks, merges and paces them (S8, SPEC 9).
+"""Replay of recorded files: `FileFeed` finds, checks, merges and paces them (S8).
 
-in: files, settings · out: `FeedBatch` in order; ConfigError at open for whatever can be known then,
-FeedParseError after the last good row where a file broke off or held nothing but bad rows.
+in: files, settings · out: `FeedBatch` objects in order; ConfigError at open for every fault that shows by then,
+FeedParseError after the last good row if a file was damaged, truncated, or without any good row.
 """
 
 from __future__ import annotations
@@ -12,43 +12,42 @@ from itertools import chain, islice
 
 import pyarrow as pa
 
-from hybrid_platform.domain.clocks import Clock
+from hybrid_platform.domain.clocks import Clock, Stopper
 from hybrid_platform.domain.errors import ConfigError, Fault, FeedParseError
 from hybrid_platform.domain.instruments import InstrumentTable
-from hybrid_platform.feeds.base import FeedBatch, Stopper
-from hybrid_platform.feeds.files.columns import Symbols
-from hybrid_platform.feeds.files.inflate import SourceError
-from hybrid_platform.feeds.files.merge import merged
-from hybrid_platform.feeds.files.reader import Reader, ReaderFactory
-from hybrid_platform.feeds.files.sources import find_sources
-from hybrid_platform.feeds.pacing import played
+from hybrid_platform.feeds.base import FeedBatch
+from hybrid_platform.feeds.files.columns import SymbolInterner
+from hybrid_platform.feeds.files.merge import merge_files
+from hybrid_platform.feeds.files.reader import ReaderFactory, SourceReader
+from hybrid_platform.feeds.files.sources import SourceError, find_sources
+from hybrid_platform.feeds.pacing import pace_batches
 from hybrid_platform.settings.feeds import ReplayFeed
 
-_LOOKS = 4
-"""So many batches are looked at to learn when a file begins."""
+_FIRST_BATCHES = 4
+"""Batches that are read to find a file's first event time."""
 
 
-class _File:
-    """A file that is being read: remembers how it ends."""
+class _ReplayedFile:
+    """A file in the replay, and how it ended."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: SourceReader) -> None:
         self._reader = reader
         self._accepted = 0
         self._rejected: Counter[str] = Counter()
         self._first_bad = ""
         self.failure = ""
-        """Why it is no good file, once that is known."""
+        """Why the file is faulty, as soon as that is known."""
 
     def first_time(self) -> int | None:
-        """Return the event time of its first tick, or None where a short look does not find it."""
+        """Return the event time of its first tick, or None if the first batches hold none."""
         try:
-            beginning = islice(self._reader.batches(), _LOOKS)
+            beginning = islice(self._reader.batches(), _FIRST_BATCHES)
             return next((int(batch.ticks.ts_event[0]) for batch in beginning if len(batch.ticks)), None)
         except SourceError:
             return None
 
     def batches(self) -> Iterator[FeedBatch]:
-        """Yield its batches; how it ended is in `failure`."""
+        """Yield its batches and set `failure` at the end."""
         label = self._reader.source.label
         try:
             for batch in self._reader.batches():
@@ -65,41 +64,41 @@ class _File:
                 self.failure = f"{label} holds no good row: expected ticks, got {causes}; first: {self._first_bad}"
 
 
-class FileReplay:
-    """Replays files: merged by event time or as listed, at full speed or a factor of real time."""
+class FileFeed:
+    """A `Feed` of files, merged by event time or as listed, at full speed or a factor of real time."""
 
     name = "replay"
 
     def __init__(self, settings: ReplayFeed, table: InstrumentTable, clock: Clock) -> None:
         self._settings = settings
-        self._symbols = Symbols(table, settings.venue)
+        self._symbols = SymbolInterner(table, settings.venue)
         self._clock = clock
-        self._readers: list[Reader] = []
+        self._readers: list[SourceReader] = []
 
     def open(self) -> None:
-        """Find the files and look at each one's beginning; raise one ConfigError with every fault."""
-        # Arrow's own allocator keeps 20 MB of what it once held, and is no faster here.
+        """Find the files and read the beginning of each; raise one ConfigError with every fault."""
+        # Arrow's own allocator keeps 20 MB of freed memory, and is not faster here.
         pa.set_memory_pool(pa.system_memory_pool())
         factory = ReaderFactory(self._settings, self._symbols)
         faults: list[Fault] = []
         for source in find_sources(self._settings.paths):
             try:
-                self._readers.append(factory.reader(source))
+                self._readers.append(factory.create(source))
             except ConfigError as error:
                 faults.extend(error.faults)
         if faults:
             raise ConfigError(list(dict.fromkeys(faults)))
 
     def batches(self, stop: Stopper) -> Iterator[FeedBatch]:
-        """Yield batches to the end of the files, the limit, or ``stop``; then raise FeedParseError for bad files."""
-        files = [_File(reader) for reader in self._readers]
-        one_by_one = self._settings.order == "listed" or len(files) == 1
-        stream = chain.from_iterable(file.batches() for file in files) if one_by_one else merged(files)
-        yield from played(stream, self._settings.speed, self._settings.limit, self._clock, stop)
+        """Yield batches to the end of the files, the limit, or ``stop``; then raise FeedParseError for faulty files."""
+        files = [_ReplayedFile(reader) for reader in self._readers]
+        sequential = self._settings.order == "listed" or len(files) == 1
+        stream = chain.from_iterable(file.batches() for file in files) if sequential else merge_files(files)
+        yield from pace_batches(stream, self._settings.speed, self._settings.limit, self._clock, stop)
         failures = [file.failure for file in files if file.failure]
         if failures:
             raise FeedParseError("\n".join(failures))
 
     def close(self) -> None:
-        """Nothing stays open between batches but what their iterator holds, and closes."""
+        """Forget the files; only the iterator of batches holds them open, and closes them."""
         self._readers = []

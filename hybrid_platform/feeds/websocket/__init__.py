@@ -1,8 +1,8 @@
-"""Live market data by websocket, and its recordings: `LiveFeed`, `FrameRecordingFeed`; see docs/live-data.md."""
+"""Live market data by websocket, and its recordings: `LiveFeed`, `RecordedFramesFeed`; see docs/live-data.md."""
 
 from __future__ import annotations
 
 from hybrid_platform.feeds.websocket.feed import LiveFeed, SourceStats
-from hybrid_platform.feeds.websocket.playback import FrameRecordingFeed
+from hybrid_platform.feeds.websocket.playback import RecordedFramesFeed
 
-__all__ = ["FrameRecordingFeed", "LiveFeed", "SourceStats"]
+__all__ = ["LiveFeed", "RecordedFramesFeed", "SourceStats"]

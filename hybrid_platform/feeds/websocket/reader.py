@@ -1,6 +1,6 @@
-"""One source's frames, read and accounted for: nothing that arrives is neither a tick nor counted (S5).
+"""Reading of one source's frames: every frame gives ticks or is counted (S5).
 
-in: frames with their receive times, live or recorded · out: `FeedBatch`es. For each of them
+in: frames with their receive times, live or recorded · out: `FeedBatch` objects. For each of them
 ``received = ticks + rejected + history``; frames without a trade are counted by kind in ``ignored``.
 """
 
@@ -16,37 +16,33 @@ from hybrid_platform.domain.decimals import to_units
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable, clean_symbol
 from hybrid_platform.domain.orders import GapRecord
 from hybrid_platform.domain.statistics import RunningMedianLag
-from hybrid_platform.domain.ticks import batch_from_rows
+from hybrid_platform.domain.ticks import TickRow, batch_from_rows
 from hybrid_platform.feeds.base import FeedBatch, Rejection
 from hybrid_platform.feeds.websocket.gaps import GapTracker
-from hybrid_platform.feeds.websocket.parsing import Print, UnusableError, Venue
-from hybrid_platform.feeds.websocket.sample import sample_of
-from hybrid_platform.feeds.websocket.symbols import base_and_quote
+from hybrid_platform.feeds.websocket.parsing import InvalidValueError, base_and_quote, make_sample
+from hybrid_platform.feeds.websocket.venue import Trade, Venue
 
-Row = tuple[int, int, int, int, int | str | None, int, int]
-"""(instrument, price, size, side, trade_ref, ts_event, ts_recv): what `batch_from_rows` takes."""
-
-KINDS = 64
-"""Kinds of ignored frames told apart; a venue that makes up more is counted under ``other_kinds``."""
-_NOT_OF_A_KIND = re.compile(r"[^A-Za-z0-9_.:@-]")
+MAX_KINDS = 64
+"""Kinds of ignored frames that are counted separately; further ones are counted as ``other_kinds``."""
+_NOT_IN_A_KIND = re.compile(r"[^A-Za-z0-9_.:@-]")
 
 
-class Heard(NamedTuple):
-    """What a frame means to the connection that brought it."""
+class FrameResult(NamedTuple):
+    """What a frame means for the connection that received it."""
 
-    trades: bool = False
-    """It held trades, of now or of before: the venue is alive."""
-    ends: str = ""
-    """Not empty: the venue refuses to serve or asks for a new connection, and this is why."""
+    has_trades: bool = False
+    """Whether it held trades, new or from history: the venue is alive."""
+    close_reason: str = ""
+    """Not empty: why the venue refuses to serve or asks for a new connection."""
     sequence: int | None = None
-    """The venue's count of messages on this connection."""
+    """The venue's message number on this connection."""
 
 
 class FrameReader:
-    """Reads the frames of one source; owned by the thread that reads them.
+    """Reader of one source's frames; owned by the thread that reads them.
 
-    ``symbols``: what was subscribed, others are ignored (None: everything is taken). ``only`` names
-    the symbol of a source whose frames do not.
+    ``symbols`` are the subscribed ones, others are ignored (None: every symbol is read). ``only`` is the
+    symbol of a source whose frames do not name it.
     """
 
     def __init__(
@@ -64,77 +60,78 @@ class FrameReader:
         self.lag = RunningMedianLag()
         self.frames = 0
         self.ignored: Counter[str] = Counter()
-        """Over the whole session."""
+        """Kind -> count over the whole session."""
         self._table = table
         self._quote = quote
         self._only = only
-        self._wanted = None if symbols is None else frozenset(clean_symbol(symbol) for symbol in symbols)
-        self._known: dict[str, tuple[int, Instrument] | None] = {}
-        self._rows: list[Row] = []
+        self._subscribed = None if symbols is None else frozenset(clean_symbol(symbol) for symbol in symbols)
+        self._instruments: dict[str, tuple[int, Instrument]] = {}
+        self._rows: list[TickRow] = []
         self._rejected: Counter[str] = Counter()
         self._samples: list[Rejection] = []
         self._history = 0
-        self._ignored_now: Counter[str] = Counter()
+        self._newly_ignored: Counter[str] = Counter()
 
-    def read(self, frame: bytes | str, ts_recv: int, *, binary: bool = False) -> Heard:
-        """Take one frame; ``ts_recv`` 0: the receive time is not known, and the event time stands in for it."""
+    def read(self, frame: bytes | str, ts_recv: int, *, binary: bool = False) -> FrameResult:
+        """Read one frame; a ``ts_recv`` of 0 means that it is unknown, and the event time is used instead."""
         self.frames += 1
         if binary:
             self.reject("binary_frame", frame)
-            return Heard()
+            return FrameResult()
         decoded = self.venue.decode(frame)
-        if decoded.prints:
-            self._take(decoded.prints, ts_recv)
-        for symbol, ref in decoded.seen:
+        if decoded.trades:
+            self._add_trades(decoded.trades, ts_recv)
+        for symbol, ref in decoded.skipped:
             self.gaps.skip(symbol.upper(), ref, ts_recv)
         if decoded.ignored:
             self._ignore(decoded.ignored)
         for cause, sample in decoded.rejected:
             self._reject(cause, sample)
         self._history += decoded.history
-        return Heard(bool(decoded.prints or decoded.history), decoded.ends, decoded.sequence)
+        return FrameResult(bool(decoded.trades or decoded.history), decoded.close_reason, decoded.sequence)
 
-    def _take(self, prints: Sequence[Print], ts_recv: int) -> None:
-        by_symbol: dict[str, list[Print]] = {}
-        for trade in prints:
+    def _add_trades(self, trades: Sequence[Trade], ts_recv: int) -> None:
+        by_symbol: dict[str, list[Trade]] = {}
+        for trade in trades:
             try:
-                found = self._instrument(trade.symbol)
+                found = self._find_instrument(trade.symbol)
                 if found is None:
                     self._ignore("foreign_symbol")
                     continue
                 index, instrument = found
-                price, size = _units(trade, instrument)
-            except UnusableError as error:
-                self._reject(error.cause, sample_of(str(trade)))
+                price, size = _to_instrument_units(trade, instrument)
+            except InvalidValueError as error:
+                self._reject(error.cause, make_sample(str(trade)))
                 continue
             received = ts_recv or trade.ts_event
             self._rows.append((index, price, size, trade.side, trade.ref, trade.ts_event, received))
             by_symbol.setdefault(instrument.symbol, []).append(trade)
-        for symbol, trades in by_symbol.items():
-            self.gaps.observe(symbol, trades, ts_recv or trades[-1].ts_event)
+        for symbol, accepted in by_symbol.items():
+            self.gaps.observe(symbol, accepted, ts_recv or accepted[-1].ts_event)
         if ts_recv and by_symbol:
-            self.lag.observe(ts_recv - prints[-1].ts_event)
+            self.lag.observe(ts_recv - trades[-1].ts_event)
 
-    def _instrument(self, native: str) -> tuple[int, Instrument] | None:
-        """Return the instrument of a venue's symbol, None for one that was not asked for."""
-        if native not in self._known:
+    def _find_instrument(self, native: str) -> tuple[int, Instrument] | None:
+        """Return the instrument of a venue's symbol, or None if it is not subscribed."""
+        found = self._instruments.get(native)
+        if found is None:
             try:
                 symbol = clean_symbol(native or self._only)
             except ValueError:
-                raise UnusableError("bad_symbol") from None
-            if self._wanted is not None and symbol not in self._wanted:
+                raise InvalidValueError("bad_symbol") from None
+            if self._subscribed is not None and symbol not in self._subscribed:
                 return None
             base, quote = base_and_quote(symbol)
             inferred = Instrument(
                 self.venue.label, symbol, base, self._quote or quote, size_scale=self.venue.size_scale(symbol)
             )
             index = self._table.intern(self.venue.label, symbol, inferred)
-            self._known[native] = index, self._table[index]
-        return self._known[native]
+            found = self._instruments[native] = index, self._table[index]
+        return found
 
     def reject(self, cause: str, frame: bytes | str) -> None:
-        """Count a frame that never came to be decoded."""
-        self._reject(cause, sample_of(frame))
+        """Count a frame that could not be decoded at all."""
+        self._reject(cause, make_sample(frame))
 
     def _reject(self, cause: str, sample: str) -> None:
         if cause not in self._rejected:
@@ -142,25 +139,25 @@ class FrameReader:
         self._rejected[cause] += 1
 
     def _ignore(self, kind: str) -> None:
-        kind = _NOT_OF_A_KIND.sub("_", kind[:40])
-        if kind not in self.ignored and len(self.ignored) >= KINDS:
+        kind = _NOT_IN_A_KIND.sub("_", kind[:40])
+        if kind not in self.ignored and len(self.ignored) >= MAX_KINDS:
             kind = "other_kinds"
         self.ignored[kind] += 1
-        self._ignored_now[kind] += 1
+        self._newly_ignored[kind] += 1
 
     @property
     def waiting(self) -> int:
-        """Ticks read and not yet taken."""
+        """Number of ticks read and not yet drained."""
         return len(self._rows)
 
-    def take(self, gaps: Sequence[GapRecord] = ()) -> list[FeedBatch]:
-        """Return what was read since the last time, with ``gaps``; nothing at all is an empty list.
+    def drain(self, gaps: Sequence[GapRecord] = ()) -> list[FeedBatch]:
+        """Return everything read since the last call, with ``gaps``; an empty list if there is nothing.
 
-        A batch holds ids of one type, or ingest could not tell a repeated one (text in one batch,
-        a number in the next).
+        Each batch holds ids of one type. Otherwise an id could be text in one batch and a number in the
+        next, and ingest would not recognise a duplicate.
         """
         groups = [list(rows) for _, rows in groupby(self._rows, key=_id_type)]
-        if not (groups or self._rejected or self._history or self._ignored_now or gaps):
+        if not (groups or self._rejected or self._history or self._newly_ignored or gaps):
             return []
         batches = [FeedBatch(batch_from_rows(self._table, rows), received=len(rows)) for rows in groups or [[]]]
         rejected = sum(self._rejected.values())
@@ -170,24 +167,24 @@ class FrameReader:
             samples=tuple(self._samples),
             history=self._history,
             gaps=tuple(gaps),
-            ignored=dict(self._ignored_now),
+            ignored=dict(self._newly_ignored),
         )
         self._rows, self._samples, self._history = [], [], 0
         self._rejected.clear()
-        self._ignored_now.clear()
+        self._newly_ignored.clear()
         return batches
 
 
-def _id_type(row: Row) -> type:
+def _id_type(row: TickRow) -> type:
     return type(row[4])
 
 
-def _units(trade: Print, instrument: Instrument) -> tuple[int, int]:
+def _to_instrument_units(trade: Trade, instrument: Instrument) -> tuple[int, int]:
     try:
         price = to_units(trade.price, instrument.price_scale)
     except ValueError:
-        raise UnusableError("price_does_not_fit") from None
+        raise InvalidValueError("price_does_not_fit") from None
     try:
         return price, to_units(trade.size, instrument.size_scale)
     except ValueError:
-        raise UnusableError("size_does_not_fit") from None
+        raise InvalidValueError("size_does_not_fit") from None

@@ -1,6 +1,6 @@
-"""One websocket to a venue, from opening to its end (S2, S4).
+"""One websocket connection to a venue, from opening to its end (S2, S4).
 
-in: what a venue sends · out: each frame to a `Listener`, and in the end an `Ended` that says why.
+in: a venue's messages · out: each frame to a `TransportListener`, and finally a `Disconnect` with the cause.
 Frame size, queue, fragments and decompression are bounded; TLS is verified; redirects are not followed.
 """
 
@@ -19,59 +19,59 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.frames import CloseCode
 
-from hybrid_platform.feeds.websocket.parsing import Venue
-from hybrid_platform.feeds.websocket.sample import sample_of
+from hybrid_platform.feeds.websocket.parsing import make_sample
+from hybrid_platform.feeds.websocket.venue import Venue
 from hybrid_platform.settings.websocket import FeedSource, WebsocketFeed
 
-_LONG_NAME = re.compile(r"/[^/]{32,}")
-CLOSE_S = 1.0
-"""How long a venue may take to say goodbye."""
+_LONG_SEGMENT = re.compile(r"/[^/]{32,}")
+CLOSE_TIMEOUT_S = 1.0
+"""Time that a venue may take to complete the closing handshake."""
 
-_silent = logging.getLogger("hybrid_platform.feeds.websocket.library")
-_silent.addHandler(logging.NullHandler())
-_silent.propagate = False  # the library logs tracebacks; every failure comes to us as an exception too
+_discarded_log = logging.getLogger("hybrid_platform.feeds.websocket.library")
+_discarded_log.addHandler(logging.NullHandler())
+_discarded_log.propagate = False  # the library logs tracebacks of failures that we also receive as exceptions
 
 
-class Ended(NamedTuple):
-    """Why a connection is no more."""
+class Disconnect(NamedTuple):
+    """End of a connection, or of an attempt at one."""
 
     cause: str
     """``unreachable``, ``timeout``, ``tls``, ``refused``, ``drop``, ``closed``, ``no_pong``, ``stall``, ``venue`` …"""
     detail: str
 
 
-class Listener(Protocol):
-    """What a transport reports to."""
+class TransportListener(Protocol):
+    """Receiver of a transport's events."""
 
-    def opened(self) -> None:
-        """The connection stands, and the subscription is under way."""
+    def on_open(self) -> None:
+        """Handle an open connection; the subscription is being sent."""
 
-    def frame(self, frame: bytes | str, *, binary: bool) -> str:
-        """A frame came; a text that is not empty says why the connection should be given up."""
+    def on_frame(self, frame: bytes | str, *, binary: bool) -> str:
+        """Handle a frame; return the reason to close the connection, or an empty text."""
 
-    def unreadable(self, cause: str, detail: str) -> None:
-        """A frame came that could not even be received whole."""
+    def on_unreadable_frame(self, cause: str, detail: str) -> None:
+        """Handle a frame that could not be received completely."""
 
 
 class Transport(Protocol):
-    """A way to hear a venue."""
+    """Connection to a venue's trades."""
 
-    where: str
-    """Where it leads, fit for a log."""
+    endpoint: str
+    """The venue's address, fit for a log."""
 
-    async def run(self, listener: Listener) -> Ended:
-        """Connect, subscribe and listen until it ends; cancelled, it says goodbye first."""
+    async def run(self, listener: TransportListener) -> Disconnect:
+        """Connect, subscribe and listen until the connection ends; on cancellation, unsubscribe and close first."""
 
 
 class _Connect(connect):
-    """Never follows a redirect: where we connect is what the settings say."""
+    """A `connect` that follows no redirect: only the configured address is connected to."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
 
 
 class SocketTransport:
-    """A websocket to a native venue, for at most ``venue.per_connection`` symbols."""
+    """A `Transport` to a native venue, for at most ``venue.per_connection`` symbols."""
 
     def __init__(
         self, venue: Venue, source: FeedSource, symbols: Sequence[str], settings: WebsocketFeed, tls: ssl.SSLContext
@@ -83,22 +83,22 @@ class SocketTransport:
         self._url = source.url or venue.url
         self._proxied = not source.is_loopback
         parts = urlsplit(self._url)
-        # Without the query, and without what may be a key in the path.
-        self.where = f"{parts.scheme}://{parts.netloc}{_LONG_NAME.sub('/***', parts.path)}"
+        # Without the query, and without path segments long enough to be a key.
+        self.endpoint = f"{parts.scheme}://{parts.netloc}{_LONG_SEGMENT.sub('/***', parts.path)}"
 
-    async def run(self, listener: Listener) -> Ended:
-        """Connect, subscribe and listen until it ends."""
+    async def run(self, listener: TransportListener) -> Disconnect:
+        """Connect, subscribe and listen until the connection ends."""
         try:
             socket = await self._open()
         except TimeoutError:
-            return Ended("timeout", f"no answer within {self._settings.open_seconds:g} s")
+            return Disconnect("timeout", f"no answer within {self._settings.open_seconds:g} s")
         except ssl.SSLError as error:
-            return Ended("tls", text_of_error(error))
+            return Disconnect("tls", describe_error(error))
         except OSError as error:
-            return Ended("unreachable", text_of_error(error))
+            return Disconnect("unreachable", describe_error(error))
         except (WebSocketException, ValueError, ImportError) as error:  # a SOCKS proxy needs another package
-            return Ended("refused", text_of_error(error))
-        listener.opened()
+            return Disconnect("refused", describe_error(error))
+        listener.on_open()
         helpers = [asyncio.create_task(self._subscribe(socket)), asyncio.create_task(self._keep_alive(socket))]
         try:
             return await self._listen(socket, listener)
@@ -106,7 +106,7 @@ class SocketTransport:
             for helper in helpers:
                 helper.cancel()
             await asyncio.wait(helpers)
-            await self._leave(socket)
+            await self._unsubscribe_and_close(socket)
 
     async def _open(self) -> ClientConnection:
         settings = self._settings
@@ -119,20 +119,20 @@ class SocketTransport:
             open_timeout=settings.open_seconds,
             ping_interval=settings.ping_seconds,
             ping_timeout=settings.pong_seconds,
-            close_timeout=CLOSE_S,
+            close_timeout=CLOSE_TIMEOUT_S,
             max_size=settings.max_frame_bytes,
             max_queue=settings.max_queue_frames,
-            logger=_silent,
+            logger=_discarded_log,
         )
 
-    async def _listen(self, socket: ClientConnection, listener: Listener) -> Ended:
+    async def _listen(self, socket: ClientConnection, listener: TransportListener) -> Disconnect:
         try:
             while True:
                 frame = await socket.recv()
-                if why := listener.frame(frame, binary=isinstance(frame, bytes)):
-                    return Ended("venue", why)
+                if reason := listener.on_frame(frame, binary=isinstance(frame, bytes)):
+                    return Disconnect("venue", reason)
         except ConnectionClosed as closed:
-            return _reason(closed, listener)
+            return _classify_close(closed, listener)
 
     async def _subscribe(self, socket: ClientConnection) -> None:
         size = self._venue.per_message
@@ -143,46 +143,46 @@ class SocketTransport:
 
     async def _keep_alive(self, socket: ClientConnection) -> None:
         while self._venue.ping is not None:
-            await asyncio.sleep(self._venue.ping.seconds)
+            await asyncio.sleep(self._venue.ping.interval_s)
             await _send_all(socket, [self._venue.ping.message], 0.0)
 
-    async def _leave(self, socket: ClientConnection) -> None:
+    async def _unsubscribe_and_close(self, socket: ClientConnection) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await _send_all(socket, self._venue.unsubscribe(self._symbols), 0.0)
         await socket.close()
 
 
 async def _send_all(socket: ClientConnection, messages: Sequence[str], gap_s: float) -> None:
-    """Send messages, spaced so as not to be taken for a flood; a connection that is gone is noticed by its reader."""
+    """Send messages with pauses between them, as venues limit their rate; the reader notices a closed connection."""
     with suppress(ConnectionClosed):
         for message in messages:
             await socket.send(message)
             await asyncio.sleep(gap_s)
 
 
-def _reason(closed: ConnectionClosed, listener: Listener) -> Ended:
-    """Say why a websocket ended; what we ended ourselves was a frame that could not be read."""
+def _classify_close(closed: ConnectionClosed, listener: TransportListener) -> Disconnect:
+    """Return why a websocket ended; if our side closed it, report the frame that could not be read."""
     cause = closed.__cause__
     if isinstance(cause, UnicodeDecodeError):
-        # RFC 6455, 8.1: a client must fail the connection on a text frame that is no UTF-8.
-        listener.frame(bytes(cause.object), binary=False)
-        return Ended("bad_utf8", "a text frame that is no UTF-8")
+        # RFC 6455, 8.1: a client must fail the connection on a text frame that is not valid UTF-8.
+        listener.on_frame(bytes(cause.object), binary=False)
+        return Disconnect("bad_utf8", "a text frame that is not UTF-8")
     sent, received = closed.sent, closed.rcvd
     if sent is not None and not closed.rcvd_then_sent:
         if sent.code == CloseCode.MESSAGE_TOO_BIG:
-            listener.unreadable("oversized_frame", sent.reason)
-            return Ended("oversized_frame", sample_of(sent.reason))
+            listener.on_unreadable_frame("oversized_frame", sent.reason)
+            return Disconnect("oversized_frame", make_sample(sent.reason))
         if sent.code in {CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA}:
-            listener.unreadable("bad_frame", sent.reason)
-            return Ended("bad_frame", sample_of(sent.reason))
+            listener.on_unreadable_frame("bad_frame", sent.reason)
+            return Disconnect("bad_frame", make_sample(sent.reason))
         if sent.code == CloseCode.INTERNAL_ERROR:
-            return Ended("no_pong", sample_of(sent.reason))
+            return Disconnect("no_pong", make_sample(sent.reason))
     if received is not None:
-        return Ended("closed", sample_of(f"{received.code} {received.reason}".strip()))
-    return Ended("drop", "the connection was lost")
+        return Disconnect("closed", make_sample(f"{received.code} {received.reason}".strip()))
+    return Disconnect("drop", "the connection was lost")
 
 
-def text_of_error(error: Exception) -> str:
-    """Return what went wrong, fit for a log."""
-    return sample_of(str(error) or type(error).__name__)
+def describe_error(error: Exception) -> str:
+    """Return an error's message, fit for a log."""
+    return make_sample(str(error) or type(error).__name__)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 import yaml
 
 import hybrid_platform.testing
-from hybrid_platform.feeds.websocket.venues import VENUES
 from hybrid_platform.settings.loading import load_settings, read_yaml
+from hybrid_platform.settings.websocket import VenueName
 from hybrid_platform.testing import Step
 from hybrid_platform_tests.conftest import REPOSITORY
 
@@ -31,7 +32,7 @@ def test_the_example_of_the_page_runs():
 
 
 def test_every_venue_and_every_step_is_on_the_page():
-    for name in VENUES:
+    for name in get_args(VenueName):
         assert f"| `{name}` |" in PAGE
     for name in hybrid_platform.testing.__all__:
         thing = getattr(hybrid_platform.testing, name)

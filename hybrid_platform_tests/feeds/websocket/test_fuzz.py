@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds.websocket.gaps import GapNumbers, GapTracker
-from hybrid_platform.feeds.websocket.parsing import Print
 from hybrid_platform.feeds.websocket.reader import FrameReader
-from hybrid_platform.feeds.websocket.venues import venue_of
+from hybrid_platform.feeds.websocket.venue import Trade
+from hybrid_platform.feeds.websocket.venues import create_venue
 from hybrid_platform_tests.feeds.websocket.samples import FORMS, HISTORY, OTHERS, REFUSALS, TRADES, form_of
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "1000"))
-VENUES = {name: venue_of(form_of(name)) for name in sorted(FORMS)}
+VENUES = {name: create_venue(form_of(name)) for name in sorted(FORMS)}
 SEEDS = [
     *TRADES.values(),
     *(frame for frames in OTHERS.values() for frame, _ in frames),
@@ -94,11 +94,11 @@ FRAMES = st.one_of(
 def test_no_decoder_raises_and_each_says_what_became_of_a_frame(frame):
     for name, venue in VENUES.items():
         decoded = venue.decode(frame)
-        outcomes = bool(decoded.prints) + bool(decoded.history) + bool(decoded.ignored) + bool(decoded.rejected)
+        outcomes = bool(decoded.trades) + bool(decoded.history) + bool(decoded.ignored) + bool(decoded.rejected)
         assert outcomes, name
-        assert not (decoded.ignored and (decoded.prints or decoded.rejected or decoded.history)), name
-        for trade in decoded.prints:
-            assert isinstance(trade, Print)
+        assert not (decoded.ignored and (decoded.trades or decoded.rejected or decoded.history)), name
+        for trade in decoded.trades:
+            assert isinstance(trade, Trade)
             assert trade.price > 0
             assert trade.size >= 0
             assert trade.side in {-1, 0, 1}
@@ -111,5 +111,5 @@ def test_no_decoder_raises_and_each_says_what_became_of_a_frame(frame):
             venue, InstrumentTable(), GapTracker(venue.label, contiguous=venue.contiguous, numbers=GapNumbers())
         )
         reader.read(frame, 1_700_000_000_000_000_000)
-        for batch in reader.take():
+        for batch in reader.drain():
             assert batch.received == len(batch.ticks) + sum(batch.rejected.values()) + batch.history

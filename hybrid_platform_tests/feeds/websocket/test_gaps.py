@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_platform.feeds.websocket.gaps import SETTLE_NS, WHOLE_VENUE, GapNumbers, GapTracker
-from hybrid_platform.feeds.websocket.parsing import Print
+from hybrid_platform.feeds.websocket.venue import Trade
 
 T0 = 1_700_000_000_000_000_000
 
@@ -18,8 +18,8 @@ def tracker(*, contiguous: bool = True) -> GapTracker:
     return GapTracker("ACME", contiguous=contiguous, numbers=GapNumbers())
 
 
-def trade(ref: int | str | None, *, ts: int = T0, span: int = 1) -> Print:
-    return Print("X", Decimal(1), Decimal(1), 0, ref, ts, span)
+def trade(ref: int | str | None, *, ts: int = T0, span: int = 1) -> Trade:
+    return Trade("X", Decimal(1), Decimal(1), 0, ref, ts, span)
 
 
 def feed(gaps: GapTracker, *refs: int | str, at: int = T0) -> None:
@@ -56,7 +56,7 @@ def test_trades_that_come_late_fill_the_gap():
 def test_duplicates_after_a_reconnect_are_no_gap_and_do_not_hide_one():
     gaps = tracker()
     feed(gaps, 1, 2, 3)
-    gaps.interrupted(["X"], "drop")
+    gaps.on_disconnect(["X"], "drop")
     feed(gaps, 2, 3, 7)
     [gap] = gaps.finish(T0)
     assert (gap.from_id, gap.to_id, gap.missing, gap.cause) == ("3", "7", 3, "drop")
@@ -65,7 +65,7 @@ def test_duplicates_after_a_reconnect_are_no_gap_and_do_not_hide_one():
 def test_a_reconnect_that_lost_nothing_leaves_no_gap():
     gaps = tracker()
     feed(gaps, 1, 2, 3)
-    gaps.interrupted(["X"], "drop")
+    gaps.on_disconnect(["X"], "drop")
     feed(gaps, 3, 4)
     assert not gaps.finish(T0)
 
@@ -73,7 +73,7 @@ def test_a_reconnect_that_lost_nothing_leaves_no_gap():
 def test_opaque_ids_after_a_break_are_a_gap_of_unknown_size():
     gaps = tracker(contiguous=False)
     feed(gaps, "a", "b", "z")
-    gaps.interrupted(["X"], "stall")
+    gaps.on_disconnect(["X"], "stall")
     feed(gaps, "z", "q", "r")
     [gap] = gaps.finish(T0)
     assert (gap.from_id, gap.to_id, gap.missing, gap.cause) == ("z", "q", None, "stall")
@@ -88,8 +88,8 @@ def test_numeric_ids_that_count_something_else_are_opaque_too():
 def test_a_stream_that_never_came_back_is_a_gap_at_the_end():
     gaps = tracker()
     feed(gaps, 1)
-    gaps.interrupted(["X", "NEVER-SEEN"], "closed")
-    gaps.interrupted(["X"], "unreachable")
+    gaps.on_disconnect(["X", "NEVER-SEEN"], "closed")
+    gaps.on_disconnect(["X"], "unreachable")
     [gap] = gaps.finish(T0 + 5)
     assert (gap.from_id, gap.to_id, gap.missing, gap.cause, gap.ts) == ("1", None, None, "closed", T0 + 5)
     assert not gaps.finish(T0 + 5), "told once"
@@ -121,7 +121,7 @@ def test_the_order_inside_a_frame_does_not_matter():
 
 def test_a_jump_in_the_venues_own_count_belongs_to_no_symbol():
     gaps = tracker()
-    gaps.message_jump(7, 9, T0)
+    gaps.on_sequence_jump(7, 9, T0)
     [gap] = gaps.settle(T0)
     assert (gap.symbol, gap.from_id, gap.to_id, gap.missing, gap.cause) == (WHOLE_VENUE, "7", "9", None, "sequence")
 

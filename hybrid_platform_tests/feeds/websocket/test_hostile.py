@@ -47,7 +47,7 @@ def test_a_text_frame_that_is_no_utf8_ends_the_connection_and_not_the_feed():
         run = Run(binance(venue.url)).ticks_are(20)
     assert run.ids == list(range(1, 21))
     assert run.rejected == {"bad_utf8": 1}
-    assert run.stats.ends == {"bad_utf8": 1}
+    assert run.stats.disconnects == {"bad_utf8": 1}
     [sample] = run.samples
     assert sample.sample.startswith('{"secret": ***')
 
@@ -63,7 +63,7 @@ def test_a_frame_beyond_the_limit_is_rejected_and_the_feed_goes_on(step, compres
         run = Run(binance(venue.url), max_frame_bytes=100_000, compression=compression).ticks_are(20)
     assert run.ids == list(range(1, 21))
     assert run.rejected == {"oversized_frame": 1}
-    assert run.stats.ends == {"oversized_frame": 1}
+    assert run.stats.disconnects == {"oversized_frame": 1}
 
 
 def test_a_large_frame_within_the_limit_is_read():
@@ -91,7 +91,7 @@ def test_frames_that_arrive_in_drips_arrive_whole():
 def test_a_frame_that_never_ends_is_a_stall():
     with LocalVenue(islice(binance_trades(), 6), [[Slow(1, seconds=3600, pieces=60)], [Send()]]) as venue:
         run = Run(binance(venue.url), stall_seconds=0.4).ticks_are(5)
-    assert run.stats.ends["stall"] >= 1
+    assert run.stats.disconnects["stall"] >= 1
     assert 1 not in run.ids
 
 
@@ -127,7 +127,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path):
     with LocalVenue(islice(binance_trades(), 5), tls=context) as venue:
         run = Run(binance(venue.url), max_failures=2).until(lambda _: False)
     assert isinstance(run.error, NetworkError)
-    assert run.stats.ends == {"tls": 2}
+    assert run.stats.disconnects == {"tls": 2}
     assert "certificate" in str(run.error).lower()
     assert not run.ticks
 
@@ -136,7 +136,7 @@ def test_a_certificate_of_another_host_is_refused(tmp_path):
     public, context = certificate(tmp_path, "elsewhere.example")
     with LocalVenue(islice(binance_trades(), 5), tls=context) as venue:
         run = Run(binance(venue.url), max_failures=1, ca_file=str(public)).until(lambda _: False)
-    assert run.stats.ends == {"tls": 1}
+    assert run.stats.disconnects == {"tls": 1}
 
 
 def test_an_authority_of_ones_own_can_be_trusted(tmp_path):
@@ -161,7 +161,7 @@ def test_a_redirect_is_not_followed(status):
     ):
         run = Run(binance(venue.url), max_failures=1).until(lambda _: False)
         assert elsewhere.attempts == 0
-    assert run.stats.ends == {"refused": 1}
+    assert run.stats.disconnects == {"refused": 1}
 
 
 def test_a_url_with_a_token_is_logged_without_it():

@@ -11,23 +11,23 @@ from hypothesis import strategies as st
 
 from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.feeds.websocket.gaps import GapNumbers, GapTracker
-from hybrid_platform.feeds.websocket.reader import KINDS, FrameReader
-from hybrid_platform.feeds.websocket.venues import venue_of
+from hybrid_platform.feeds.websocket.reader import MAX_KINDS, FrameReader
+from hybrid_platform.feeds.websocket.venues import create_venue
 from hybrid_platform_tests.feeds.websocket.samples import FORMS, HISTORY, OTHERS, TRADES, form_of
 
 RECEIVED = 1_700_000_001_000_000_000
 
 
 def reader_of(name: str, table: InstrumentTable | None = None, **options) -> FrameReader:
-    venue = venue_of(form_of(name))
+    venue = create_venue(form_of(name))
     gaps = GapTracker(venue.label, contiguous=venue.contiguous, numbers=GapNumbers())
     return FrameReader(venue, InstrumentTable() if table is None else table, gaps, **options)
 
 
 def test_a_trade_becomes_a_tick_with_both_times():
     reader = reader_of("binance")
-    assert reader.read(TRADES["binance"], RECEIVED).trades
-    [batch] = reader.take()
+    assert reader.read(TRADES["binance"], RECEIVED).has_trades
+    [batch] = reader.drain()
     tick = batch.ticks.tick(0)
     assert (tick.venue, tick.symbol, str(tick.price), str(tick.size)) == (
         "BINANCE",
@@ -38,13 +38,13 @@ def test_a_trade_becomes_a_tick_with_both_times():
     assert (tick.side, tick.trade_id, tick.seq) == (-1, "901", 0)
     assert (tick.ts_event, tick.ts_recv) == (1_700_000_000_123_000_000, RECEIVED)
     assert tick.instrument.quote == "USDT"
-    assert reader.take() == []
+    assert reader.drain() == []
 
 
 def test_a_frame_without_a_receive_time_takes_the_event_time():
     reader = reader_of("binance")
     reader.read(TRADES["binance"], 0)
-    [batch] = reader.take()
+    [batch] = reader.drain()
     assert batch.ticks.ts_recv[0] == batch.ticks.ts_event[0]
     assert len(reader.lag) == 0
 
@@ -52,7 +52,7 @@ def test_a_frame_without_a_receive_time_takes_the_event_time():
 def test_a_symbol_that_was_not_asked_for_is_ignored():
     reader = reader_of("binance", symbols=["btcusdt"])
     reader.read(TRADES["binance"], RECEIVED)
-    [batch] = reader.take()
+    [batch] = reader.drain()
     assert (len(batch.ticks), batch.received, batch.ignored) == (0, 0, {"foreign_symbol": 1})
 
 
@@ -62,7 +62,7 @@ def test_a_symbol_that_was_not_asked_for_is_ignored():
 def test_a_symbol_that_is_none_is_rejected(symbol):
     reader = reader_of("binance")
     reader.read(TRADES["binance"].replace("ETHUSDT", symbol), RECEIVED)
-    [batch] = reader.take()
+    [batch] = reader.drain()
     assert (len(batch.ticks), batch.rejected) == (0, {"bad_symbol": 1})
 
 
@@ -78,7 +78,7 @@ def test_a_symbol_that_is_none_is_rejected(symbol):
 def test_a_number_that_does_not_fit_the_instrument_is_rejected_by_name(old, new, cause):
     reader = reader_of("binance")
     reader.read(TRADES["binance"].replace(old, new), RECEIVED)
-    [batch] = reader.take()
+    [batch] = reader.drain()
     assert batch.rejected == {cause: 1}
     assert batch.samples[0].cause == cause
 
@@ -86,7 +86,7 @@ def test_a_number_that_does_not_fit_the_instrument_is_rejected_by_name(old, new,
 def test_gemini_keeps_ten_decimals_of_bitcoin():
     reader = reader_of("gemini_v2")
     reader.read(TRADES["gemini_v2"].replace("ETHUSD", "BTCUSD").replace('"0.5"', '"0.1437398746"'), RECEIVED)
-    [batch] = reader.take()
+    [batch] = reader.drain()
     assert str(batch.ticks.tick(0).size) == "0.1437398746"
 
 
@@ -94,7 +94,7 @@ def test_a_stated_instrument_is_kept_as_it_was_stated():
     stated = Instrument("BINANCE", "ETHUSDT", base="ETH", quote="USD", price_scale=2, inferred=False)
     reader = reader_of("binance", InstrumentTable({stated.key: stated}))
     reader.read(TRADES["binance"], RECEIVED)
-    [batch] = reader.take()
+    [batch] = reader.drain()
     assert batch.ticks.tick(0).instrument == stated
     assert batch.ticks.price[0] == 200_010
 
@@ -102,7 +102,7 @@ def test_a_stated_instrument_is_kept_as_it_was_stated():
 def test_a_quote_nobody_knows_is_not_taken_for_dollars():
     reader = reader_of("binance")
     reader.read(TRADES["binance"].replace("ETHUSDT", "WHAT"), RECEIVED)
-    [batch] = reader.take()
+    [batch] = reader.drain()
     assert batch.ticks.tick(0).instrument.quote == "UNKNOWN"
 
 
@@ -111,7 +111,7 @@ def test_numbers_and_texts_as_ids_do_not_share_a_batch():
     frame = TRADES["coinbase_exchange"]
     for ref in ("701", str(2**63), "703", "704"):
         reader.read(frame.replace("701", ref), RECEIVED)
-    batches = reader.take()
+    batches = reader.drain()
     assert [batch.ticks.trade_ref.tolist() for batch in batches] == [[701], [str(2**63)], [703, 704]]
     assert batches[0].ticks.trade_ref.dtype == np.int64
 
@@ -119,16 +119,16 @@ def test_numbers_and_texts_as_ids_do_not_share_a_batch():
 def test_a_binary_frame_is_rejected_even_where_it_is_json():
     reader = reader_of("binance")
     reader.read(TRADES["binance"].encode(), RECEIVED, binary=True)
-    [batch] = reader.take()
+    [batch] = reader.drain()
     assert (len(batch.ticks), batch.received, batch.rejected) == (0, 1, {"binary_frame": 1})
 
 
 def test_a_venue_that_makes_up_kinds_without_end_costs_no_memory():
     reader = reader_of("binance")
-    for n in range(5 * KINDS):
+    for n in range(5 * MAX_KINDS):
         reader.read(f'{{"e":"kind{n}\\u0001"}}', RECEIVED)
-    assert len(reader.ignored) == KINDS + 1
-    assert sum(reader.ignored.values()) == 5 * KINDS
+    assert len(reader.ignored) == MAX_KINDS + 1
+    assert sum(reader.ignored.values()) == 5 * MAX_KINDS
     assert all(kind.isascii() and kind.isprintable() for kind in reader.ignored)
 
 
@@ -136,7 +136,7 @@ def test_one_sample_of_each_cause_is_kept():
     reader = reader_of("binance")
     for frame in ("{", "{", "null", "null"):
         reader.read(frame, RECEIVED)
-    [batch] = reader.take()
+    [batch] = reader.drain()
     assert [rejection.cause for rejection in batch.samples] == ["bad_json", "bad_message"]
     assert batch.samples[0].where == "binance frame 1"
 
@@ -174,8 +174,8 @@ def test_every_frame_is_accounted_for_whenever_it_is_taken(case):
     for n, (frame, _) in enumerate(frames):
         reader.read(frame, RECEIVED)
         if n in takes:
-            batches += reader.take()
-    batches += reader.take()
+            batches += reader.drain()
+    batches += reader.drain()
     for batch in batches:
         assert batch.received == len(batch.ticks) + sum(batch.rejected.values()) + batch.history
         assert len(batch.samples) <= len(batch.rejected)

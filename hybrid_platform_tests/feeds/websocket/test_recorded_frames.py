@@ -13,7 +13,7 @@ import pytest
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds.base import FeedBatch
-from hybrid_platform.feeds.websocket import FrameRecordingFeed
+from hybrid_platform.feeds.websocket import RecordedFramesFeed
 from hybrid_platform.settings.feeds import ReplayFeed
 
 KRAKEN_V1 = {
@@ -55,9 +55,9 @@ FILES = [
 """(file, whose frames, frames, ticks, history). Gemini's 500 past trades come inside its order books."""
 
 
-def replay(path: Path, frames: dict) -> tuple[list[FeedBatch], FrameRecordingFeed]:
+def replay(path: Path, frames: dict) -> tuple[list[FeedBatch], RecordedFramesFeed]:
     settings = ReplayFeed.model_validate({"path": str(path), "frames": frames})
-    feed = FrameRecordingFeed(settings, InstrumentTable(), SystemClock())
+    feed = RecordedFramesFeed(settings, InstrumentTable(), SystemClock())
     feed.open()
     return list(feed.batches(threading.Event())), feed
 

@@ -17,7 +17,7 @@ from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
 from hybrid_platform.domain.errors import ConfigError, FeedParseError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds.files.sources import find_sources
-from hybrid_platform.feeds.websocket import FrameRecordingFeed
+from hybrid_platform.feeds.websocket import RecordedFramesFeed
 from hybrid_platform.feeds.websocket.playback import RecordedFrame, read_frames
 from hybrid_platform.feeds.websocket.recording import FrameRecorder
 from hybrid_platform.security.paths import DataDir
@@ -47,9 +47,9 @@ def recorder(folder: Path, log: ListLog | None = None, *, segment: int = 10**9, 
 
 def replay(
     path: Path | list[Path], frames: dict | None = None, clock=None, **settings
-) -> tuple[Run, FrameRecordingFeed]:
+) -> tuple[Run, RecordedFramesFeed]:
     paths = [str(item) for item in (path if isinstance(path, list) else [path])]
-    feed = FrameRecordingFeed(
+    feed = RecordedFramesFeed(
         ReplayFeed.model_validate({"path": paths, "frames": frames or {"venue": "binance"}, **settings}),
         InstrumentTable(),
         clock or SystemClock(),

@@ -14,7 +14,7 @@ import pytest
 
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.domain.errors import ExitCode
-from hybrid_platform.feeds.synthetic import SyntheticTicks
+from hybrid_platform.feeds.synthetic import RandomWalkFeed
 from hybrid_platform.session import runner as shadow
 from hybrid_platform.session.overload import watchdog
 from hybrid_platform.session.overload.watchdog import (
@@ -253,13 +253,13 @@ def child_of(pid: int) -> int:
 
 @pytest.mark.scenario("S4")
 def test_a_live_feed_that_falls_silent_ends_the_session_with_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    whole = SyntheticTicks.batches
+    whole = RandomWalkFeed.batches
 
-    def silent(self: SyntheticTicks, stop: Any) -> Any:
+    def silent(self: RandomWalkFeed, stop: Any) -> Any:
         yield next(whole(self, stop))
         stop.wait(60)
 
-    monkeypatch.setattr(SyntheticTicks, "batches", silent)
+    monkeypatch.setattr(RandomWalkFeed, "batches", silent)
     settings = {"isolation": "thread", "seconds": 600, "watchdog": {"feed_seconds": 0.5}}
     ended = run_here(tmp_path / "data", synthetic(100), settings, with_report=False)
     assert (ended.code, ended.session["exit_reason"], ended.session["state"]) == (10, "FeedSilent", "FAILED")

@@ -1,6 +1,6 @@
-"""CSV: a header line or none, then a row a line; quotes are allowed, line ends inside them are not.
+"""CSV: an optional header line, then one row per line; quotes are allowed, line breaks inside them are not.
 
-A line is a row whatever it holds, so an unterminated quote spoils its own line and no other.
+Every line is a row, so an unterminated quote spoils only its own line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pyarrow import csv as arrow_csv
 
 from hybrid_platform.feeds.files.blocks import Row
 from hybrid_platform.feeds.files.cells import RowError
-from hybrid_platform.feeds.files.columns import Rules
+from hybrid_platform.feeds.files.columns import TickParser
 from hybrid_platform.feeds.files.lines import Lines
 
 _PARSE = arrow_csv.ParseOptions(quote_char=False, double_quote=False, newlines_in_values=False)
@@ -43,15 +43,15 @@ class CsvBlock:
     def __init__(self, lines: Lines, positions: Sequence[int], fits: Callable[[int], bool]) -> None:
         self._lines = lines
         self._positions = positions
-        """Where the fields stand, in the order of `Rules.fields`."""
+        """Columns of the fields, in the order of `TickParser.fields`."""
         self._fits = fits
-        """Whether a row may have so many columns."""
+        """Whether a row may have this number of columns."""
 
     def __len__(self) -> int:
         return self._lines.total
 
-    def columns(self, rules: Rules) -> list[Any] | None:
-        """Return the columns that pyarrow reads exactly as `rows` does, or None."""
+    def columns(self, parser: TickParser) -> list[Any] | None:
+        """Return the columns, or None unless pyarrow reads them exactly as `rows` does."""
         data = self._lines.data
         width = data.count(b",", 0, data.find(b"\n")) + 1
         if not self._fits(width) or b'"' in data or b"\0" in data or not _is_utf8(data) or _has_small_number(data):
@@ -64,7 +64,7 @@ class CsvBlock:
                 read_options=arrow_csv.ReadOptions(use_threads=False, column_names=names, block_size=len(data) + 1),
                 parse_options=_PARSE,
                 convert_options=arrow_csv.ConvertOptions(
-                    column_types=dict(zip(wanted, rules.arrow_types, strict=True)),
+                    column_types=dict(zip(wanted, parser.arrow_types, strict=True)),
                     include_columns=wanted,
                     null_values=[],
                     strings_can_be_null=False,
@@ -92,8 +92,8 @@ class CsvBlock:
             return RowError("bad_columns")
         return tuple(cells[position] for position in self._positions)
 
-    def halves(self) -> tuple[CsvBlock, CsvBlock]:
-        """Return the block in two, about equally long, neither empty."""
+    def split(self) -> tuple[CsvBlock, CsvBlock]:
+        """Return two halves of about equal length, neither of them empty."""
         first, data, total, _ = self._lines
         cut = data.find(b"\n", len(data) // 2) + 1
         if cut == len(data):
@@ -104,7 +104,7 @@ class CsvBlock:
 
 
 def _has_small_number(data: bytes) -> bool:
-    """Whether a number with a negative exponent is in it: pyarrow 26 crashes the process on ``1e-2000000000``."""
+    """Return whether there is a number with a negative exponent: pyarrow 26 crashes on ``1e-2000000000``."""
     if b"-" not in data:
         return False
     text = np.frombuffer(data, np.uint8)

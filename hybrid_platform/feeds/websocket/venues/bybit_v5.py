@@ -1,7 +1,7 @@
 """Bybit v5: ``publicTrade`` of spot, linear and inverse markets.
 
-``S`` is the taker's side. Trade ids are opaque (UUIDs on derivatives), and ``seq`` counts the whole
-book, so no jump can be seen in them. ``type`` says ``snapshot`` on every message, new trades too.
+``S`` is the taker's side. Trade ids are opaque (UUIDs on derivatives), and ``seq`` counts all changes of the book, so
+neither can reveal a gap. ``type`` is ``snapshot`` in every message, also for new trades.
 https://bybit-exchange.github.io/docs/v5/websocket/public/trade
 """
 
@@ -14,23 +14,19 @@ import msgspec
 
 from hybrid_platform.feeds.websocket.parsing import (
     ABSENT,
-    Decoded,
-    Ping,
-    Print,
-    Venue,
-    collect,
-    id_of,
-    price_of,
-    said,
-    size_of,
-    taker,
-    text_of,
-    time_of,
+    aggressor_from_taker,
+    parse_price,
+    parse_size,
+    parse_time,
+    parse_trade_id,
+    raw_text,
+    stated_reason,
     to_json,
 )
+from hybrid_platform.feeds.websocket.venue import Decoded, Ping, Trade, Venue, collect_trades
 
 
-class _Trade(msgspec.Struct):
+class _TradeMessage(msgspec.Struct):
     s: msgspec.Raw = ABSENT
     i: msgspec.Raw = ABSENT
     p: msgspec.Raw = ABSENT
@@ -49,7 +45,7 @@ class _Frame(msgspec.Struct):
 
 _FRAME = msgspec.json.Decoder(_Frame)
 _TRADES = msgspec.json.Decoder(list[msgspec.Raw])
-_TRADE = msgspec.json.Decoder(_Trade)
+_TRADE_MESSAGE = msgspec.json.Decoder(_TradeMessage)
 
 
 class BybitV5(Venue):
@@ -65,34 +61,34 @@ class BybitV5(Venue):
     ping = Ping('{"op":"ping"}', 20.0)
 
     def subscribe(self, symbols: Sequence[str]) -> list[str]:
-        """One message: spot allows ten topics in each."""
+        """Return one message; spot allows ten topics in each."""
         return [self._request("subscribe", symbols)]
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str]:
-        """The same topics."""
+        """Return the message for the same topics."""
         return [self._request("unsubscribe", symbols)]
 
     def _request(self, op: str, symbols: Sequence[str]) -> str:
         return to_json({"op": op, "args": [f"publicTrade.{symbol.upper()}" for symbol in symbols]})
 
     def read(self, frame: str) -> Decoded:
-        """Decode one frame: any number of trades."""
+        """Decode one frame, which holds any number of trades."""
         message = _FRAME.decode(frame)
         if message.op:
-            return Decoded(ignored=message.op, ends="" if message.success else said(message.ret_msg))
+            return Decoded(ignored=message.op, close_reason="" if message.success else stated_reason(message.ret_msg))
         kind = message.topic.partition(".")[0]
         if kind != "publicTrade":
             return Decoded(ignored=kind or "unknown")
-        return collect(_TRADES.decode(message.data), _print)
+        return collect_trades(_TRADES.decode(message.data), _to_trade)
 
 
-def _print(raw: msgspec.Raw) -> Print:
-    trade = _TRADE.decode(raw)
-    return Print(
-        text_of(trade.s),
-        price_of(trade.p),
-        size_of(trade.v),
-        taker(text_of(trade.S)),
-        id_of(trade.i),
-        time_of(trade.T, "ms"),
+def _to_trade(raw: msgspec.Raw) -> Trade:
+    trade = _TRADE_MESSAGE.decode(raw)
+    return Trade(
+        raw_text(trade.s),
+        parse_price(trade.p),
+        parse_size(trade.v),
+        aggressor_from_taker(raw_text(trade.S)),
+        parse_trade_id(trade.i),
+        parse_time(trade.T, "ms"),
     )

@@ -1,7 +1,7 @@
 """Coinbase Exchange: the ``matches`` channel.
 
-``side`` is the MAKER's ("The side field indicates the maker order side"), so the aggressor is the
-opposite. ``last_match`` comes once per product on subscribing: an old trade, hence history.
+``side`` is the MAKER's ("The side field indicates the maker order side"), so the aggressor is the opposite side.
+``last_match`` is sent once per product after subscribing; it is an old trade and counts as history.
 https://docs.cdp.coinbase.com/exchange/websocket-feed/channels
 """
 
@@ -14,18 +14,16 @@ import msgspec
 
 from hybrid_platform.feeds.websocket.parsing import (
     ABSENT,
-    Decoded,
-    Print,
-    Venue,
-    id_of,
-    price_of,
-    said,
-    size_of,
-    taker_of_maker,
-    text_of,
-    time_of,
+    aggressor_from_maker,
+    parse_price,
+    parse_size,
+    parse_time,
+    parse_trade_id,
+    raw_text,
+    stated_reason,
     to_json,
 )
+from hybrid_platform.feeds.websocket.venue import Decoded, Trade, Venue
 
 
 class _Frame(msgspec.Struct):
@@ -44,18 +42,18 @@ _FRAME = msgspec.json.Decoder(_Frame)
 
 
 class CoinbaseExchange(Venue):
-    """``{"type": "match", …}``; trade ids count up by one per product."""
+    """``{"type": "match", …}``; trade ids increase by one per product."""
 
     name = "coinbase_exchange"
     markets: ClassVar = {"spot": ("COINBASE", "wss://ws-feed.exchange.coinbase.com")}
     contiguous = True
 
     def subscribe(self, symbols: Sequence[str]) -> list[str]:
-        """One message, with heartbeats, so that a quiet product's connection is kept open."""
+        """Return one message; its heartbeats keep the connection of a quiet product open."""
         return [self._request("subscribe", symbols)]
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str]:
-        """The same channels."""
+        """Return the message for the same channels."""
         return [self._request("unsubscribe", symbols)]
 
     def _request(self, kind: str, symbols: Sequence[str]) -> str:
@@ -63,18 +61,19 @@ class CoinbaseExchange(Venue):
         return to_json({"type": kind, "product_ids": products, "channels": ["matches", "heartbeat"]})
 
     def read(self, frame: str) -> Decoded:
-        """Decode one frame: it holds at most one trade."""
+        """Decode one frame, which holds at most one trade."""
         message = _FRAME.decode(frame)
         if message.type == "error":
-            return Decoded(ignored="error", ends=f"{said(message.message)}: {said(message.reason)}")
+            reason = f"{stated_reason(message.message)}: {stated_reason(message.reason)}"
+            return Decoded(ignored="error", close_reason=reason)
         if message.type not in {"match", "last_match"}:
             return Decoded(ignored=message.type or "unknown")
-        trade = Print(
-            text_of(message.product_id),
-            price_of(message.price),
-            size_of(message.size),
-            taker_of_maker(text_of(message.side)),
-            id_of(message.trade_id),
-            time_of(message.time, "iso"),
+        trade = Trade(
+            raw_text(message.product_id),
+            parse_price(message.price),
+            parse_size(message.size),
+            aggressor_from_maker(raw_text(message.side)),
+            parse_trade_id(message.trade_id),
+            parse_time(message.time, "iso"),
         )
-        return Decoded(prints=(trade,)) if message.type == "match" else Decoded(history=1)
+        return Decoded(trades=(trade,)) if message.type == "match" else Decoded(history=1)

@@ -1,6 +1,6 @@
-"""Any venue that sends JSON: the settings say where things stand in it (`JsonPaths`).
+"""Any venue that sends JSON; the settings give the path of each field (`JsonPaths`).
 
-Numbers are taken as they stand in the text, so they are as exact here as with a venue's own decoder.
+Numbers are read from their text, so they are as exact as with a decoder written for the venue.
 """
 
 from __future__ import annotations
@@ -15,18 +15,14 @@ from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.domain.ticks import AGGRESSOR_BUY, AGGRESSOR_SELL, AGGRESSOR_UNKNOWN
 from hybrid_platform.feeds.websocket.parsing import (
     ABSENT,
-    Decoded,
-    Ping,
-    Print,
-    Venue,
-    collect,
-    id_of,
-    price_of,
-    size_of,
-    text_of,
-    time_of,
+    parse_price,
+    parse_size,
+    parse_time,
+    parse_trade_id,
+    raw_text,
     to_json,
 )
+from hybrid_platform.feeds.websocket.venue import Decoded, Ping, Trade, Venue, collect_trades
 from hybrid_platform.settings.websocket import FeedSource, FrameFormat, JsonPaths
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -36,7 +32,7 @@ _ROOT = "$."
 
 
 class Generic(Venue):
-    """A venue by its settings alone."""
+    """A venue that is described by settings alone."""
 
     name = "generic"
     markets: ClassVar = {"spot": ("GENERIC", "")}
@@ -45,7 +41,7 @@ class Generic(Venue):
     def __init__(self, form: FrameFormat) -> None:
         super().__init__(form)
         if form.generic is None:
-            raise ConfigError([Fault("generic", "where things stand in the frames", "null")])
+            raise ConfigError([Fault("generic", "the paths of the fields in a frame", "null")])
         self._paths: JsonPaths = form.generic
         self.contiguous = form.generic.contiguous_ids
         self.url = (form.url if isinstance(form, FeedSource) else None) or ""
@@ -53,46 +49,46 @@ class Generic(Venue):
             self.ping = Ping(form.generic.ping, form.generic.ping_seconds)
 
     def subscribe(self, symbols: Sequence[str]) -> list[str]:
-        """The settings' messages with the symbols put in."""
-        return _filled(self._paths.subscribe, symbols)
+        """Return the settings' messages with the symbols filled in."""
+        return _fill_in(self._paths.subscribe, symbols)
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str]:
-        """The settings' messages with the symbols put in."""
-        return _filled(self._paths.unsubscribe, symbols)
+        """Return the settings' messages with the symbols filled in."""
+        return _fill_in(self._paths.unsubscribe, symbols)
 
     def read(self, frame: str) -> Decoded:
-        """Decode one frame: one trade, or a list of them."""
+        """Decode one frame, which holds one trade or a list of them."""
         paths, whole = self._paths, _ANY.decode(frame)
-        if not _holds(whole, paths.when):
+        if not _matches(whole, paths.when):
             return Decoded(ignored="other")
-        found = _at(whole, paths.trades)
+        found = _find(whole, paths.trades)
         if found is ABSENT:
             return Decoded(ignored="no_trades")
         trades = _LIST.decode(found) if paths.trades and bytes(found).startswith(b"[") else [found]
-        history = bool(paths.history) and _holds(whole, paths.history)
-        return collect(trades, lambda trade: self._print(trade, whole), history=history)
+        history = bool(paths.history) and _matches(whole, paths.history)
+        return collect_trades(trades, lambda trade: self._to_trade(trade, whole), history=history)
 
-    def _print(self, trade: msgspec.Raw, whole: msgspec.Raw) -> Print:
+    def _to_trade(self, trade: msgspec.Raw, whole: msgspec.Raw) -> Trade:
         paths = self._paths
 
         def value(path: str) -> msgspec.Raw:
-            return _at(whole, path.removeprefix(_ROOT)) if path.startswith(_ROOT) else _at(trade, path)
+            return _find(whole, path.removeprefix(_ROOT)) if path.startswith(_ROOT) else _find(trade, path)
 
         aggressor = AGGRESSOR_UNKNOWN
         if paths.side is not None:
-            stated = text_of(value(paths.side)).lower()
+            stated = raw_text(value(paths.side)).lower()
             aggressor = {paths.sell.lower(): AGGRESSOR_SELL, paths.buy.lower(): AGGRESSOR_BUY}.get(stated, aggressor)
-        return Print(
-            "" if paths.symbol is None else text_of(value(paths.symbol)),
-            price_of(value(paths.price)),
-            Decimal(0) if paths.size is None else size_of(value(paths.size)),
+        return Trade(
+            "" if paths.symbol is None else raw_text(value(paths.symbol)),
+            parse_price(value(paths.price)),
+            Decimal(0) if paths.size is None else parse_size(value(paths.size)),
             aggressor,
-            None if paths.trade_id is None else id_of(value(paths.trade_id)),
-            time_of(value(paths.ts), paths.ts_unit),
+            None if paths.trade_id is None else parse_trade_id(value(paths.trade_id)),
+            parse_time(value(paths.ts), paths.ts_unit),
         )
 
 
-def _filled(messages: Sequence[str], symbols: Sequence[str]) -> list[str]:
+def _fill_in(messages: Sequence[str], symbols: Sequence[str]) -> list[str]:
     filled: list[str] = []
     for message in messages:
         whole = message.replace("{symbols}", to_json(list(symbols)))
@@ -100,12 +96,12 @@ def _filled(messages: Sequence[str], symbols: Sequence[str]) -> list[str]:
     return filled
 
 
-def _holds(whole: msgspec.Raw, conditions: Mapping[str, str]) -> bool:
-    return all(text_of(_at(whole, path)) == text for path, text in conditions.items())
+def _matches(whole: msgspec.Raw, conditions: Mapping[str, str]) -> bool:
+    return all(raw_text(_find(whole, path)) == text for path, text in conditions.items())
 
 
-def _at(raw: msgspec.Raw, path: str) -> msgspec.Raw:
-    """Return what stands at a path, or `ABSENT`."""
+def _find(raw: msgspec.Raw, path: str) -> msgspec.Raw:
+    """Return the value at a path, or `ABSENT`."""
     for key in path.split(".") if path else ():
         first = bytes(raw)[:1]
         if first == b"{":

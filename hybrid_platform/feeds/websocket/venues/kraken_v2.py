@@ -1,8 +1,8 @@
 """Kraken: websocket API v2, the ``trade`` channel.
 
-Prices and quantities are JSON numbers, trailing zeros and all; ``side`` is the taker's. The
-``snapshot`` is the last 50 trades before the subscription. Trade ids are "a sequence number, unique
-per book". Kraken sends a heartbeat every second and takes its own ping.
+Prices and quantities are JSON numbers with trailing zeros; ``side`` is the taker's. The ``snapshot`` holds the last
+50 trades before the subscription. Trade ids are "a sequence number, unique per book". Kraken sends a heartbeat every
+second and accepts a ping of its own.
 https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade
 """
 
@@ -15,23 +15,19 @@ import msgspec
 
 from hybrid_platform.feeds.websocket.parsing import (
     ABSENT,
-    Decoded,
-    Ping,
-    Print,
-    Venue,
-    collect,
-    id_of,
-    price_of,
-    said,
-    size_of,
-    taker,
-    text_of,
-    time_of,
+    aggressor_from_taker,
+    parse_price,
+    parse_size,
+    parse_time,
+    parse_trade_id,
+    raw_text,
+    stated_reason,
     to_json,
 )
+from hybrid_platform.feeds.websocket.venue import Decoded, Ping, Trade, Venue, collect_trades
 
 
-class _Trade(msgspec.Struct):
+class _TradeMessage(msgspec.Struct):
     symbol: msgspec.Raw = ABSENT
     trade_id: msgspec.Raw = ABSENT
     price: msgspec.Raw = ABSENT
@@ -51,7 +47,7 @@ class _Frame(msgspec.Struct):
 
 _FRAME = msgspec.json.Decoder(_Frame)
 _TRADES = msgspec.json.Decoder(list[msgspec.Raw])
-_TRADE = msgspec.json.Decoder(_Trade)
+_TRADE_MESSAGE = msgspec.json.Decoder(_TradeMessage)
 
 
 class KrakenV2(Venue):
@@ -63,11 +59,11 @@ class KrakenV2(Venue):
     ping = Ping('{"method":"ping"}', 30.0)
 
     def subscribe(self, symbols: Sequence[str]) -> list[str]:
-        """One message, asking for no snapshot."""
+        """Return one message that asks for no snapshot."""
         return [self._request("subscribe", symbols)]
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str]:
-        """The same channel."""
+        """Return the message for the same channel."""
         return [self._request("unsubscribe", symbols)]
 
     def _request(self, method: str, symbols: Sequence[str]) -> str:
@@ -75,22 +71,22 @@ class KrakenV2(Venue):
         return to_json({"method": method, "params": params | ({"snapshot": False} if method == "subscribe" else {})})
 
     def read(self, frame: str) -> Decoded:
-        """Decode one frame: any number of trades."""
+        """Decode one frame, which holds any number of trades."""
         message = _FRAME.decode(frame)
         if message.method:
-            return Decoded(ignored=message.method, ends="" if message.success else said(message.error))
+            return Decoded(ignored=message.method, close_reason="" if message.success else stated_reason(message.error))
         if message.channel != "trade":
             return Decoded(ignored=message.channel or "unknown")
-        return collect(_TRADES.decode(message.data), _print, history=message.type == "snapshot")
+        return collect_trades(_TRADES.decode(message.data), _to_trade, history=message.type == "snapshot")
 
 
-def _print(raw: msgspec.Raw) -> Print:
-    trade = _TRADE.decode(raw)
-    return Print(
-        text_of(trade.symbol),
-        price_of(trade.price),
-        size_of(trade.qty),
-        taker(text_of(trade.side)),
-        id_of(trade.trade_id),
-        time_of(trade.timestamp, "iso"),
+def _to_trade(raw: msgspec.Raw) -> Trade:
+    trade = _TRADE_MESSAGE.decode(raw)
+    return Trade(
+        raw_text(trade.symbol),
+        parse_price(trade.price),
+        parse_size(trade.qty),
+        aggressor_from_taker(raw_text(trade.side)),
+        parse_trade_id(trade.trade_id),
+        parse_time(trade.timestamp, "iso"),
     )

@@ -16,8 +16,8 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.feeds.base import FeedBatch
-from hybrid_platform.feeds.files import FileReplay, reader
-from hybrid_platform.feeds.files.merge import merged
+from hybrid_platform.feeds.files import FileFeed, reader
+from hybrid_platform.feeds.files.merge import merge_files
 from hybrid_platform.settings.feeds import ReplayFeed
 from hybrid_platform_tests.feeds.support import COLUMNS, T0, replay, trades
 
@@ -56,7 +56,7 @@ def test_the_merge_is_the_stable_sort_by_each_files_running_maximum(times: list[
     table.intern("X", "A")
     names = iter(range(10**6))
     listed = [Listed([[(ts, next(names)) for ts in batch] for batch in file], table, knows) for file in times]
-    out = list(merged(listed))
+    out = list(merge_files(listed))
     keyed = []
     for order, file in enumerate(listed):
         high = -1
@@ -75,7 +75,7 @@ def test_a_file_is_begun_only_when_the_stream_reaches_it() -> None:
     table = InstrumentTable()
     table.intern("X", "A")
     days = [Listed([[(day * 10 + k, day)] for k in range(5)], table, True) for day in range(4)]
-    begun = [sum(file.begun for file in days) for _ in merged(list(reversed(days)))]
+    begun = [sum(file.begun for file in days) for _ in merge_files(list(reversed(days)))]
     assert begun[0] == 1 and begun[-1] == 4
     assert begun == sorted(begun)
 
@@ -104,8 +104,8 @@ def test_the_merge_does_not_depend_on_how_the_files_are_cut_into_blocks(
     random = np.random.default_rng(5)
     paths = written(tmp_path, {f"{name}.csv": random.integers(0, 3_000, 4_000).tolist() for name in "abc"})
     whole = replay(paths, columns=COLUMNS).rows
-    monkeypatch.setattr("hybrid_platform.feeds.files.inflate._FIRST", 700)
-    monkeypatch.setattr("hybrid_platform.feeds.files.inflate.PIECE", 1_500)
+    monkeypatch.setattr("hybrid_platform.feeds.files.sources._FIRST_CHUNK", 700)
+    monkeypatch.setattr("hybrid_platform.feeds.files.sources.MAX_CHUNK", 1_500)
     assert replay(paths, columns=COLUMNS).rows == whole
     assert len(whole) == 12_000
 
@@ -125,7 +125,7 @@ def test_many_files_do_not_stay_open_together(tmp_path: Path, monkeypatch: pytes
     closed: list[str] = []
     at_once: list[int] = []
 
-    class Watched(reader.Reader):
+    class Watched(reader.SourceReader):
         def batches(self) -> Iterator[FeedBatch]:
             opened.append(self.source.label)
             try:
@@ -133,8 +133,8 @@ def test_many_files_do_not_stay_open_together(tmp_path: Path, monkeypatch: pytes
             finally:
                 closed.append(self.source.label)
 
-    monkeypatch.setattr(reader, "Reader", Watched)
-    feed = FileReplay(ReplayFeed(path=[str(path) for path in paths], columns=COLUMNS), InstrumentTable(), SystemClock())
+    monkeypatch.setattr(reader, "SourceReader", Watched)
+    feed = FileFeed(ReplayFeed(path=[str(path) for path in paths], columns=COLUMNS), InstrumentTable(), SystemClock())
     feed.open()
     for _ in feed.batches(threading.Event()):
         at_once.append(len(opened) - len(closed))

@@ -17,7 +17,7 @@ import pytest
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.instruments import InstrumentTable
-from hybrid_platform.feeds.files import FileReplay
+from hybrid_platform.feeds.files import FileFeed
 from hybrid_platform_tests.feeds.support import COLUMNS, HEADER, T0, good_rows, read, replay, replay_settings, trades
 
 TEXT = trades(*good_rows(1_000))
@@ -332,7 +332,7 @@ def test_a_file_that_cannot_be_what_the_settings_say_is_a_config_error(
 
 def test_a_parquet_column_that_is_a_list_is_a_config_error(tmp_path: Path) -> None:
     path = parquet(tmp_path / "t.parquet", ts=[T0], price=[[1.0]])
-    with pytest.raises(ConfigError, match="was `price` of type list"):
+    with pytest.raises(ConfigError, match="got `price` of type list"):
         replay(path, columns={"ts": "ts", "price": "price"}, symbol="A")
 
 
@@ -431,7 +431,7 @@ def test_a_file_with_only_bad_rows_is_a_parse_error_that_says_why(tmp_path: Path
 def test_a_file_that_vanished_after_it_was_checked_is_an_error_not_a_crash(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", TEXT)
     table = InstrumentTable()
-    feed = FileReplay(replay_settings(path, columns=COLUMNS), table, SystemClock())
+    feed = FileFeed(replay_settings(path, columns=COLUMNS), table, SystemClock())
     feed.open()
     path.unlink()
     assert "could not be opened any more" in str(read(feed, table).error)

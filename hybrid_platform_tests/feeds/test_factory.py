@@ -14,9 +14,9 @@ from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds import build_feed
 from hybrid_platform.feeds.base import Feed
-from hybrid_platform.feeds.files import FileReplay
-from hybrid_platform.feeds.recorded_session import StoredReplay
-from hybrid_platform.feeds.synthetic import SyntheticTicks
+from hybrid_platform.feeds.files import FileFeed
+from hybrid_platform.feeds.recorded_session import RecordedSessionFeed
+from hybrid_platform.feeds.synthetic import RandomWalkFeed
 from hybrid_platform.settings.loading import load_settings
 
 
@@ -32,13 +32,13 @@ class Silent:
 
 def built(feed: Mapping[str, Any] | None, stored: Callable[..., Any] | None = None) -> Feed:
     settings = load_settings({} if feed is None else {"feed": feed}, environ={})
-    return build_feed(settings, InstrumentTable(), SystemClock(), Silent(), stored=stored)
+    return build_feed(settings, InstrumentTable(), SystemClock(), Silent(), read_session=stored)
 
 
 def test_settings_name_their_feed() -> None:
-    assert isinstance(built(None), SyntheticTicks)
-    assert isinstance(built({"replay": {"path": "x.csv"}}), FileReplay)
-    assert isinstance(built({"replay": {"session": "x"}}, stored=lambda *_: iter(())), StoredReplay)
+    assert isinstance(built(None), RandomWalkFeed)
+    assert isinstance(built({"replay": {"path": "x.csv"}}), FileFeed)
+    assert isinstance(built({"replay": {"session": "x"}}, stored=lambda *_: iter(())), RecordedSessionFeed)
 
 
 def test_a_session_without_a_database_is_a_config_error() -> None:
@@ -51,12 +51,12 @@ def test_a_synthetic_feed_starts_without_pyarrow_and_a_csv_replay_without_pandas
 import sys, threading
 from hybrid_platform.feeds import build_feed
 assert not {"pyarrow", "pandas"} & set(sys.modules)
-from hybrid_platform.settings.session import ReplayFeed
+from hybrid_platform.settings.feeds import ReplayFeed
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.instruments import InstrumentTable
-from hybrid_platform.feeds.files import FileReplay
+from hybrid_platform.feeds.files import FileFeed
 columns = {"ts": 0, "price": 1, "symbol": 2, "side": 3, "trade_id": 4}
-feed = FileReplay(ReplayFeed(path="/dev/stdin", columns=columns), InstrumentTable(), SystemClock())
+feed = FileFeed(ReplayFeed(path="/dev/stdin", columns=columns), InstrumentTable(), SystemClock())
 try:
     feed.open()
 except Exception as error:
@@ -64,7 +64,7 @@ except Exception as error:
 import tempfile
 with tempfile.NamedTemporaryFile() as file:
     file.write(b"1700000000000,1.5,A,buy,7\\n"); file.flush()
-    feed = FileReplay(ReplayFeed(path=file.name, columns=columns), InstrumentTable(), SystemClock())
+    feed = FileFeed(ReplayFeed(path=file.name, columns=columns), InstrumentTable(), SystemClock())
     feed.open()
     assert sum(len(batch.ticks) for batch in feed.batches(threading.Event())) == 1
 assert "pandas" not in sys.modules

@@ -86,7 +86,7 @@ def test_a_drop_is_followed_by_a_reconnect_and_the_gap_is_exact():
     assert (gap.n, gap.venue, gap.symbol, gap.from_id, gap.to_id, gap.missing, gap.cause) == (
         *(1, "BINANCE", "BTCUSDT", "50", "58", 7, "drop"),
     )
-    assert run.stats.ends == {"drop": 1, "closed": 1}
+    assert run.stats.disconnects == {"drop": 1, "closed": 1}
     assert (run.stats.connects, run.stats.gaps, run.stats.missing) == (3, 1, 7)
     assert [entry["cause"] for entry in run.log.of("feed disconnected (S3)")] == ["drop", "closed"]
     assert "1012" in run.log.of("feed disconnected (S3)")[1]["detail"]
@@ -130,7 +130,7 @@ def test_disorder_is_no_gap():
 @pytest.mark.scenario("S3")
 def test_a_session_that_ends_while_the_venue_is_away_says_so():
     with LocalVenue(islice(binance_trades(), 9), [[Send(5), Drop()], *([Refuse()] for _ in range(1000))]) as venue:
-        run = Run(binance(venue.url), max_failures=1000).until(lambda run: run.stats.ends.get("refused", 0) >= 2)
+        run = Run(binance(venue.url), max_failures=1000).until(lambda run: run.stats.disconnects.get("refused", 0) >= 2)
     [gap] = run.gaps
     assert (gap.from_id, gap.to_id, gap.missing, gap.cause) == ("5", None, None, "drop")
 
@@ -170,7 +170,7 @@ def test_connections_that_give_only_history_do_not():
 def test_a_venue_that_goes_silent_is_left():
     with LocalVenue(islice(binance_trades(), 10), [[Send(5), Stall()]]) as venue:
         run = Run(binance(venue.url), stall_seconds=0.4).ticks_are(10)
-    assert run.stats.ends["stall"] >= 1
+    assert run.stats.disconnects["stall"] >= 1
     assert run.ids == list(range(1, 11))
     assert not run.gaps, "a silence that lost nothing is no gap"
 
@@ -180,7 +180,7 @@ def test_heartbeats_do_not_hide_a_silence():
     heartbeats = ['{"channel":"heartbeat"}'] * 100_000
     with LocalVenue(heartbeats, [[Send(per_second=100)]]) as venue:
         source = {"venue": "kraken_v2", "symbols": ["ETH/USD"], "url": venue.url}
-        run = Run(source, stall_seconds=0.4).until(lambda run: run.stats.ends.get("stall", 0) >= 1)
+        run = Run(source, stall_seconds=0.4).until(lambda run: run.stats.disconnects.get("stall", 0) >= 1)
     assert run.ignored["heartbeat"] > 5
 
 
@@ -188,7 +188,7 @@ def test_heartbeats_do_not_hide_a_silence():
 def test_a_venue_that_answers_no_ping_is_left():
     with LocalVenue(islice(binance_trades(), 10), [[Send(5), NoPong()]]) as venue:
         run = Run(binance(venue.url), ping_seconds=0.1, pong_seconds=0.3).ticks_are(10)
-    assert run.stats.ends["no_pong"] >= 1
+    assert run.stats.disconnects["no_pong"] >= 1
 
 
 @pytest.mark.scenario("S4")
@@ -200,7 +200,7 @@ def test_a_venue_that_answers_pings_is_kept():
 
 @pytest.mark.scenario("S4")
 def test_a_venues_own_keepalive_is_sent(monkeypatch):
-    from hybrid_platform.feeds.websocket.parsing import Ping
+    from hybrid_platform.feeds.websocket.venue import Ping
     from hybrid_platform.feeds.websocket.venues.okx_v5 import OkxV5
 
     monkeypatch.setattr(OkxV5, "ping", Ping("ping", 0.05))
@@ -228,7 +228,7 @@ def test_without_a_network_the_session_ends_with_a_clear_error(url, words):
     assert words in message
     assert "Check the network" in message
     assert "\n" not in message
-    assert run.stats.ends == {"unreachable": 3}
+    assert run.stats.disconnects == {"unreachable": 3}
 
 
 @pytest.mark.scenario("S4")
@@ -236,14 +236,14 @@ def test_a_server_that_never_answers_the_handshake_is_left():
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"ws://127.0.0.1:{server.getsockname()[1]}/"
         run = Run(binance(url), max_failures=2, open_seconds=0.2).until(lambda _: False)
-    assert run.stats.ends == {"timeout": 2}
+    assert run.stats.disconnects == {"timeout": 2}
 
 
 @pytest.mark.scenario("S4")
 def test_a_venue_that_refuses_is_asked_again_then_given_up():
     with LocalVenue([], [[Refuse(503)], [Refuse(429)], [Refuse(403)]]) as venue:
         run = Run(binance(venue.url), max_failures=3).until(lambda _: False)
-    assert run.stats.ends == {"refused": 3}
+    assert run.stats.disconnects == {"refused": 3}
     assert "403" in str(run.error)
 
 
@@ -252,7 +252,7 @@ def test_a_venue_that_rejects_the_subscription_is_named_with_its_words():
     refusal = '{"error":{"code":2,"msg":"Invalid request: unknown symbol"},"id":1}'
     with LocalVenue([refusal] * 3, [[Send(1)] for _ in range(3)]) as venue:
         run = Run(binance(venue.url), max_failures=3).until(lambda _: False)
-    assert run.stats.ends == {"venue": 3}
+    assert run.stats.disconnects == {"venue": 3}
     assert "unknown symbol" in str(run.error)
 
 
@@ -269,7 +269,7 @@ def test_being_told_to_stop_ends_a_long_wait_at_once():
     run = Run(
         binance(f"ws://127.0.0.1:{closed_port()}/"), backoff_seconds=600, backoff_max_seconds=600, max_failures=1000
     )
-    run.until(lambda run: bool(run.stats.ends))
+    run.until(lambda run: bool(run.stats.disconnects))
     assert run.error is None
 
 
@@ -319,5 +319,5 @@ def test_two_thousand_messages_a_second_through_drops_a_stall_and_garbage():
     assert len(new) == venue.sent, "each once, none lost but those that were never sent"
     assert run.rejected["binary_frame"] == 1
     assert sum(run.rejected.values()) == 11
-    assert run.stats.ends["drop"] == 3
-    assert run.stats.ends["stall"] >= 1
+    assert run.stats.disconnects["drop"] == 3
+    assert run.stats.disconnects["stall"] >= 1

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from hybrid_platform.domain.errors import ConfigError
-from hybrid_platform.feeds.files.layout import Layout
-from hybrid_platform.feeds.files.presets import PRESETS
+from hybrid_platform.feeds.files.layouts import PRESETS, Layout
 from hybrid_platform_tests.conftest import REPOSITORY
 from hybrid_platform_tests.feeds.support import T0, replay
 
@@ -171,7 +170,7 @@ def test_the_users_page_has_every_preset_with_its_columns() -> None:
 def test_the_users_page_names_every_cause_of_rejection() -> None:
     page = (REPOSITORY / "docs" / "feeds.md").read_text(encoding="utf-8")
     source = "".join(
-        path.read_text(encoding="utf-8") for path in (REPOSITORY / "hybrid_platform/feeds/replay").glob("*.py")
+        path.read_text(encoding="utf-8") for path in (REPOSITORY / "hybrid_platform/feeds/files").rglob("*.py")
     )
     causes = set(re.findall(r'RowError\("(\w+)"\)', source)) | set(re.findall(r'"((?:bad|too)_\w+)"', source))
     causes |= {"price_does_not_fit", "size_does_not_fit", "time_does_not_fit", "truncated"}

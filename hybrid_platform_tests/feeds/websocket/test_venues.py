@@ -5,22 +5,31 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from hybrid_platform.feeds.websocket.parsing import Decoded
-from hybrid_platform.feeds.websocket.venues import VENUES, venue_of
+from hybrid_platform.feeds.websocket import venues
+from hybrid_platform.feeds.websocket.venue import Decoded
+from hybrid_platform.feeds.websocket.venues import create_venue, load_venue_class
+from hybrid_platform.settings.websocket import VenueName
 from hybrid_platform_tests.feeds.websocket.samples import FORMS, HISTORY, OTHERS, REFUSALS, SYMBOLS, TRADES, form_of
 
 NAMES = sorted(FORMS)
 
 
 def decode(name: str, frame: str | bytes, **changes: object) -> Decoded:
-    return venue_of(form_of(name, **changes)).decode(frame)
+    return create_venue(form_of(name, **changes)).decode(frame)
 
 
-def test_every_venue_has_samples():
-    assert NAMES == sorted(VENUES) == sorted(TRADES)
+def test_every_venue_has_a_module_and_samples():
+    """The settings hold the only list of venues; each name in it is a module with one class of that name."""
+    names = sorted(get_args(VenueName))
+    assert names == NAMES == sorted(TRADES)
+    assert [load_venue_class(name).name for name in names] == names
+    folder = Path(venues.__file__).parent
+    assert names == sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
 
 
 @pytest.mark.scenario("S2")
@@ -28,13 +37,13 @@ def test_every_venue_has_samples():
 def test_one_trade_means_the_same_at_every_venue(name):
     for frame in (TRADES[name], TRADES[name].encode()):
         decoded = decode(name, frame)
-        [trade] = decoded.prints
+        [trade] = decoded.trades
         assert (trade.price, trade.size) == (Decimal("2000.1"), Decimal("0.5"))
         assert trade.ts_event == 1_700_000_000_123_000_000
         assert trade.side == -1, "the aggressor sold"
         assert trade.symbol == SYMBOLS[name]
         assert trade.ref is not None
-        assert decoded._replace(prints=(), sequence=None) == Decoded()
+        assert decoded._replace(trades=(), sequence=None) == Decoded()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,9 +62,9 @@ def test_trades_from_before_the_subscription_are_history(name):
 def test_a_refusal_ends_the_connection_with_the_venues_words(name):
     frame, words = REFUSALS[name]
     decoded = decode(name, frame)
-    assert words in decoded.ends
+    assert words in decoded.close_reason
     assert decoded.ignored
-    assert not decoded.prints
+    assert not decoded.trades
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "binance"])
@@ -67,45 +76,45 @@ def test_the_other_side_is_the_other_side(name):
     if name == "coinbase_exchange":
         old, new = '"buy"', '"sell"'
     assert old in TRADES[name]
-    assert decode(name, TRADES[name].replace(old, new)).prints[0].side == 1
+    assert decode(name, TRADES[name].replace(old, new)).trades[0].side == 1
 
 
 def test_on_binance_a_buying_maker_means_that_the_seller_was_the_aggressor():
-    assert decode("binance", TRADES["binance"].replace('"m":true', '"m":false')).prints[0].side == 1
+    assert decode("binance", TRADES["binance"].replace('"m":true', '"m":false')).trades[0].side == 1
 
 
 @pytest.mark.parametrize(("side", "aggressor"), [("BUY", -1), ("SELL", 1)])
 def test_coinbase_states_the_makers_side(side, aggressor):
     assert (
-        decode("coinbase_advanced", TRADES["coinbase_advanced"].replace('"BUY"', f'"{side}"')).prints[0].side
+        decode("coinbase_advanced", TRADES["coinbase_advanced"].replace('"BUY"', f'"{side}"')).trades[0].side
         == aggressor
     )
     exchange = TRADES["coinbase_exchange"].replace('"side":"buy"', f'"side":"{side.lower()}"')
-    assert decode("coinbase_exchange", exchange).prints[0].side == aggressor
+    assert decode("coinbase_exchange", exchange).trades[0].side == aggressor
 
 
 @pytest.mark.parametrize("name", ["gemini_v2", "kraken_v2", "okx_v5", "bybit_v5", "ccxt"])
 def test_a_side_that_is_neither_is_unknown_and_the_tick_is_kept(name):
     frame = TRADES[name].replace('"sell"', '"auction"').replace('"Sell"', '"auction"')
-    assert decode(name, frame).prints[0].side == 0
+    assert decode(name, frame).trades[0].side == 0
 
 
 def test_binance_aggregate_trades_carry_their_own_ids():
     frame = '{"stream":"x@aggTrade","data":{"e":"aggTrade","E":2,"s":"DOTUSDT","a":66,"p":"1.5","q":"2","f":70,"l":74,"T":1700000000001,"m":false,"M":true}}'
-    assert decode("binance", frame).prints[0].ref == 66
+    assert decode("binance", frame).trades[0].ref == 66
     assert decode("binance", frame, stream="trade") == Decoded(ignored="aggTrade")
     assert decode("binance", TRADES["binance"], stream="aggTrade") == Decoded(ignored="trade")
 
 
 def test_binance_events_without_an_envelope_are_read_too():
     raw = '{"e":"trade","E":2,"s":"DOTUSDT","t":66,"p":"1.5","q":"2","T":1700000000001,"m":false}'
-    assert decode("binance", raw).prints[0].symbol == "DOTUSDT"
+    assert decode("binance", raw).trades[0].symbol == "DOTUSDT"
 
 
 @pytest.mark.parametrize("kind", ["INSURANCE_FUND", "ADL", "NA"])
 def test_binance_prints_that_are_no_market_prints_are_left_out_but_their_ids_are_seen(kind):
     frame = f'{{"data":{{"e":"trade","E":2,"T":1,"s":"BTCUSDT","t":67,"p":"0","q":"0","X":"{kind}","m":false}}}}'
-    assert decode("binance", frame, market="usdm") == Decoded(ignored=f"trade:{kind}", seen=(("BTCUSDT", 67),))
+    assert decode("binance", frame, market="usdm") == Decoded(ignored=f"trade:{kind}", skipped=(("BTCUSDT", 67),))
 
 
 def test_a_message_that_lists_newest_first_comes_out_oldest_first():
@@ -115,7 +124,7 @@ def test_a_message_that_lists_newest_first_comes_out_oldest_first():
     )
     frame = f'{{"channel":"market_trades","sequence_num":7,"events":[{{"type":"update","trades":[{trades}]}}]}}'
     decoded = decode("coinbase_advanced", frame)
-    assert [trade.ref for trade in decoded.prints] == [6, 7, 8, 9], "those of one instant as they were matched"
+    assert [trade.ref for trade in decoded.trades] == [6, 7, 8, 9], "those of one instant as they were matched"
     assert decoded.sequence == 7
 
 
@@ -123,7 +132,7 @@ def test_trades_of_one_millisecond_keep_the_order_in_which_they_are_listed():
     item = '{{"symbol":"ETH/USD","side":"buy","price":1,"qty":1,"trade_id":{},"timestamp":"2023-11-14T22:13:20.{}Z"}}'
     items = ",".join(item.format(n, ms) for n, ms in ((5, "2"), (3, "2"), (4, "2"), (2, "1")))
     decoded = decode("kraken_v2", f'{{"channel":"trade","type":"update","data":[{items}]}}')
-    assert [trade.ref for trade in decoded.prints] == [2, 5, 3, 4]
+    assert [trade.ref for trade in decoded.trades] == [2, 5, 3, 4]
 
 
 def test_a_snapshot_and_an_update_in_one_message_are_told_apart():
@@ -131,12 +140,12 @@ def test_a_snapshot_and_an_update_in_one_message_are_told_apart():
     event = update[update.index('{"type"') : update.rindex("]")]
     both = update.replace(event, event.replace('"update"', '"snapshot"') + "," + event)
     assert decode("coinbase_advanced", both).history == 1
-    assert len(decode("coinbase_advanced", both).prints) == 1
+    assert len(decode("coinbase_advanced", both).trades) == 1
 
 
 def test_okx_reckons_the_fills_that_one_entry_stands_for():
-    assert decode("okx_v5", TRADES["okx_v5"]).prints[0].span == 3
-    assert decode("okx_v5", TRADES["okx_v5"].replace(',"count":"3"', "")).prints[0].span == 1
+    assert decode("okx_v5", TRADES["okx_v5"]).trades[0].span == 3
+    assert decode("okx_v5", TRADES["okx_v5"].replace(',"count":"3"', "")).trades[0].span == 1
     assert decode("okx_v5", TRADES["okx_v5"].replace('"3"', '"0"')).rejected[0][0] == "bad_count"
 
 
@@ -149,7 +158,7 @@ def test_one_bad_trade_does_not_take_its_neighbours_with_it(name):
     item = frame[start:end]
     three = frame[:start] + ",".join([item, item.replace("2000.1", "-2000.1"), "7", item]) + frame[end:]
     decoded = decode(name, three)
-    assert len(decoded.prints) == 2
+    assert len(decoded.trades) == 2
     assert sorted(cause for cause, _ in decoded.rejected) == ["bad_message", "bad_price"] or name == "generic"
     assert len(decoded.rejected) == 2
 
@@ -182,7 +191,7 @@ def test_what_is_no_price_or_size_is_rejected_by_name(name, old, new, cause):
         frame = frame.replace('"price":2000.1', '"price":1').replace('"amount":0.5', '"amount":1')
     assert frame.count(f'"{old}"') == 1
     decoded = decode(name, frame.replace(f'"{old}"', f'"{new}"'))
-    assert not decoded.prints
+    assert not decoded.trades
     [(named, sample)] = decoded.rejected
     assert named == cause
     assert len(sample) <= 200
@@ -211,13 +220,13 @@ def test_what_is_no_message_at_all_is_rejected_and_never_raises(name, frame, cau
     if name == "generic" and frame == '"text"':
         assert decoded == Decoded(ignored="other")
         return
-    assert not decoded.prints
+    assert not decoded.trades
     assert decoded.rejected[0][0] in cause
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_subscriptions_name_every_symbol_and_can_be_undone(name):
-    venue = venue_of(form_of(name))
+    venue = create_venue(form_of(name))
     symbols = [SYMBOLS[name], SYMBOLS[name].replace("ETH", "BTC").replace("eth", "btc")]
     asked, undone = " ".join(venue.subscribe(symbols)), " ".join(venue.unsubscribe(symbols))
     if name == "ccxt":
@@ -229,26 +238,26 @@ def test_subscriptions_name_every_symbol_and_can_be_undone(name):
 
 
 def test_binance_subscribes_to_the_documented_stream_of_each_market():
-    assert "ethusdt@trade" in venue_of(form_of("binance")).subscribe(["ETHUSDT"])[0]
+    assert "ethusdt@trade" in create_venue(form_of("binance")).subscribe(["ETHUSDT"])[0]
     for market, host in (("usdm", "fstream"), ("coinm", "dstream")):
-        venue = venue_of(form_of("binance", market=market))
+        venue = create_venue(form_of("binance", market=market))
         assert "@aggTrade" in venue.subscribe(["x"])[0]
         assert host in venue.url
-    assert "@trade" in venue_of(form_of("binance", market="usdm", stream="trade")).subscribe(["x"])[0]
+    assert "@trade" in create_venue(form_of("binance", market="usdm", stream="trade")).subscribe(["x"])[0]
 
 
 def test_every_native_venue_speaks_tls_by_default():
     for name in NAMES:
-        venue = venue_of(form_of(name))
+        venue = create_venue(form_of(name))
         assert venue.url.startswith("wss://") or name in {"generic", "ccxt"}
         assert venue.per_connection >= 1
         assert venue.per_message >= 1
 
 
 def test_the_label_can_be_chosen():
-    assert venue_of(form_of("binance", market="coinm")).label == "BINANCE_COINM"
-    assert venue_of(form_of("binance", label="Binance-EU")).label == "BINANCE-EU"
-    assert venue_of(form_of("ccxt")).label == "BITMEX"
+    assert create_venue(form_of("binance", market="coinm")).label == "BINANCE_COINM"
+    assert create_venue(form_of("binance", label="Binance-EU")).label == "BINANCE-EU"
+    assert create_venue(form_of("ccxt")).label == "BITMEX"
 
 
 def test_the_generic_venue_reads_positions_and_repeats_a_message_per_symbol():
@@ -265,11 +274,11 @@ def test_the_generic_venue_reads_positions_and_repeats_a_message_per_symbol():
         "buy": "b",
         "sell": "s",
     }
-    venue = venue_of(form_of("generic", generic=paths, label="KRAKEN"))
+    venue = create_venue(form_of("generic", generic=paths, label="KRAKEN"))
     decoded = venue.decode(
         '[321,[["58721.2","0.5","1617666461.465618","s","m",""],["58722","1","1617666461.4","b"]],"trade","XBT/USD"]'
     )
-    assert [(t.symbol, str(t.price), t.side, t.ts_event) for t in decoded.prints] == [
+    assert [(t.symbol, str(t.price), t.side, t.ts_event) for t in decoded.trades] == [
         ("XBT/USD", "58722", 1, 1_617_666_461_400_000_000),
         ("XBT/USD", "58721.2", -1, 1_617_666_461_465_618_000),
     ]

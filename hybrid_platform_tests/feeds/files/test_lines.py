@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_platform.feeds.files.inflate import SourceError
-from hybrid_platform.feeds.files.lines import MAX_LINE, Lines, whole_lines
+from hybrid_platform.feeds.files.lines import MAX_LINE, Lines, split_lines
+from hybrid_platform.feeds.files.sources import SourceError
 
 text = st.lists(st.sampled_from([b"a", b"bb", b"\n", b"\r", b"\r\n", b"\xef\xbb\xbf", b","]), max_size=30).map(b"".join)
 
@@ -20,7 +20,7 @@ text = st.lists(st.sampled_from([b"a", b"bb", b"\n", b"\r", b"\r\n", b"\xef\xbb\
 def test_lines_do_not_depend_on_where_the_pieces_are_cut(data: bytes, cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(data)]
     pieces = [data[start:end] for start, end in pairwise(places) if start < end]
-    blocks = list(whole_lines(pieces))
+    blocks = list(split_lines(pieces))
     assert b"".join(block.data for block in blocks).splitlines() == data.removeprefix(b"\xef\xbb\xbf").splitlines()
     number = 1
     for block in blocks:
@@ -37,7 +37,7 @@ def test_a_long_line_is_skipped_however_its_pieces_fall(pieces: list[int]) -> No
             yield b"x" * size
         yield b"x" * pieces[-1] + b"\nlast\n"
 
-    blocks = [block for block in whole_lines(read()) if block.data]
+    blocks = [block for block in split_lines(read()) if block.data]
     assert [(block.first, block.cause) for block in blocks] == [(1, ""), (2, "too_long"), (3, "")]
     assert len(blocks[1].data) <= 400
     assert blocks[2].data == b"last\n"
@@ -45,7 +45,7 @@ def test_a_long_line_is_skipped_however_its_pieces_fall(pieces: list[int]) -> No
 
 def test_the_longest_line_that_is_allowed_is_kept() -> None:
     line = b"x" * (MAX_LINE - 1)
-    assert list(whole_lines([line[:600_000], line[600_000:], b"\nlast"])) == [
+    assert list(split_lines([line[:600_000], line[600_000:], b"\nlast"])) == [
         Lines(1, line + b"\n", 1),
         Lines(2, b"last\n", 1),
     ]
@@ -56,7 +56,7 @@ def test_a_source_that_breaks_off_inside_a_line_says_so_after_the_whole_ones() -
         yield b"one\ntw"
         raise SourceError("is truncated")
 
-    lines = whole_lines(broken())
+    lines = split_lines(broken())
     assert next(lines) == Lines(1, b"one\n", 1)
     assert next(lines) == Lines(2, b"tw", 1, "truncated")
     with pytest.raises(SourceError, match="is truncated"):

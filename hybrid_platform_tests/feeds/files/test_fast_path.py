@@ -18,12 +18,12 @@ from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.feeds.base import FeedBatch
 from hybrid_platform.feeds.files import blocks
-from hybrid_platform.feeds.files.blocks import Block, judged, judged_by_row
-from hybrid_platform.feeds.files.columns import Rules, Symbols
+from hybrid_platform.feeds.files.blocks import Block, parse_block, parse_rows
+from hybrid_platform.feeds.files.columns import SymbolInterner, TickParser
 from hybrid_platform.feeds.files.formats.csv import CsvBlock
 from hybrid_platform.feeds.files.formats.jsonl import json_blocks
-from hybrid_platform.feeds.files.formats.parquet import ParquetBlock, _prepared
-from hybrid_platform.feeds.files.layout import Layout, Origin
+from hybrid_platform.feeds.files.formats.parquet import ParquetBlock, _prepare_column
+from hybrid_platform.feeds.files.layouts import Layout
 from hybrid_platform.feeds.files.lines import Lines
 from hybrid_platform.settings.feeds import Columns
 
@@ -34,10 +34,10 @@ STATED = {
 }
 
 
-def rules(unit: str = "ms", fields: tuple[str, ...] = FIELDS, ask: bool = False, **more: Any) -> Rules:
+def parser(unit: str = "ms", fields: tuple[str, ...] = FIELDS, ask: bool = False, **more: Any) -> TickParser:
     columns = Columns(**{name: at for at, name in enumerate(fields)})
     layout = Layout("columns", "", columns, ts_unit=unit, ask=len(fields) if ask else None, **more)
-    return Rules(layout, Origin(day=date(2024, 3, 10)), "DEFAULT", Symbols(InstrumentTable(STATED), "X"))
+    return TickParser(layout, date(2024, 3, 10), "DEFAULT", SymbolInterner(InstrumentTable(STATED), "X"))
 
 
 def contents(ticks: TickBatch) -> list[tuple[Any, ...]]:
@@ -53,8 +53,7 @@ def flat(batches: list[FeedBatch]) -> tuple[list[tuple[Any, ...]], Counter[str],
 
 
 def same_both_ways(block: Block, **more: Any) -> None:
-    fast_rules, slow_rules = rules(**more), rules(**more)
-    fast, slow = list(judged(block, fast_rules, "f")), judged_by_row(block, slow_rules, "f")
+    fast, slow = list(parse_block(block, parser(**more), "f")), parse_rows(block, parser(**more), "f")
     rows, rejected, received = flat(fast)
     expected, expected_rejected, expected_received = flat([slow])
     # A mixed column of ids is all text in the one batch and may be integers in the parts of the other.
@@ -278,31 +277,29 @@ arrow_number = st.one_of(
 @given(arrow_number, arrow_number, arrow_number)
 def test_parquet_both_ways_is_the_same(ts: Any, price: Any, size: Any) -> None:
     fields = ("ts", "price", "size")
-    columns = [_prepared(column, field) for column, field in zip((ts, price, size), fields, strict=True)]
+    columns = [_prepare_column(column, field) for column, field in zip((ts, price, size), fields, strict=True)]
     same_both_ways(ParquetBlock(columns, 1), fields=fields)
 
 
 def test_the_fast_path_is_taken_where_nothing_is_odd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "judged_by_row", lambda *_: pytest.fail("the slow path"))
+    monkeypatch.setattr(blocks, "parse_rows", lambda *_: pytest.fail("the slow path"))
     data = text_of([f"{T0 + k},1.{k % 10},{k},SPY,{k},buy,{T0}.5" for k in range(2_000)])
     block = csv_block(data, 7)
-    [batch] = judged(block, rules(), "f")
+    [batch] = parse_block(block, parser(), "f")
     assert len(batch.ticks) == 2_000
     assert batch.ticks.trade_ref is not None and batch.ticks.trade_ref.dtype == np.int64
 
 
 def test_a_bad_row_in_a_large_block_is_found_by_halving(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[int] = []
-    by_row = blocks.judged_by_row
-    monkeypatch.setattr(
-        blocks, "judged_by_row", lambda block, *rest: looked_at.append(len(block)) or by_row(block, *rest)
-    )
+    by_row = blocks.parse_rows
+    monkeypatch.setattr(blocks, "parse_rows", lambda block, *rest: looked_at.append(len(block)) or by_row(block, *rest))
     lines = [f"{T0 + k},1,1,SPY,,," + str(T0) for k in range(50_000)]
     lines[49_337] = "garbage"
     # One line that is longer than all the others together must not stop the halving.
     lines[-1] += " " * 400_000
     block = csv_block(text_of(lines), 7)
-    batches = list(judged(block, rules(), "t"))
+    batches = list(parse_block(block, parser(), "t"))
     assert sum(len(batch.ticks) for batch in batches) == 49_999
     assert [sample.where for batch in batches for sample in batch.samples] == ["t:49338"]
     assert sum(looked_at) < 1_000
@@ -311,7 +308,7 @@ def test_a_bad_row_in_a_large_block_is_found_by_halving(monkeypatch: pytest.Monk
 def test_scales_of_stated_instruments_are_kept_both_ways() -> None:
     data = text_of([f"{T0},1.25,3,FINE,,,{T0}", f"{T0},1.25,3,COARSE,,,{T0}", f"{T0},1.25,3,SPY,,,{T0}"])
     block = csv_block(data, 7)
-    [batch] = judged(block, rules(), "t")
+    [batch] = parse_block(block, parser(), "t")
     assert [(tick.price, tick.size) for tick in batch.ticks.ticks()] == [(Decimal("1.25"), Decimal(3))] * 3
     assert batch.ticks.price.tolist() == [1_250_000_000_000, 125, 1_250_000_000]
     same_both_ways(csv_block(text_of([f"{T0},1.255,3,COARSE,,,{T0}"]), 7))

@@ -10,42 +10,47 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybrid_platform.domain.times import EARLIEST_NS, LATEST_NS
 from hybrid_platform.feeds.websocket.parsing import (
-    EARLIEST_NS,
-    LATEST_NS,
-    UnusableError,
-    id_of,
-    iso_of,
-    price_of,
-    size_of,
-    time_of,
+    SAMPLE_CHARS,
+    UNKNOWN_QUOTE,
+    InvalidValueError,
+    base_and_quote,
+    make_sample,
+    parse_price,
+    parse_size,
+    parse_time,
+    parse_trade_id,
+    redact,
 )
-from hybrid_platform.feeds.websocket.sample import SAMPLE_CHARS, redacted, sample_of
-from hybrid_platform.feeds.websocket.symbols import UNKNOWN_QUOTE, base_and_quote
 
 
 def raw(text: str) -> msgspec.Raw:
     return msgspec.Raw(text.encode())
 
 
+def iso(text: str) -> int:
+    return parse_time(raw(f'"{text}"'), "iso")
+
+
 @given(st.decimals(min_value="0.000000001", max_value="9000000000", places=9), st.booleans())
 def test_a_number_is_as_exact_as_its_text_quoted_or_not(value, quoted):
-    assert price_of(raw(f'"{value}"' if quoted else str(value))) == value
+    assert parse_price(raw(f'"{value}"' if quoted else str(value))) == value
 
 
 @pytest.mark.parametrize(("text", "value"), [("5e-1", "0.5"), ("1E+2", "100"), ("0.10000", "0.1"), ('"1e-8"', "1e-8")])
 def test_trailing_zeros_and_scientific_notation_lose_nothing(text, value):
-    assert size_of(raw(text)) == Decimal(value)
+    assert parse_size(raw(text)) == Decimal(value)
 
 
 def test_no_float_decides():
-    assert price_of(raw("0.1000000000000000055511151231257827")) != Decimal("0.1")
+    assert parse_price(raw("0.1000000000000000055511151231257827")) != Decimal("0.1")
 
 
 @pytest.mark.parametrize("text", ["true", "null", "[1]", "{}", '""', '"0x10"', '"１"', '" 1"', "-1"])
 def test_what_is_no_number_is_refused(text):
-    with pytest.raises(UnusableError, match="bad_price"):
-        price_of(raw(text))
+    with pytest.raises(InvalidValueError, match="bad_price"):
+        parse_price(raw(text))
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)), st.integers(0, 999), st.integers(6, 9))
@@ -55,11 +60,11 @@ def test_iso_times_are_exact_to_the_nanosecond(moment, ns, digits):
     expected = (delta.days * 86_400 + delta.seconds) * 10**9 + delta.microseconds * 1000
     fraction = f"{moment.microsecond:06d}{ns:03d}"[:digits]
     expected += int(fraction.ljust(9, "0")) - moment.microsecond * 1000
-    assert iso_of(f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction}Z") == expected
+    assert iso(f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction}Z") == expected
 
 
 def test_an_iso_time_may_have_an_offset_and_no_fraction():
-    assert iso_of("2026-01-01T02:00:00+02:00") == iso_of("2026-01-01 00:00:00Z")
+    assert iso("2026-01-01T02:00:00+02:00") == iso("2026-01-01 00:00:00Z")
 
 
 @pytest.mark.parametrize(
@@ -77,24 +82,24 @@ def test_an_iso_time_may_have_an_offset_and_no_fraction():
     ],
 )
 def test_what_is_no_sane_iso_time_is_refused(text):
-    with pytest.raises(UnusableError, match="bad_time"):
-        iso_of(text)
+    with pytest.raises(InvalidValueError, match="bad_time"):
+        iso(text)
 
 
 @given(st.integers(EARLIEST_NS, LATEST_NS - 1))
 def test_the_same_instant_in_every_unit(ns):
-    assert time_of(raw(str(ns)), "ns") == ns
-    assert time_of(raw(f'"{ns // 10**9}.{ns % 10**9:09d}"'), "s") == ns
-    assert time_of(raw(str(ns // 10**6)), "ms") == ns // 10**6 * 10**6
-    assert time_of(raw(str(ns // 10**3)), "us") == ns // 10**3 * 10**3
+    assert parse_time(raw(str(ns)), "ns") == ns
+    assert parse_time(raw(f'"{ns // 10**9}.{ns % 10**9:09d}"'), "s") == ns
+    assert parse_time(raw(str(ns // 10**6)), "ms") == ns // 10**6 * 10**6
+    assert parse_time(raw(str(ns // 10**3)), "us") == ns // 10**3 * 10**3
 
 
 @pytest.mark.parametrize(
     ("text", "unit"), [("0", "ms"), ("1700000000000", "ns"), ("1700000000000000000", "ms"), ("-1", "s")]
 )
 def test_a_time_in_the_wrong_unit_is_refused(text, unit):
-    with pytest.raises(UnusableError, match="bad_time"):
-        time_of(raw(text), unit)
+    with pytest.raises(InvalidValueError, match="bad_time"):
+        parse_time(raw(text), unit)
 
 
 @pytest.mark.parametrize(
@@ -110,18 +115,18 @@ def test_a_time_in_the_wrong_unit_is_refused(text, unit):
     ],
 )
 def test_an_id_is_a_number_where_that_says_the_same_else_text(text, ref):
-    assert id_of(raw(text)) == ref
+    assert parse_trade_id(raw(text)) == ref
 
 
 @pytest.mark.parametrize("text", ["null", "true", "1.5", "1e3", '""', '"a b"', '"é"', f'"{"x" * 65}"', "[]", "-1"])
 def test_what_is_no_id_is_refused(text):
-    with pytest.raises(UnusableError, match="bad_trade_id"):
-        id_of(raw(text))
+    with pytest.raises(InvalidValueError, match="bad_trade_id"):
+        parse_trade_id(raw(text))
 
 
 @given(st.one_of(st.text(), st.binary()))
 def test_a_sample_is_one_short_printable_line(frame):
-    sample = sample_of(frame)
+    sample = make_sample(frame)
     assert len(sample) <= SAMPLE_CHARS
     assert sample.isprintable()
     assert "\n" not in sample
@@ -141,8 +146,8 @@ def test_a_sample_is_one_short_printable_line(frame):
     ],
 )
 def test_secrets_do_not_reach_a_sample(text):
-    assert "ter2" not in sample_of(text)
-    assert "***" in redacted(text)
+    assert "ter2" not in make_sample(text)
+    assert "***" in redact(text)
 
 
 @pytest.mark.parametrize(
