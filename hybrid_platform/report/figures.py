@@ -130,7 +130,7 @@ def _drawdown(measured: Measured) -> Figure:
 
 def _exposure(measured: Measured) -> Figure | None:
     curve, found = _curve(measured), measured.measures.exposure
-    if found is None or not found.most:
+    if found is None or not found.max:
         return None
     figure, (axes,) = new_figure("Exposure: Σ |position| × price, USD", "USD", height=2.2)
     times = _times(axes, curve.ts)
@@ -145,8 +145,8 @@ def _exposure(measured: Measured) -> Figure | None:
 
 
 def _price(measured: Measured) -> Figure:
-    curve, tape = _curve(measured), measured.tape
-    counts = np.array([curve.marks.count(place) for place in range(len(tape.instruments))])
+    curve, replay = _curve(measured), measured.replay
+    counts = np.array([curve.marks.count(place) for place in range(len(replay.instruments))])
     shown = np.argsort(-counts, kind="stable")[:MAX_PANELS].tolist()
     figure, panels = new_figure("Last price with fills (▲ BUY, ▼ SELL)", "price", len(shown), height=2.8)
     for axes, instrument in zip(panels, shown, strict=True):
@@ -154,15 +154,15 @@ def _price(measured: Measured) -> Figure:
         there = ~np.isnan(curve.price[:, instrument])
         axes.plot(times[there], curve.price[there, instrument], color=GRID, linewidth=0.9, zorder=1)
         for side, mark, colour in ((1, "^", BUY), (-1, "v", SELL)):
-            ts, price = curve.marks.of(instrument, side)
+            ts, price = curve.marks.points(instrument, side)
             axes.scatter(_times(axes, ts), price, marker=mark, s=16, color=colour, linewidths=0, zorder=2)
-        item = tape.instruments[instrument]
+        item = replay.instruments[instrument]
         axes.set_ylabel(f"{item.symbol}, {item.quote}")
     return figure
 
 
 def _latency(measured: Measured) -> Figure | None:
-    sample = measured.tape.first_fill_ms
+    sample = measured.replay.first_fill_ms
     waited = sample.values
     if not len(waited) or not waited.min() > 0:
         return None

@@ -117,13 +117,13 @@ def _exposure(found: Measures) -> Iterable[tuple[Any, ...]]:
     exposure = found.exposure
     if exposure is not None:
         yield "mean, weighted by time", f"{money(exposure.mean)} USD"
-        yield "most", f"{money(exposure.most)} USD"
+        yield "most", f"{money(exposure.max)} USD"
         yield "at the end", f"{money(exposure.final)} USD"
         yield "time with a position", percent(exposure.in_market_percent)
 
 
 def _trips(found: Measures) -> Iterable[tuple[Any, ...]]:
-    trips = found.trips
+    trips = found.round_trips
     yield "ended, and open at the end", f"{trips.count:,}, and {trips.open:,}"
     if trips.count:
         rate = None if trips.win_rate is None else trips.win_rate * 100
@@ -140,7 +140,7 @@ def _cost(found: Measures) -> Iterable[tuple[Any, ...]]:
     each = cost.each_bps
     yield "slippage against arrival", f"{number(cost.slippage_bps)} bps, {money(cost.slippage_usd)} USD"
     if each is not None:
-        yield "fill by fill, bps", f"p50 {number(each.p50)}, p95 {number(each.p95)}, most {number(each.most)}"
+        yield "fill by fill, bps", f"p50 {number(each.p50)}, p95 {number(each.p95)}, most {number(each.max)}"
     yield "fees", f"{number(cost.fees_bps)} bps"
     yield "implementation shortfall", f"{number(cost.shortfall_bps)} bps, {money(cost.shortfall_usd)} USD"
     yield "of which missed by what was not filled", f"{money(cost.missed_usd)} USD"
@@ -159,7 +159,7 @@ def _latency(found: Measures) -> Iterable[tuple[Any, ...]]:
     for field, name in names.items():
         of = _quantiles(found.latency, field)
         if of is not None:
-            yield name, of.count, number(of.p50), number(of.p95), number(of.p99), number(of.most)
+            yield name, of.count, number(of.p50), number(of.p95), number(of.p99), number(of.max)
 
 
 def _quantiles(latency: Latency, field: str) -> Quantiles | None:

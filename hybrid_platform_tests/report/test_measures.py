@@ -26,11 +26,10 @@ from hybrid_platform.domain.orders import (
     sell,
 )
 from hybrid_platform.domain.ticks import TickBatch
-from hybrid_platform.report.measures import tape
-from hybrid_platform.report.measures.curve import MAX_STEPS, STEPS_NS, CurveBuilder, step_of
-from hybrid_platform.report.measures.marks import MAX_MARKS, FillMarks
-from hybrid_platform.report.measures.round_trips import RoundTripBook, TripTally
-from hybrid_platform.report.measures.sample import Sample, quantiles_of
+from hybrid_platform.report.measures.curve import MAX_STEPS, STEPS_NS, CurveBuilder, choose_step
+from hybrid_platform.report.measures.fill_marks import MAX_MARKS, FillMarks
+from hybrid_platform.report.measures.round_trips import RoundTripBook, RoundTripTally
+from hybrid_platform.report.measures.sample import Sample, compute_quantiles
 from hybrid_platform.report.measures.session import Measured, measure_session
 from hybrid_platform.storage import reader
 from hybrid_platform.strategies import Params, Strategy, Tick
@@ -79,7 +78,7 @@ def test_round_trips_by_hand(planned):
     # The second fill closes 2 of its 3: two thirds of its fees belong to the first trip.
     first = 237.6 - 202 - 0.202 - 0.2376
     second = 118.8 - 90.9 - 0.1188 - 0.0909
-    trips = planned.measures.trips
+    trips = planned.measures.round_trips
     assert (trips.count, trips.wins, trips.losses, trips.open, trips.win_rate) == (2, 2, 0, 0, 1.0)
     assert (trips.best, trips.worst) == (pytest.approx(first), pytest.approx(second))
     assert trips.expectancy == pytest.approx((first + second) / 2)
@@ -107,7 +106,7 @@ def risk_step(found: Measured) -> int:
 def test_exposure_by_hand(planned):
     # 0 for a second, 200 for one, 220 for one, 120 for two, then flat: six seconds in all.
     exposure = planned.measures.exposure
-    assert exposure.most == pytest.approx(220)
+    assert exposure.max == pytest.approx(220)
     assert exposure.mean == pytest.approx((200 + 220 + 120 + 120) / 6)
     assert exposure.in_market_percent == pytest.approx(4 / 6 * 100)
     assert exposure.final == 0
@@ -118,7 +117,7 @@ def test_costs_by_hand(planned):
     cost = planned.measures.cost
     assert cost.slippage_usd == pytest.approx(6.5)
     assert cost.slippage_bps == pytest.approx(100)
-    assert (cost.each_bps.p50, cost.each_bps.most) == (pytest.approx(100), pytest.approx(100))
+    assert (cost.each_bps.p50, cost.each_bps.max) == (pytest.approx(100), pytest.approx(100))
     assert cost.fees_bps == pytest.approx(10)
     # … or nothing: in SHADOW it ended at the tick that caused it.
     assert cost.missed_usd == pytest.approx(0)
@@ -219,8 +218,8 @@ def test_a_session_without_trades_has_figures_that_say_so(recorder):
     quiet = {"risk": {"max_exposure_usd": 0}, "mode": "SHADOW"}
     recorded = recorder.record(recorder.settings(**quiet), a_market([(0, 100, 10)] * 30, ("AAA",)))
     found = measure_session(recorder.reading, recorded.session_id).measures
-    assert (found.result.pnl, found.trips.count, found.counts.fills) == (0, 0, 0)
-    assert (found.risk.sharpe, found.cost.slippage_bps, found.trips.win_rate) == (None, None, None)
+    assert (found.result.pnl, found.round_trips.count, found.counts.fills) == (0, 0, 0)
+    assert (found.risk.sharpe, found.cost.slippage_bps, found.round_trips.win_rate) == (None, None, None)
     assert found.counts.vetoes["RISK_CAP"] > 5
 
 
@@ -247,14 +246,14 @@ def test_round_trips_conserve_cash_and_end_where_the_position_does(fills):
             trips.append(trip)
         if net == 0:
             assert sum((Fraction(each.pnl) for each in trips), Fraction(0)) == cash
-    assert book.open == (net != 0)
+    assert book.open_count == (net != 0)
 
 
 def test_round_trip_figures_by_hand():
-    tally = TripTally()
+    tally = RoundTripTally()
     for pnl_usd, seconds in ((3.0, 1), (-1.0, 3), (-1.0, 2), (0.0, 9)):
         tally.add(pnl_usd, seconds * NS_PER_S)
-    trips = tally.trips(still_open=1)
+    trips = tally.summarize(open_count=1)
     assert (trips.count, trips.wins, trips.losses, trips.open) == (4, 1, 2, 1)
     assert (trips.win_rate, trips.profit_factor, trips.expectancy) == (0.25, 1.5, 0.25)
     assert (trips.mean_win, trips.mean_loss, trips.median_s) == (3.0, -1.0, 2.5)
@@ -262,9 +261,9 @@ def test_round_trip_figures_by_hand():
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50))
 def test_quantiles_are_values_that_were_there(values):
-    found = quantiles_of(np.array(values))
-    assert {found.p50, found.p95, found.p99, found.most} <= set(values)
-    assert found.p50 <= found.p95 <= found.p99 <= found.most == max(values)
+    found = compute_quantiles(np.array(values))
+    assert {found.p50, found.p95, found.p99, found.max} <= set(values)
+    assert found.p50 <= found.p95 <= found.p99 <= found.max == max(values)
     assert sum(value <= found.p50 for value in values) >= len(values) / 2
 
 
@@ -273,8 +272,8 @@ def test_a_sample_is_exact_up_to_its_limit_and_holds_no_more_than_that(values, l
     sample = Sample(limit)
     for value in values:
         sample.add(value)
-    found, exact = sample.quantiles(), quantiles_of(np.array(values))
-    assert (found.count, found.most) == (len(values), max(values))
+    found, exact = sample.quantiles(), compute_quantiles(np.array(values))
+    assert (found.count, found.max) == (len(values), max(values))
     assert found.mean == pytest.approx(exact.mean, abs=1e-6)
     assert len(sample.values) <= limit
     assert sample.values.tolist() == values[:: sample.every]
@@ -287,14 +286,14 @@ def test_fills_are_marked_alike_however_they_come_each_while_they_are_few(count,
     ts, price, qty = np.sort(rng.integers(0, 1_000, count)), rng.uniform(1, 2, count), rng.uniform(1, 9, count)
     whole, pieces = FillMarks(0, 1_000), FillMarks(0, 1_000)
     item, side = np.zeros(count, dtype=np.int64), np.ones(count, dtype=np.int64)
-    whole.note(item, side, ts, price, qty)
+    whole.add(item, side, ts, price, qty)
     starts = [0, *(at for at in np.cumsum(cuts).tolist() if at < count), count]
     for a, b in pairwise(starts):
-        pieces.note(item[a:b], side[a:b], ts[a:b], price[a:b], qty[a:b])
-    found = whole.of(0, 1)
-    for one, other in zip(found, pieces.of(0, 1), strict=True):
+        pieces.add(item[a:b], side[a:b], ts[a:b], price[a:b], qty[a:b])
+    found = whole.points(0, 1)
+    for one, other in zip(found, pieces.points(0, 1), strict=True):
         np.testing.assert_allclose(one, other, atol=1)
-    assert (whole.count(0), len(whole.of(0, -1)[0]), whole.count(1)) == (count, 0, 0)
+    assert (whole.count(0), len(whole.points(0, -1)[0]), whole.count(1)) == (count, 0, 0)
     assert len(found[0]) == count if count <= MAX_MARKS else 0 < len(found[0]) <= MAX_MARKS
     assert count > MAX_MARKS or found[1].tolist() == price.tolist()
     assert price.min() - 1e-9 <= found[1].min() and found[1].max() <= price.max() + 1e-9
@@ -311,14 +310,19 @@ class Resting(Strategy[Params]):
 def test_a_session_of_ten_times_the_orders_is_measured_holding_no_more_of_them(recorder, monkeypatch):
     """What is remembered of orders, fills and prices is bounded, and the sums are those of a whole reading."""
     held: dict[str, list[int]] = {}
-    look = CurveBuilder.look
+    add_block = CurveBuilder.add_block
 
     def looked(builder: CurveBuilder, block: np.ndarray) -> None:
-        look(builder, block)
-        tape = builder._tape
-        held[session].append(len(tape._working) + len(tape._late) + len(builder._wanted) + len(builder._fills["ts"]))
+        add_block(builder, block)
+        replay = builder._replay
+        held[session].append(
+            len(replay._open_orders)
+            + len(replay._ended_orders)
+            + len(builder._awaiting_price)
+            + len(builder._fills["ts"])
+        )
 
-    monkeypatch.setattr(CurveBuilder, "look", looked)
+    monkeypatch.setattr(CurveBuilder, "add_block", looked)
     for length in (40, 400):
         strategy = {"strategy": {"name": f"{__name__}:Resting"}, "mode": "PAPER"}
         ticks = a_market([(0, 100 + k % 7, 700) for k in range(length)], ("AAA",))
@@ -326,10 +330,9 @@ def test_a_session_of_ten_times_the_orders_is_measured_holding_no_more_of_them(r
         held[session] = []
         whole = measure_session(recorder.reading, session).measures
         with monkeypatch.context() as short:
-            short.setattr(tape, "LATE", 4)
             short.setattr(reader, "MARKS_AT_ONCE", 8)
             held[session] = []
-            paged = measure_session(recorder.reading, session).measures
+            paged = measure_session(recorder.reading, session, max_ended_orders=4).measures
         assert whole.counts.ends["EXPIRED"] > length - 10
         assert whole.cost.missed_usd != 0
         assert paged.cost.missed_usd == pytest.approx(whole.cost.missed_usd)
@@ -341,7 +344,7 @@ def test_a_session_of_ten_times_the_orders_is_measured_holding_no_more_of_them(r
 
 @given(st.integers(1, 10**19))
 def test_a_step_is_round_and_cuts_a_session_into_a_thousand_at_most(elapsed):
-    step = step_of(elapsed)
+    step = choose_step(elapsed)
     assert -(-elapsed // step) <= MAX_STEPS
     assert step in STEPS_NS or step % STEPS_NS[-1] == 0
 
@@ -353,9 +356,11 @@ def test_every_figure_is_explained():
     from hybrid_platform_tests.conftest import REPOSITORY
 
     text = (REPOSITORY / "docs" / "measures.md").read_text()
-    groups = (records.Result, records.Risk, records.Drawdown, records.Exposure, records.Trips, records.Cost)
+    groups = (records.Result, records.Risk, records.Drawdown, records.Exposure, records.RoundTrips, records.Cost)
     names = {
-        field.name for group in (*groups, records.Latency, records.Counts) for field in msgspec.structs.fields(group)
+        field.encode_name
+        for group in (*groups, records.Latency, records.Counts)
+        for field in msgspec.structs.fields(group)
     }
     missing = sorted(name for name in names if f"`{name}`" not in text)
     assert missing == ["ends", "fills", "orders", "signals"], "these are in words; explain every other"

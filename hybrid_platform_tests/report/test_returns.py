@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from hybrid_platform.report.measures.returns import (
     YEAR_S,
-    DrawdownWatch,
+    DrawdownTracker,
     calmar,
-    returns_of,
     sharpe,
+    simple_returns,
     sortino,
     volatility,
 )
@@ -48,19 +48,19 @@ def test_what_cannot_be_defined_is_none():
     assert sharpe(np.array([0.1]), 252) is None
     assert calmar(0.1, 60.0, 0.0) is None
     assert calmar(None, 60.0, 0.1) is None
-    assert len(returns_of(np.array([0.0, 1.0]))) == 0
+    assert len(simple_returns(np.array([0.0, 1.0]))) == 0
 
 
 def test_calmar_is_the_return_of_a_year_over_the_deepest_fall():
     assert calmar(0.01, YEAR_S / 10, 0.05) == pytest.approx(2.0)
 
 
-def watch(values: list[float], cuts: list[int] = [], start: float = 100.0) -> DrawdownWatch:  # noqa: B006
-    found = DrawdownWatch(0, start)
+def watch(values: list[float], cuts: list[int] = [], start: float = 100.0) -> DrawdownTracker:  # noqa: B006
+    found = DrawdownTracker(0, start)
     clock, equity = np.arange(1, len(values) + 1, dtype=np.int64), np.array(values)
     edges = sorted({0, len(values), *(cut % (len(values) + 1) for cut in cuts)})
     for a, b in pairwise(edges):
-        found.look(clock[a:b], equity[a:b])
+        found.update(clock[a:b], equity[a:b])
     return found
 
 

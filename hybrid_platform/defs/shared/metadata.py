@@ -114,7 +114,7 @@ def _build_trading(found: Measures | None) -> Metadata:
     """Return the trading results as numbers that the UI plots from run to run."""
     if found is None:
         return {}
-    fall, trips, cost = found.risk.drawdown, found.trips, found.cost
+    fall, trips, cost = found.risk.drawdown, found.round_trips, found.cost
     numbers = {
         "pnl_usd": float(found.result.pnl),
         "fees_usd": float(found.result.fees),

@@ -1,5 +1,5 @@
-"""What a session's trading was worth: measures from its tables, for people who trade.
+"""Measures of a session's trading, from its tables, for people who trade.
 
-`tape` reads what was decided, `curve` values it at the prices that came, `returns`, `round_trips` and
-`execution` are the formulas, each a small module; `session` puts one session's figures together.
+`replay` reads the decisions and their outcome, `curve` values the account at the recorded prices, `returns`,
+`round_trips` and `costs` hold the formulas, and `session` combines the figures of one session.
 """

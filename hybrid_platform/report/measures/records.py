@@ -1,7 +1,7 @@
-"""`measures.json`: one session's trading in figures. Money is in USD at the session's stated rates.
+"""Records of `measures.json`: the trading of one session in figures, in USD at the session's stated rates.
 
-What follows from fills alone is exact, as canonical text; what needs a price of every moment is a float.
-None: not defined for this session (no fill, no loss, one return …), which the report shows as such.
+Figures from fills alone are exact (canonical text); figures that need prices over time are floats. None means
+not defined for this session: it had no fill, no loss, a single return …
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     starting_cash: Decimal
     realised: Decimal
-    """Of what was closed, before fees."""
+    """Of closed positions, before fees."""
     unrealised: Decimal
-    """Of what is open, at the last prices."""
+    """Of open positions, at the last prices."""
     fees: Decimal
     pnl: Decimal
     """realised + unrealised − fees = final equity − starting cash."""
@@ -28,13 +28,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     return_percent: float | None
     """pnl ÷ starting cash."""
     volume: Decimal
-    """Σ |fill| × price × multiplier: what was bought and sold."""
+    """Σ |fill| × price × multiplier, of buys and sells."""
     turnover: float | None
     """volume ÷ starting cash."""
 
 
 class Drawdown(msgspec.Struct, frozen=True, kw_only=True):
-    """The largest fall of equity below its peak, over every tick that was valued."""
+    """The largest fall of equity below its peak, over every valued tick."""
 
     usd: float
     percent: float | None
@@ -43,7 +43,7 @@ class Drawdown(msgspec.Struct, frozen=True, kw_only=True):
     """Session clock, ns."""
     trough_at: int
     recovered_at: int | None
-    """None: not before the end."""
+    """None: not recovered before the end."""
     length_s: float
     """From the peak to the recovery, or to the end."""
     longest_s: float
@@ -56,7 +56,7 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True):
     step_s: float
     steps: int
     per_year: float
-    """Steps in a year of 365 days: what is annualised is, by calendar time."""
+    """Steps in a year of 365 days; figures are annualised by calendar time."""
     volatility: float | None
     """Annualised, as a share."""
     sharpe: float | None
@@ -70,21 +70,21 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
 
     mean: float
     """Weighted by time."""
-    most: float
+    max: float = msgspec.field(name="most")
     final: Decimal
     in_market_percent: float
     """Share of the time with a position."""
 
 
-class Trips(msgspec.Struct, frozen=True, kw_only=True):
-    """Round trips: from flat to flat, or to the other side; PnL after fees."""
+class RoundTrips(msgspec.Struct, frozen=True, kw_only=True):
+    """Completed round trips; PnL after fees."""
 
     count: int
     wins: int
     losses: int
     win_rate: float | None
     profit_factor: float | None
-    """Σ gains ÷ Σ losses; None where nothing was lost."""
+    """Σ gains ÷ Σ losses; None without a loss."""
     expectancy: float | None
     """Mean PnL of a round trip."""
     mean_win: float | None
@@ -92,24 +92,24 @@ class Trips(msgspec.Struct, frozen=True, kw_only=True):
     best: float | None
     worst: float | None
     median_s: float | None
-    """How long a round trip took."""
+    """Median duration of a round trip."""
     open: int
-    """Positions that were open at the end."""
+    """Open positions at the end."""
 
 
 class Quantiles(msgspec.Struct, frozen=True):
-    """Of many values."""
+    """Count, mean, quantiles and maximum of a set of values."""
 
     count: int
     mean: float
     p50: float
     p95: float
     p99: float
-    most: float
+    max: float = msgspec.field(name="most")
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What trading cost against the price at which each order was decided (arrival price)."""
+    """Execution costs against the arrival price: the last price when an order was decided."""
 
     slippage_bps: float | None
     """Of all fills, weighted by their value at arrival; above zero is worse than arrival."""
@@ -119,29 +119,29 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     fees_bps: float | None
     """Of the volume."""
     shortfall_usd: float
-    """Implementation shortfall: slippage + fees + what the unfilled part missed until its order ended."""
+    """Implementation shortfall: slippage + fees + the amount missed by unfilled quantity until its order ended."""
     shortfall_bps: float | None
-    """Of the value that the orders meant, at arrival."""
+    """Of the ordered value at arrival."""
     missed_usd: float
-    """The unfilled part's share of it."""
+    """The part of the shortfall due to unfilled quantity."""
     filled_percent: float | None
-    """Filled value ÷ meant value."""
+    """Filled value ÷ ordered value."""
     without_arrival: int
-    """Fills whose order has no arrival price, because that tick was not persisted; left out."""
+    """Excluded fills: their order has no arrival price, because its tick was not persisted."""
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds of the session clock: what the stated model made of latency, not this machine's speed."""
+    """Latency on the session clock, in ms: that of the configured model, not the speed of this machine."""
 
     signal_to_order: Quantiles | None
     order_to_accepted: Quantiles | None
     order_to_first_fill: Quantiles | None
     order_to_last_fill: Quantiles | None
-    """Of orders that were filled whole."""
+    """Of completely filled orders."""
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many of each."""
+    """Number of signals, orders, fills, vetoes and rejects."""
 
     signals: int
     orders: int
@@ -155,7 +155,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstrumentLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One instrument's part, in its quote currency; exact."""
+    """Figures of one instrument in its quote currency; exact."""
 
     venue: str
     symbol: str
@@ -169,22 +169,22 @@ class InstrumentLine(msgspec.Struct, frozen=True, kw_only=True):
     fees: Decimal
     price_increment: Decimal | None
     is_inferred: bool
-    """The increment follows from the prices that came; nobody stated it, and it denied no order."""
+    """Whether the increment was inferred from the recorded prices, not configured; it rejected no order."""
 
 
 class Measures(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it."""
+    """All measures of one session."""
 
     schema: int = 1
     kind: str = MEASURES
     session_id: str
     mode: str
     sampling: str
-    """Which ticks were valued."""
+    """Which ticks were valued, as a sentence."""
     result: Result
     risk: Risk
     exposure: Exposure | None
-    trips: Trips
+    round_trips: RoundTrips = msgspec.field(name="trips")
     cost: Cost
     latency: Latency
     counts: Counts

@@ -1,8 +1,8 @@
 """Return against risk: Sharpe, Sortino, Calmar, volatility, drawdown. Plain functions on arrays.
 
-Formulas as in empyrical (the tests hold its figures), with every choice stated: simple returns over
+Formulas as in empyrical (the tests compare with its figures), with every choice stated: simple returns over
 equal steps, a risk-free rate of zero, sample deviation (n − 1) for Sharpe, downside deviation over all
-steps for Sortino, arithmetic annualisation for Calmar. docs/measures.md says why.
+steps for Sortino, arithmetic annualisation for Calmar. docs/measures.md explains the choices.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ Floats = npt.NDArray[np.float64]
 YEAR_S = 365 * 86_400
 
 
-def returns_of(equity: Floats) -> Floats:
-    """Return E[i] ÷ E[i−1] − 1, shape (n − 1,); empty where a value is not above zero."""
+def simple_returns(equity: Floats) -> Floats:
+    """Return E[i] ÷ E[i−1] − 1, shape (n − 1,); empty if a value is not above zero."""
     if len(equity) < 2 or not bool((equity[:-1] > 0).all()):
         return np.empty(0)
     return equity[1:] / equity[:-1] - 1.0
@@ -31,13 +31,13 @@ def volatility(returns: Floats, per_year: float) -> float | None:
 
 
 def sharpe(returns: Floats, per_year: float) -> float | None:
-    """Return mean ÷ sample deviation × √(steps a year) (Sharpe 1994); None where nothing varies."""
+    """Return mean ÷ sample deviation × √(steps a year) (Sharpe 1994); None without variation."""
     spread = volatility(returns, per_year)
     return float(returns.mean()) * per_year / spread if spread else None
 
 
 def sortino(returns: Floats, per_year: float) -> float | None:
-    """Return mean ÷ downside deviation × √(steps a year) (Sortino & Price 1994); None where nothing was lost.
+    """Return mean ÷ downside deviation × √(steps a year) (Sortino & Price 1994); None without a loss.
 
     The downside deviation is √(mean(min(r, 0)²)) over all steps.
     """
@@ -50,31 +50,31 @@ def sortino(returns: Floats, per_year: float) -> float | None:
 def calmar(total_return: float | None, elapsed_s: float, drawdown: float | None) -> float | None:
     """Return (return × a year ÷ elapsed) ÷ maximum drawdown (Young 1991); both as shares.
 
-    Arithmetic, because compounding half a minute to a year means nothing. None where nothing was lost.
+    Arithmetic, because compounding half a minute to a year means nothing. None without a loss.
     """
     if total_return is None or not drawdown or elapsed_s <= 0:
         return None
     return total_return * YEAR_S / elapsed_s / drawdown
 
 
-class DrawdownWatch:
-    """Follows equity from one block of values to the next: the largest fall below a peak, and its length."""
+class DrawdownTracker:
+    """The largest fall of equity below a peak, and its length, over consecutive blocks of values."""
 
     def __init__(self, start: int, equity: float) -> None:
-        """Begin with the equity at an instant (ns): the first peak."""
+        """``equity`` at ``start`` (ns) is the first peak."""
         self._peak, self._peak_at = equity, start
         self._end = start
         self._is_below = False
         self.usd = 0.0
         self.from_peak = equity
-        """The peak that it fell from."""
+        """The peak before the largest fall."""
         self.peak_at = self.trough_at = start
         self.recovered_at: int | None = start
         self.longest = 0
-        """Nanoseconds below a peak, of any depth."""
+        """Longest time below a peak, of any depth, in ns."""
 
-    def look(self, clock: npt.NDArray[np.int64], equity: Floats) -> None:
-        """Take values in order, with their instants (ns)."""
+    def update(self, clock: npt.NDArray[np.int64], equity: Floats) -> None:
+        """Add values in order, with their instants (ns)."""
         if not len(equity):
             return
         peaks = np.maximum(np.maximum.accumulate(equity), self._peak)
@@ -84,7 +84,7 @@ class DrawdownWatch:
         fall = peaks - equity
         is_below = fall > 0
         was_below = np.concatenate(([self._is_below], is_below[:-1]))
-        # Time below a peak ends at the value that reaches it again.
+        # The time below a peak ends at the value that reaches the peak again.
         since = np.where(is_below, peak_at, np.concatenate(([self._peak_at], peak_at[:-1])))
         self.longest = max(self.longest, int(np.where(is_below | was_below, clock - since, 0).max()))
         deepest = int(fall.argmax())

@@ -1,4 +1,4 @@
-"""Quantiles of however many values in bounded memory: exact up to a limit, of every second, fourth … one beyond it."""
+"""Quantiles in bounded memory: exact up to a limit, beyond it from every second, fourth … value."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hybrid_platform.domain.statistics import quantile
 from hybrid_platform.report.measures.records import Quantiles
 
 Floats = npt.NDArray[np.float64]
-MOST_HELD = 131_072
+MAX_HELD = 131_072
 
 
-def quantiles_of(values: Floats) -> Quantiles | None:
-    """Return p50, p95, p99 (the nearest value at or below), mean and maximum; None where there is none."""
+def compute_quantiles(values: Floats) -> Quantiles | None:
+    """Return p50, p95, p99 (the lower of two values), mean and maximum, or None without values."""
     if not len(values):
         return None
     ordered = np.sort(values)
@@ -24,19 +24,19 @@ def quantiles_of(values: Floats) -> Quantiles | None:
 
 
 class Sample:
-    """Takes values one by one; count, mean and maximum are of all of them, whatever is held."""
+    """Sample of values that come one by one; count, mean and maximum cover all of them."""
 
-    def __init__(self, most_held: int = MOST_HELD) -> None:
-        self._limit = most_held
+    def __init__(self, max_held: int = MAX_HELD) -> None:
+        self._limit = max_held
         self._held = array("d")
         self.every = 1
-        """Every so many-th value is held."""
+        """Every n-th value is held."""
         self.count = 0
         self._total = 0.0
-        self._most = float("-inf")
+        self._max = float("-inf")
 
     def add(self, value: float) -> None:
-        """Take one more."""
+        """Add one value."""
         if self.count % self.every == 0:
             self._held.append(value)
             if len(self._held) > self._limit:
@@ -44,16 +44,16 @@ class Sample:
                 self.every *= 2
         self.count += 1
         self._total += value
-        self._most = max(self._most, value)
+        self._max = max(self._max, value)
 
     @property
     def values(self) -> Floats:
-        """What is held, in the order in which it came."""
+        """The held values, in order of arrival."""
         return np.array(self._held)
 
     def quantiles(self) -> Quantiles | None:
-        """Return p50, p95, p99 of what is held, and count, mean and maximum of all; None where there is none."""
-        found = quantiles_of(self.values)
+        """Return p50, p95, p99 of the held values, and count, mean and maximum of all; None without values."""
+        found = compute_quantiles(self.values)
         if found is None:
             return None
-        return Quantiles(self.count, self._total / self.count, found.p50, found.p95, found.p99, self._most)
+        return Quantiles(self.count, self._total / self.count, found.p50, found.p95, found.p99, self._max)

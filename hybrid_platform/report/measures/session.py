@@ -1,7 +1,7 @@
-"""Measure one finished session: its tables in, `Measures` and the curve for the plots out.
+"""Measures of one finished session.
 
-The account is rebuilt from the ``trades`` rows, exact; prices are streamed. Costs a second for half a
-million ticks, and a second for twenty thousand orders.
+in: its tables · out: `Measures`, and the curve for the figures. The account is rebuilt exactly from the ``trades``
+rows, and prices are streamed. A second is enough for half a million ticks, or for twenty thousand orders.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from hybrid_platform.report.measures.records import (
     Result,
     Risk,
 )
-from hybrid_platform.report.measures.returns import YEAR_S, calmar, returns_of, sharpe, sortino, volatility
-from hybrid_platform.report.measures.sample import MOST_HELD
-from hybrid_platform.report.measures.tape import ZERO, Tape
+from hybrid_platform.report.measures.replay import MAX_ENDED_ORDERS, ZERO, SessionReplay
+from hybrid_platform.report.measures.returns import YEAR_S, calmar, sharpe, simple_returns, sortino, volatility
+from hybrid_platform.report.measures.sample import MAX_HELD
 from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.queries import find_session, last_trading_ts, receive_time_span
@@ -36,39 +36,41 @@ from hybrid_platform.storage.reader import read_prices
 from hybrid_platform.trading.risk.instrument_rules import infer_price_increment
 
 MAX_VALUED = 2_000_000
-"""Ticks of a session that are valued one by one; of more, every second, third … one."""
+"""Ticks that are valued one by one; in a longer session only every second, third … tick."""
 # Returns over less than a second measure the spacing of trades, not the strategy: shorter steps are for plots only.
 
 
 class Measured(NamedTuple):
-    """Figures, and what the plots draw."""
+    """The measures of a session, and the data of its figures."""
 
     measures: Measures
-    tape: Tape
+    replay: SessionReplay
     curve: Curve | None
-    """None: the session has no ticks."""
+    """None for a session without ticks."""
 
 
 class _Prices:
-    """The last price of each instrument, and the largest step of which all its prices are multiples; in units."""
+    """Last price of each instrument, and the largest step of which all its prices are multiples, in units."""
 
     def __init__(self, count: int) -> None:
         self.last = np.zeros(count, dtype=np.int64)
         self.grid = np.zeros(count, dtype=np.int64)
 
-    def look(self, block: Int64s) -> None:
+    def add_block(self, block: Int64s) -> None:
         self.last[block[:, 1]] = block[:, 2]
         for instrument in np.unique(block[:, 1]).tolist():
             units = np.gcd.reduce(block[block[:, 1] == instrument, 2])
             self.grid[instrument] = np.gcd(self.grid[instrument], units)
 
 
-def measure_session(engine: sa.Engine, session_id: str, *, max_valued: int = MAX_VALUED) -> Measured:
-    """Return a session's measures; raise ConfigError where there is no such session."""
+def measure_session(
+    engine: sa.Engine, session_id: str, *, max_valued: int = MAX_VALUED, max_ended_orders: int = MAX_ENDED_ORDERS
+) -> Measured:
+    """Return the measures of a session; raise ConfigError for an unknown session."""
     session = find_session(engine, session_id)
     settings = load_settings(json.loads(session.settings), environ={})
-    tape = Tape(engine, session_id, settings.risk.usd_rates)
-    prices = _Prices(len(tape.instruments))
+    replay = SessionReplay(engine, session_id, settings.risk.usd_rates, max_ended_orders=max_ended_orders)
+    prices = _Prices(len(replay.instruments))
     span = receive_time_span(engine, session_id)
     builder, curve, sampling = None, None, "no tick was recorded"
     if span is not None:
@@ -76,47 +78,47 @@ def measure_session(engine: sa.Engine, session_id: str, *, max_valued: int = MAX
         every = -(-ticks // max_valued)
         sampling = f"all {ticks:,} ticks" if every == 1 else f"every {every}. of {ticks:,} ticks, and the last"
         end = max(last, last_trading_ts(engine, session_id) or 0)
-        builder = CurveBuilder(tape, first, end, float(settings.execution.starting_cash_usd))
+        builder = CurveBuilder(replay, first, end, float(settings.execution.starting_cash_usd))
         for block in read_prices(engine, session_id, every=every):
-            prices.look(block)
-            builder.look(block)
+            prices.add_block(block)
+            builder.add_block(block)
         curve = builder.finish()
         step_s = builder.step_ns / NS_PER_S
         sampling += f" were valued; plots over steps of {step_s:g} s, returns over {max(1, step_s):g} s"
     else:
-        tape.finish()
-        tape.settle({})
-    if tape.fills > MOST_HELD or tape.orders > MOST_HELD:
-        sampling += f"; quantiles of more than {MOST_HELD:,} values are of every second, fourth … one"
-    lines = tuple(_lines(tape, prices))
-    result = _result(tape, lines, settings)
+        replay.finish()
+        replay.settle({})
+    if replay.fills > MAX_HELD or replay.orders > MAX_HELD:
+        sampling += f"; quantiles of more than {MAX_HELD:,} values are of every second, fourth … one"
+    lines = tuple(_measure_instruments(replay, prices))
+    result = _result(replay, lines, settings)
     measures = Measures(
         session_id=session_id,
         mode=session.mode,
         sampling=sampling,
         result=result,
         risk=_risk(builder, curve, result),
-        exposure=_exposure(builder, tape, lines),
-        trips=tape.trips.trips(tape.open_trips),
-        cost=tape.cost.cost(float(tape.fees), float(tape.volume)),
-        latency=tape.latency(),
+        exposure=_exposure(builder, replay, lines),
+        round_trips=replay.round_trips.summarize(replay.open_round_trips),
+        cost=replay.costs.summarize(float(replay.fees), float(replay.volume)),
+        latency=replay.summarize_latency(),
         counts=Counts(
-            signals=tape.signals,
-            orders=tape.orders,
-            fills=tape.fills,
-            vetoes=dict(sorted(tape.vetoes.items())),
-            rejects=dict(sorted(tape.rejects.items())),
-            ends=dict(sorted(tape.ends.items())),
+            signals=replay.signals,
+            orders=replay.orders,
+            fills=replay.fills,
+            vetoes=dict(sorted(replay.vetoes.items())),
+            rejects=dict(sorted(replay.rejects.items())),
+            ends=dict(sorted(replay.ends.items())),
         ),
         instruments=lines,
     )
-    return Measured(measures, tape, curve)
+    return Measured(measures, replay, curve)
 
 
-def _lines(tape: Tape, prices: _Prices) -> list[InstrumentLine]:
+def _measure_instruments(replay: SessionReplay, prices: _Prices) -> list[InstrumentLine]:
     lines = []
-    for place, item in enumerate(tape.instruments):
-        held = tape.account.position(*item.key)
+    for place, item in enumerate(replay.instruments):
+        held = replay.account.position(*item.key)
         snapshot = held.snapshot()
         last = from_units(int(prices.last[place]), item.price_scale)
         is_inferred = item.price_increment is None
@@ -140,9 +142,9 @@ def _lines(tape: Tape, prices: _Prices) -> list[InstrumentLine]:
     return lines
 
 
-def _result(tape: Tape, lines: tuple[InstrumentLine, ...], settings: SessionSettings) -> Result:
+def _result(replay: SessionReplay, lines: tuple[InstrumentLine, ...], settings: SessionSettings) -> Result:
     cash = settings.execution.starting_cash_usd
-    rates = [tape.rate(item) for item in tape.instruments]
+    rates = [replay.usd_rate(item) for item in replay.instruments]
     realised, unrealised, fees = (
         _total([getattr(line, name) for line in lines], rates) for name in ("realised", "unrealised", "fees")
     )
@@ -155,8 +157,8 @@ def _result(tape: Tape, lines: tuple[InstrumentLine, ...], settings: SessionSett
         pnl=pnl,
         final_equity=MONEY.add(cash, pnl),
         return_percent=float(pnl) / float(cash) * 100 if cash else None,
-        volume=tape.volume,
-        turnover=float(tape.volume) / float(cash) if cash else None,
+        volume=replay.volume,
+        turnover=float(replay.volume) / float(cash) if cash else None,
     )
 
 
@@ -176,7 +178,7 @@ def _risk(builder: CurveBuilder | None, curve: Curve | None, result: Result) -> 
     step_s = every * builder.step_ns / NS_PER_S
     per_year = YEAR_S / step_s
     start = np.array([float(result.starting_cash)])
-    returns = returns_of(np.concatenate((start, curve.equity[every - 1 :: every])))
+    returns = simple_returns(np.concatenate((start, curve.equity[every - 1 :: every])))
     watch = builder.drawdown
     share = watch.usd / watch.from_peak if watch.from_peak > 0 else None
     total = None if result.return_percent is None else result.return_percent / 100
@@ -200,16 +202,18 @@ def _risk(builder: CurveBuilder | None, curve: Curve | None, result: Result) -> 
     )
 
 
-def _exposure(builder: CurveBuilder | None, tape: Tape, lines: tuple[InstrumentLine, ...]) -> Exposure | None:
+def _exposure(
+    builder: CurveBuilder | None, replay: SessionReplay, lines: tuple[InstrumentLine, ...]
+) -> Exposure | None:
     if builder is None:
         return None
     worth = [
         MONEY.multiply(MONEY.multiply(line.net.copy_abs(), line.last_price), item.multiplier)
-        for line, item in zip(lines, tape.instruments, strict=True)
+        for line, item in zip(lines, replay.instruments, strict=True)
     ]
     return Exposure(
         mean=builder.mean_exposure,
-        most=builder.most,
-        final=_total(worth, [tape.rate(item) for item in tape.instruments]),
+        max=builder.max_exposure,
+        final=_total(worth, [replay.usd_rate(item) for item in replay.instruments]),
         in_market_percent=builder.in_market * 100,
     )

@@ -1,7 +1,7 @@
-"""What executing the decisions cost: slippage against arrival, implementation shortfall.
+"""Execution costs: slippage against arrival, and implementation shortfall.
 
-Arrival price: the last price when the order was decided. A side is +1 for a BUY and −1 for a SELL, so
-every figure is above zero where it is worse than arrival.
+The arrival price is the last price at the time of the decision. A side is +1 for a BUY and −1 for a SELL, so
+a figure above zero is worse than arrival.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ BPS = 10_000.0
 
 
 class CostTally:
-    """Takes orders, fills and what was never filled, one by one, as values in USD; holds sums and one sample."""
+    """Running sums, in USD, over orders, fills and unfilled quantities, and one sample."""
 
     def __init__(self) -> None:
         self._each_bps = Sample()
         self._slipped = self._at_arrival = self._meant = self._missed = 0.0
         self._without_arrival = 0
 
-    def order(self, meant: float) -> None:
-        """Take an order: what it meant, at its arrival price."""
+    def add_order(self, meant: float) -> None:
+        """Add the value of an order at its arrival price."""
         self._meant += meant
 
-    def fill(self, side: int, value: float, at_arrival: float) -> None:
-        """Take a fill: qty × price × multiplier, and the same at its order's arrival price."""
+    def add_fill(self, side: int, value: float, at_arrival: float) -> None:
+        """Add a fill: qty × price × multiplier, and the same at the arrival price of its order."""
         slipped = side * (value - at_arrival)
         self._slipped += slipped
         self._at_arrival += at_arrival
         self._each_bps.add(slipped / at_arrival * BPS)
 
-    def fill_without_arrival(self) -> None:
-        """Take a fill that cannot be compared."""
+    def add_fill_without_arrival(self) -> None:
+        """Count a fill that cannot be compared with an arrival price."""
         self._without_arrival += 1
 
-    def rest(self, side: int, at_arrival: float, at_end: float) -> None:
-        """Take what was never filled of an order: at its arrival price, and at the last price when it ended."""
+    def add_unfilled(self, side: int, at_arrival: float, at_end: float) -> None:
+        """Add the unfilled part of an order: at its arrival price, and at the last price when it ended."""
         self._missed += side * (at_end - at_arrival)
 
-    def cost(self, fees: float, volume: float) -> Cost:
-        """Return what it cost (Perold 1988); ``fees`` and ``volume`` of all fills, USD.
+    def summarize(self, fees: float, volume: float) -> Cost:
+        """Return the costs (Perold 1988); ``fees`` and ``volume`` are those of all fills, in USD.
 
         slippage = Σ side × (fill − arrival) × quantity; missed = Σ side × (price at the order's end − arrival) ×
         quantity left; shortfall = slippage + missed + fees.
