@@ -1,7 +1,7 @@
-"""What Prometheus is told of a running session: every metric is one row here, read when it is asked for.
+"""Metrics of a running session for Prometheus, one row per metric, read at each scrape (G2, G4, I1, S6).
 
-in: the counters that the session keeps anyway · out: metric families. Nothing is counted for a scrape, and
-docs/operations.md shows these rows (a test holds it to them). G2, G4, I1, S6.
+In: the counters that the session keeps anyway. Out: metric families. docs/operations.md shows the same rows; a test
+compares them.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from hybrid_platform.security.redaction import to_printable
 
 PREFIX = "hybrid_platform_"
 MAX_VALUES = 50
-"""Values of one label that come from outside (causes, kinds of messages); those after them share `OTHER`."""
+"""Maximum number of external values of one label (causes, kinds of messages); further ones share `OTHER`."""
 MAX_LENGTH = 60
 OTHER = "(other)"
 US_PER_S = 1_000_000
 _NO_VETOES = dict.fromkeys(map(str, VetoReason), 0)
-"""A counter that begins at 0 shows its first increase too."""
+"""Counters that start at 0, so that their first increase is visible."""
 
-Labelled = tuple[tuple[str, ...], float]
+LabelledValue = tuple[tuple[str, ...], float]
 
 
 class Subject(NamedTuple):
-    """What one scrape looks at."""
+    """Everything that one scrape reads."""
 
     session: SessionView
-    about: Mapping[str, str]
+    labels: Mapping[str, str]
     """Labels of the info metric."""
     started_ns: int
     database: Path | None
-    """The SQLite file; None for another database."""
+    """The SQLite file, if it is known."""
     channels: tuple[ChannelStats, ...]
     pressure: CpuPressure
 
 
 class Family(NamedTuple):
-    """One metric: its name without `PREFIX`, what it says, its labels, and where it is read."""
+    """One metric: name without `PREFIX`, kind, help text, labels, and how it is read."""
 
     name: str
     kind: Literal["counter", "gauge", "info"]
     help: str
     labels: tuple[str, ...]
-    read: Callable[[Subject], Iterable[Labelled]]
+    read: Callable[[Subject], Iterable[LabelledValue]]
 
 
 class Buckets(NamedTuple):
@@ -68,14 +68,14 @@ class Buckets(NamedTuple):
     labels: tuple[str, ...] = ()
 
 
-def _one(read: Callable[[Subject], float]) -> Callable[[Subject], Iterable[Labelled]]:
+def _one(read: Callable[[Subject], float]) -> Callable[[Subject], Iterable[LabelledValue]]:
     return lambda subject: [((), read(subject))]
 
 
-def _counted(read: Callable[[Subject], Mapping[str, int]]) -> Callable[[Subject], Iterable[Labelled]]:
-    """Read a counter by names from outside, bounded in number and length."""
+def _counted(read: Callable[[Subject], Mapping[str, int]]) -> Callable[[Subject], Iterable[LabelledValue]]:
+    """Read counts by external names, bounded in number and length."""
 
-    def values(subject: Subject) -> Iterable[Labelled]:
+    def values(subject: Subject) -> Iterable[LabelledValue]:
         found: dict[str, int] = {}
         for name, count in list(read(subject).items()):
             shown = to_printable(name, MAX_LENGTH)
@@ -87,15 +87,15 @@ def _counted(read: Callable[[Subject], Mapping[str, int]]) -> Callable[[Subject]
     return values
 
 
-def _of_channels(read: Callable[[ChannelStats], float]) -> Callable[[Subject], Iterable[Labelled]]:
+def _of_channels(read: Callable[[ChannelStats], float]) -> Callable[[Subject], Iterable[LabelledValue]]:
     return lambda subject: [((stats.name,), read(stats)) for stats in subject.channels]
 
 
-def _dropped(subject: Subject) -> Iterable[Labelled]:
+def _dropped(subject: Subject) -> Iterable[LabelledValue]:
     return [((stats.name, stats.policy.value), stats.dropped) for stats in subject.channels]
 
 
-def _denied(subject: Subject) -> Iterable[Labelled]:
+def _denied(subject: Subject) -> Iterable[LabelledValue]:
     found: dict[tuple[str, ...], float] = {}
     for each in subject.session.denied():
         key = (each.kind.value, each.source)
@@ -112,8 +112,8 @@ def _averages(subject: Subject) -> Iterator[tuple[tuple[str, str], PressureAvera
                 yield (name, "full"), resource.full
 
 
-def _size(ending: str) -> Callable[[Subject], Iterable[Labelled]]:
-    def bytes_of(subject: Subject) -> Iterable[Labelled]:
+def _size(ending: str) -> Callable[[Subject], Iterable[LabelledValue]]:
+    def read_bytes(subject: Subject) -> Iterable[LabelledValue]:
         if subject.database is None:
             return []
         try:
@@ -121,7 +121,7 @@ def _size(ending: str) -> Callable[[Subject], Iterable[Labelled]]:
         except OSError:
             return []
 
-    return bytes_of
+    return read_bytes
 
 
 FAMILIES: tuple[Family | Buckets, ...] = (
@@ -140,89 +140,89 @@ FAMILIES: tuple[Family | Buckets, ...] = (
            _one(lambda s: s.session.counters.feed.accepted)),
     Family("feed_rejected", "counter", "Rows that were rejected, by cause (S5).", ("cause",),
            _counted(lambda s: s.session.counters.feed.causes)),
-    Family("feed_duplicates", "counter", "Trades that came again (I3).", (),
+    Family("feed_duplicates", "counter", "Trades that were received again (I3).", (),
            _one(lambda s: s.session.counters.feed.duplicate)),
-    Family("feed_sampled_out", "counter", "Ticks left out by the sampling ladder (S15).", (),
+    Family("feed_sampled_out", "counter", "Ticks sampled out by the throttle ladder (S15).", (),
            _one(lambda s: s.session.counters.feed.sampled_out)),
-    Family("feed_sample_every", "gauge", "Every how many ticks one is let through: the rung of the ladder (S15).", (),
+    Family("feed_sample_every", "gauge", "Every n-th tick passes: the level of the throttle ladder (S15).", (),
            _one(lambda s: s.session.sample_every)),
-    Family("feed_history", "counter", "Trades of history snapshots, left out.", (),
+    Family("feed_history", "counter", "Trades of history snapshots, which are skipped.", (),
            _one(lambda s: s.session.counters.feed.history)),
-    Family("feed_ignored", "counter", "Messages without a trade of ours, by kind.", ("kind",),
+    Family("feed_ignored", "counter", "Messages without a trade of a subscribed symbol, by kind.", ("kind",),
            _counted(lambda s: s.session.counters.feed.ignored)),
     Family("feed_gaps", "counter", "Gaps in the venue's trades (S3).", (),
            _one(lambda s: s.session.counters.feed.gaps)),
-    Family("signals", "counter", "What the strategy wanted.", (), _one(lambda s: s.session.counters.decisions.signals)),
+    Family("signals", "counter", "Signals of the strategy.", (), _one(lambda s: s.session.counters.decisions.signals)),
     Family("orders", "counter", "Orders that passed the risk checks.", (),
            _one(lambda s: s.session.counters.decisions.orders)),
     Family("trades", "counter", "Fills.", (), _one(lambda s: s.session.counters.decisions.trades)),
-    Family("vetoes", "counter", "Signals that were not allowed to become orders, by reason.", ("reason",),
+    Family("vetoes", "counter", "Signals that a risk check refused, by reason.", ("reason",),
            _counted(lambda s: {**_NO_VETOES, **s.session.counters.decisions.veto_reasons})),
     Family("channel_sent", "counter", "Events offered to a channel.", ("channel",), _of_channels(lambda c: c.sent)),
     Family("channel_received", "counter", "Events taken from a channel.", ("channel",),
            _of_channels(lambda c: c.received)),
     Family("channel_dropped", "counter", "Events dropped by a channel, by its policy when full (S6).",
            ("channel", "policy"), _dropped),
-    Family("channel_blocked", "counter", "How often a producer had to wait for room.", ("channel",),
+    Family("channel_blocked", "counter", "Number of times that a producer waited for room.", ("channel",),
            _of_channels(lambda c: c.blocked)),
-    Family("channel_depth_events", "gauge", "Events that wait in a channel.", ("channel",),
+    Family("channel_depth_events", "gauge", "Events waiting in a channel.", ("channel",),
            _of_channels(lambda c: c.depth)),
-    Family("channel_high_water_events", "gauge", "Most events that ever waited.", ("channel",),
+    Family("channel_high_water_events", "gauge", "Largest number of waiting events so far.", ("channel",),
            _of_channels(lambda c: c.max_depth)),
-    Family("channel_capacity_events", "gauge", "Events that may wait.", ("channel",),
+    Family("channel_capacity_events", "gauge", "Largest number of events that may wait.", ("channel",),
            _of_channels(lambda c: c.capacity)),
-    Buckets("feed_lag_seconds", "Receipt minus event time of each batch's last tick; below 0 where clocks disagree.",
+    Buckets("feed_lag_seconds", "Receive time minus event time of each batch's last tick; negative if clocks disagree.",
             lambda s: s.session.counters.feed.lag),
     Buckets("decision_latency_seconds", "Receipt of a tick to its signal on the persist channel; live feeds only.",
             lambda s: s.session.counters.decisions.decision),
-    Buckets("commit_duration_seconds", "How long a batch took to be written and committed.",
+    Buckets("commit_duration_seconds", "Time to write and commit a batch.",
             lambda s: s.session.counters.persist.commit),
     Family("persist_rows", "counter", "Rows committed.", (), _one(lambda s: s.session.counters.persist.rows)),
     Family("persist_errors", "counter", "Writes that failed.", (), _one(lambda s: s.session.persist_errors)),
-    Family("persist_lock_timeouts", "counter", "How often the busy timeout ran out on a locked database (S12).", (),
+    Family("persist_lock_timeouts", "counter", "Number of busy timeouts on a locked database (S12).", (),
            _one(lambda s: s.session.lock_timeouts)),
     Family("database_bytes", "gauge", "Size of the SQLite file.", (), _size("")),
-    Family("database_wal_bytes", "gauge", "Size of its write-ahead log.", (), _size("-wal")),
+    Family("database_wal_bytes", "gauge", "Size of the write-ahead log.", (), _size("-wal")),
     Family("heartbeats", "counter", "Heartbeats (G4).", (), _one(lambda s: s.session.heartbeats.count)),
-    Family("heartbeats_late", "counter", "Heartbeats that came late.", (), _one(lambda s: s.session.heartbeats.late)),
-    Family("heartbeats_skipped", "counter", "Heartbeats that never came.", (),
+    Family("heartbeats_late", "counter", "Late heartbeats.", (), _one(lambda s: s.session.heartbeats.late)),
+    Family("heartbeats_skipped", "counter", "Missing heartbeats.", (),
            _one(lambda s: s.session.heartbeats.skipped)),
-    Family("heartbeat_longest_late_seconds", "gauge", "The latest that a heartbeat came.", (),
+    Family("heartbeat_longest_late_seconds", "gauge", "Largest delay of a heartbeat.", (),
            _one(lambda s: s.session.heartbeats.longest_late_ms * NS_PER_MS / NS_PER_S)),
-    Family("isolation_denied", "counter", "What strategy or execution tried and was denied (I1); must stay 0.",
+    Family("isolation_denied", "counter", "Denied attempts to reach the network (I1); must stay 0.",
            ("kind", "source"), _denied),
     Family("pressure_ratio", "gauge", "Share of the last 10 s in which tasks stalled for a resource (PSI).",
            ("resource", "tasks"), lambda s: [(labels, each.avg10 / 100) for labels, each in _averages(s)]),
     Family("pressure_stalled_seconds", "counter", "Time since boot in which tasks stalled for a resource (PSI).",
            ("resource", "tasks"), lambda s: [(labels, each.total / US_PER_S) for labels, each in _averages(s)]),
-    Family("load_ratio", "gauge", "Load average of the last minute by cores.", (),
+    Family("load_ratio", "gauge", "Load average of the last minute divided by the number of cores.", (),
            _one(lambda s: s.pressure.load_percent / 100)),
 )  # fmt: skip
 
 
 class SessionCollector(Collector):
-    """Reads a session whenever it is scraped, from any thread."""
+    """Collector that reads a session at each scrape, from any thread."""
 
     def __init__(
         self,
         session: SessionView,
-        about: Mapping[str, str],
+        labels: Mapping[str, str],
         *,
         started_ns: int,
         database: Path | None,
         read_pressure: Callable[[], CpuPressure],
     ) -> None:
         self._session = session
-        self._about = dict(about)
+        self._labels = dict(labels)
         self._started_ns = started_ns
         self._database = database
         self._read_pressure = read_pressure
 
     def collect(self) -> Iterator[Metric]:
-        """Return every family of `FAMILIES`, as it stands now."""
+        """Yield every family of `FAMILIES` with its current values."""
         subject = Subject(
             self._session,
-            self._about,
+            self._labels,
             self._started_ns,
             self._database,
             self._session.channel_stats(),
@@ -239,10 +239,10 @@ def _metric(family: Family | Buckets, subject: Subject) -> Metric:
         buckets = [("+Inf" if bound == inf else repr(bound), count) for bound, count in histogram.cumulative()]
         return HistogramMetricFamily(name, family.help, buckets=buckets, sum_value=histogram.sum_s)
     if family.kind == "info":
-        return InfoMetricFamily(name, family.help, value=dict(subject.about))
-    made = (CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily)(
+        return InfoMetricFamily(name, family.help, value=dict(subject.labels))
+    metric = (CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily)(
         name, family.help, labels=family.labels
     )
     for labels, value in family.read(subject):
-        made.add_metric(labels, value)
-    return made
+        metric.add_metric(labels, value)
+    return metric

@@ -34,7 +34,7 @@ from hybrid_platform.maintenance.lease import Lease, LeaseHeld, acquire_session_
 from hybrid_platform.maintenance.lost_rows import LostRows, find_lost_rows
 from hybrid_platform.maintenance.reserve import hold_reserve
 from hybrid_platform.observability.liveness import Pulse
-from hybrid_platform.observability.metrics_endpoint import Watching
+from hybrid_platform.observability.metrics_endpoint import MetricsEndpoint
 from hybrid_platform.observability.recorder import IntervalRecorder
 from hybrid_platform.session.commands import CommandFile, CommandWatcher
 from hybrid_platform.session.evidence import EndedSession, RunHeader, build_ended_evidence, fail_evidence
@@ -156,7 +156,7 @@ class _Parts:
     writer: SessionWriter
     pulse: Pulse
     reserve: ExitStack
-    metrics: Watching
+    metrics: MetricsEndpoint
     crashed: tuple[CrashedSession, ...]
 
 
@@ -230,7 +230,8 @@ class _Startup:
             commands=CommandWatcher(CommandFile(context.data_dir, context.clock), context.session_id),
             live_release=release,
         )
-        metrics = Watching(context, pipeline)
+        metrics = MetricsEndpoint(context, pipeline)
+        metrics.start()
         parts.callback(metrics.close)
         pipeline.start()
         pulse.watch(pipeline.last_poll_ns, partial(pipeline.fail, "lease"))
