@@ -49,7 +49,7 @@ class Replay:
     @property
     def status(self) -> StageStatus:
         """Progress of the strategy, also within a batch; any thread may read it."""
-        return StageStatus("strategy", True, self.shown, self._runner.ahead)
+        return StageStatus("strategy", True, self.shown, self._runner.ticks_remaining)
 
     def run(self, batches: Iterable[TickBatch]) -> Iterator[list[Record]]:
         """Yield the decisions of each step; raise StrategyError if the strategy does."""

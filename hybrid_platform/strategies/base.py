@@ -1,7 +1,7 @@
-"""The plug-in interface: what a strategy is given, and what it may answer.
+"""The plug-in interface of strategies: their parameters, inputs and outputs (S8).
 
-A strategy is pure: the same ticks give the same signals (S8). It keeps its state per instrument,
-reads no clock but the ticks', does no I/O, and under ``isolation: process`` the kernel sees to it.
+A strategy is pure: the same ticks give the same signals. It keeps its state per instrument, reads no
+clock but the ticks', and does no I/O; under ``isolation: process`` the kernel enforces this.
 """
 
 from __future__ import annotations
@@ -16,56 +16,56 @@ from hybrid_platform.settings.base import Section
 
 
 class Params(Section):
-    """Base of a strategy's parameters: typed, frozen, no unknown names."""
+    """Base class of a strategy's parameters: typed, frozen, no unknown names."""
 
 
 ParamsT = TypeVar("ParamsT", bound=Params)
 
 
 class Strategy(Generic[ParamsT]):
-    """Base of all strategies. Override `on_tick`; for speed also `on_batch`, with the same answers."""
+    """Base class of all strategies. Override `on_tick`; for speed also `on_batch`, with the same signals."""
 
     Params: ClassVar[type[Params]] = Params
-    """The parameters' class: validated before anything starts."""
+    """The class of the parameters, which are validated before the session starts."""
 
     timer_seconds: ClassVar[float | None] = None
-    """Call `on_timer` about this often, by the session clock; None: never."""
+    """Interval of `on_timer` calls, by the session clock; None: no calls."""
 
-    _ahead: Iterator[int] = iter(())
+    _remaining: Iterator[int] = iter(())
 
     def __init__(self, params: ParamsT) -> None:
         self.params = params
 
     def on_tick(self, tick: Tick) -> Signal | Iterable[Signal] | None:
-        """Look at one tick; return what is wanted at it (see `buy` and `sell`), or None."""
+        """Process one tick; return one signal, several, or None (see `buy` and `sell`)."""
         raise NotImplementedError(f"{type(self).__name__} must define on_tick")
 
     def on_batch(self, batch: TickBatch) -> Iterable[Signal]:
-        """Look at many ticks at once; return signals in order of their ``seq``.
+        """Process many ticks at once; return signals in order of their ``seq``.
 
-        The default shows each tick to `on_tick`, and yields: what was wanted before a tick that it fails at
-        stands. An override must give bit-identical signals, however the ticks are cut into batches.
+        The default calls `on_tick` for each tick and yields its signals, so that those before a tick at which
+        it fails are kept. An override must give identical signals, however the ticks are cut into batches.
         """
         on_tick = self.on_tick
-        self._ahead = numbers = iter(batch.seq.tolist())
+        self._remaining = numbers = iter(batch.seq.tolist())
         for tick in batch.ticks(numbers):
             try:
-                wanted = on_tick(tick)
+                signals = on_tick(tick)
             except BaseException as error:
                 error.add_note(f"tick {tick.seq}")
                 raise
-            if wanted is None:
+            if signals is None:
                 continue
-            if isinstance(wanted, Signal):
-                yield wanted
+            if isinstance(signals, Signal):
+                yield signals
             else:
-                yield from wanted
+                yield from signals
 
     @property
-    def ahead(self) -> int:
-        """Ticks of the batch at hand that `on_tick` was not shown yet: how the watchdog sees that it moves."""
-        return length_hint(self._ahead)
+    def ticks_remaining(self) -> int:
+        """Ticks of the current batch not yet passed to `on_tick`; shows the watchdog that it makes progress."""
+        return length_hint(self._remaining)
 
     def on_timer(self, now: int) -> Signal | Iterable[Signal] | None:
-        """The session clock (nanoseconds) passed a multiple of `timer_seconds`; None by default."""
+        """Process a timer: the session clock, ``now`` (ns), passed a multiple of `timer_seconds`."""
         return None

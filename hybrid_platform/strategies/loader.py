@@ -1,4 +1,4 @@
-"""Find a strategy by name (installed entry points) or import path, and make it with checked parameters."""
+"""Loading of strategies by name (built in, or an installed entry point) or import path, with checked parameters."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _BUILT_IN = {
     "periodic": "hybrid_platform.strategies.periodic:Periodic",
     "sma_crossover": "hybrid_platform.strategies.sma_crossover:SmaCrossover",
 }
-"""Found without installed metadata too, so that a bare checkout works."""
+"""Known without installed metadata, so that a source checkout works."""
 
 
 def is_built_in(name: str) -> bool:
-    """Whether the strategy is the platform's own code, which any process may import."""
+    """Return whether the strategy is the platform's own code, which any process may import."""
     return name in _BUILT_IN or name in _BUILT_IN.values()
 
 
 def resolve_strategy_path(name: str) -> str:
-    """Return the import path behind a name; a path stands for itself."""
+    """Return the import path of a named strategy; return a path unchanged."""
     return list_strategies().get(name, name)
 
 
 def list_strategies() -> dict[str, str]:
-    """Return name -> import path of every strategy that can be named without a path."""
+    """Return name -> import path of every strategy that has a name."""
     return {**{point.name: point.value for point in entry_points(group=GROUP)}, **_BUILT_IN}
 
 
 def load_strategy_class(name: str) -> type[Strategy[Any]]:
-    """Import a strategy class; raise ConfigError where there is none."""
+    """Import a strategy class; raise ConfigError if there is none."""
     known = list_strategies()
     path = resolve_strategy_path(name)
     module_name, colon, class_name = path.partition(":")
@@ -46,14 +46,14 @@ def load_strategy_class(name: str) -> type[Strategy[Any]]:
             [Fault("strategy.name", f"one of {', '.join(sorted(known))}, or package.module:Class", repr(name))]
         )
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
+        strategy_class = getattr(importlib.import_module(module_name), class_name)
     except Exception as error:  # a user's module may raise anything at import
         raise ConfigError(
             [Fault("strategy.name", "an importable class", f"{path!r}: {type(error).__name__}: {error}")]
         ) from None
-    if not (isinstance(found, type) and issubclass(found, Strategy)):
+    if not (isinstance(strategy_class, type) and issubclass(strategy_class, Strategy)):
         raise ConfigError([Fault("strategy.name", "a subclass of hybrid_platform.strategies.Strategy", f"{path!r}")])
-    return found
+    return strategy_class
 
 
 def build_strategy(settings: StrategySettings) -> Strategy[Any]:

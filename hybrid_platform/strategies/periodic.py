@@ -1,4 +1,4 @@
-"""`periodic`: a signal at every N-th tick, BUY and SELL in turn. It trades nothing but the plumbing."""
+"""`periodic`: a signal at every N-th tick, BUY and SELL in turn. It exercises the platform, not a market view."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PeriodicParams(Params):
 
 
 class Periodic(Strategy[PeriodicParams]):
-    """BUY at tick N, SELL at 2N, BUY at 3N … (counting the ticks it is shown)."""
+    """BUY at tick N, SELL at 2N, BUY at 3N …, counting the ticks that it receives."""
 
     Params = PeriodicParams
 
@@ -33,7 +33,7 @@ class Periodic(Strategy[PeriodicParams]):
         self._seen = 0
 
     def on_tick(self, tick: Tick) -> Signal | None:
-        """Count; at every N-th tick return a signal."""
+        """Count a tick; return a signal at every N-th."""
         self._seen += 1
         turn, rest = divmod(self._seen, self.params.every)
         if rest:
@@ -41,7 +41,7 @@ class Periodic(Strategy[PeriodicParams]):
         return (buy if turn % 2 else sell)(tick, self.params.size, REASON)
 
     def on_batch(self, batch: TickBatch) -> list[Signal]:
-        """Build only the ticks that matter."""
+        """Return the same signals, building only the ticks that cause one."""
         every = self.params.every
         first = every - self._seen % every - 1
         turn = self._seen // every

@@ -1,12 +1,13 @@
-"""`sma_crossover`: two moving averages of the last prices; a signal where the short one crosses the long.
+"""`sma_crossover`: a signal where the short moving average of the prices crosses the long one.
 
-Compared exactly: prices are integers, and short_sum / short against long_sum / long is compared as
-short_sum x long against long_sum x short. In floating point ties fall either way, and the recorded
-files then give other signals.
+The averages are compared exactly: prices are integers, and instead of short_sum / short with
+long_sum / long, short_sum × long is compared with long_sum × short. Floating point would decide ties
+either way, and give other signals for the recorded files.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from decimal import Decimal
 from typing import Annotated
 
@@ -36,101 +37,99 @@ class SmaCrossoverParams(Params):
         return self
 
 
-class _Window:
-    """One instrument's last ``long`` prices and the sums that the averages need."""
+class _Windows:
+    """One instrument's last prices, in units, with the sum of each window."""
 
-    __slots__ = ("count", "long_sum", "previous", "prices", "short_sum")
-
-    def __init__(self, long: int) -> None:
-        self.prices = [0] * long
-        self.count = 0
+    def __init__(self, short: int, long: int) -> None:
+        self.short: deque[int] = deque(maxlen=short)
+        self.long: deque[int] = deque(maxlen=long)
         self.short_sum = 0
         self.long_sum = 0
         self.previous: int | None = None
+        """The difference at the last tick; None until the long window is full."""
 
 
 class SmaCrossover(Strategy[SmaCrossoverParams]):
-    """BUY when ``previous <= 0 < diff``, SELL when ``previous >= 0 > diff``, per instrument.
+    """BUY when ``previous <= 0 < difference``, SELL when ``previous >= 0 > difference``, per instrument.
 
-    ``diff`` = short average - long average (times short x long). Nothing before the long window is
-    full; the first full window only sets ``previous``.
+    The difference is (short average - long average) × short × long. It exists once the long window is
+    full; the first one only sets ``previous``.
     """
 
     Params = SmaCrossoverParams
 
     def __init__(self, params: SmaCrossoverParams) -> None:
         super().__init__(params)
-        self._windows: dict[tuple[str, str], _Window] = {}
-
-    def _window(self, key: tuple[str, str]) -> _Window:
-        window = self._windows.get(key)
-        if window is None:
-            window = self._windows[key] = _Window(self.params.long)
-        return window
+        self._windows: dict[tuple[str, str], _Windows] = {}
 
     def on_tick(self, tick: Tick) -> Signal | None:
         """Move the windows by one price; return a signal at a crossing."""
         short, long = self.params.short, self.params.long
-        window = self._window(tick.instrument.key)
-        price, count, prices = tick.price_units, window.count, window.prices
-        slot = count % long
-        # Slots not yet written hold 0, so before the window is full nothing is taken away.
-        window.long_sum += price - prices[slot]
-        window.short_sum += price - (prices[slot - short] if count >= short else 0)
-        prices[slot] = price
-        window.count = count + 1
-        if window.count < long:
+        windows, price = self._get_windows(tick.instrument.key), tick.price_units
+        if len(windows.short) == short:
+            windows.short_sum -= windows.short[0]
+        if len(windows.long) == long:
+            windows.long_sum -= windows.long[0]
+        windows.short.append(price)
+        windows.long.append(price)
+        windows.short_sum += price
+        windows.long_sum += price
+        if len(windows.long) < long:
             return None
-        diff = window.short_sum * long - window.long_sum * short
-        previous, window.previous = window.previous, diff
+
+        difference = windows.short_sum * long - windows.long_sum * short
+        previous, windows.previous = windows.previous, difference
         if previous is None:
             return None
-        if previous <= 0 < diff:
+        if previous <= 0 < difference:
             return buy(tick, self.params.size, REASON)
-        if previous >= 0 > diff:
+        if previous >= 0 > difference:
             return sell(tick, self.params.size, REASON)
         return None
 
     def on_batch(self, batch: TickBatch) -> list[Signal]:
-        """The same over columns; falls back to tick by tick where 64 bits could overflow or few ticks came."""
+        """Return the signals of `on_tick` for many ticks, computed over whole columns.
+
+        A strategy does not need this method; it is here for speed. Short batches, batches of several
+        instruments, and prices whose sums could exceed 64 bits are shown to `on_tick` one by one.
+        """
         short, long = self.params.short, self.params.long
-        first = int(batch.instrument[0]) if len(batch) else 0
-        if (
-            len(batch) < 2 * long
-            or (len(batch.table) > 1 and bool((batch.instrument != first).any()))
-            or int(batch.price.max()) > INT64_MAX // (2 * short * long * (len(batch) + long))
-        ):
+        if len(batch) < 2 * long or not _has_one_instrument(batch):
             return list(super().on_batch(batch))
-        window = self._window(batch.table[first].key)
+        windows = self._get_windows(batch.table[int(batch.instrument[0])].key)
+        known = len(windows.long)
+        prices = np.concatenate([np.array(windows.long, dtype=np.int64), batch.price])
+        if int(prices.max()) > INT64_MAX // max(len(prices), 2 * short * long):
+            return list(super().on_batch(batch))
+
+        # One difference for every full window that ends at a tick of the batch; `first` is the first one's end.
+        totals = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(prices)])
+        first = max(known + 1, long)
+        short_sums = totals[first:] - totals[first - short : -short]
+        long_sums = totals[first:] - totals[first - long : -long]
+        differences = short_sums * long - long_sums * short
+        before = differences[0] if windows.previous is None else windows.previous
+        previous = np.concatenate([np.array([before], dtype=np.int64), differences[:-1]])
+        is_buy = (previous <= 0) & (differences > 0)
+        is_sell = (previous >= 0) & (differences < 0)
+
+        windows.short.extend(prices[-short:].tolist())
+        windows.long.extend(prices[-long:].tolist())
+        windows.short_sum, windows.long_sum = int(short_sums[-1]), int(long_sums[-1])
+        windows.previous = int(differences[-1])
+
         signals = []
-        for position, is_buy in self._crossings(window, batch.price):
-            signals.append((buy if is_buy else sell)(batch.tick(position), self.params.size, REASON))
+        for crossing in np.flatnonzero(is_buy | is_sell).tolist():
+            tick = batch.tick(first + crossing - known - 1)
+            signals.append((buy if is_buy[crossing] else sell)(tick, self.params.size, REASON))
         return signals
 
-    def _crossings(self, window: _Window, prices: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[tuple[int, bool]]:
-        """Advance one instrument's window over prices of at least two long windows; return (position, is BUY)."""
-        short, long = self.params.short, self.params.long
-        n, known = len(prices), min(window.count, long)
-        slot = window.count % long
-        before = (window.prices[slot:] + window.prices[:slot])[long - known :]
-        joined = np.concatenate([np.array(before, dtype=np.int64), prices])
-        sums = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(joined)])
-        ends = np.arange(max(known + 1, long), known + n + 1)
-        """Ends (exclusive) of every full window that a new price closes."""
-        diffs = (sums[ends] - sums[ends - short]) * long - (sums[ends] - sums[ends - long]) * short
-        previous = np.concatenate(
-            [np.array([0 if window.previous is None else np.sign(window.previous)]), np.sign(diffs[:-1])]
-        )
-        signs = np.sign(diffs)
-        up, down = (previous <= 0) & (signs > 0), (previous >= 0) & (signs < 0)
-        if window.previous is None:
-            up[0] = down[0] = False
+    def _get_windows(self, key: tuple[str, str]) -> _Windows:
+        windows = self._windows.get(key)
+        if windows is None:
+            windows = self._windows[key] = _Windows(self.params.short, self.params.long)
+        return windows
 
-        last = joined[-long:].tolist()
-        window.count += n
-        slot = window.count % long
-        window.prices = last[long - slot :] + last[: long - slot] if slot else last
-        window.long_sum, window.short_sum = sum(last), sum(last[-short:])
-        window.previous = int(diffs[-1])
-        where = np.flatnonzero(up | down)
-        return list(zip((ends[where] - known - 1).tolist(), up[where].tolist(), strict=True))
+
+def _has_one_instrument(batch: TickBatch) -> bool:
+    return len(batch.table) == 1 or not bool((batch.instrument != batch.instrument[0]).any())

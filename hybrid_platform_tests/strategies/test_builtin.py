@@ -44,7 +44,7 @@ def tick_by_tick(strategy: Strategy, batch: TickBatch) -> list[tuple[int, Side]]
 
 
 def crossings_by_definition(prices: list[int], short: int, long: int) -> list[tuple[int, Side]]:
-    """The rule of SPEC 4 in exact fractions, window by window."""
+    """Return the crossings in exact fractions, window by window."""
     found, previous = [], None
     for i in range(long, len(prices) + 1):
         diff = Fraction(sum(prices[i - short : i]), short) - Fraction(sum(prices[i - long : i]), long)
@@ -89,6 +89,15 @@ def test_sma_crossover_is_exact_where_64_bits_are_not_enough():
     prices = [9_000_000_000_000_000_000 - (i * 7919) % 13 for i in range(300)]
     strategy = build_strategy(StrategySettings(name="sma_crossover"))
     assert sides(strategy, batch_of(prices), [100]) == crossings_by_definition(prices, 5, 20)
+
+
+@pytest.mark.scenario("S8")
+def test_sma_crossover_is_exact_after_a_fall_from_huge_prices():
+    """Huge prices that are still in the window count for the choice between columns and single ticks."""
+    prices = [9_000_000_000_000_000_000 - i for i in range(60)] + [CENT + (i * 7919) % 13 for i in range(100)]
+    for cut in (60, 62, 70, 79):
+        strategy = build_strategy(StrategySettings(name="sma_crossover"))
+        assert sides(strategy, batch_of(prices), [cut]) == crossings_by_definition(prices, 5, 20)
 
 
 @pytest.mark.scenario("S8")

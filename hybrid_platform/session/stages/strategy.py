@@ -66,7 +66,7 @@ class StrategyStage(Stage):
     @property
     def remaining(self) -> int:
         """Ticks of the batch at hand that the strategy has not been shown, where it is shown one at a time."""
-        return self._runner.ahead
+        return self._runner.ticks_remaining
 
     def work(self) -> None:
         """Run until the ticks end; then journal the hole at the end, if there is one."""
