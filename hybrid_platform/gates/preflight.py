@@ -10,7 +10,7 @@ import threading
 
 from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.errors import ConfigError, ExitCode, Fault
-from hybrid_platform.domain.records import PressureGate, Verdict
+from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.code_digest import strategy_sha256
 from hybrid_platform.evidence.records import (
     PREFLIGHT,
@@ -20,13 +20,12 @@ from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.gates.conclusion import conclude
 from hybrid_platform.gates.host_checks import check_host, host_failures
 from hybrid_platform.host.system import read_system_state
-from hybrid_platform.live.gate import Release, live_conditions, release
-from hybrid_platform.live.inputs import LiveRequest
+from hybrid_platform.live.gate import live_conditions
+from hybrid_platform.live.inputs import build_live_request
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.observability.notifications.notifier import receivers_of
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform.session.commands import CommandFile
 from hybrid_platform.session.feeds import build_session_feed, list_input_files, new_instrument_table
 from hybrid_platform.session.strategy_host.process import check_reach, check_strategy, private_paths
 from hybrid_platform.settings.session import SessionSettings
@@ -57,7 +56,7 @@ def preflight(context: RunContext, stop: threading.Event | None = None) -> Prefl
         LogEvent.PREFLIGHT_STARTED, mode=context.settings.mode, config_sha256=context.settings.config_sha256
     )
     health, pressure = check_host(context, allow_missing_database=True, stop=stop or threading.Event())
-    conditions = live_conditions(_live_request(context, pressure))
+    conditions = live_conditions(build_live_request(context, pressure))
     unmet = [condition for condition in conditions if not condition.met]
     # Refusals of LIVE come first, because waiting does not fix them and a supervisor must not retry for CONFIG.
     failed = [(f"LIVE refused: {condition.detail}", ExitCode.CONFIG) for condition in unmet]
@@ -76,24 +75,3 @@ def preflight(context: RunContext, stop: threading.Event | None = None) -> Prefl
         strategy_sha256=strategy_sha256(context.settings.strategy.name),
     )
     return conclude(context, evidence)
-
-
-def _live_request(context: RunContext, pressure: PressureGate) -> LiveRequest:
-    """Return this run's request to trade live, with the current state of the host and the kill switch."""
-    standing = CommandFile(context.data_dir, context.clock).standing()
-    return LiveRequest(
-        context.settings,
-        context.data_dir,
-        context.code,
-        context.clock.wall_ns(),
-        pressure,
-        None if standing is None else f"{standing.kind} by {standing.who}: {standing.why}",
-    )
-
-
-def open_gate(context: RunContext, pressure: PressureGate) -> Release:
-    """Judge every condition of LIVE again, consume the arming token, and return the adapter.
-
-    ``pressure``: the reading of preflight. Raises GateRefused if a condition is not met.
-    """
-    return release(_live_request(context, pressure))

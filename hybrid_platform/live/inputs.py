@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 from hybrid_platform.domain.ids import SESSION_ID_PATTERN
 from hybrid_platform.domain.records import CodeIdentity, PressureGate
 from hybrid_platform.evidence.keys import OPERATORS, TrustedKeys, load_trusted_keys
+from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.evidence.verify import Expectations, Verification, VerifyCode, verify_bundle
 from hybrid_platform.live.authorization import SignedAuthorization, read_authorization
 from hybrid_platform.security.paths import DataDir, check_input_file
+from hybrid_platform.session.commands import CommandFile
 from hybrid_platform.settings.gates import LiveSettings
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.trading.adapters.live import METHODS, LiveAdapter
@@ -34,6 +36,19 @@ class LiveRequest(NamedTuple):
     """CPU pressure of this host."""
     kill_switch: str | None
     """The command that stands, with its author and reason; None when the kill switch is clear."""
+
+
+def build_live_request(context: RunContext, pressure: PressureGate) -> LiveRequest:
+    """Return a run's request to trade live, with the current state of the host and the kill switch."""
+    standing = CommandFile(context.data_dir, context.clock).standing()
+    return LiveRequest(
+        context.settings,
+        context.data_dir,
+        context.code,
+        context.clock.wall_ns(),
+        pressure,
+        None if standing is None else f"{standing.kind} by {standing.who}: {standing.why}",
+    )
 
 
 class UnmetConditionError(Exception):

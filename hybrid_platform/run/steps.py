@@ -11,16 +11,13 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from hybrid_platform.domain.records import PressureGate
 from hybrid_platform.evidence.records import Evidence, SessionEvidence
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.gates.database import verify_database
 from hybrid_platform.gates.postflight import postflight
-from hybrid_platform.gates.preflight import open_gate, preflight
-from hybrid_platform.live.execution import LiveExecution
-from hybrid_platform.live.gate import Release
+from hybrid_platform.gates.preflight import preflight
+from hybrid_platform.live.session_gate import InstalledLiveGate
 from hybrid_platform.report.writer import conclude
-from hybrid_platform.session.live_stage import LiveStage, LiveWiring
 from hybrid_platform.session.runner import SessionRunner
 
 
@@ -87,28 +84,3 @@ def run_steps(
 def build_runner(context: RunContext) -> SessionRunner:
     """Return the runner of a session, with the LIVE gate of this installation."""
     return SessionRunner(context, InstalledLiveGate())
-
-
-class InstalledLiveGate:
-    """The LIVE gate, with the live adapter that is installed."""
-
-    def open(self, context: RunContext, pressure: PressureGate) -> _OpenedGate:
-        """Judge every condition once more and use the authorization up; raise GateRefused if one is unmet."""
-        return _OpenedGate(open_gate(context, pressure))
-
-
-class _OpenedGate(NamedTuple):
-    release: Release
-
-    def build_stage(self, wiring: LiveWiring) -> LiveStage:
-        """Return the live execution stage, not yet started."""
-        return LiveExecution(
-            self.release,
-            wiring.settings,
-            wiring.table,
-            wiring.ticks,
-            feed_ended=wiring.feed_ended,
-            clock=wiring.clock,
-            log=wiring.log,
-            on_failure=wiring.on_failure,
-        )

@@ -23,6 +23,7 @@ from hybrid_platform.live.gate import Release
 from hybrid_platform.live.order_guard import LiveOrderGuard
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.session.channel import Channel, ChannelAborted
+from hybrid_platform.session.live_stage import LiveWiring
 from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.settings.runtime import OnFull
 from hybrid_platform.trading.adapters.live import CancelOrder, SubmitOrder
@@ -73,8 +74,7 @@ class Way:
         self.is_over = False
         gates = {"live": {"call_seconds": "0.3", "close_seconds": "0.2", **live}}
         settings = load_settings({"gates": gates, "risk": {"max_open_orders": 3}}, environ={})
-        self.stage = LiveExecution(
-            Release(adapter, "main", ARMED, ("0" * 64,)),
+        wiring = LiveWiring(
             settings,
             self.table,
             self.ticks,
@@ -83,6 +83,7 @@ class Way:
             log=SessionLog("", SystemClock()),
             on_failure=lambda stage, error: self.failures.append(error),
         )
+        self.stage = LiveExecution(Release(adapter, "main", ARMED, ("0" * 64,)), wiring)
         self.stage.on_ticks(batch_from_rows(self.table, [(0, PRICE * 10**9, 10**9, 0, None, 1, 1)]))
         self.stage.open("session")
         self.stage.start()
