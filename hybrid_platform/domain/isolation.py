@@ -121,7 +121,7 @@ class SelfTest(msgspec.Struct, frozen=True):
         return bool(self.attempts) and not self.leaks and not self.heard
 
 
-class Control(msgspec.Struct, frozen=True):
+class PositiveControl(msgspec.Struct, frozen=True):
     """The positive control: what was reached *before* the guard, so that the self-test can fail."""
 
     network: bool
@@ -173,7 +173,7 @@ class IsolationEvidence(msgspec.Struct, frozen=True):
     """Of the loaded program's bytes."""
     kernel_counts: bool
     """Whether the kernel reported each denied call to the outside; else only the audit hook counted."""
-    control: Control
+    control: PositiveControl
     landlock: LandlockStatus
     start: Reading | None
     """Before any user code was imported."""

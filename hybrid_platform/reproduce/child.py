@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from hybrid_platform.domain.orders import InputRecord
     from hybrid_platform.domain.ticks import TickBatch
     from hybrid_platform.reproduce.replay import Replay
-    from hybrid_platform.sandbox.child import Guard
+    from hybrid_platform.sandbox.child import Sandbox
     from hybrid_platform.session.strategy_host.frames import PipeWriter
 
 ROWS = "rows"
 """The stage in a `StageFailed` frame for rows that this platform cannot have written."""
 
 
-def _work(guard: Guard, context: ChildContext) -> None:
+def _work(guard: Sandbox, context: ChildContext) -> None:
     from hybrid_platform.domain.errors import PlatformError, StrategyError
     from hybrid_platform.session.strategy_host.frames import DownFrame, PipeReader, StageFailed
 

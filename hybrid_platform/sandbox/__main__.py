@@ -14,7 +14,7 @@ import sys
 import msgspec
 
 from hybrid_platform.domain.isolation import Enforced, IsolationEvidence
-from hybrid_platform.sandbox.spawn import spawn
+from hybrid_platform.sandbox.spawn import SpawnOptions, spawn
 from hybrid_platform.sandbox.syscalls import RULES
 
 TIMEOUT_S = 60.0
@@ -22,14 +22,14 @@ ATTACKS = "hybrid_platform_tests.sandbox.attacks"
 USAGE = 64
 
 
-def look() -> IsolationEvidence:
-    """Guard a child that does nothing, and return what was read back."""
-    with spawn("hybrid_platform.sandbox.idle") as child:
+def run_idle_child() -> IsolationEvidence:
+    """Sandbox a child that does nothing, and return what was read back."""
+    with spawn("hybrid_platform.sandbox.idle", SpawnOptions()) as child:
         child.close_out(TIMEOUT_S)
         return child.evidence()
 
 
-def table(evidence: IsolationEvidence) -> str:
+def render_table(evidence: IsolationEvidence) -> str:
     """Return the evidence as Markdown: facts, then a row for each attempt of the first self-test."""
     landlock, start = evidence.landlock, evidence.start
     lines = [
@@ -60,8 +60,10 @@ def main(arguments: list[str]) -> int:
     if set(arguments) - {"--json", "--attacks"}:
         sys.stderr.write("usage: python -m hybrid_platform.sandbox [--json] [--attacks]\n")
         return USAGE
-    evidence = look()
-    shown = msgspec.json.format(msgspec.json.encode(evidence)).decode() if "--json" in arguments else table(evidence)
+    evidence = run_idle_child()
+    shown = (
+        msgspec.json.format(msgspec.json.encode(evidence)).decode() if "--json" in arguments else render_table(evidence)
+    )
     sys.stdout.write(shown + "\n")
     if "--attacks" in arguments:
         if importlib.util.find_spec(ATTACKS.partition(".")[0]) is None:

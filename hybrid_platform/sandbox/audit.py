@@ -47,21 +47,21 @@ _EVENTS = {
 }
 """Audit event → what it would be. ``ctypes.dlsym`` counts for the names of denied calls only."""
 _SYMBOLS = frozenset(rule.name for rule in RULES) | {"syscall", "system", "popen", "getaddrinfo", "posix_spawn"}
-_PROBE = "hybrid_platform.guard.probe"
+_PROBE = "hybrid_platform.sandbox.probe"
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_. -]")
 MAX_ENTRIES = 1_000
 """Distinct (event, stage) pairs that are kept apart; what comes after is counted under ``others``."""
 
 
-def plain(text: str) -> str:
+def sanitize_name(text: str) -> str:
     """Return a name from a guarded process as it may be shown: 32 harmless characters."""
     return _NOT_PLAIN.sub("?", text[:32])
 
 
-def credible(counts: Sequence[Denied]) -> tuple[Denied, ...]:
+def validate_counts(counts: Sequence[Denied]) -> tuple[Denied, ...]:
     """Return what a guarded process says its hook counted, as far as a hook could have said it."""
     return tuple(
-        Denied("audit-hook", _EVENTS[entry.name], entry.name, plain(entry.stage), entry.count)
+        Denied("audit-hook", _EVENTS[entry.name], entry.name, sanitize_name(entry.stage), entry.count)
         for entry in counts[: MAX_ENTRIES + len(_EVENTS)]
         if entry.name in _EVENTS and entry.count > 0
     )
@@ -138,4 +138,4 @@ class AuditHook:
         with self._lock:
             self._counts[key if key in self._counts or len(self._counts) < MAX_ENTRIES else (event, "others")] += 1
         if self.deny:
-            raise PermissionError(errno.EPERM, f"a guarded strategy may not do this: {event}")
+            raise PermissionError(errno.EPERM, f"a sandboxed strategy may not do this: {event}")

@@ -45,7 +45,7 @@ class Filter:
             raise KeyError(name)
         return Filter(self.machine, kept, notify=self.notify)
 
-    def rule_of(self, arch: int, number: int, arguments: Sequence[int]) -> Rule | None:
+    def find_rule(self, arch: int, number: int, arguments: Sequence[int]) -> Rule | None:
         """Return the rule that denies this call, None where it is allowed; ``arch`` is an AUDIT_ARCH."""
         for rule in self.rules:
             if rule.name == ARCHITECTURE.name:

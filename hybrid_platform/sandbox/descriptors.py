@@ -22,12 +22,12 @@ _KINDS = {
 }
 
 
-def kind_of(descriptor: int) -> str:
+def describe_descriptor(descriptor: int) -> str:
     """Return what one of our own descriptors is: socket, pipe, file, directory, device or other. Raises OSError."""
     return _KINDS.get(stat.S_IFMT(os.fstat(descriptor).st_mode), "other")
 
 
-def open_descriptors(pid: int | None = None) -> dict[int, str]:
+def list_descriptors(pid: int | None = None) -> dict[int, str]:
     """Return number → kind of another process's descriptors, or without ``pid`` of our own.
 
     Raises OSError where the process is gone or may not be read; another's needs ``/proc``.
@@ -45,7 +45,7 @@ def open_descriptors(pid: int | None = None) -> dict[int, str]:
 
 def close_all_but(keep: Collection[int]) -> None:
     """Close every descriptor but these and the standard three."""
-    for descriptor in open_descriptors():
+    for descriptor in list_descriptors():
         if descriptor > 2 and descriptor not in keep:
             os.close(descriptor)
 
@@ -54,7 +54,7 @@ def _by_asking(numbers: Iterable[int]) -> dict[int, str]:
     found: dict[int, str] = {}
     for number in numbers:
         try:
-            found[number] = kind_of(number)
+            found[number] = describe_descriptor(number)
         except OSError:
             continue
     return found

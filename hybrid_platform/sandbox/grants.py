@@ -33,7 +33,7 @@ class Grants(msgspec.Struct, frozen=True):
     write: tuple[str, ...] = ()
 
 
-def grants_for(code: Sequence[Path], private: Sequence[Path] = (), write: Sequence[Path] = ()) -> Grants:
+def build_grants(code: Sequence[Path], private: Sequence[Path] = (), write: Sequence[Path] = ()) -> Grants:
     """Return what a process needs to run Python, this package, and ``code`` (module files or packages).
 
     Nothing below a ``private`` path is granted. Raises ConfigError where code, Python's packages or a writable

@@ -31,7 +31,7 @@ _FS_BITS = {1: 13, 2: 14, 3: 15, 5: 16, 9: 17}
 """ABI → how many file rights it knows: REFER came with 2, TRUNCATE with 3, IOCTL_DEV with 5, RESOLVE_UNIX with 9."""
 
 
-def abi() -> int:
+def read_abi() -> int:
     """Return the kernel's Landlock ABI; 0 where there is none."""
     if _linux.machine() is None:
         return 0
@@ -41,7 +41,7 @@ def abi() -> int:
         return 0
 
 
-def handled(version: int) -> tuple[int, int, int]:
+def supported_rights(version: int) -> tuple[int, int, int]:
     """Return the bit masks that an ABI can deny: file rights, network rights, scopes.
 
     All of them are denied: TCP bind and connect from ABI 4 on, abstract sockets and signals from 6.
@@ -55,10 +55,10 @@ def restrict(grants: Grants) -> LandlockStatus:
 
     ``all_threads`` of the result says whether no thread of the process can be outside.
     """
-    version = abi()
+    version = read_abi()
     if version == 0:
         return LandlockStatus(abi=0, error="this kernel has no Landlock, or it is switched off")
-    fs, net, scoped = handled(version)
+    fs, net, scoped = supported_rights(version)
     attributes = struct.pack("=QQQ", fs, net, scoped)[: 8 if version < 4 else 16 if version < 6 else 24]
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
     ruleset = _linux.syscall(_linux.SYS_LANDLOCK_CREATE_RULESET, ctypes.addressof(buffer), len(attributes), 0)

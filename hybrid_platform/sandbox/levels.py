@@ -9,7 +9,7 @@ from __future__ import annotations
 from hybrid_platform.domain.isolation import Attempt, Enforced, IsolationEvidence, Kind, Reading, SelfTest
 
 
-def decide(evidence: IsolationEvidence, *, hook_alive: bool) -> tuple[Enforced, tuple[str, ...]]:
+def decide_level(evidence: IsolationEvidence, *, hook_alive: bool) -> tuple[Enforced, tuple[str, ...]]:
     """Return the strongest level that all readings support, and why it is not a stronger one."""
     fallback = Enforced.AUDIT_HOOK_ONLY if hook_alive else Enforced.NONE
     network = _not_guarded(evidence)

@@ -36,8 +36,8 @@ class Listener:
                 endpoint.setblocking(False)
             self.address = Address(self._tcp.getsockname()[1], self._udp.getsockname()[1])
             self._sockets = stack.pop_all()
-        self._heard = 0
-        self._said = b""
+        self._arrivals = 0
+        self._received = b""
 
     def __enter__(self) -> Listener:
         return self
@@ -51,24 +51,24 @@ class Listener:
         """Close both sockets."""
         self._sockets.close()
 
-    def heard(self) -> int:
+    def count_arrivals(self) -> int:
         """Return how many connections and datagrams have arrived since the listener was made."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 connection, _ = self._tcp.accept()
                 with connection:
-                    self._heard += 1
-                    self._said += _rest(connection)
+                    self._arrivals += 1
+                    self._received += _rest(connection)
         with contextlib.suppress(BlockingIOError):
             while True:
-                self._said += self._udp.recv(MAX_BYTES) + b"\n"
-                self._heard += 1
-        self._said = self._said[-MAX_BYTES:]
-        return self._heard
+                self._received += self._udp.recv(MAX_BYTES) + b"\n"
+                self._arrivals += 1
+        self._received = self._received[-MAX_BYTES:]
+        return self._arrivals
 
-    def said(self) -> bytes:
+    def received(self) -> bytes:
         """Return the last 64 KiB of what was heard; call `heard` first."""
-        return self._said
+        return self._received
 
 
 def reach(address: Address) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from hybrid_platform.domain.errors import IsolationError
-from hybrid_platform.domain.isolation import Attempt, Control, Denied, LandlockStatus
+from hybrid_platform.domain.isolation import Attempt, Denied, LandlockStatus, PositiveControl
 from hybrid_platform.sandbox.grants import Grants
 from hybrid_platform.sandbox.listener import Address
 from hybrid_platform.sandbox.selftest import Canary
@@ -50,7 +50,7 @@ class Plan(Message, frozen=True, tag="plan"):
 class Sealed(Message, frozen=True, tag="sealed"):
     """Child → parent: the guard is on, as far as this host has it."""
 
-    control: Control
+    control: PositiveControl
     landlock: LandlockStatus
     filter_sha256: str | None
     """None: no filter was loaded."""
@@ -83,7 +83,7 @@ _DECODER = msgspec.json.Decoder(Plan | Sealed | Tested | Leaving | Proceed)
 M = TypeVar("M", bound=Message)
 
 
-class Line:
+class MessagePipe:
     """One end of the conversation; owns both descriptors."""
 
     def __init__(self, read: int, write: int) -> None:
@@ -108,7 +108,7 @@ class Line:
             while data:
                 data = data[os.write(self._write, data) :]
         except OSError as error:
-            raise PeerGone(f"guard: expected a listening peer for {_name(message)}, got {error}") from None
+            raise PeerGone(f"sandbox: expected a listening peer for {_name(message)}, got {error}") from None
 
     def receive(self, expected: type[M], timeout_s: float) -> M:
         """Return the next line, which must be an ``expected``.
@@ -121,21 +121,21 @@ class Line:
         while b"\n" not in self._pending:
             left_ms = max(0, int((deadline - time.monotonic()) * 1000))
             if not poll.poll(left_ms):
-                raise IsolationError(f"guard: expected {expected.__name__} within {timeout_s:g} s, got silence")
+                raise IsolationError(f"sandbox: expected {expected.__name__} within {timeout_s:g} s, got silence")
             chunk = os.read(self._read, 65_536)
             if not chunk:
-                raise PeerGone(f"guard: expected {expected.__name__}, got the end of the pipe")
+                raise PeerGone(f"sandbox: expected {expected.__name__}, got the end of the pipe")
             self._pending += chunk
             if len(self._pending) > MAX_LINE:
-                raise IsolationError(f"guard: expected {expected.__name__}, got a line of more than {MAX_LINE} bytes")
+                raise IsolationError(f"sandbox: expected {expected.__name__}, got a line of more than {MAX_LINE} bytes")
         line, _, rest = bytes(self._pending).partition(b"\n")
         self._pending[:] = rest
         try:
             message = _DECODER.decode(line)
         except msgspec.MsgspecError as error:
-            raise IsolationError(f"guard: expected {expected.__name__}, got {error}") from None
+            raise IsolationError(f"sandbox: expected {expected.__name__}, got {error}") from None
         if not isinstance(message, expected):
-            raise IsolationError(f"guard: expected {expected.__name__}, got {_name(message)}")
+            raise IsolationError(f"sandbox: expected {expected.__name__}, got {_name(message)}")
         return message
 
 

@@ -19,7 +19,7 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def available() -> bool:
+def is_available() -> bool:
     """Return whether this kernel and its container let a filter be loaded."""
     machine = _linux.machine()
     if machine is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from hybrid_platform.domain.isolation import Attempt, Control, Kind
+from hybrid_platform.domain.isolation import Attempt, Kind, PositiveControl
 from hybrid_platform.sandbox import _linux
 from hybrid_platform.sandbox.bpf import Filter
 from hybrid_platform.sandbox.listener import Address, reach
@@ -29,7 +29,7 @@ class Canary(msgspec.Struct, frozen=True):
     content: str
 
 
-def control(address: Address, canary: Canary | None) -> Control:
+def run_control(address: Address, canary: Canary | None) -> PositiveControl:
     """Reach the listener and read the canary: called before the guard, when both must work."""
     faults = []
     network = file = False
@@ -43,7 +43,7 @@ def control(address: Address, canary: Canary | None) -> Control:
             file = Path(canary.path).read_text(encoding="utf-8") == canary.content
         except OSError as error:
             faults.append(f"the canary was not read: {error}")
-    return Control(network, file, "; ".join(faults))
+    return PositiveControl(network, file, "; ".join(faults))
 
 
 def try_calls(filter_: Filter, address: Address) -> tuple[Attempt, ...]:

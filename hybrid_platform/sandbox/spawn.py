@@ -1,11 +1,11 @@
-"""Starts a guarded process, clean, and reads its guard back from outside, before and after user code.
+"""Start of a sandboxed process. The sandbox is read back from outside before and after user code runs (I1).
 
-in: a main module, the paths of code it may read, what must stay private · out: a `GuardedChild` with the
-caller's pipes, and `IsolationEvidence`. Carries I1; the child's side is `child.enter`.
+In: a main module, the paths of code it may read, and the paths that stay private. Out: a `SandboxedProcess` with the
+caller's pipes, and `IsolationEvidence`. The child's side is `child.enter`.
 
-The interpreter is fresh (no fork: no copied memory, no threads in unknown states), its environment is
-built here, it holds the named pipes and nothing else, and it dies with the thread that started it: call
-`spawn` from one that lives as long as the session.
+The interpreter is fresh: there is no fork, hence no copied memory and no thread in an unknown state. Its environment
+is built here, it holds only the named pipes, and it dies with the thread that started it. Call `spawn` from a thread
+that lives as long as the session.
 """
 
 from __future__ import annotations
@@ -17,25 +17,27 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hybrid_platform.domain.errors import IsolationError
 from hybrid_platform.sandbox import process, seccomp
-from hybrid_platform.sandbox.descriptors import kind_of
-from hybrid_platform.sandbox.grants import grants_for
-from hybrid_platform.sandbox.guarded import GuardedChild
+from hybrid_platform.sandbox.descriptors import describe_descriptor
+from hybrid_platform.sandbox.grants import build_grants
 from hybrid_platform.sandbox.listener import Listener
-from hybrid_platform.sandbox.protocol import Line, Plan
+from hybrid_platform.sandbox.protocol import MessagePipe, Plan
+from hybrid_platform.sandbox.sandboxed_process import SandboxedProcess
 from hybrid_platform.sandbox.selftest import Canary
 from hybrid_platform.sandbox.watch import can_watch
 
 START_TIMEOUT_S = 60.0
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH")
-_GIVEN_ENVIRONMENT = {"PYTHONHASHSEED": "0", "HOME": "/nonexistent", "LOGNAME": "strategy"}
-"""A fixed hash seed, for S8; and a home and a name, or libraries would ask a name service by socket."""
+_FIXED_ENVIRONMENT = {"PYTHONHASHSEED": "0", "HOME": "/nonexistent", "LOGNAME": "strategy"}
+"""A fixed hash seed for S8. Without a home and a user name, libraries would ask a name service over a socket."""
 _FLAGS = ("-s", "-P", "-B")
-"""No user site, no implicit folder, no byte code. Not ``-I``, which would ignore the environment made above."""
-_TO_GUARD, _FROM_GUARD = "guard", "guard-up"
+"""No user site, no implicit import path, no byte code. ``-I`` would also ignore the environment built here."""
+_TO_CHILD, _FROM_CHILD = "sandbox", "sandbox-up"
+"""Names of the sandbox's own pipes."""
 _BOOT = """
 import json, runpy, sys
 module, paths = sys.argv[1], json.loads(sys.argv[2])
@@ -44,92 +46,100 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
 
 
-def spawn(  # noqa: PLR0913
-    module: str,
-    *,
-    code: Sequence[Path] = (),
-    private: Sequence[Path] = (),
-    write: Sequence[Path] = (),
-    down: Sequence[str] = (),
-    up: Sequence[str] = (),
-    arguments: str = "",
-    environment: Mapping[str, str] | None = None,
-    output: int = subprocess.DEVNULL,
-    own_network: bool = True,
-    hide_parent: bool = False,
-    timeout_s: float = START_TIMEOUT_S,
-) -> GuardedChild:
-    """Start ``module`` in a guarded process and return it when its guard has been read back.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnOptions:
+    """What a sandboxed process gets and what it is kept from."""
 
-    ``code`` are module files or packages it may read, ``private`` what it must not even where code lies
-    around it (existing directories; a canary file goes into the first); ``down`` and ``up`` name the
-    pipes to and from it; ``arguments`` is the caller's own text; ``environment`` adds to the few
-    variables that are passed on. ``output`` is a descriptor for its standard output and error: a pipe
-    that somebody drains. ``hide_parent`` makes the calling process non-dumpable, see
-    `process.set_dumpable`. How strong the guard is, the evidence says. Raises IsolationError where the
-    child does not come up, ConfigError where ``code`` lies in ``private``.
+    code: Sequence[Path] = ()
+    """Module files or packages it may read."""
+    private: Sequence[Path] = ()
+    """Existing directories it must not read, even if code lies around them. A canary file goes into the first."""
+    writable: Sequence[Path] = ()
+    """Directories it may write to."""
+    pipes_to_child: Sequence[str] = ()
+    pipes_from_child: Sequence[str] = ()
+    arguments: str = ""
+    """Text for the main module."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables in addition to the few that are passed on."""
+    output: int = subprocess.DEVNULL
+    """Descriptor for standard output and error: a pipe that the caller drains."""
+    own_network: bool = True
+    """Use an empty network namespace if the host allows it."""
+    hide_parent: bool = False
+    """Make the calling process non-dumpable, see `process.set_dumpable`."""
+    timeout_s: float = START_TIMEOUT_S
+    """Time for each answer of the child during its start."""
+
+
+def spawn(module: str, options: SpawnOptions) -> SandboxedProcess:
+    """Start ``module`` in a sandboxed process and return it after its sandbox was read back.
+
+    The evidence tells how strong the sandbox is. Raises IsolationError if the child does not start, and ConfigError
+    if ``options.code`` lies in ``options.private``.
     """
-    if output >= 0 and (kind := kind_of(output)) != "pipe":
-        # A file could be overwritten by what holds it, a terminal typed into, a socket is what this is about.
-        raise IsolationError(f"guard: expected a pipe for the child's output, got a {kind}")
-    grants = grants_for(code, private, write)
-    if hide_parent:
+    if options.output >= 0 and (kind := describe_descriptor(options.output)) != "pipe":
+        # The child could overwrite a file, type into a terminal, or reach the network through a socket.
+        raise IsolationError(f"sandbox: expected a pipe for the child's output, got a {kind}")
+    grants = build_grants(options.code, options.private, options.writable)
+    if options.hide_parent:
         process.set_dumpable(dumpable=False)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(Listener())
-        canary = stack.enter_context(_canary(private[0] if private else None))
-        ours, theirs = _pipes((_TO_GUARD, *down), (_FROM_GUARD, *up))
+        canary = stack.enter_context(_canary(options.private[0] if options.private else None))
+        ours, theirs = _create_pipes((_TO_CHILD, *options.pipes_to_child), (_FROM_CHILD, *options.pipes_from_child))
         stack.callback(_close, ours)
         try:
             started = subprocess.Popen(
                 [sys.executable, *_FLAGS, "-c", _BOOT, module, json.dumps(_import_paths()),
-                 str(theirs[_TO_GUARD]), str(theirs[_FROM_GUARD])],
+                 str(theirs[_TO_CHILD]), str(theirs[_FROM_CHILD])],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=options.output,
+                stderr=options.output,
                 pass_fds=tuple(theirs.values()),
-                env=_environment(environment or {}),
-                start_new_session=True,  # a Ctrl-C is the parent's to act on, and there is no terminal to type into
+                env=_build_environment(options.environment),
+                start_new_session=True,  # leaves Ctrl-C to the parent, and no terminal to type into
             )  # fmt: skip
         finally:
             for descriptor in theirs.values():
                 os.close(descriptor)
-        stack.callback(_end, started)
+        stack.callback(_kill, started)
         plan = Plan(
             parent=os.getpid(),
-            pipes={name: theirs[name] for name in (*down, *up)},
-            arguments=arguments,
+            pipes={name: theirs[name] for name in (*options.pipes_to_child, *options.pipes_from_child)},
+            arguments=options.arguments,
             grants=grants,
             canary=canary,
             listener=listener.address,
-            notify=seccomp.available() and can_watch(started.pid),
-            own_network=own_network,
+            notify=seccomp.is_available() and can_watch(started.pid),
+            own_network=options.own_network,
         )
-        line = Line(ours.pop(_FROM_GUARD), ours.pop(_TO_GUARD))
-        stack.callback(line.close)
-        child = GuardedChild(started, line, ours, listener, plan, timeout_s)
+        messages = MessagePipe(ours.pop(_FROM_CHILD), ours.pop(_TO_CHILD))
+        stack.callback(messages.close)
+        child = SandboxedProcess(started, messages, ours, listener)
+        child.confirm_start(plan, options.timeout_s)
         child.take_over(stack.pop_all())
         return child
 
 
 def _import_paths() -> list[str]:
-    """Return our own import path: the child imports just what its parent could, the strategy's folder included."""
+    """Return this process's import path: the child can import what its parent could, the strategy's code included."""
     return [str(Path(entry or ".").absolute()) for entry in sys.path]
 
 
-def _environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Return what the child sees: no token, DSN or key of the parent's."""
+def _build_environment(added: Mapping[str, str]) -> dict[str, str]:
+    """Return the child's environment, without any token, DSN or key of the parent."""
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-    return {**kept, **_GIVEN_ENVIRONMENT, **added}
+    return {**kept, **_FIXED_ENVIRONMENT, **added}
 
 
-def _pipes(down: Sequence[str], up: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """Return our ends and the child's by name; none is inherited unless it is passed by number."""
+def _create_pipes(to_child: Sequence[str], from_child: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the parent's and the child's ends by name; a child inherits only those passed to it by number."""
     ours: dict[str, int] = {}
     theirs: dict[str, int] = {}
-    for name in down:
+    for name in to_child:
         theirs[name], ours[name] = os.pipe()
-    for name in up:
+    for name in from_child:
         ours[name], theirs[name] = os.pipe()
     return ours, theirs
 
@@ -141,10 +151,11 @@ def _close(descriptors: dict[str, int]) -> None:
 
 @contextlib.contextmanager
 def _canary(folder: Path | None) -> Iterator[Canary]:
+    """Create the canary file for the time of the block."""
     try:
         descriptor, path = tempfile.mkstemp(prefix="canary-", dir=folder)
     except OSError as error:
-        raise IsolationError(f"guard: expected a directory to put the canary in, got {error}") from None
+        raise IsolationError(f"sandbox: expected a directory to put the canary in, got {error}") from None
     try:
         content = f"canary of process {os.getpid()}"
         os.write(descriptor, content.encode())
@@ -154,7 +165,7 @@ def _canary(folder: Path | None) -> Iterator[Canary]:
         Path(path).unlink(missing_ok=True)
 
 
-def _end(started: subprocess.Popen[bytes]) -> None:
+def _kill(started: subprocess.Popen[bytes]) -> None:
     if started.poll() is None:
         started.kill()
     started.wait()

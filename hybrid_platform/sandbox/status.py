@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hybrid_platform.domain.isolation import Reading, ThreadStatus
-from hybrid_platform.sandbox.descriptors import open_descriptors
+from hybrid_platform.sandbox.descriptors import list_descriptors
 
 
-def threads_of(pid: int, only: Iterable[int] | None = None) -> tuple[ThreadStatus, ...]:
+def read_threads(pid: int, only: Iterable[int] | None = None) -> tuple[ThreadStatus, ...]:
     """Return every thread of a process, or those named that still live, by thread id.
 
     Raises OSError where the process is gone or there is no ``/proc``.
@@ -30,14 +30,14 @@ def threads_of(pid: int, only: Iterable[int] | None = None) -> tuple[ThreadStatu
     return tuple(found)
 
 
-def read_back(pid: int) -> Reading:
+def read_process(pid: int) -> Reading:
     """Look at a process from outside; what the host does not say is None."""
     try:
-        threads = threads_of(pid)
+        threads = read_threads(pid)
     except OSError:
         threads = None
     try:
-        descriptors = open_descriptors(pid)
+        descriptors = list_descriptors(pid)
     except OSError:
         descriptors = None
     return Reading(

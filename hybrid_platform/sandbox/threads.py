@@ -1,8 +1,8 @@
-"""The weaker isolation, where strategy and execution are threads of the op's own process (I1).
+"""The weaker isolation, in which strategy and execution are threads of the host process (I1).
 
-in: a stage's thread, before user code runs in it · out: a filter over that thread and those it starts,
-Python's audit hook, and `IsolationEvidence` that says no more than this. It stops honest mistakes; code
-that shares the heap can make another thread do the call, and files are not confined.
+In: a stage's thread, before user code runs in it. Out: a filter for that thread and its descendants, Python's audit
+hook, and `IsolationEvidence` that claims no more than this. It stops honest mistakes. Code that shares the heap can
+make another thread do the call, and files are not confined.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from types import TracebackType
 import msgspec
 
 from hybrid_platform.domain.isolation import (
-    Control,
     Denied,
     Enforced,
     IsolationEvidence,
     LandlockStatus,
+    PositiveControl,
     Reading,
     SelfTest,
     ThreadStatus,
@@ -29,52 +29,56 @@ from hybrid_platform.domain.isolation import (
 from hybrid_platform.sandbox import _linux, process, seccomp, selftest
 from hybrid_platform.sandbox.audit import AuditHook
 from hybrid_platform.sandbox.bpf import Filter
-from hybrid_platform.sandbox.levels import decide
+from hybrid_platform.sandbox.levels import decide_level
 from hybrid_platform.sandbox.listener import Listener
-from hybrid_platform.sandbox.status import threads_of
+from hybrid_platform.sandbox.status import read_threads
 
-_HEARD_IN_CONTROL = 2
+_ARRIVALS_IN_CONTROL = 2
 
 
-class ThreadGuards:
-    """Guards the stages of one session; make one a session, close it at the end.
+class ThreadSandbox:
+    """The sandbox of one session's stage threads: call `start` first and `close` last.
 
-    `stage` is called by each stage's thread; one lock makes their self-tests follow one another, so that
-    what the listener hears is known to be whose.
+    Each stage's thread calls `stage`. A lock keeps their self-tests apart, so that each arrival at the listener can
+    be attributed to one stage.
     """
 
     def __init__(self) -> None:
         machine = _linux.machine()
         self._filter = Filter(machine) if machine else None
         self._hook = AuditHook(deny=True, every_thread=False)
-        self._hook.install()
         self._listener = Listener()
-        # A guarded thread cannot ask the listener: this one, which is older than every guard, does.
-        self._ear = ThreadPoolExecutor(1, thread_name_prefix="guard-ear")
-        self._ear.submit(self._listener.heard).result()
+        # A filtered thread cannot accept connections, so a thread that is older than every filter does it.
+        self._listening = ThreadPoolExecutor(1, thread_name_prefix="sandbox-listen")
         self._lock = threading.Lock()
-        self._controls: list[Control] = []
+        self._controls: list[PositiveControl] = []
         self._faults: list[str] = []
         self._start, self._end = _Moment(), _Moment()
         self._loaded = False
 
-    def __enter__(self) -> ThreadGuards:
+    def __enter__(self) -> ThreadSandbox:
+        self.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def start(self) -> None:
+        """Install the audit hook and start the listening thread, from a thread without a filter."""
+        self._hook.install()
+        self._count_arrivals()
+
     def close(self) -> None:
         """Release the listener."""
-        self._ear.shutdown()
+        self._listening.shutdown()
         self._listener.close()
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Guard the calling thread for good, and attribute to ``name`` what it tries inside the block."""
+        """Sandbox the calling thread for its lifetime, and attribute attempts inside the block to ``name``."""
         with self._lock:
             process.name_thread(name)
-            self._control()
+            self._run_control()
             if self._filter is not None:
                 try:
                     seccomp.load(self._filter, all_threads=False)
@@ -104,7 +108,7 @@ class ThreadGuards:
             machine=self._filter.machine if self._filter else None,
             filter_sha256=self._filter.sha256 if self._filter and self._loaded else None,
             kernel_counts=False,
-            control=Control(network=bool(self._controls) and not missed, file=False, detail="; ".join(missed)),
+            control=PositiveControl(network=bool(self._controls) and not missed, file=False, detail="; ".join(missed)),
             landlock=LandlockStatus(abi=0, error="not applied to threads: the process needs its files"),
             start=self._start.reading,
             end=self._end.reading,
@@ -114,31 +118,33 @@ class ThreadGuards:
             denied=self._hook.counts(),
             faults=tuple(self._faults),
         )
-        enforced, why = decide(undecided, hook_alive=self._hook.is_alive())
+        enforced, why = decide_level(undecided, hook_alive=self._hook.is_alive())
         return msgspec.structs.replace(undecided, enforced=enforced, why=why)
 
-    def _control(self) -> None:
-        before = self._heard()
-        said = selftest.control(self._listener.address, None)
-        heard = self._heard() - before
-        self._controls.append(Control(said.network and heard == _HEARD_IN_CONTROL, file=False, detail=said.detail))
+    def _run_control(self) -> None:
+        before = self._count_arrivals()
+        control = selftest.run_control(self._listener.address, None)
+        arrived = self._count_arrivals() - before
+        self._controls.append(
+            PositiveControl(control.network and arrived == _ARRIVALS_IN_CONTROL, file=False, detail=control.detail)
+        )
 
-    def _heard(self) -> int:
-        return self._ear.submit(self._listener.heard).result()
+    def _count_arrivals(self) -> int:
+        return self._listening.submit(self._listener.count_arrivals).result()
 
     def _read(self, moment: _Moment) -> None:
-        """Add the calling thread's status and self-test to the start or the end."""
-        before = self._heard()
+        """Add the calling thread's status and self-test to the readings at the start or the end."""
+        before = self._count_arrivals()
         with self._hook.exempt():
             attempts = selftest.try_calls(self._filter, self._listener.address) if self._loaded and self._filter else ()
-        heard = self._heard() - before
+        heard = self._count_arrivals() - before
         with contextlib.suppress(OSError):
-            moment.threads.extend(threads_of(os.getpid(), only=(threading.get_native_id(),)))
+            moment.threads.extend(read_threads(os.getpid(), only=(threading.get_native_id(),)))
         moment.selftest = SelfTest((*moment.selftest.attempts, *attempts), moment.selftest.heard + heard)
 
 
 class _Moment:
-    """What the stages read back at the start, or at the end."""
+    """Readings of all stages at the start, or at the end."""
 
     def __init__(self) -> None:
         self.threads: list[ThreadStatus] = []

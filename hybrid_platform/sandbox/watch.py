@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hybrid_platform.domain.isolation import Denied, Kind
 from hybrid_platform.sandbox import _linux
-from hybrid_platform.sandbox.audit import plain
+from hybrid_platform.sandbox.audit import sanitize_name
 from hybrid_platform.sandbox.bpf import Filter
 from hybrid_platform.sandbox.syscalls import Rule
 
@@ -59,20 +59,23 @@ class Watcher:
         self._counting = True
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="guard-watcher", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="sandbox-watcher", daemon=True)
+
+    def start(self) -> None:
+        """Start answering."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop answering; from here on denied calls fail with ENOSYS."""
+        """Stop answering: denied calls fail with ENOSYS from now on."""
         self._stop.set()
         self._thread.join()
 
-    def forget(self) -> None:
+    def reset_counts(self) -> None:
         """Start counting anew: what came before was the first self-test's."""
         with self._lock:
             self._counts.clear()
 
-    def pause(self) -> None:
+    def stop_counting(self) -> None:
         """Count no more, but go on answering: what follows is the last self-test's."""
         self._counting = False
 
@@ -101,7 +104,7 @@ class Watcher:
             fcntl.ioctl(self._listener, _RECEIVE, buffer)
             identity, tid, _, number, architecture, _, *arguments = _NOTIFICATION.unpack(buffer)
             if self._counting:
-                self._count(tid, self._filter.rule_of(architecture, number & 0xFFFF_FFFF, arguments))
+                self._count(tid, self._filter.find_rule(architecture, number & 0xFFFF_FFFF, arguments))
             fcntl.ioctl(self._listener, _SEND, _RESPONSE.pack(identity, 0, -errno.EPERM, 0))
         except OSError as error:
             # The caller was killed meanwhile, or interrupted and will ask again.
@@ -120,4 +123,4 @@ class Watcher:
             name = Path(f"/proc/{self._pid}/task/{tid}/comm").read_text(encoding="ascii", errors="replace")
         except OSError:
             return "gone"
-        return plain(name.strip())
+        return sanitize_name(name.strip())

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from hybrid_platform.domain.errors import ExitCode, GateRefused, PlatformError
-from hybrid_platform.domain.isolation import Control, Enforced, IsolationEvidence, LandlockStatus
+from hybrid_platform.domain.isolation import Enforced, IsolationEvidence, LandlockStatus, PositiveControl
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.records import HeartbeatFigures, SessionEvidence
 from hybrid_platform.evidence.run_context import RunContext
@@ -83,7 +83,7 @@ def _isolation_without_process(requested: Literal["process", "thread"]) -> Isola
         machine=None,
         filter_sha256=None,
         kernel_counts=False,
-        control=Control(network=False, file=False, detail=why),
+        control=PositiveControl(network=False, file=False, detail=why),
         landlock=LandlockStatus(abi=0),
         start=None,
         end=None,

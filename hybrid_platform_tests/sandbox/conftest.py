@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,19 @@ import pytest
 
 import hybrid_platform_tests
 from hybrid_platform.sandbox import _linux, landlock, seccomp
-from hybrid_platform.sandbox.guarded import GuardedChild
-from hybrid_platform.sandbox.spawn import spawn
+from hybrid_platform.sandbox.sandboxed_process import SandboxedProcess
+from hybrid_platform.sandbox.spawn import SpawnOptions, spawn
 
-needs_seccomp = pytest.mark.skipif(not seccomp.available(), reason="this host has no seccomp")
-needs_landlock = pytest.mark.skipif(landlock.abi() == 0, reason="this kernel has no Landlock")
+needs_seccomp = pytest.mark.skipif(not seccomp.is_available(), reason="this host has no seccomp")
+needs_landlock = pytest.mark.skipif(landlock.read_abi() == 0, reason="this kernel has no Landlock")
 needs_linux = pytest.mark.skipif(_linux.machine() is None, reason="Linux on x86-64 or arm64 only")
 
 
-def guarded(action: str, **options: Any) -> GuardedChild:
-    """Start a guarded child that does ``action`` of `subject`, with a pipe ``up``."""
+def spawn_action(action: str, **options: Any) -> SandboxedProcess:
+    """Start a sandboxed child that runs ``action`` of `child_actions`, with a pipe ``up`` to the parent."""
     tests = Path(hybrid_platform_tests.__file__).parent
-    return spawn(f"{__package__}.subject", code=[tests], up=("up",), arguments=action, **options)
+    fixed = SpawnOptions(code=[tests], pipes_from_child=("up",), arguments=action)
+    return spawn(f"{__package__}.child_actions", replace(fixed, **options))
 
 
 def in_fork(action: Callable[[], object]) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import hybrid_platform
 from hybrid_platform.domain.errors import ConfigError
-from hybrid_platform.sandbox.grants import grants_for
+from hybrid_platform.sandbox.grants import build_grants
 
 
 def covers(grants, path: Path) -> bool:
@@ -22,7 +22,7 @@ def test_python_the_platform_and_the_strategy_are_readable_and_nothing_is_writab
     strategy = tmp_path / "mine.py"
     strategy.touch()
     (tmp_path / "notes.txt").touch()
-    grants = grants_for([strategy])
+    grants = build_grants([strategy])
     for path in (Path(sysconfig.get_path("stdlib")), Path(hybrid_platform.__file__), strategy):
         assert covers(grants, path)
     assert not covers(grants, tmp_path / "notes.txt")
@@ -38,7 +38,7 @@ def test_a_code_folder_is_granted_around_what_is_private_in_it(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     (tmp_path / "sneaky").symlink_to(tmp_path / "data")
-    grants = grants_for([tmp_path], private=[tmp_path / "data"])
+    grants = build_grants([tmp_path], private=[tmp_path / "data"])
     for name in ("pack/module.py", "top.py", "sub/deep/x.py"):
         assert covers(grants, tmp_path / name)
     for name in ("data/keys/signing.key", "data/bot.db", ".env", "sneaky/bot.db"):
@@ -50,9 +50,9 @@ def test_a_code_folder_is_granted_around_what_is_private_in_it(tmp_path):
 def test_code_or_work_inside_a_private_directory_is_refused(tmp_path, inside):
     (tmp_path / inside).mkdir(parents=True, exist_ok=True)
     with pytest.raises(ConfigError, match="stays closed"):
-        grants_for([tmp_path / inside], private=[tmp_path])
+        build_grants([tmp_path / inside], private=[tmp_path])
     with pytest.raises(ConfigError, match="stays closed"):
-        grants_for([], private=[tmp_path], write=[tmp_path / inside])
+        build_grants([], private=[tmp_path], write=[tmp_path / inside])
 
 
 @pytest.mark.scenario("I1")
@@ -67,7 +67,7 @@ def test_no_grant_ever_covers_a_private_file(tmp_path_factory, branches, data):
     private = data.draw(st.sampled_from(folders))
     code = data.draw(st.sampled_from([root, *folders]))
     try:
-        grants = grants_for([code], private=[private])
+        grants = build_grants([code], private=[private])
     except ConfigError:
         assert code.is_relative_to(private)
         return

@@ -7,16 +7,16 @@ import pytest
 
 from hybrid_platform.domain.isolation import (
     Attempt,
-    Control,
     Enforced,
     IsolationEvidence,
     Kind,
     LandlockStatus,
+    PositiveControl,
     Reading,
     SelfTest,
     ThreadStatus,
 )
-from hybrid_platform.sandbox.levels import decide
+from hybrid_platform.sandbox.levels import decide_level
 
 GUARDED = ThreadStatus(tid=7, name="strategy", no_new_privs=True, seccomp=2, filters=1, capabilities="0")
 READING = Reading(threads=(GUARDED,), sockets=0, descriptors=("0 device", "3 pipe"), own_network=True)
@@ -30,7 +30,7 @@ WHOLE = IsolationEvidence(
     machine="x86_64",
     filter_sha256="ab" * 32,
     kernel_counts=True,
-    control=Control(network=True, file=True),
+    control=PositiveControl(network=True, file=True),
     landlock=LandlockStatus(abi=7, handled_fs=0xFFFF, handled_net=3, scoped=3, all_threads=True),
     start=READING,
     end=READING,
@@ -46,13 +46,13 @@ def but(record, **changes):
 
 @pytest.mark.scenario("I1")
 def test_all_readings_together_are_kernel_process():
-    assert decide(WHOLE, hook_alive=True) == (Enforced.KERNEL_PROCESS, ())
+    assert decide_level(WHOLE, hook_alive=True) == (Enforced.KERNEL_PROCESS, ())
 
 
 NETWORK_BREAKS = {
     "seccomp: there is no filter for this system": {"machine": None, "filter_sha256": None},
     "seccomp: no filter could be loaded": {"filter_sha256": None},
-    "positive control": {"control": Control(network=False, file=True, detail="nothing was heard")},
+    "positive control": {"control": PositiveControl(network=False, file=True, detail="nothing was heard")},
     "start: nothing was read back": {"start": None},
     "end: nothing was read back": {"end": None},
     "start: no thread's status": {"start": but(READING, threads=())},
@@ -72,17 +72,17 @@ NETWORK_BREAKS = {
 @pytest.mark.parametrize("words", NETWORK_BREAKS)
 def test_one_reading_that_does_not_hold_leaves_the_audit_hook_alone(words):
     broken = but(WHOLE, **NETWORK_BREAKS[words])
-    enforced, why = decide(broken, hook_alive=True)
+    enforced, why = decide_level(broken, hook_alive=True)
     assert enforced is Enforced.AUDIT_HOOK_ONLY
     assert any(words in reason for reason in why), why
-    assert decide(broken, hook_alive=False)[0] is Enforced.NONE
+    assert decide_level(broken, hook_alive=False)[0] is Enforced.NONE
 
 
 FILE_BREAKS = {
     "not available": {"landlock": LandlockStatus(abi=0)},
     "the kernel said no": {"landlock": LandlockStatus(abi=7, error="the kernel said no")},
     "other threads ran": {"landlock": but(WHOLE.landlock, all_threads=False)},
-    "the canary was not read": {"control": Control(network=True, file=False)},
+    "the canary was not read": {"control": PositiveControl(network=True, file=False)},
     "start: no file was tried": {"selftest_start": SelfTest((CONNECT,))},
     "expected EACCES, got OK": {"selftest_end": SelfTest((CONNECT, but(READ, outcome="OK")))},
 }
@@ -91,7 +91,7 @@ FILE_BREAKS = {
 @pytest.mark.scenario("I1")
 @pytest.mark.parametrize("words", FILE_BREAKS)
 def test_without_landlock_in_full_it_is_the_network_only(words):
-    enforced, why = decide(but(WHOLE, **FILE_BREAKS[words]), hook_alive=True)
+    enforced, why = decide_level(but(WHOLE, **FILE_BREAKS[words]), hook_alive=True)
     assert enforced is Enforced.KERNEL_NETWORK_ONLY
     assert any(words in reason for reason in why), why
 
@@ -100,15 +100,17 @@ def test_without_landlock_in_full_it_is_the_network_only(words):
 def test_a_process_that_was_killed_keeps_the_level_it_started_with():
     # No filter can be taken off; that there is no reading at the end is told by `end` and `ending`.
     killed = but(WHOLE, end=None, selftest_end=None, ending="killed by SIGKILL")
-    assert decide(killed, hook_alive=True)[0] is Enforced.KERNEL_PROCESS
+    assert decide_level(killed, hook_alive=True)[0] is Enforced.KERNEL_PROCESS
 
 
 @pytest.mark.scenario("I1")
 def test_threads_of_the_ops_own_process_are_never_more_than_kernel_thread():
-    enforced, why = decide(but(WHOLE, requested="thread", start=but(READING, sockets=5)), hook_alive=True)
+    enforced, why = decide_level(but(WHOLE, requested="thread", start=but(READING, sockets=5)), hook_alive=True)
     assert enforced is Enforced.KERNEL_THREAD
     assert "another of its threads" in why[0]
-    assert decide(but(WHOLE, requested="thread", filter_sha256=None), hook_alive=True)[0] is Enforced.AUDIT_HOOK_ONLY
+    assert (
+        decide_level(but(WHOLE, requested="thread", filter_sha256=None), hook_alive=True)[0] is Enforced.AUDIT_HOOK_ONLY
+    )
 
 
 def test_the_evidence_survives_json():

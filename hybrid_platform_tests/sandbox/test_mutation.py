@@ -18,7 +18,7 @@ HERE = [rule.name for rule in RULES if rule.number(_linux.machine() or "") is no
 @pytest.fixture(scope="module")
 def let_through():
     """Removed rule → the probes that went through; under the empty name, those of the whole filter."""
-    module = "hybrid_platform_tests.sandbox.probe_host"
+    module = "hybrid_platform_tests.sandbox.rule_prober"
     done = subprocess.run([sys.executable, "-m", module], capture_output=True, check=True, timeout=120)
     return json.loads(done.stdout)
 

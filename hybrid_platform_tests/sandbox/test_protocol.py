@@ -10,7 +10,7 @@ import pytest
 from hybrid_platform.domain.errors import IsolationError
 from hybrid_platform.domain.isolation import Denied, Kind
 from hybrid_platform.sandbox import protocol
-from hybrid_platform.sandbox.protocol import Leaving, Line, Proceed
+from hybrid_platform.sandbox.protocol import Leaving, MessagePipe, Proceed
 from hybrid_platform.sandbox.protocol import Tested as Answer
 
 
@@ -18,7 +18,7 @@ from hybrid_platform.sandbox.protocol import Tested as Answer
 def line():
     """The parent's end, and the bare descriptors of the child's: read, write."""
     (down_read, down_write), (up_read, up_write) = os.pipe(), os.pipe()
-    mine = Line(up_read, down_write)
+    mine = MessagePipe(up_read, down_write)
     theirs = [down_read, up_write]
     yield mine, theirs
     mine.close()

@@ -11,7 +11,7 @@ import pytest
 
 from hybrid_platform.sandbox import _linux, seccomp
 from hybrid_platform.sandbox.bpf import Filter
-from hybrid_platform.sandbox.status import threads_of
+from hybrid_platform.sandbox.status import read_threads
 from hybrid_platform_tests.sandbox.conftest import in_fork, needs_seccomp
 
 pytestmark = needs_seccomp
@@ -34,7 +34,7 @@ def with_an_older_thread(all_threads: bool) -> dict[str, object]:
     thread.start()
     ready.wait()
     seccomp.load(Filter(_linux.machine()), all_threads=all_threads)
-    status = threads_of(os.getpid())
+    status = read_threads(os.getpid())
     go.set()
     thread.join()
     return {
@@ -77,7 +77,7 @@ def test_root_with_all_its_capabilities_is_bound_too():
                 outcomes.append("OK")
             except OSError as error:
                 outcomes.append(errno.errorcode[error.errno])
-        return [*outcomes, threads_of(os.getpid())[0].capabilities]
+        return [*outcomes, read_threads(os.getpid())[0].capabilities]
 
     *outcomes, capabilities = in_fork(try_it)
     assert outcomes == ["EPERM"] * 3

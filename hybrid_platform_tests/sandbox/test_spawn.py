@@ -17,8 +17,8 @@ from hybrid_platform.domain.errors import ConfigError, IsolationError
 from hybrid_platform.domain.isolation import Enforced, Kind
 from hybrid_platform.sandbox import _linux, landlock, seccomp
 from hybrid_platform.sandbox.bpf import Filter
-from hybrid_platform.sandbox.spawn import KEPT_ENVIRONMENT, spawn
-from hybrid_platform_tests.sandbox.conftest import guarded, needs_landlock, needs_linux, needs_seccomp
+from hybrid_platform.sandbox.spawn import KEPT_ENVIRONMENT, SpawnOptions, spawn
+from hybrid_platform_tests.sandbox.conftest import needs_landlock, needs_linux, needs_seccomp, spawn_action
 
 TIMEOUT_S = 60.0
 
@@ -29,7 +29,7 @@ def said_by(running) -> object:
 
 def run(action: str, **options):
     """Run a child to its end; return what it said and the evidence."""
-    with guarded(action, **options) as running:
+    with spawn_action(action, **options) as running:
         running.close_out(TIMEOUT_S)
         return said_by(running), running.evidence()
 
@@ -73,7 +73,7 @@ def test_an_attempt_is_denied_counted_by_the_kernel_and_attributed():
 @needs_linux
 @pytest.mark.scenario("I1")
 def test_a_child_that_says_it_is_guarded_is_not_believed():
-    with spawn("hybrid_platform_tests.sandbox.liar") as running:
+    with spawn("hybrid_platform_tests.sandbox.dishonest_child", SpawnOptions()) as running:
         running.close_out(TIMEOUT_S)
         evidence = running.evidence()
     assert evidence.enforced is Enforced.AUDIT_HOOK_ONLY
@@ -132,7 +132,7 @@ def test_two_children_hash_alike_and_import_what_their_parent_could(monkeypatch,
 
 
 def test_pipes_carry_bytes_down_and_up_until_one_is_closed():
-    with guarded("echo", down=("ticks",)) as running:
+    with spawn_action("echo", pipes_to_child=("ticks",)) as running:
         os.write(running.pipes["ticks"], b"tick by tick")
         running.close_pipe("ticks")
         running.close_out(TIMEOUT_S)
@@ -147,7 +147,7 @@ def test_pipes_carry_bytes_down_and_up_until_one_is_closed():
     [("kill_itself", "killed by SIGKILL before"), ("leave_early", "exited with 3 before")],
 )
 def test_a_child_that_dies_leaves_evidence_that_says_so(action, ending):
-    with guarded(action) as running:
+    with spawn_action(action) as running:
         running.close_out(TIMEOUT_S)
         evidence = running.evidence()
     assert evidence.ending.startswith(ending)
@@ -156,7 +156,7 @@ def test_a_child_that_dies_leaves_evidence_that_says_so(action, ending):
 
 
 def test_a_child_that_hangs_is_given_up_and_killed():
-    running = guarded("hang")
+    running = spawn_action("hang")
     assert os.read(running.pipes["up"], 100) == b"running"
     assert running.wait(0.01) is None
     running.close_out(0.05)
@@ -168,7 +168,7 @@ def test_a_child_that_hangs_is_given_up_and_killed():
 
 
 def test_a_child_killed_from_outside_is_no_error_here():
-    with guarded("hang") as running:
+    with spawn_action("hang") as running:
         os.read(running.pipes["up"], 100)
         os.kill(running.pid, signal.SIGKILL)
         running.close_out(TIMEOUT_S)
@@ -177,26 +177,26 @@ def test_a_child_killed_from_outside_is_no_error_here():
 
 @pytest.mark.parametrize("module", ["hybrid_platform_tests.no_such_module", "this", "json.tool"])
 def test_a_main_module_that_does_not_enter_is_an_error_and_leaves_no_process(module):
-    with pytest.raises(IsolationError, match="did not come up"):
-        spawn(module, timeout_s=20)
+    with pytest.raises(IsolationError, match="did not start"):
+        spawn(module, SpawnOptions(timeout_s=20))
 
 
 @pytest.mark.scenario("I1")
 def test_an_output_that_is_a_socket_or_a_file_is_refused(tmp_path):
-    with socket.socket() as endpoint, pytest.raises(IsolationError, match="was a socket"):
-        guarded("careless", output=endpoint.fileno())
-    with (tmp_path / "log").open("wb") as log, pytest.raises(IsolationError, match="was a file"):
-        guarded("careless", output=log.fileno())
+    with socket.socket() as endpoint, pytest.raises(IsolationError, match="got a socket"):
+        spawn_action("careless", output=endpoint.fileno())
+    with (tmp_path / "log").open("wb") as log, pytest.raises(IsolationError, match="got a file"):
+        spawn_action("careless", output=log.fileno())
 
 
 def test_code_in_a_private_directory_is_refused_before_anything_starts(tmp_path):
     with pytest.raises(ConfigError, match="stays closed"):
-        spawn("mine", code=[tmp_path / "mine.py"], private=[tmp_path])
+        spawn("mine", SpawnOptions(code=[tmp_path / "mine.py"], private=[tmp_path]))
 
 
 def test_a_private_directory_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(IsolationError, match="to put the canary in"):
-        guarded("careless", private=[tmp_path / "missing"])
+        spawn_action("careless", private=[tmp_path / "missing"])
 
 
 @needs_landlock
@@ -223,7 +223,7 @@ def test_a_network_namespace_is_read_back_and_not_required(wanted):
     _, evidence = run("careless", own_network=wanted)
     refused = any("network namespace" in fault for fault in evidence.faults)
     assert evidence.start.own_network is (wanted and not refused)
-    if seccomp.available() and landlock.abi():
+    if seccomp.is_available() and landlock.read_abi():
         assert evidence.enforced is Enforced.KERNEL_PROCESS
 
 
@@ -231,8 +231,8 @@ ORPHAN = """
 import os, sys
 from hybrid_platform.sandbox import process
 from hybrid_platform.sandbox.spawn import spawn
-from hybrid_platform_tests.sandbox.conftest import guarded
-running = guarded("hang", hide_parent=True)
+from hybrid_platform_tests.sandbox.conftest import spawn_action
+running = spawn_action("hang", hide_parent=True)
 os.read(running.pipes["up"], 100)
 print(running.pid, process.is_dumpable(), running.evidence().enforced, flush=True)
 os.kill(os.getpid(), 9)
@@ -246,7 +246,7 @@ def test_a_child_dies_with_its_parent_which_hid_itself():
     assert done.returncode == -signal.SIGKILL, done.stderr
     pid, dumpable, enforced = done.stdout.split()
     assert dumpable == "False"
-    if seccomp.available() and landlock.abi():
+    if seccomp.is_available() and landlock.read_abi():
         assert enforced == "kernel-process"
     for _ in range(600):
         if not Path(f"/proc/{pid}").exists() or "Z (zombie)" in Path(f"/proc/{pid}/status").read_text():

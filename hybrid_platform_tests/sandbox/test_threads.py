@@ -11,14 +11,14 @@ import pytest
 
 from hybrid_platform.domain.isolation import Enforced, IsolationEvidence
 from hybrid_platform.sandbox import seccomp
-from hybrid_platform.sandbox.status import threads_of
-from hybrid_platform.sandbox.threads import ThreadGuards
+from hybrid_platform.sandbox.status import read_threads
+from hybrid_platform.sandbox.threads import ThreadSandbox
 from hybrid_platform_tests.sandbox.conftest import in_fork, needs_seccomp
 
 
 def session(try_in_stage=lambda: None) -> IsolationEvidence:
-    """Run two stages under `ThreadGuards` and return the evidence."""
-    with ThreadGuards() as guards:
+    """Run two stages under `ThreadSandbox` and return the evidence."""
+    with ThreadSandbox() as guards:
 
         def stage(name: str) -> None:
             with guards.stage(name):
@@ -71,7 +71,7 @@ def test_a_host_that_refuses_the_filter_says_audit_hook_only(monkeypatch):
     monkeypatch.setattr(seccomp, "load", refuse)
 
     def rogue() -> None:
-        with pytest.raises(PermissionError, match="a guarded strategy"):
+        with pytest.raises(PermissionError, match="a sandboxed strategy"):
             socket.socket()
 
     evidence = in_fork_evidence(lambda: session(rogue))
@@ -84,7 +84,7 @@ def test_a_stage_that_ended_leaves_nothing_behind_for_the_next_thread_of_that_nu
     monkeypatch.setattr(seccomp, "load", lambda *_, **__: None)
 
     def run() -> str:
-        with ThreadGuards() as guards:
+        with ThreadSandbox() as guards:
             with guards.stage("strategy"), pytest.raises(PermissionError):
                 socket.socket()
             socket.socket().close()
@@ -95,7 +95,7 @@ def test_a_stage_that_ended_leaves_nothing_behind_for_the_next_thread_of_that_nu
 
 def test_before_any_stage_nothing_is_claimed():
     def nothing() -> IsolationEvidence:
-        with ThreadGuards() as guards:
+        with ThreadSandbox() as guards:
             return guards.evidence()
 
     evidence = in_fork_evidence(nothing)
@@ -105,4 +105,4 @@ def test_before_any_stage_nothing_is_claimed():
 
 @needs_seccomp
 def test_the_main_thread_of_these_tests_was_never_touched():
-    assert threads_of(os.getpid(), only=[os.getpid()])[0].seccomp == 0
+    assert read_threads(os.getpid(), only=[os.getpid()])[0].seccomp == 0

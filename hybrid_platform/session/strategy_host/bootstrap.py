@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hybrid_platform.sandbox.child import enter
 
 if TYPE_CHECKING:
-    from hybrid_platform.sandbox.child import Guard
+    from hybrid_platform.sandbox.child import Sandbox
     from hybrid_platform.session.strategy_host.frames import PipeWriter
     from hybrid_platform.settings.session import SessionSettings
     from hybrid_platform.strategies.base import Strategy
@@ -32,8 +32,8 @@ class ChildContext(NamedTuple):
     up: PipeWriter
 
 
-def run_sandboxed(work: Callable[[Guard, ChildContext], None]) -> None:
-    """Guard this process, make the strategy, do the work, and end; a strategy that cannot be made is told instead."""
+def run_sandboxed(work: Callable[[Sandbox, ChildContext], None]) -> None:
+    """Enter the sandbox, make the strategy, do the work, and end; a strategy that cannot be made is told instead."""
     # The parent drains; a signal meant for it must not end the strategy in the middle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -49,7 +49,7 @@ def run_sandboxed(work: Callable[[Guard, ChildContext], None]) -> None:
     os._exit(0)
 
 
-def _begin(guard: Guard) -> ChildContext | None:
+def _begin(guard: Sandbox) -> ChildContext | None:
     from hybrid_platform.domain.errors import ConfigError
     from hybrid_platform.session.strategy_host.frames import PipeWriter, StrategyReady, StrategyRefused
     from hybrid_platform.settings.session import SessionSettings

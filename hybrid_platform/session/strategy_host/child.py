@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from hybrid_platform.session.strategy_host.bootstrap import ChildContext, run_sandboxed
 
 if TYPE_CHECKING:
-    from hybrid_platform.sandbox.child import Guard
+    from hybrid_platform.sandbox.child import Sandbox
 
 
-def _run(guard: Guard, context: ChildContext) -> None:
+def _run(guard: Sandbox, context: ChildContext) -> None:
     if context.plan["check_only"]:
         return
     from hybrid_platform.domain.clocks import SystemClock

@@ -21,9 +21,9 @@ from hybrid_platform.domain.errors import ConfigError, IsolationError
 from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.maintenance.lease import LEASE_SUFFIX
-from hybrid_platform.sandbox.grants import grants_for
-from hybrid_platform.sandbox.guarded import GuardedChild
-from hybrid_platform.sandbox.spawn import spawn
+from hybrid_platform.sandbox.grants import build_grants
+from hybrid_platform.sandbox.sandboxed_process import SandboxedProcess
+from hybrid_platform.sandbox.spawn import SpawnOptions, spawn
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.strategy_host.frames import (
     PipeReader,
@@ -48,7 +48,7 @@ OUTPUT_TIMEOUT_S = 0.5
 class StrategyProcess:
     """A running sandboxed process and the parent's ends of its pipes; close it."""
 
-    def __init__(self, child: GuardedChild, output: StrategyOutput) -> None:
+    def __init__(self, child: SandboxedProcess, output: StrategyOutput) -> None:
         self.child = child
         self._output = output
         self.writer = PipeWriter(child.pipes["down"])
@@ -106,15 +106,15 @@ def start_strategy_process(
     output = StrategyOutput(log)
     output.start()
     try:
-        child = spawn(
-            module,
+        options = SpawnOptions(
             code=_find_code(settings.strategy.name),
             private=private,
-            down=("down",),
-            up=("up",),
+            pipes_to_child=("down",),
+            pipes_from_child=("up",),
             arguments=msgspec.json.encode(arguments).decode(),
             output=output.descriptor,
         )
+        child = spawn(module, options)
     except BaseException:
         output.close()
         raise
@@ -138,7 +138,7 @@ def check_strategy(settings: SessionSettings) -> None:
 
 def check_reach(settings: SessionSettings, private: tuple[Path, ...]) -> None:
     """Raise ConfigError if code that the sandboxed process needs lies in a path that it must not read."""
-    grants_for(_find_code(settings.strategy.name), private)
+    build_grants(_find_code(settings.strategy.name), private)
 
 
 def private_paths(settings: SessionSettings, data_dir: DataDir, database_url: str) -> tuple[Path, ...]:

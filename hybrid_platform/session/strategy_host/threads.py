@@ -9,7 +9,7 @@ from hybrid_platform.domain.clocks import Clock
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.isolation import Denied, IsolationEvidence
 from hybrid_platform.observability.session_view import ChannelStats
-from hybrid_platform.sandbox.threads import ThreadGuards
+from hybrid_platform.sandbox.threads import ThreadSandbox
 from hybrid_platform.session.factories import Channels, build_runner_and_engine
 from hybrid_platform.session.stage import OnFailure, Stage, StageStatus
 from hybrid_platform.session.stages.decision_sink import DecisionSink
@@ -38,7 +38,8 @@ class ThreadHost:
         runner, engine = build_runner_and_engine(settings, strategy, table)
         self._engine = engine
         self._signal = channels.signal
-        self._guards = ThreadGuards()
+        self._sandbox = ThreadSandbox()
+        self._sandbox.start()
         live = settings.is_live_feed
         self.stages: tuple[Stage, ...] = (
             StrategyStage(
@@ -49,7 +50,7 @@ class ThreadHost:
                 live=live,
                 clock=clock,
                 on_failure=on_failure,
-                scope=self._guards.stage,
+                scope=self._sandbox.stage,
             ),
             ExecutionStage(
                 engine,
@@ -58,7 +59,7 @@ class ThreadHost:
                 live=live,
                 clock=clock,
                 on_failure=on_failure,
-                scope=self._guards.stage,
+                scope=self._sandbox.stage,
             ),
         )
 
@@ -72,7 +73,7 @@ class ThreadHost:
 
     def denied(self) -> tuple[Denied, ...]:
         """Return what the audit hook counted."""
-        return self._guards.denied()
+        return self._sandbox.denied()
 
     def account(self) -> AccountSnapshot | None:
         """Return the engine's account."""
@@ -80,6 +81,6 @@ class ThreadHost:
 
     def close_out(self, timeout_s: float) -> IsolationEvidence:
         """Return what was read back of the stages' threads."""
-        evidence = self._guards.evidence()
-        self._guards.close()
+        evidence = self._sandbox.evidence()
+        self._sandbox.close()
         return evidence

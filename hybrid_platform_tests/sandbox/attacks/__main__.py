@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from hybrid_platform_tests.sandbox.attacks.catalogue import ATTACKS
-from hybrid_platform_tests.sandbox.attacks.stand import Outcome, Stand
+from hybrid_platform_tests.sandbox.attacks.runner import AttackRunner, Outcome
 
 
 def row(name: str, nothing: Outcome, thread: Outcome, process: Outcome) -> str:
@@ -18,7 +18,7 @@ def row(name: str, nothing: Outcome, thread: Outcome, process: Outcome) -> str:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        stand = Stand(Path(folder))
+        stand = AttackRunner(Path(folder))
         try:
             print("| attack | no guard (control) | `thread` | `process` | denied calls the kernel reported |")
             print("|---|---|---|---|---|")

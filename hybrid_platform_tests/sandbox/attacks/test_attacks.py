@@ -8,7 +8,7 @@ import pytest
 
 from hybrid_platform.domain.isolation import Enforced
 from hybrid_platform_tests.sandbox.attacks.catalogue import ATTACKS
-from hybrid_platform_tests.sandbox.attacks.stand import Stand
+from hybrid_platform_tests.sandbox.attacks.runner import AttackRunner
 from hybrid_platform_tests.sandbox.conftest import needs_landlock, needs_seccomp
 
 pytestmark = [needs_seccomp, needs_landlock, pytest.mark.scenario("I1")]
@@ -19,7 +19,7 @@ DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "isolation.md"
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory):
-    made = Stand(tmp_path_factory.mktemp("stand"))
+    made = AttackRunner(tmp_path_factory.mktemp("stand"))
     yield made
     made.close()
 

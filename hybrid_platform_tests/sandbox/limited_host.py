@@ -16,7 +16,7 @@ from hybrid_platform.domain.isolation import Kind
 from hybrid_platform.sandbox import _linux, seccomp
 from hybrid_platform.sandbox.bpf import Filter
 from hybrid_platform.sandbox.syscalls import RULES, Rule
-from hybrid_platform_tests.sandbox.conftest import guarded
+from hybrid_platform_tests.sandbox.conftest import spawn_action
 
 LANDLOCK = Rule("landlock", Kind.GUARD, 444, 444, "a kernel without Landlock", errno=errno.ENOSYS)
 
@@ -29,7 +29,7 @@ def main(missing: list[str]) -> None:
     else:
         known = {rule.name: rule for rule in (*RULES, LANDLOCK)}
         seccomp.load(Filter(_linux.machine(), tuple(known[name] for name in missing)), all_threads=True)
-    with guarded("careless", environment=environment) as running:
+    with spawn_action("careless", environment=environment) as running:
         running.close_out(60)
         evidence = running.evidence()
     os.write(1, msgspec.json.encode(evidence))

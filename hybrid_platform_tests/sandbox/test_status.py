@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hybrid_platform.sandbox import process
-from hybrid_platform.sandbox.descriptors import close_all_but, kind_of, open_descriptors
-from hybrid_platform.sandbox.status import read_back, threads_of
+from hybrid_platform.sandbox.descriptors import close_all_but, describe_descriptor, list_descriptors
+from hybrid_platform.sandbox.status import read_process, read_threads
 from hybrid_platform_tests.sandbox.conftest import in_fork, needs_linux
 
 HOLDER = """
@@ -35,7 +35,7 @@ def holder():
 @needs_linux
 @pytest.mark.scenario("I1")
 def test_sockets_threads_and_their_missing_guard_are_seen_from_outside(holder):
-    reading = read_back(holder)
+    reading = read_process(holder)
     assert reading.sockets == 3
     assert [thread.seccomp for thread in reading.threads] == [0, 0]
     assert not any(thread.is_filtered for thread in reading.threads)
@@ -47,24 +47,24 @@ def test_sockets_threads_and_their_missing_guard_are_seen_from_outside(holder):
 def test_a_process_that_is_gone_reads_as_unknown_and_not_as_clean():
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
-    reading = read_back(gone.pid)
+    reading = read_process(gone.pid)
     assert reading.threads is None and reading.sockets is None and reading.descriptors is None
 
 
 @needs_linux
 def test_only_the_named_threads_are_read():
-    mine = threads_of(os.getpid(), only=[os.getpid(), 999_999_999])
+    mine = read_threads(os.getpid(), only=[os.getpid(), 999_999_999])
     assert [thread.tid for thread in mine] == [os.getpid()]
 
 
 @pytest.mark.scenario("I1")
 def test_everything_but_the_named_descriptors_is_closed():
     def run() -> dict[str, object]:
-        kept = {number for number, kind in open_descriptors().items() if kind == "pipe"}
+        kept = {number for number, kind in list_descriptors().items() if kind == "pipe"}
         ends = {endpoint.detach() for endpoint in socket.socketpair()}
-        assert ends <= set(open_descriptors())
+        assert ends <= set(list_descriptors())
         close_all_but(kept)
-        return {"kept": kept <= set(open_descriptors()), "left": sorted(set(open_descriptors()) - kept - {0, 1, 2})}
+        return {"kept": kept <= set(list_descriptors()), "left": sorted(set(list_descriptors()) - kept - {0, 1, 2})}
 
     assert in_fork(run) == {"kept": True, "left": []}
 
@@ -73,7 +73,7 @@ def test_a_descriptor_is_named_by_what_it_is(tmp_path):
     read, write = os.pipe()
     with socket.socket() as endpoint, (tmp_path / "file").open("w") as file, Path(os.devnull).open() as device:
         opened = {read: "pipe", endpoint.fileno(): "socket", file.fileno(): "file", device.fileno(): "device"}
-        assert {number: kind_of(number) for number in opened} == opened
+        assert {number: describe_descriptor(number) for number in opened} == opened
     os.close(read)
     os.close(write)
 
@@ -83,7 +83,7 @@ def test_a_descriptor_is_named_by_what_it_is(tmp_path):
 def test_a_process_that_is_not_dumpable_says_so_and_still_reads_itself():
     def hide() -> dict[str, object]:
         process.set_dumpable(dumpable=False)
-        return {"dumpable": process.is_dumpable(), "threads": len(threads_of(os.getpid()))}
+        return {"dumpable": process.is_dumpable(), "threads": len(read_threads(os.getpid()))}
 
     assert in_fork(hide) == {"dumpable": False, "threads": 1}
     assert process.is_dumpable()
@@ -94,7 +94,7 @@ def test_a_process_that_is_not_dumpable_says_so_and_still_reads_itself():
 def test_capabilities_that_were_dropped_are_gone_from_the_reading():
     def drop() -> str:
         process.drop_capabilities()
-        return threads_of(os.getpid())[0].capabilities
+        return read_threads(os.getpid())[0].capabilities
 
     assert int(in_fork(drop), 16) == 0
 

@@ -14,7 +14,7 @@ from hybrid_platform_tests.sandbox.conftest import needs_landlock, needs_seccomp
 
 
 def host_without(*missing: str) -> IsolationEvidence:
-    module = "hybrid_platform_tests.sandbox.hosts"
+    module = "hybrid_platform_tests.sandbox.limited_host"
     done = subprocess.run([sys.executable, "-m", module, *missing], capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return msgspec.json.decode(done.stdout, type=IsolationEvidence)
@@ -69,6 +69,6 @@ def test_an_unknown_system_says_audit_hook_only_and_goes_on():
     assert "no filter for this system" in evidence.why[0]
 
 
-@pytest.mark.skipif(seccomp.available(), reason="this host has seccomp")
+@pytest.mark.skipif(seccomp.is_available(), reason="this host has seccomp")
 def test_a_host_without_seccomp_is_what_these_tests_run_on():
     assert host_without().enforced is Enforced.AUDIT_HOOK_ONLY

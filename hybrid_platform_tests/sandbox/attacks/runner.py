@@ -19,13 +19,13 @@ import msgspec
 import hybrid_platform_tests
 from hybrid_platform.domain.isolation import IsolationEvidence
 from hybrid_platform.sandbox.listener import Listener
-from hybrid_platform.sandbox.spawn import spawn
+from hybrid_platform.sandbox.spawn import SpawnOptions, spawn
+from hybrid_platform_tests.sandbox.attacks.attacker import Job, Result
 from hybrid_platform_tests.sandbox.attacks.catalogue import Attack
-from hybrid_platform_tests.sandbox.attacks.rogue import Job, Result
 from hybrid_platform_tests.sandbox.attacks.target import Target
 
 Under = Literal["nothing", "thread", "process"]
-ROGUE = "hybrid_platform_tests.sandbox.attacks.rogue"
+ROGUE = "hybrid_platform_tests.sandbox.attacks.attacker"
 TIMEOUT_S = 60.0
 SECRET = b"-----BEGIN PRIVATE KEY----- of the stand"
 
@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
     evidence: IsolationEvidence | None
 
 
-class Stand:
+class AttackRunner:
     """Listeners, a connected socket, a secret in memory and a host for forks; files are made anew for each attack."""
 
     def __init__(self, folder: Path) -> None:
@@ -116,11 +116,13 @@ class Stand:
     def _guarded(self, attack: Attack, target: Target, folder: Path) -> tuple[Result, IsolationEvidence]:
         with spawn(
             ROGUE,
-            code=[Path(hybrid_platform_tests.__file__).parent, folder / "strategy"],
-            private=[folder / "private"],
-            up=("allowed", "result"),
-            own_network=False,  # the filter has to hold alone; that the other layer does is tested apart
-            arguments=msgspec.json.encode(Job(attack.name, msgspec.json.encode(target))).decode(),
+            SpawnOptions(
+                code=[Path(hybrid_platform_tests.__file__).parent, folder / "strategy"],
+                private=[folder / "private"],
+                pipes_from_child=("allowed", "result"),
+                own_network=False,  # the filter must hold alone; another test covers the network namespace
+                arguments=msgspec.json.encode(Job(attack.name, msgspec.json.encode(target))).decode(),
+            ),
         ) as child:
             child.close_out(TIMEOUT_S)
             child.wait(TIMEOUT_S)
@@ -165,8 +167,8 @@ class Stand:
 
     def _heard(self) -> bytes:
         """Return all that reached any of the listeners, or came over the connection that was open before."""
-        self._listener.heard()
-        said = self._listener.said()
+        self._listener.count_arrivals()
+        said = self._listener.received()
         with contextlib.suppress(BlockingIOError):
             while True:
                 connection, _ = self._unix.accept()

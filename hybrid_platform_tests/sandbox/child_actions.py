@@ -10,10 +10,10 @@ import sys
 import threading
 import time
 
-from hybrid_platform.sandbox.child import Guard, enter
+from hybrid_platform.sandbox.child import Sandbox, enter
 
 
-def honest(guard: Guard) -> object:
+def honest(guard: Sandbox) -> object:
     """Compute as a strategy does, with the libraries that strategies use."""
     import getpass
     import platform
@@ -33,7 +33,7 @@ def honest(guard: Guard) -> object:
     return float(pandas.Series(table["price"].to_numpy()).mean())
 
 
-def rogue(guard: Guard) -> object:
+def rogue(guard: Sandbox) -> object:
     """Try the network once, from a named stage."""
     import socket
 
@@ -52,7 +52,7 @@ def rogue(guard: Guard) -> object:
     return said
 
 
-def careless(guard: Guard) -> object:
+def careless(guard: Sandbox) -> object:
     """Let an error go uncaught in a thread: no attempt on anything."""
     thread = threading.Thread(target=lambda: 1 // 0)
     thread.start()
@@ -60,7 +60,7 @@ def careless(guard: Guard) -> object:
     return "went on"
 
 
-def look_around(guard: Guard) -> object:
+def look_around(guard: Sandbox) -> object:
     """Tell what a fresh process finds of its parent."""
     return {
         "environment": dict(os.environ),
@@ -71,7 +71,7 @@ def look_around(guard: Guard) -> object:
     }
 
 
-def echo(guard: Guard) -> object:
+def echo(guard: Sandbox) -> object:
     """Return what came down until its end."""
     said = b""
     while chunk := os.read(guard.pipes["ticks"], 4096):
@@ -79,7 +79,7 @@ def echo(guard: Guard) -> object:
     return said.decode()
 
 
-def forge(guard: Guard) -> object:
+def forge(guard: Sandbox) -> object:
     """Say at the end what the guard would not."""
     from hybrid_platform.domain.isolation import Attempt, Denied, Kind
     from hybrid_platform.sandbox.protocol import Tested
@@ -93,17 +93,17 @@ def forge(guard: Guard) -> object:
     return "forged"
 
 
-def kill_itself(guard: Guard) -> object:
+def kill_itself(guard: Sandbox) -> object:
     """Die as by an out-of-memory killer."""
     return os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave_early(guard: Guard) -> object:
+def leave_early(guard: Sandbox) -> object:
     """End without a word to the guard."""
     os._exit(3)
 
 
-def hang(guard: Guard) -> object:
+def hang(guard: Sandbox) -> object:
     """Say that it runs, and never end."""
     os.write(guard.pipes["up"], b"running")
     while True:

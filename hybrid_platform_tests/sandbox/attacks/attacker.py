@@ -23,7 +23,7 @@ Stage = Callable[[str], AbstractContextManager[None]]
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One attack, to be run without a guard or under `ThreadGuards`."""
+    """One attack, to be run without a guard or under `ThreadSandbox`."""
 
     attack: str
     target: bytes
@@ -72,7 +72,7 @@ def host() -> None:
 
 
 def _unguarded(job: Job) -> None:
-    from hybrid_platform.sandbox.threads import ThreadGuards
+    from hybrid_platform.sandbox.threads import ThreadSandbox
     from hybrid_platform_tests.sandbox.attacks.target import Target
 
     target = msgspec.json.decode(job.target, type=Target)
@@ -82,7 +82,7 @@ def _unguarded(job: Job) -> None:
         job, target=msgspec.json.encode(msgspec.structs.replace(target, descriptor=feed.fileno()))
     )
     if job.thread:
-        with ThreadGuards() as guards:
+        with ThreadSandbox() as guards:
             result = perform(job, guards.stage, allowed)
             result = msgspec.structs.replace(result, evidence=guards.evidence())
     else:
