@@ -21,7 +21,9 @@ from hybrid_platform.settings.yaml_text import YAML_ERRORS, load_yaml
 ENV_PREFIX = "HYBRID_PLATFORM_"
 SUPERVISED_RUN = ENV_PREFIX + "SUPERVISED_RUN"
 """Variable with the path of the run config that the supervisor keeps alive."""
-NOT_SETTINGS = (ENV_PREFIX + "DEBUG_", ENV_PREFIX + "TEST_", SUPERVISED_RUN)
+OWNERS = ENV_PREFIX + "OWNERS"
+"""Variable with the owners of the assets in Dagster, which needs them before any run has settings."""
+NOT_SETTINGS = (ENV_PREFIX + "DEBUG_", ENV_PREFIX + "TEST_", SUPERVISED_RUN, OWNERS)
 NEVER_FROM_ENVIRONMENT = ("mode", "live_armed")
 """LIVE must be requested explicitly in the settings of the run, never through the environment."""
 

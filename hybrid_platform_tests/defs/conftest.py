@@ -40,7 +40,27 @@ class Job:
 
     @property
     def materialised(self) -> list[str]:
-        return [event.asset_key.to_user_string() for event in self.result.get_asset_materialization_events()]
+        """The assets that steps of this run materialized; not the tables that a session reports."""
+        keys = [event.asset_key for event in self.result.get_asset_materialization_events()]
+        return [key.to_user_string() for key in keys if key.path[0] != "database"]
+
+    def materialization(self, name: str) -> dg.AssetMaterialization:
+        (event,) = [
+            event
+            for event in self.result.get_asset_materialization_events()
+            if event.asset_key.to_user_string() == name
+        ]
+        return event.step_materialization_data.materialization
+
+    @property
+    def table_rows(self) -> dict[str, object]:
+        """The rows that the session reported, by table."""
+        events = self.result.get_asset_materialization_events()
+        return {
+            event.asset_key.path[1]: event.step_materialization_data.materialization.metadata["dagster/row_count"].value
+            for event in events
+            if event.asset_key.path[0] == "database"
+        }
 
     @property
     def checks(self) -> dict[str, bool]:

@@ -13,7 +13,11 @@ import dagster as dg
 import pytest
 import yaml
 
+import hybrid_platform
+from hybrid_platform.defs.feeds.assets import VENUES
 from hybrid_platform.defs.shared.names import PLATFORM_JOBS
+from hybrid_platform.evidence.code_digest import tree_sha256
+from hybrid_platform.storage.views import READABLE
 from hybrid_platform_tests.definitions import defs
 from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
 
@@ -26,6 +30,9 @@ NAMES = {
         "preflight_check",
         "postflight_check",
         "supervisor",
+        *(f"feed/{name}" for name in ("synthetic", "replay", "websocket")),
+        *(f"venue/{name}" for name in VENUES),
+        *(f"database/{name}" for name in READABLE),
     },
     "checks": {
         "preflight_healthcheck:host_ready",
@@ -103,9 +110,35 @@ def test_nothing_was_renamed_by_accident(repository: dg.RepositoryDefinition, ki
 def test_the_four_assets_are_one_gated_chain(repository: dg.RepositoryDefinition):
     graph = repository.asset_graph
     for before, after in pairwise(GATED):
-        assert {key.to_user_string() for key in graph.get(dg.AssetKey(after)).parent_keys} == {before}
+        parents = {key.to_user_string() for key in graph.get(dg.AssetKey(after)).parent_keys}
+        assert {name for name in parents if not name.startswith("feed/")} == {before}
     job = repository.get_job("shadow_run")
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(GATED)
+
+
+def test_the_lineage_leads_from_an_exchange_to_a_trade(repository: dg.RepositoryDefinition):
+    path = ["venue/binance", "feed/websocket", "shadow_run", "database/ticks", "database/signals", "database/orders",
+            "database/trades"]  # fmt: skip
+    for before, after in pairwise(path):
+        parents = repository.asset_graph.get(dg.AssetKey(after.split("/"))).parent_keys
+        assert dg.AssetKey(before.split("/")) in parents, after
+
+
+def test_every_table_shows_its_columns(repository: dg.RepositoryDefinition):
+    for name, table in READABLE.items():
+        metadata = repository.asset_graph.get(dg.AssetKey(["database", name])).metadata
+        columns = [column.name for column in metadata["dagster/column_schema"].columns]
+        assert columns == [column.name for column in table.columns]
+
+
+def test_executable_assets_bear_the_digest_of_the_code_and_a_reference_to_it(repository: dg.RepositoryDefinition):
+    graph = repository.asset_graph
+    digest = tree_sha256(Path(hybrid_platform.__file__).parent)
+    assert len(graph.executable_asset_keys) == 8
+    for key in graph.executable_asset_keys:
+        assert graph.get(key).code_version == digest
+        (reference,) = graph.get(key).metadata["dagster/code_references"].code_references
+        assert Path(reference.file_path).is_file()
 
 
 @pytest.mark.scenario("G1", "G3")
@@ -154,7 +187,7 @@ def test_everything_says_what_it_is_for(repository: dg.RepositoryDefinition):
     for name in NAMES["jobs"]:
         assert repository.get_job(name).description, name
     for name in NAMES["assets"]:
-        assert repository.asset_graph.get(dg.AssetKey(name)).description, name
+        assert repository.asset_graph.get(dg.AssetKey(name.split("/"))).description, name
     for spec in check_specs(repository):
         assert spec.description, spec.name
 

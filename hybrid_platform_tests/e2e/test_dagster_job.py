@@ -78,7 +78,8 @@ def test_the_runs_tags_tell_session_exit_code_and_reason(run: tuple[dg.DagsterIn
 
 def test_all_four_assets_are_materialised_in_order(run: tuple[dg.DagsterInstance, Any]):
     keys = [event.asset_key.to_user_string() for event in events(run, dg.DagsterEventType.ASSET_MATERIALIZATION)]
-    assert keys == list(STEPS)
+    assert [key for key in keys if not key.startswith("database/")] == list(STEPS)
+    assert {"database/ticks", "database/orders", "database/trades"} <= set(keys)
 
 
 @pytest.mark.scenario("G1", "G3", "G4")
@@ -103,11 +104,12 @@ def test_metadata_are_numbers_under_stable_names_tables_and_files(
         for name in ("ticks", "signals", "shadow_orders", "trades", "vetoes", "dropped")
     }
     assert numbers == {"ticks": 61, "signals": 6, "shadow_orders": 6, "trades": 6, "vetoes": 0, "dropped": 0}
-    assert metadata["shadow_run"]["ledger"].value.startswith("| kind | name | reason | count |")
+    ledger = metadata["shadow_run"]["ledger"]
+    assert [column.name for column in ledger.schema.columns] == ["kind", "name", "reason", "count"]
     assert metadata["postflight_evidence"]["report"].value == by_dagster.left.report
     for step in STEPS:
         assert metadata[step]["session_id"].value == by_dagster.left.session_id
         path = metadata[step]["evidence"].path
         assert path.startswith(str(by_dagster.left.data_dir.resolve()))
     assert metadata["preflight_healthcheck"]["cpu_pressure_limit"].value == 100
-    assert "journal" in metadata["pragma_verification"]["pragmas"].value
+    assert "journal_mode" in {row.data["pragma"] for row in metadata["pragma_verification"]["pragmas"].records}

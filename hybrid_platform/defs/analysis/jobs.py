@@ -8,10 +8,10 @@ import dagster as dg
 from hybrid_platform.analysis.sources import read_compared_sessions
 from hybrid_platform.analysis.sweep import plan_sweep, read_plan, write_plan, write_sweep_report
 from hybrid_platform.defs.analysis.assets import SWEEP_POINTS
+from hybrid_platform.defs.shared.metadata import build_table
 from hybrid_platform.defs.shared.runs import failing_clearly, load_run_settings
 from hybrid_platform.evidence.reproduction import ReproductionEvidence, ReproductionVerdict
 from hybrid_platform.report.comparison import comparison_folder, write_comparison
-from hybrid_platform.report.markdown import table
 from hybrid_platform.report.writer import last_session
 from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.storage.location import resolve_database_url
@@ -50,11 +50,9 @@ def _build_reproduction_metadata(session_id: str, evidence: ReproductionEvidence
         "ticks_missing": evidence.missing,
         "rows_compared": sum(each.compared for each in evidence.tables),
         "rows_differing": sum(each.differing for each in evidence.tables),
-        "tables": dg.MetadataValue.md(
-            table(
-                ("table", "recorded", "reproduced", "differing", "SHA-256"),
-                [(t.name, t.recorded, t.reproduced, t.differing, t.reproduced_sha256) for t in evidence.tables],
-            )
+        "tables": build_table(
+            ("table", "recorded", "reproduced", "differing", "SHA-256"),
+            [(t.name, t.recorded, t.reproduced, t.differing, t.reproduced_sha256) for t in evidence.tables],
         ),
     }
 

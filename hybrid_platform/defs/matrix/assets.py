@@ -7,9 +7,9 @@ from typing import Any
 import dagster as dg
 
 from hybrid_platform.analysis.matrix import run_matrix, store_matrix
+from hybrid_platform.defs.shared.metadata import build_table
 from hybrid_platform.defs.shared.names import MATRIX
 from hybrid_platform.defs.shared.runs import dagster_run
-from hybrid_platform.report.markdown import table
 
 _HEADS = ("id", "verdict", "claim", "expected", "actual", "seconds", "proof")
 
@@ -48,7 +48,7 @@ def verification_matrix(context: dg.AssetExecutionContext) -> Iterator[dg.Materi
             "unproved": len(matrix.unproved),
             "commit": matrix.commit or "no commit",
             "dirty": matrix.dirty is not False,
-            "matrix": dg.MetadataValue.md(table(_HEADS, rows)),
+            "matrix": build_table(_HEADS, rows),
             "page": dg.MetadataValue.path(str(page)),
         },
         check_results=[

@@ -21,7 +21,7 @@ from hybrid_platform.defs.session.checks import (
 from hybrid_platform.defs.session.progress import ProgressReporter
 from hybrid_platform.defs.shared import metadata
 from hybrid_platform.defs.shared.dagster_internals import capture_interrupts, pop_captured_interrupt
-from hybrid_platform.defs.shared.names import POSTFLIGHT, PRAGMA, PREFLIGHT, SHADOW
+from hybrid_platform.defs.shared.names import FEEDS, POSTFLIGHT, PRAGMA, PREFLIGHT, SHADOW
 from hybrid_platform.defs.shared.runs import DagsterStorageError, dagster_run, tag_exit
 from hybrid_platform.evidence.records import SessionEvidence
 from hybrid_platform.evidence.run_context import RunContext
@@ -50,6 +50,7 @@ def preflight_healthcheck(context: dg.AssetExecutionContext) -> Iterator[dg.Mate
         tag_exit(context, evidence, is_last=False)
         yield dg.MaterializeResult(
             metadata=metadata.build_preflight_metadata(run, evidence),
+            data_version=metadata.build_data_version(run, evidence),
             check_results=[build_verdict_check(evidence, HOST_READY)],
         )
 
@@ -69,12 +70,13 @@ def pragma_verification(context: dg.AssetExecutionContext) -> Iterator[dg.Materi
         tag_exit(context, evidence, is_last=False)
         yield dg.MaterializeResult(
             metadata=metadata.build_pragma_metadata(run, evidence),
+            data_version=metadata.build_data_version(run, evidence),
             check_results=[build_verdict_check(evidence, PRAGMAS_APPLIED)],
         )
 
 
 @dg.op(
-    ins={"start": dg.In(dg.Nothing)},
+    ins={"start": dg.In(dg.Nothing), **{f"feed_{name}": dg.In(dg.Nothing) for name in FEEDS}},
     out={"result": dg.Out(dg.Nothing), **{f"{SHADOW}_{check}": dg.Out(dg.Nothing) for check in SHADOW_CHECKS}},
     required_resource_keys={"session"},
 )
@@ -90,7 +92,19 @@ def stream_pipeline(context: dg.OpExecutionContext) -> Iterator[Any]:
             conclude(run)
             raise
         yield from build_session_checks(evidence)
+        _report_tables(context, run, evidence)
+        context.set_data_version(dg.AssetKey(SHADOW), metadata.build_data_version(run, evidence))
         yield dg.Output(None, "result", metadata=metadata.build_session_metadata(run, evidence))
+
+
+def _report_tables(context: dg.OpExecutionContext, run: RunContext, evidence: SessionEvidence) -> None:
+    """Report which tables of the database the session added rows to."""
+    try:
+        for materialization in metadata.build_table_materializations(run, evidence):
+            context.log_event(materialization)
+    except Exception as error:
+        # A locked or lost storage of Dagster is not a reason to end a run that is yet to be judged.
+        run.log.warning("tables not shown in Dagster", error=f"{type(error).__name__}: {error}")
 
 
 def _run_session(context: dg.OpExecutionContext, run: RunContext) -> SessionEvidence:
@@ -111,17 +125,20 @@ def _run_session(context: dg.OpExecutionContext, run: RunContext) -> SessionEvid
 
 
 @dg.graph(out={"result": dg.GraphOut(), **{f"{SHADOW}_{check}": dg.GraphOut() for check in SHADOW_CHECKS}})
-def shadow_pipeline(start: Any) -> Any:
+def shadow_pipeline(start: Any, feed_synthetic: Any, feed_replay: Any, feed_websocket: Any) -> Any:
     """Run the streaming pipeline as one op. Its name differs from the job's and the asset's: they share a namespace."""
-    outputs = stream_pipeline(start)
+    outputs = stream_pipeline(
+        start=start, feed_synthetic=feed_synthetic, feed_replay=feed_replay, feed_websocket=feed_websocket
+    )
     return {name: getattr(outputs, name) for name in ("result", *(f"{SHADOW}_{check}" for check in SHADOW_CHECKS))}
 
 
 shadow_run = dg.AssetsDefinition.from_graph(
     shadow_pipeline,
-    keys_by_input_name={"start": dg.AssetKey(PRAGMA)},
+    keys_by_input_name={"start": dg.AssetKey(PRAGMA), **{f"feed_{name}": key for name, key in FEEDS.items()}},
     keys_by_output_name={"result": dg.AssetKey(SHADOW)},
     group_name=GROUP,
+    tags_by_output_name={"result": {"dagster/kind/python": ""}},
     descriptions_by_output_name={
         "result": "The strategy on the feed, deciding as if live while nothing leaves the process: ticks, signals, "
         "vetoes, orders and trades, all persisted, every event accounted for (S2-S13, I1-I6)."
@@ -149,5 +166,6 @@ def postflight_evidence(context: dg.AssetExecutionContext) -> Iterator[dg.Materi
         tag_exit(context, evidence, is_last=True)
         yield dg.MaterializeResult(
             metadata=metadata.build_postflight_metadata(run, evidence, concluded),
+            data_version=dg.DataVersion(concluded.seal.sha256),
             check_results=[build_verdict_check(evidence, VERDICT)],
         )

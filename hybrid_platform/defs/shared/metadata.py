@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
+from hybrid_platform.defs.shared.names import build_table_key
 from hybrid_platform.domain.records import DatabaseReport, HealthcheckRecord, PressureGate
+from hybrid_platform.domain.text import plural
 from hybrid_platform.evidence.records import (
     Evidence,
     PostflightEvidence,
@@ -19,7 +23,6 @@ from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.report import model
 from hybrid_platform.report.assets import PAGE, REPORT
 from hybrid_platform.report.blocks import Table
-from hybrid_platform.report.markdown import render_table
 from hybrid_platform.report.measures.records import Measures
 from hybrid_platform.report.writer import Concluded
 
@@ -43,7 +46,7 @@ def build_pragma_metadata(run: RunContext, evidence: PragmaGateEvidence) -> Meta
         **_build_database("before", evidence.before),
     }
     if evidence.pragmas is not None:
-        shown["pragmas"] = _markdown(model.pragma_table(evidence.pragmas.readings))
+        shown["pragmas"] = _convert_table(model.pragma_table(evidence.pragmas.readings))
     return shown
 
 
@@ -69,8 +72,8 @@ def build_session_metadata(run: RunContext, evidence: SessionEvidence) -> Metada
         "heartbeats_late": evidence.heartbeats.late,
         **_build_load(evidence),
         "signals_digest": evidence.signals.sha256,
-        "channels": _markdown(model.channel_table(evidence)),
-        "ledger": _markdown(model.ledger_table(evidence)),
+        "channels": _convert_table(model.channel_table(evidence)),
+        "ledger": _convert_table(model.ledger_table(evidence)),
         "log": dg.MetadataValue.path(str(run.data_dir.root / "logs" / f"{run.session_id}.jsonl")),
     }
 
@@ -93,14 +96,14 @@ def build_postflight_metadata(run: RunContext, evidence: PostflightEvidence, con
     folder = run.data_dir.root / "evidence" / run.session_id
     return {
         **_build_common(run, evidence),
-        "gates": _markdown(model.proof_table(model.gates_of(evidence.proofs))),
+        "gates": _convert_table(model.proof_table(model.gates_of(evidence.proofs))),
         # Paths, not links: a browser does not open a file: link from a page that came over http.
         "report_page": dg.MetadataValue.path(str(folder / PAGE)),
         "report": dg.MetadataValue.md(run.data_dir.read_bytes(f"evidence/{run.session_id}/{REPORT}").decode()),
         "report_file": dg.MetadataValue.path(str(folder / REPORT)),
         **_build_host(evidence.healthcheck, evidence.pressure),
         **_build_database("after", evidence.after),
-        "proofs": _markdown(model.proof_table(evidence.proofs)),
+        "proofs": _convert_table(model.proof_table(evidence.proofs)),
         "proofs_passed": sum(proof.verdict.value == "PASS" for proof in evidence.proofs),
         "bundle": dg.MetadataValue.path(str(concluded.seal.path)),
         "bundle_sha256": concluded.seal.sha256,
@@ -143,7 +146,7 @@ def _build_host(health: HealthcheckRecord, pressure: PressureGate) -> Metadata:
         "cpu_pressure": pressure.last.percent,
         "cpu_pressure_limit": pressure.limit,
         "pressure_waited_seconds": pressure.waited_s,
-        "healthcheck": _markdown(model.health_table({"found": health})),
+        "healthcheck": _convert_table(model.health_table({"found": health})),
     }
 
 
@@ -151,5 +154,47 @@ def _build_database(when: str, report: DatabaseReport) -> Metadata:
     return {f"database_ticks_{when}": report.ticks or 0, f"database_{when}": "exists" if report.exists else "new"}
 
 
-def _markdown(table: Table) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(render_table(table))
+def _convert_table(table: Table) -> dg.TableMetadataValue:
+    return build_table(table.heads, table.rows)
+
+
+def build_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.TableMetadataValue:
+    """Return a table for the UI; a value that is neither a number nor text is shown as text."""
+    records = [dict(zip(heads, map(_to_cell, row), strict=True)) for row in rows]
+    columns = [dg.TableColumn(head, type=_name_type(records, head)) for head in heads]
+    return dg.MetadataValue.table([dg.TableRecord(record) for record in records], dg.TableSchema(columns))
+
+
+def _to_cell(value: object) -> str | int | float | bool:
+    if value is None:
+        return ""
+    # Dagster cannot serialize subclasses such as members of a StrEnum.
+    return value if type(value) in {str, int, float, bool} else str(value)  # type: ignore[return-value]
+
+
+def _name_type(records: Sequence[Mapping[str, object]], head: str) -> str:
+    types = {type(record[head]) for record in records}
+    return "int" if types == {int} else "float" if types and types <= {int, float} else "string"
+
+
+def build_data_version(run: RunContext, evidence: Evidence) -> dg.DataVersion:
+    """Return the digest of a piece of evidence as it was written."""
+    content = run.data_dir.read_bytes(evidence_name(evidence.session_id, evidence.kind))
+    return dg.DataVersion(hashlib.sha256(content).hexdigest())
+
+
+def build_table_materializations(run: RunContext, evidence: SessionEvidence) -> list[dg.AssetMaterialization]:
+    """Return one materialization for each table of the database that the session added rows to."""
+    if not evidence.began:
+        return []
+    rows = {row.name: row.count for row in evidence.ledger.rows if (row.kind, row.reason) == ("table", "counted")}
+    rows |= {"sessions": 1, "ledger": len(evidence.ledger.rows)}
+    return [
+        dg.AssetMaterialization(
+            build_table_key(name),
+            description=f"{plural(count, 'row')} of session {run.session_id}",
+            metadata={"dagster/row_count": count, "session_id": run.session_id, "database": run.database_url},
+        )
+        for name, count in rows.items()
+        if count
+    ]

@@ -3,6 +3,8 @@
 A test pins every name; a change needs an entry in CHANGELOG.md.
 """
 
+import dagster as dg
+
 PREFLIGHT, PRAGMA, SHADOW, POSTFLIGHT = (
     "preflight_healthcheck",
     "pragma_verification",
@@ -10,6 +12,9 @@ PREFLIGHT, PRAGMA, SHADOW, POSTFLIGHT = (
     "postflight_evidence",
 )
 """The session's assets, in their order. `SHADOW` is also the name of the job that materializes all four."""
+
+FEEDS = {name: dg.AssetKey(["feed", name]) for name in ("synthetic", "replay", "websocket")}
+"""External assets, by the name of the feed in the settings."""
 
 PREFLIGHT_CHECK, POSTFLIGHT_CHECK = "preflight_check", "postflight_check"
 PREFLIGHT_JOB, POSTFLIGHT_JOB = "preflight", "postflight"
@@ -41,3 +46,8 @@ ERROR_TAG = "hybrid_platform/error"
 """The class of the error that kept the session from starting; the supervisor decides by it."""
 PROCESS_TAG = ".dagster/hybrid_platform_process"
 """The process that executes the steps, as the JSON of `RunProcess`; the supervisor reads it. The UI hides the tag."""
+
+
+def build_table_key(name: str) -> dg.AssetKey:
+    """Return the key of the external asset that stands for a table of the database."""
+    return dg.AssetKey(["database", name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,24 @@ def test_all_gates_pass_and_the_run_succeeds(passed: tuple[Launcher, Job]):
     process = msgspec.json.decode(job.run.tags[PROCESS_TAG], type=RunProcess)
     assert process == RunProcess(job.run.run_id, this_process()), "in this test the run has no process of its own"
     assert job.left.count("ticks", job.session_id) == 11
+
+
+def test_each_table_with_new_rows_is_a_materialization_with_their_number(passed: tuple[Launcher, Job]):
+    _, job = passed
+    assert job.table_rows["ticks"] == 11 and job.table_rows["sessions"] == 1
+    assert "vetoes" not in job.table_rows, "nothing was added to it"
+    for table, rows in job.table_rows.items():
+        if table != "sessions":
+            assert rows == job.left.count(table, job.session_id), table
+
+
+def test_data_versions_are_digests_of_the_evidence(passed: tuple[Launcher, Job]):
+    _, job = passed
+    folder = job.left.data_dir / "evidence" / job.session_id
+    digest = hashlib.sha256((folder / "session.json").read_bytes()).hexdigest()
+    assert job.materialization("shadow_run").tags["dagster/data_version"] == digest
+    postflight = job.materialization("postflight_evidence")
+    assert postflight.tags["dagster/data_version"] == postflight.metadata["bundle_sha256"].value
 
 
 def test_a_run_says_exit_code_0_only_when_all_of_it_ended_well(launch: Launcher, monkeypatch: pytest.MonkeyPatch):

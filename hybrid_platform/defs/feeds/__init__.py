@@ -1,0 +1,1 @@
+"""The sources of ticks, as external assets."""
