@@ -1,7 +1,7 @@
-"""What the strategy wants, what became of it, and every step between: the audit records.
+"""Signals, the steps that carry them to execution, and the audit records of everything that follows (S10).
 
-Each record is one row of its table (SPEC 10), in the order in which it happened. Numbers are exact
-Decimals, times session-clock nanoseconds. They are frozen, and small enough to cross a pipe.
+Each record is one row of its table (see docs/contract.md); records are kept in the order of their events.
+Numbers are exact Decimals, times session-clock nanoseconds. Records are frozen, and can cross a pipe.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from hybrid_platform.domain.ticks import Tick, TickBatch
 
 
 class Side(StrEnum):
-    """What an order does."""
+    """Direction of an order."""
 
     BUY = "BUY"
     SELL = "SELL"
 
 
 class OrderType(StrEnum):
-    """How an order is priced."""
+    """Pricing of an order."""
 
     MARKET = "MARKET"
     LIMIT = "LIMIT"
 
 
 class TimeInForce(StrEnum):
-    """How long an order may rest: until cancelled, until a date, or not at all."""
+    """How long an order may rest: until canceled (GTC), until a date (GTD), or not at all (IOC, FOK)."""
 
     GTC = "GTC"
     GTD = "GTD"
@@ -41,9 +41,9 @@ class TimeInForce(StrEnum):
 
 
 class OrderStatus(StrEnum):
-    """States of an order (DESIGN 5)."""
+    """States of an order; `trading.states` has the transitions."""
 
-    # Enum hashes in Python, three times slower; the state machine hashes several times an order.
+    # Enum's own hash is Python code and three times slower; the state machine hashes several times per order.
     __hash__ = str.__hash__
 
     INITIALIZED = "INITIALIZED"
@@ -58,7 +58,10 @@ class OrderStatus(StrEnum):
 
 
 class VetoReason(StrEnum):
-    """One code per pre-trade check; the detail of a veto says limit and value."""
+    """Why a signal was vetoed, that is, denied by risk: one code per pre-trade check.
+
+    The detail of a veto names limit and value. The tables, the docs and the report read this enum.
+    """
 
     RISK_CAP = "RISK_CAP"
     """Total exposure, per-symbol exposure or open orders would exceed its cap (I2)."""
@@ -67,15 +70,15 @@ class VetoReason(StrEnum):
     DUPLICATE_SIGNAL = "DUPLICATE_SIGNAL"
     """The same signal again (I3)."""
     INVALID_SIGNAL = "INVALID_SIGNAL"
-    """Not an order anybody could place: size not above zero, missing limit price …"""
+    """Not a valid order: size not above zero, missing limit price …"""
     UNKNOWN_INSTRUMENT = "UNKNOWN_INSTRUMENT"
     """The instrument has not been seen, is not active, or its quote has no stated USD rate."""
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
     """The signal asks to cancel an order that is not open."""
     PRICE_INCREMENT = "PRICE_INCREMENT"
-    """The limit price is no multiple of the instrument's stated price increment."""
+    """The limit price is not a multiple of the instrument's stated price increment."""
     SIZE_INCREMENT = "SIZE_INCREMENT"
-    """The quantity is no multiple of the instrument's stated size increment."""
+    """The quantity is not a multiple of the instrument's stated size increment."""
     QUANTITY_LIMIT = "QUANTITY_LIMIT"
     """The quantity is outside the instrument's stated minimum and maximum."""
     NOTIONAL_LIMIT = "NOTIONAL_LIMIT"
@@ -95,13 +98,13 @@ class VetoReason(StrEnum):
     REDUCING = "REDUCING"
     """Trading state REDUCING: only reducing orders pass."""
     HALTED = "HALTED"
-    """Trading state HALTED: nothing passes until a person resumes."""
+    """Trading state HALTED: nothing passes until an operator resumes."""
     CHECK_ERROR = "CHECK_ERROR"
-    """A check raised: what cannot be judged is denied."""
+    """A check raised: an order that cannot be judged is denied."""
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """What the strategy wants, at the tick that made it want it.
+    """A strategy's request to trade, or to cancel an order, at a tick.
 
     A strategy makes one with `buy` or `sell`; the platform stamps ``signal_id`` and ``ts``.
     """
@@ -123,7 +126,7 @@ class Signal(msgspec.Struct, frozen=True):
     """Session-clock nanoseconds, for GTD."""
     reduce_only: bool = False
     cancels: str | None = None
-    """An order id: this signal asks to cancel it, and places nothing."""
+    """An order id: this signal requests its cancel, and places no order."""
     signal_id: str = ""
     ts: int = 0
     """The session clock when it was made."""
@@ -137,7 +140,7 @@ def buy(tick: Tick, size: object, reason: str, confidence: float = 0.75, **terms
     """Return a signal to buy ``size`` (int, float, str or Decimal, in base units) of the tick's instrument.
 
     ``terms`` are the order terms of `Signal`: ``type``, ``limit_price``, ``time_in_force`` …
-    Raises ValueError where the size is no finite decimal number.
+    Raises ValueError if the size is not a finite decimal number.
     """
     return _signal(Side.BUY, tick, size, reason, confidence, **terms)
 
@@ -148,7 +151,7 @@ def sell(tick: Tick, size: object, reason: str, confidence: float = 0.75, **term
 
 
 class AuditRecord(msgspec.Struct, frozen=True, gc=False, tag_field="record"):
-    """What must never be evicted on its way to the database; tagged, so that it can cross a pipe."""
+    """Base class of the rows that are never evicted on their way to the database; tagged for crossing a pipe."""
 
 
 class SignalRecord(AuditRecord, frozen=True, tag="signal"):
@@ -225,25 +228,25 @@ class TradeRecord(AuditRecord, frozen=True, tag="trade"):
 
 
 class InputKind(StrEnum):
-    """What was not a tick and changed a decision."""
+    """Kinds of input other than ticks that change decisions."""
 
     DROP = "DROP"
-    """Ticks that the strategy did not see: detail ``{"first": seq, "last": seq}``."""
+    """Ticks that the strategy did not receive: detail ``{"first": seq, "last": seq}``."""
     TIMER = "TIMER"
     COMMAND = "COMMAND"
-    """An operator's or an automatic halt, reduce or resume: who and why in the detail."""
+    """An operator's or an automatic halt, reduce or resume; the detail has who and why."""
     REPORT = "REPORT"
-    """What a live venue said of an order, as the detail has it."""
+    """A live venue's report about an order; the detail has the report."""
     LATE_DECISION = "LATE_DECISION"
-    """A signal decided later after receipt than ``max_staleness_ms``: ``ts`` is the instant."""
+    """A signal decided more than ``max_staleness_ms`` after receipt; ``ts`` is the instant of the decision."""
 
 
 class InputRecord(AuditRecord, frozen=True, tag="input"):
-    """One row of ``inputs``, journalled by the stage that it reached; execution numbers them."""
+    """One row of ``inputs``, journalled by the stage that received the input and numbered by execution."""
 
     n: int
     after_seq: int
-    """The last tick that the stage had worked on."""
+    """The last tick that the stage had processed."""
     kind: InputKind
     ts: int
     detail: str
@@ -258,51 +261,51 @@ class HeartbeatRecord(AuditRecord, frozen=True, tag="heartbeat"):
     ts: int
     """Wall clock, nanoseconds."""
     late_ms: int
-    """How long after it was due, by the monotonic clock."""
+    """Delay after the due time, by the monotonic clock."""
     is_late: bool
     detail: str
-    """The counters of that moment, JSON."""
+    """The counters at that moment, JSON."""
 
 
 class GapRecord(AuditRecord, frozen=True, tag="gap"):
-    """One row of ``gaps``: ticks that a live venue had and this session did not get (S3)."""
+    """One row of ``gaps``: trades of a live venue that this session did not receive (S3)."""
 
     n: int
     """1, 2, 3 … within the session."""
     venue: str
     symbol: str
-    """``*`` where the venue's message counter jumped and does not say whose trades were lost."""
+    """``*`` if only the venue's message counter jumped, so that the instrument is unknown."""
     from_id: str | None
-    """The last id seen before (a trade's, or with ``*`` the message counter); None where there was none."""
+    """The last id before the gap (a trade's, or with ``*`` the message counter); None if there was none."""
     to_id: str | None
-    """The first one after; None where nothing came any more."""
+    """The first id after the gap; None if no trade followed."""
     missing: int | None
-    """How many trades lie between, where the venue's ids are contiguous; None: cannot be known."""
+    """The number of missing trades, if the venue's ids are contiguous; None: unknown."""
     cause: str
-    """What broke the stream: ``trade_id`` or ``sequence`` (a jump on a living connection), else why it ended."""
+    """``trade_id`` or ``sequence`` (a jump within a connection), else the reason why the connection ended."""
     ts_from: int
-    """Event time of the last trade before, nanoseconds; 0 where there was none."""
+    """Event time of the last trade before, nanoseconds; 0 if there was none."""
     ts_to: int
-    """Event time of the first trade after; 0 where there was none."""
+    """Event time of the first trade after; 0 if there was none."""
     ts: int
-    """When it was found: the receive time of the frame that showed it."""
+    """Receive time of the frame that showed the gap."""
 
 
 Record = (
     SignalRecord | VetoRecord | OrderRecord | OrderEventRecord | TradeRecord | InputRecord | HeartbeatRecord | GapRecord
 )
-"""Anything that must never be evicted on its way to the database."""
+"""Any audit record."""
 
 
 class DecisionStep(NamedTuple):
-    """Strategy -> execution: the ticks that were looked at, and what the strategy wanted at them.
+    """Strategy -> execution: ticks that the strategy has processed, with its signals at them.
 
-    Execution needs the ticks for its marks and its fills; only signals count as events.
+    Execution needs the ticks for last prices and fills; only signals count as events.
     """
 
     ticks: TickBatch
     signals: tuple[Signal, ...]
     inputs: tuple[InputRecord, ...] = ()
-    """Journal entries the strategy stage made before these ticks (holes, timers), in order, with ``n`` 0."""
+    """Journal entries of the strategy stage before these ticks (holes, timers), in order, with ``n`` 0."""
     timer: int | None = None
-    """A timer's instant: the session clock moves there, after the (then empty) ticks."""
+    """A timer's instant, to which the session clock moves; the ticks are then empty."""

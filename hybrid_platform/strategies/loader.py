@@ -1,4 +1,4 @@
-"""Loading of strategies by name (built in, or an installed entry point) or import path, with checked parameters."""
+"""Loading of strategies: a name (built in, or an installed entry point) or an import path, and checked parameters."""
 
 from __future__ import annotations
 

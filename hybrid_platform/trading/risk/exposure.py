@@ -2,7 +2,7 @@
 
 An instrument's worst case is the larger of |position + all pending buys| and |position − all pending
 sells|, at its last price × multiplier × USD rate × (1 + collar). The total is the sum over all
-instruments. The collar is the price collar, or the stated slippage where that is larger, so that a
+instruments. The collar is the price collar, or the stated slippage if that is larger, so that a
 fill at the worst price that is modelled does not carry an order past a cap.
 """
 
