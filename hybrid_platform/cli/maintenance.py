@@ -35,7 +35,7 @@ def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...]
             " (retention.dagster_days is for the job `retention`)"
         )
         return 0
-    found = run(settings, SystemClock(), is_rehearsal=dry_run, tell=lambda line: click.echo(line, err=True))
+    found = run(settings, SystemClock(), is_rehearsal=dry_run, on_progress=lambda line: click.echo(line, err=True))
     would = "would " if dry_run else ""
     for session in found.moved:
         into = "" if dry_run else f" in {plural(session.files, 'file')}"
@@ -47,7 +47,7 @@ def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...]
         f"{plural(figures['sessions'], 'session')}, {plural(figures['ticks'], 'tick')} to {found.archive}; "
         f"{plural(figures['freed_bytes'], 'byte')} freed in the database, {figures['logs_bytes']:,} in logs and checks"
     )
-    found.require_whole()
+    found.raise_failures()
     return 0
 
 

@@ -30,7 +30,7 @@ from hybrid_platform.host.process import trim_heap
 from hybrid_platform.host.system import read_system_state
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.reading import read_key_lines
-from hybrid_platform.maintenance.reserve import release_to_judge
+from hybrid_platform.maintenance.reserve import release_postflight_reserve
 from hybrid_platform.storage.audit import Audit, audit_session
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.probe import probe_database
@@ -47,7 +47,7 @@ def postflight(context: RunContext, stop: threading.Event | None = None) -> Post
     session = context.read(SESSION, SessionEvidence)
     # If another session was running and refused this one, the held-back resources belong to that session.
     if session is None or session.began:
-        release_to_judge(context.data_dir)
+        release_postflight_reserve(context.data_dir)
     health, pressure = check_host(context, allow_missing_database=False, stop=stop or threading.Event())
     failed = host_failures(health, pressure)
     audit = Audit({}, {}, 0)

@@ -1,10 +1,9 @@
-"""The lease: one session at a time on one database, whoever starts it and from wherever.
+"""The lease on a database: one session or one maintenance task at a time, from any process or host.
 
-An advisory lock on a file beside the database (in the data directory, for a database server). The
-kernel drops it with the process, so a killed session never leaves it behind; whoever holds it knows
-that every session still marked RUNNING has crashed. Across hosts that share a file system a kernel may
-know nothing of the other's lock: so the holder writes its name into the file and beats there, and
-whoever finds the name of another boot looks for a beat before it believes the lock.
+The lease is an advisory lock on a file next to the database. The kernel releases it with the process, so a killed
+session leaves none behind, and its holder knows that every session still marked RUNNING has crashed. Hosts that share
+a file system may not see each other's locks: the holder therefore writes its identity and a counter (the beat) to the
+file, and a process that finds the identity of another boot waits for a beat before it takes the lease.
 """
 
 from __future__ import annotations
@@ -26,42 +25,43 @@ from hybrid_platform.security.paths import UnsafePathError
 from hybrid_platform.storage.location import sqlite_path
 
 MAINTENANCE = "maintenance:"
-"""What a holder that is no session calls itself begins so."""
-PATIENCE_SECONDS = 120.0
-"""How long a session waits for maintenance; one piece of it takes seconds."""
+"""Prefix of a holder's name that is not a session."""
+MAINTENANCE_WAIT_SECONDS = 120.0
+"""Longest wait of a session for maintenance, whose single steps take seconds."""
 RETRY_SECONDS = 0.25
 LEASE_SUFFIX = ".lease"
 BEAT_SECONDS = 3.0
-"""How often a holder beats."""
+"""Interval of a holder's beats."""
 WATCH_SECONDS = 10.0
-"""How long the beats of a holder elsewhere are waited for: three of them, and a second."""
-_LOOK_SECONDS = 0.5
+"""Wait for a beat of a holder on another host: three intervals and a second."""
+_POLL_SECONDS = 0.5
 _RECORD_BYTES = 512
-"""A record is written over the one before it, always of the same length, so no reader meets half of one."""
+"""Fixed length of a record: it overwrites the previous one, so a reader never sees a partial record."""
+_UNKNOWN_HOLDER = "an unidentified process"
 
 
 class LeaseHeld(GateRefused):
-    """Another session runs on the database: wait for its end, or stop it."""
+    """Another session uses the database: wait for its end, or stop it."""
 
     def __init__(self, path: Path, holder: str) -> None:
         super().__init__(
-            f"another session holds the lease {path}: expected nobody, got {holder}; stop it first, or choose another"
-            " data_dir or database_url",
+            f"another session holds the lease {path}: expected no holder, got {holder}; stop it first, or choose"
+            " another data_dir or database_url",
             ExitCode.CONFIG,
         )
 
 
 class LeaseLost(PlatformError):
-    """The lease's file was removed or taken over while its session ran: it ends before two write."""
+    """The lease's file was removed or taken over during the session, which has to end before two sessions write."""
 
 
 class LeaseHolder(msgspec.Struct, frozen=True):
-    """Who holds a lease, as its file says."""
+    """Holder of a lease, as recorded in its file."""
 
     session_id: str
     owner: ProcessIdentity
     beat: int = 0
-    """Counts up while it lives."""
+    """Counter that the holder increments while it runs."""
 
     def __str__(self) -> str:
         return f"session {self.session_id} (process {self.owner.pid} on {self.owner.host})"
@@ -74,12 +74,12 @@ def lease_path(database_url: str) -> Path:
 
 
 def read_holder(path: Path) -> LeaseHolder | None:
-    """Return who the file says holds the lease; None where it says nobody, or nothing that can be understood.
+    """Return the holder recorded in a lease file, or None if the file is missing, empty or unreadable.
 
-    It takes no lock, so it disturbs nobody who does. A holder that was killed stands there until the next one.
+    Takes no lock. A killed holder stays recorded until the next one.
     """
     try:
-        # VerifiedPayload anew each time: a network file system asks its server then, and not always in between.
+        # Open the file each time: a network file system asks its server only then for the current content.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
@@ -92,13 +92,13 @@ def read_holder(path: Path) -> LeaseHolder | None:
 
 
 class Lease:
-    """A held lease; beat, release it, or leave the ``with`` block."""
+    """A held lease, released by `release` or at the end of a ``with`` block."""
 
     def __init__(self, path: Path, session_id: str, *, watch_seconds: float = WATCH_SECONDS) -> None:
-        """Take the lease; raise LeaseHeld naming the holder where there is one, StorageError without a file to lock.
+        """Take the lease; raise LeaseHeld with the name of a present holder, StorageError without a file to lock.
 
-        Where the file names a holder of another boot or host, its beats are waited for up to
-        ``watch_seconds``; ``taken_from`` is that holder where none came.
+        If the file records a holder of another boot or host, wait up to ``watch_seconds`` for its beat; without one,
+        ``taken_from`` is that holder.
         """
         self._path = path
         self.taken_from: LeaseHolder | None = None
@@ -107,10 +107,10 @@ class Lease:
         except OSError as error:
             if path.is_symlink():
                 raise UnsafePathError(path, "a plain file to lock as lease", "a symbolic link") from None
-            raise StorageError(f"{path}: expected a lease file to lock, was: {error.strerror}") from None
+            raise StorageError(f"{path}: expected a lease file to lock, got: {error.strerror}") from None
         try:
             self._lock()
-            self._watch_elsewhere(watch_seconds)
+            self._watch_other_host(watch_seconds)
             self._holder = LeaseHolder(session_id, this_process())
             self._write()
         except BaseException:
@@ -122,30 +122,30 @@ class Lease:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
-                raise StorageError(f"{self._path}: expected a lock, was: {error.strerror}") from None
-            raise LeaseHeld(self._path, str(read_holder(self._path) or "somebody who has not said who")) from None
+                raise StorageError(f"{self._path}: expected a lock, got: {error.strerror}") from None
+            raise LeaseHeld(self._path, str(read_holder(self._path) or _UNKNOWN_HOLDER)) from None
 
-    def _watch_elsewhere(self, seconds: float) -> None:
+    def _watch_other_host(self, seconds: float) -> None:
         first = read_holder(self._path)
         if first is None or first.owner.is_of_this_boot:
-            return  # here the kernel's word is enough
-        waiting = threading.Event()
-        for _ in range(max(1, round(seconds / _LOOK_SECONDS))):
-            waiting.wait(min(seconds, _LOOK_SECONDS))
+            return  # this kernel knows about every lock of this boot
+        pause = threading.Event()
+        for _ in range(max(1, round(seconds / _POLL_SECONDS))):
+            pause.wait(min(seconds, _POLL_SECONDS))
             now = read_holder(self._path)
             if now is not None and now != first:
-                raise LeaseHeld(self._path, f"{now}, which beats")
+                raise LeaseHeld(self._path, f"{now}, which is alive")
         self.taken_from = first
 
     def beat(self) -> None:
-        """Show that the holder lives; raise LeaseLost where the file is gone or names another.
+        """Increment the beat; raise LeaseLost if the file is missing or records another holder.
 
-        Waits for the disk: call it where that may take its time.
+        Waits for the disk: do not call it from a thread that must not block.
         """
         found = read_holder(self._path)
         if found is None or (found.session_id, found.owner) != (self._holder.session_id, self._holder.owner):
-            was = str(found) if found is not None else "nobody (was the file removed?)"
-            raise LeaseLost(f"{self._path}: expected this session to hold the lease, got {was}")
+            got = str(found) if found is not None else "no holder (was the file removed?)"
+            raise LeaseLost(f"{self._path}: expected this session to hold the lease, got {got}")
         self._holder = msgspec.structs.replace(self._holder, beat=self._holder.beat + 1)
         self._write()
 
@@ -153,12 +153,12 @@ class Lease:
         try:
             os.pwrite(self._descriptor, msgspec.json.encode(self._holder).ljust(_RECORD_BYTES - 1) + b"\n", 0)
             os.ftruncate(self._descriptor, _RECORD_BYTES)
-            os.fdatasync(self._descriptor)  # or another host would not see it for half a minute
+            os.fdatasync(self._descriptor)  # without it, another host may not see the beat for half a minute
         except OSError as error:
-            raise StorageError(f"{self._path}: expected to be writable, was: {error.strerror}") from None
+            raise StorageError(f"{self._path}: expected a writable file, got: {error.strerror}") from None
 
     def release(self) -> None:
-        """Give the lease back; safe to call twice."""
+        """Release the lease (idempotent)."""
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
             self._close()
@@ -177,26 +177,29 @@ class Lease:
 
 
 def acquire_session_lease(path: Path, session_id: str, on_wait: Callable[[str], None]) -> Lease:
-    """Take the lease for a session; wait for maintenance. Raises LeaseHeld where another session holds it."""
-    return _take(path, session_id, PATIENCE_SECONDS, _is_maintenance, on_wait, threading.Event())
+    """Take the lease for a session; wait for maintenance to end. Raises LeaseHeld if another session holds it."""
+    return _acquire(path, session_id, MAINTENANCE_WAIT_SECONDS, _is_maintenance, on_wait, threading.Event())
 
 
 def acquire_maintenance_lease(
-    path: Path, what: str, wait_seconds: float, on_wait: Callable[[str], None], stop: threading.Event
+    path: Path, task: str, wait_seconds: float, on_wait: Callable[[str], None], stop: threading.Event
 ) -> Lease:
-    """Take the lease for maintenance; wait so long for a session to end, or until ``stop``. Raises LeaseHeld."""
-    return _take(path, f"{MAINTENANCE} {what}", wait_seconds, lambda holder: True, on_wait, stop)
+    """Take the lease for maintenance; wait up to ``wait_seconds`` for its holder to end, or until ``stop``.
+
+    ``on_wait`` receives the holder's name once. Raises LeaseHeld after the wait.
+    """
+    return _acquire(path, f"{MAINTENANCE} {task}", wait_seconds, lambda holder: True, on_wait, stop)
 
 
 class LeaseHeartbeat:
-    """Shows now and then that a lease's holder lives; call it often."""
+    """Rate-limited beat of a lease, to be called at every step of a long task."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
         self._due = time.monotonic() + BEAT_SECONDS
 
     def __call__(self, _step: str) -> None:
-        """Beat, if it is time; raise LeaseLost where the lease is another's now."""
+        """Beat if the interval has passed; raise LeaseLost if the lease was taken over."""
         if time.monotonic() >= self._due:
             self._lease.beat()
             self._due = time.monotonic() + BEAT_SECONDS
@@ -206,25 +209,25 @@ def _is_maintenance(holder: LeaseHolder | None) -> bool:
     return holder is not None and holder.session_id.startswith(MAINTENANCE)
 
 
-def _take(
+def _acquire(
     path: Path,
     name: str,
     seconds: float,
-    is_worth_waiting: Callable[[LeaseHolder | None], bool],
+    should_wait: Callable[[LeaseHolder | None], bool],
     on_wait: Callable[[str], None],
     stop: threading.Event,
 ) -> Lease:
     deadline = time.monotonic() + seconds
-    has_said = False
+    is_reported = False
     while True:
         try:
             return Lease(path, name)
         except LeaseHeld:
             holder = read_holder(path)
-            if not is_worth_waiting(holder) or time.monotonic() >= deadline:
+            if not should_wait(holder) or time.monotonic() >= deadline:
                 raise
-            if not has_said:
-                on_wait(str(holder or "somebody who has not said who"))
-                has_said = True
+            if not is_reported:
+                on_wait(str(holder or _UNKNOWN_HOLDER))
+                is_reported = True
             if stop.wait(RETRY_SECONDS):
                 raise

@@ -1,8 +1,8 @@
-"""What earlier sessions had reported as committed, held against the database: rows lost since then are named (L4).
+"""Detection of rows that earlier sessions had reported as committed and that the database has lost since (L4).
 
-in: the log and evidence that they left outside the database, and the record of a restore · out: what is missing, in
-words, and what of it a restore explains. SQLite opens a database whose write-ahead log was deleted or damaged without
-a word, and makes a new one where there is none.
+in: logs and evidence outside the database, and the record of the last restore · out: messages about the losses, those
+explained by the restore apart. SQLite itself opens a database without its write-ahead log silently, and creates a
+missing one.
 """
 
 from __future__ import annotations
@@ -28,40 +28,47 @@ from hybrid_platform.storage.queries import find_session
 from hybrid_platform.storage.session_records import CrashedSession
 
 TAIL_BYTES = 1 << 20
-"""So much of the end of a log is looked through for its last heartbeat."""
-LOOK_BACK = 20
-"""So many directories of evidence are looked at for the last session that used this database."""
+"""Bytes at the end of a log that are searched for its last heartbeat."""
+MAX_SESSIONS_CHECKED = 20
+"""Evidence directories searched for the last session that used this database."""
 _COUNTING_EVENTS = frozenset({LogEvent.HEARTBEAT, LogEvent.FINAL_METRICS})
 
 
-class _Began(msgspec.Struct):
+class _SessionPart(msgspec.Struct):
+    """Part of the session evidence."""
+
     began: bool = True
 
 
-class _Place(msgspec.Struct):
+class _DatabaseSettings(msgspec.Struct):
+    """Part of the settings in the preflight evidence."""
+
     database_url: str | None
     data_dir: str
 
     @property
-    def place(self) -> str | None:
+    def portable_url(self) -> str | None:
+        """Return the URL as in `portable_database_url`."""
         return None if self.database_url == default_url(self.data_dir) else self.database_url
 
 
-class _Asked(msgspec.Struct):
+class _PreflightPart(msgspec.Struct):
+    """Part of the preflight evidence."""
+
     started_at: str
-    settings: _Place
+    settings: _DatabaseSettings
 
 
 class LostRows(NamedTuple):
-    """Rows that earlier sessions had reported as committed and that are gone, in words."""
+    """Messages about lost rows that earlier sessions had reported as committed."""
 
     unexplained: tuple[str, ...]
     explained: tuple[str, ...]
-    """By a restore, which each of them names."""
+    """Losses explained by a restore, which each message names."""
 
 
 def last_reported_rows(data_dir: DataDir, session_id: str) -> int | None:
-    """Return how many rows a session's log last reported as committed; None where it does not say."""
+    """Return how many rows a session's log last reported as committed, or None if it does not."""
     try:
         descriptor = data_dir.open(log_name(session_id), os.O_RDONLY)
     except (FileNotFoundError, PlatformError):
@@ -80,19 +87,19 @@ def last_reported_rows(data_dir: DataDir, session_id: str) -> int | None:
 
 
 def find_lost_rows(context: RunContext, engine: sa.Engine, crashed: Sequence[CrashedSession]) -> LostRows:
-    """Return what the database lost of earlier sessions: of those just found crashed, and of the last before this one.
+    """Return the rows lost from earlier sessions: those just marked as crashed, and the last one before this session.
 
-    Each is told once, by the next session, which then fails: whoever reads it restores a backup, or knows why. What
-    a restore left out on purpose fails nobody, as long as all that it put in place is there.
+    Each loss is reported once, by the next session, which then fails, so that an operator can restore a backup. Rows
+    that a restore left out on purpose do not fail a session while everything that it put in place still exists.
     """
-    place = portable_database_url(context.settings)
-    gone = _absent(context, place, engine)
+    url = portable_database_url(context.settings)
+    gone = _find_missing_session(context, url, engine)
     fewer = []
     for session in crashed:
         reported, kept = last_reported_rows(context.data_dir, session.session_id), sum(session.kept.values())
         if reported is not None and kept < reported:
             fewer.append((session.session_id, reported, kept))
-    restore = last_restore(context.data_dir, place) if gone or fewer else None
+    restore = last_restore(context.data_dir, url) if gone or fewer else None
     unexplained = [] if restore is None else find_lost_since(restore, engine)
     explained: list[str] = []
     for session_id, reported, kept in fewer:
@@ -100,18 +107,23 @@ def find_lost_rows(context: RunContext, engine: sa.Engine, crashed: Sequence[Cra
             f"session {session_id}, which crashed: expected the {reported} rows that it had reported as committed, "
             f"got {kept}"
         )
-        why = None if restore is None else restore.why_fewer(session_id, kept)
-        (unexplained if why is None else explained).append(loss if why is None else f"{loss}: {why}")
+        _classify(loss, restore.explain_fewer(session_id, kept) if restore else None, unexplained, explained)
     if gone is not None:
         loss = f"session {gone}, which used this database: expected its row there, got none"
-        why = None if restore is None else restore.why_gone(gone)
-        (unexplained if why is None else explained).append(loss if why is None else f"{loss}: {why}")
+        _classify(loss, restore.explain_missing(gone) if restore else None, unexplained, explained)
     return LostRows(tuple(unexplained), tuple(explained))
 
 
-def _absent(context: RunContext, place: str | None, engine: sa.Engine) -> str | None:
-    """Return the last session that used this database before, if its row is not there."""
-    last = next(recorded_sessions(context.data_dir, place, context.session_id), None)
+def _classify(loss: str, explanation: str | None, unexplained: list[str], explained: list[str]) -> None:
+    if explanation is None:
+        unexplained.append(loss)
+    else:
+        explained.append(f"{loss}: {explanation}")
+
+
+def _find_missing_session(context: RunContext, url: str | None, engine: sa.Engine) -> str | None:
+    """Return the last earlier session that used this database, if its row is missing."""
+    last = next(recorded_sessions(context.data_dir, url, exclude=context.session_id), None)
     if last is not None:
         try:
             find_session(engine, last)
@@ -121,38 +133,38 @@ def _absent(context: RunContext, place: str | None, engine: sa.Engine) -> str | 
 
 
 def recorded_sessions(
-    data_dir: DataDir, place: str | None, but: str = "", most: int | None = LOOK_BACK
+    data_dir: DataDir, portable_url: str | None, *, exclude: str = "", limit: int | None = MAX_SESSIONS_CHECKED
 ) -> Iterator[str]:
-    """Yield the sessions of a data directory that had a row in a database, the last first.
+    """Yield the sessions of a data directory that had a row in a database, latest first.
 
-    ``most``: so many directories are looked at; ``but``: a session that is not meant.
+    Searches at most ``limit`` evidence directories, without that of the session ``exclude``.
     """
     folder = data_dir.resolve("evidence")
     if not folder.is_dir():
         return
     names = sorted((path.name for path in folder.iterdir() if SESSION_ID_PATTERN.fullmatch(path.name)), reverse=True)
     used: list[tuple[str, str, str]] = []
-    for name in [name for name in names if name != but][:most]:
+    for name in [name for name in names if name != exclude][:limit]:
         second = name.partition("-")[0]
         if used and used[0][0] != second:
             yield from _latest_first(used)
             used = []
         try:
-            asked = read_json(data_dir, evidence_name(name, PREFLIGHT), _Asked)
-            if asked.settings.place == place and _had_row(data_dir, name):
-                used.append((second, asked.started_at, name))
+            preflight = read_json(data_dir, evidence_name(name, PREFLIGHT), _PreflightPart)
+            if preflight.settings.portable_url == portable_url and _had_row(data_dir, name):
+                used.append((second, preflight.started_at, name))
         except (EvidenceError, FileNotFoundError):
-            continue  # it did not get so far, or its evidence is damaged: `verify` is who tells of that
+            continue  # it ended before the preflight, or its evidence is damaged, which `verify` reports
     yield from _latest_first(used)
 
 
 def _latest_first(used: list[tuple[str, str, str]]) -> Iterator[str]:
-    """Yield sessions of one second, whose ids do not say which came first, by when they started."""
+    """Return sessions of the same second, whose ids have no order, by their start times."""
     return (name for _, _, name in sorted(used, reverse=True))
 
 
 def _had_row(data_dir: DataDir, session_id: str) -> bool:
     name = evidence_name(session_id, SESSION)
     if data_dir.resolve(name).exists():
-        return read_json(data_dir, name, _Began).began
+        return read_json(data_dir, name, _SessionPart).began
     return last_reported_rows(data_dir, session_id) is not None

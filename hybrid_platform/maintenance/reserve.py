@@ -1,8 +1,8 @@
-"""What is held back while a session runs, so that one on a host with nothing left can still say how it ended (L4).
+"""Reserve of file descriptors and disk space, so that a session can record its end on an exhausted host (L4).
 
-in: the data directory · out: file descriptors and disk space that nobody else got. Some is given back before the
-session is closed, the rest before it is judged: between the two SQLite empties its log into the database, and
-that takes whatever room there is.
+in: the data directory · out: resources that no other process can take. One part is released before the session is
+closed, the rest before the postflight: between the two, SQLite checkpoints its log into the database and may use up
+all free space.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from hybrid_platform.security.paths import DataDir
 
 DESCRIPTORS = 16
 DISK_BYTES = 2 << 20
-"""Twice: more than ``session.json`` takes, and more than the judgement with report and plots does."""
-TO_CLOSE, TO_JUDGE = "control/reserve-to-close", "control/reserve-to-judge"
+"""Size of each of the two files: more than ``session.json`` needs, and more than postflight, report and plots need."""
+CLOSE_RESERVE, POSTFLIGHT_RESERVE = "control/reserve-to-close", "control/reserve-to-judge"
 
 
 def hold_reserve(data_dir: DataDir) -> ExitStack:
-    """Take descriptors and disk space; raise OSError or StorageError where the host has no more now.
+    """Take descriptors and disk space; raise OSError or StorageError if the host has none left.
 
-    Closing what is returned gives back what the session's end needs; `release_to_judge` the rest.
+    Closing the returned stack releases the resources for the session's end, `release_postflight_reserve` the rest.
     """
     with ExitStack() as held:
         for _ in range(DESCRIPTORS):
             held.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-        _fill(data_dir, TO_JUDGE)
-        held.callback(data_dir.resolve(TO_CLOSE).unlink, missing_ok=True)
-        _fill(data_dir, TO_CLOSE)
+        _allocate(data_dir, POSTFLIGHT_RESERVE)
+        held.callback(data_dir.resolve(CLOSE_RESERVE).unlink, missing_ok=True)
+        _allocate(data_dir, CLOSE_RESERVE)
         return held.pop_all()
 
 
-def release_to_judge(data_dir: DataDir) -> None:
-    """Give back what postflight and report need; nothing where no session held any."""
+def release_postflight_reserve(data_dir: DataDir) -> None:
+    """Release the disk space for postflight and report; do nothing without a reserve."""
     with suppress(OSError, PlatformError):
-        data_dir.resolve(TO_JUDGE).unlink(missing_ok=True)
+        data_dir.resolve(POSTFLIGHT_RESERVE).unlink(missing_ok=True)
 
 
-def _fill(data_dir: DataDir, name: str) -> None:
+def _allocate(data_dir: DataDir, name: str) -> None:
     descriptor = data_dir.open(name, os.O_WRONLY | os.O_CREAT)
     try:
         os.posix_fallocate(descriptor, 0, DISK_BYTES)

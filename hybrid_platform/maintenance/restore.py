@@ -1,7 +1,7 @@
-"""Restore: a verified backup in the database's place, between sessions, the replaced file kept beside it.
+"""Restore of a verified backup between sessions; the replaced database is kept next to it.
 
-in: a backup, settings · out: what it holds, where the replaced database is, which archived files of it are not
-there, and a record of it all, so that the next session knows which loss was meant.
+in: a backup, settings · out: the backup's content, the path of the replaced database, missing archived files, and a
+record, so that the next session can distinguish intended losses from others.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from hybrid_platform.storage.location import create_database_file, resolve_datab
 from hybrid_platform.storage.queries import find_sessions
 
 
-class Restored(NamedTuple):
-    """What a restore did."""
+class RestoreResult(NamedTuple):
+    """Result of a restore."""
 
     backup: BackupReport
     database: Path
     kept: Path | None
-    """The database that was replaced; None where there was none."""
+    """Path of the replaced database; None if there was none."""
     missing: tuple[Path, ...]
-    """Files of archived ticks that the restored database names and that are not there."""
+    """Missing files of archived ticks that the restored database refers to."""
 
 
-def restore(settings: SessionSettings, backup: Path, clock: Clock) -> Restored:
-    """Verify a backup and put it in the place of the settings' database.
+def restore(settings: SessionSettings, backup: Path, clock: Clock) -> RestoreResult:
+    """Verify a backup and replace the settings' database with it.
 
-    Raises LeaseHeld while a session or other maintenance runs, ConfigError and StorageError as `verify_backup`;
-    the database is as it was then.
+    Raises LeaseHeld while a session or other maintenance runs, and the errors of `verify_backup`; the database is
+    unchanged then.
     """
     started = clock.wall_ns()
     report = verify_backup(backup)
@@ -54,21 +54,21 @@ def restore(settings: SessionSettings, backup: Path, clock: Clock) -> Restored:
             stamp = iso_utc(started)[:19].translate({ord("-"): None, ord(":"): None})
             kept = database.with_name(f"{database.name}.replaced-{stamp}Z")
         replace_database(backup, database, kept or database)
-        _record(settings, data_dir, report, kept, started, clock)
-        return Restored(report, database, kept, _missing(url))
+        _write_record(settings, data_dir, report, kept, started, clock)
+        return RestoreResult(report, database, kept, _find_missing_files(url))
 
 
-def _record(
+def _write_record(
     settings: SessionSettings, data_dir: DataDir, report: BackupReport, kept: Path | None, started: int, clock: Clock
 ) -> None:
-    """Say what was put in place, once it is: a kill before this leaves a loss that the next session tells of."""
-    place = portable_database_url(settings)
-    known = set(recorded_sessions(data_dir, place, most=None))
+    """Record the restore after it; if it is killed before, the next session reports the differences as losses."""
+    url = portable_database_url(settings)
+    known = set(recorded_sessions(data_dir, url, limit=None))
     record = RestoreEvidence(
         "restore",
         iso_utc(started),
         iso_utc(clock.wall_ns()),
-        place,
+        url,
         str(report.path),
         report.sha256,
         None if kept is None else str(kept),
@@ -78,7 +78,7 @@ def _record(
     write_restore(data_dir, make_session_id(started, "restore"), record)
 
 
-def _missing(url: str) -> tuple[Path, ...]:
+def _find_missing_files(url: str) -> tuple[Path, ...]:
     engine = open_engine(url, role="write")
     try:
         sessions = find_sessions(engine, limit=1_000_000)

@@ -1,7 +1,8 @@
-"""Retention: old ticks to the archive, the database compacted, old logs removed, and a record of it.
+"""Retention: move old ticks to the archive, compact the database, delete old logs, and record it.
 
-in: settings whose ``retention`` says how long what stays · out: `RetentionEvidence` in ``evidence/checks/``.
-Each session is moved under the lease of its own, so that a session that waits to start gets its turn.
+in: settings whose ``retention`` gives the ages · out: `RetentionEvidence` in ``evidence/checks/``. Each session is
+moved under a lease of its own, so that a session waiting to start can run in between. The SQL is in
+`storage.archiver`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from hybrid_platform.storage.archiver import (
     compact_database,
     find_archivable_sessions,
 )
+from hybrid_platform.storage.connection import Role
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.location import resolve_database_url, sqlite_path
 from hybrid_platform.storage.migrate import migrate
@@ -39,25 +41,25 @@ from hybrid_platform.storage.session_records import SessionState
 ARCHIVE = "archive/ticks"
 DAY_NS = 86_400 * NS_PER_S
 TURN_SECONDS = 1.0
-"""Between two sessions' ticks: whoever waits for the lease looks more often."""
+"""Pause between two sessions' ticks, longer than the retry interval of a process that waits for the lease."""
 
 
 class RemovedLog(msgspec.Struct, frozen=True):
-    """A log that was cleared away."""
+    """A deleted log or check evidence file."""
 
     name: str
     bytes: int
 
 
-class NotMoved(msgspec.Struct, frozen=True):
-    """A session whose ticks stay in the database, because of an error."""
+class FailedArchiving(msgspec.Struct, frozen=True):
+    """A session whose ticks stay in the database because of an error."""
 
     session_id: str
     why: str
 
 
 class RetentionEvidence(msgspec.Struct, frozen=True):
-    """What one retention moved and removed; in a rehearsal, what it would have."""
+    """Record of one retention; a rehearsal records what it would have done."""
 
     kind: str
     is_rehearsal: bool
@@ -66,9 +68,9 @@ class RetentionEvidence(msgspec.Struct, frozen=True):
     archive: str
     moved: tuple[ArchivedSession, ...]
     compacted: CompactionResult | None
-    """None where no tick was moved."""
+    """None if no tick was moved."""
     logs: tuple[RemovedLog, ...]
-    not_moved: tuple[NotMoved, ...] = ()
+    not_moved: tuple[FailedArchiving, ...] = ()
 
     @property
     def figures(self) -> dict[str, int]:
@@ -84,11 +86,10 @@ class RetentionEvidence(msgspec.Struct, frozen=True):
             "not_moved": len(self.not_moved),
         }
 
-    def require_whole(self) -> None:
-        """Raise StorageError naming every session that could not be moved."""
+    def raise_failures(self) -> None:
+        """Raise StorageError with every session that could not be moved."""
         if self.not_moved:
-            told = "\n".join(f"{each.session_id} was not moved: {each.why}" for each in self.not_moved)
-            raise StorageError(told)
+            raise StorageError("\n".join(f"{each.session_id} was not moved: {each.why}" for each in self.not_moved))
 
 
 def apply_retention(
@@ -96,14 +97,14 @@ def apply_retention(
     clock: Clock,
     *,
     is_rehearsal: bool = False,
-    tell: Callable[[str], None] = lambda line: None,
+    on_progress: Callable[[str], None] = lambda line: None,
     stop: threading.Event | None = None,
 ) -> RetentionEvidence:
-    """Clear away what is older than ``settings.retention`` allows; a rehearsal only says what it would be.
+    """Archive and delete data older than ``settings.retention`` allows; a rehearsal only returns what it would do.
 
-    A session that cannot be moved stays where it is and keeps none of the others: see ``require_whole`` of what is
-    returned. Raises LeaseHeld where a session runs longer than ``wait_seconds``, ConfigError where there is no database
-    of this platform.
+    A session that cannot be moved does not stop the others: see `RetentionEvidence.raise_failures`. ``on_progress``
+    receives a line for each step. Raises LeaseHeld if a session runs longer than ``wait_seconds``, ConfigError
+    without a database of this platform.
     """
     data_dir, url = DataDir(settings.data_dir), resolve_database_url(settings)
     database = sqlite_path(url)
@@ -112,19 +113,21 @@ def apply_retention(
         raise ConfigError([Fault("database", f"a database of this platform at {database}", report.detail)])
     started = clock.wall_ns()
     moved: tuple[ArchivedSession, ...] = ()
-    not_moved: tuple[NotMoved, ...] = ()
+    not_moved: tuple[FailedArchiving, ...] = ()
     compacted: CompactionResult | None = None
     if settings.retention.ticks_days is not None:
         before = started - settings.retention.ticks_days * DAY_NS
         if is_rehearsal:
-            with _engine(settings, "read") as engine:
+            with _open_engine(settings, "read") as engine:
                 moved = tuple(
                     ArchivedSession(each.session_id, each.ticks, 0, 0)
                     for each in find_archivable_sessions(engine, before)
                 )
         else:
-            moved, not_moved, compacted = _move(settings, data_dir, before, clock, tell, stop or threading.Event())
-    logs = tuple(_old_logs(settings, data_dir, started, remove=not is_rehearsal))
+            moved, not_moved, compacted = _archive_old_sessions(
+                settings, data_dir, before, clock, on_progress, stop or threading.Event()
+            )
+    logs = tuple(_delete_old_logs(settings, data_dir, started, remove=not is_rehearsal))
     evidence = RetentionEvidence(
         "retention",
         is_rehearsal,
@@ -142,86 +145,91 @@ def apply_retention(
     return evidence
 
 
-def _move(
+def _archive_old_sessions(
     settings: SessionSettings,
     data_dir: DataDir,
     before: int,
     clock: Clock,
-    tell: Callable[[str], None],
+    on_progress: Callable[[str], None],
     stop: threading.Event,
-) -> tuple[tuple[ArchivedSession, ...], tuple[NotMoved, ...], CompactionResult | None]:
+) -> tuple[tuple[ArchivedSession, ...], tuple[FailedArchiving, ...], CompactionResult | None]:
     url = resolve_database_url(settings)
     path = lease_path(url)
-    # Beside the database the archive may move with it; elsewhere it stays where it is.
-    stored = ARCHIVE if sqlite_path(url).parent == data_dir.root else str(data_dir.root / ARCHIVE)
+    # A relative folder lets the archive move together with a database in the data directory.
+    folder_as_stored = ARCHIVE if sqlite_path(url).parent == data_dir.root else str(data_dir.root / ARCHIVE)
     moved: list[ArchivedSession] = []
-    not_moved: list[NotMoved] = []
+    not_moved: list[FailedArchiving] = []
     compacted: CompactionResult | None = None
     last = 0
 
     def waiting(holder: str) -> None:
-        tell(f"waiting up to {settings.retention.wait_seconds:g} s for {holder} to end")
+        on_progress(f"waiting up to {settings.retention.wait_seconds:g} s for {holder} to end")
 
     while not stop.is_set():
         with acquire_maintenance_lease(path, "retention", settings.retention.wait_seconds, waiting, stop) as lease:
             beat = LeaseHeartbeat(lease)
-            with _engine(settings, "write") as engine:
+            with _open_engine(settings, "write") as engine:
                 migrate(engine)
-                # One, and whether there is another: whatever became of those before it, they are behind.
+                # One session, and whether another one follows; sessions that failed earlier are not retried.
                 found = find_archivable_sessions(engine, before, after=last, limit=2)
                 for session in found[:1]:
                     last = session.session_no
                     try:
                         done = archive_ticks(
-                            engine, session, data_dir, ARCHIVE, folder_as_stored=stored, at_ns=clock.wall_ns(),
+                            engine,
+                            session,
+                            data_dir,
+                            ARCHIVE,
+                            folder_as_stored=folder_as_stored,
+                            at_ns=clock.wall_ns(),
                             on_step=beat,
-                        )  # fmt: skip
+                        )
                     except StorageError as error:
-                        not_moved.append(NotMoved(session.session_id, str(error)))
-                        tell(f"{session.session_id} was not moved: {error}")
+                        not_moved.append(FailedArchiving(session.session_id, str(error)))
+                        on_progress(f"{session.session_id} was not moved: {error}")
                     else:
                         moved.append(done)
                         into = f"{plural(done.files, 'file')}, {plural(done.bytes, 'byte')}"
-                        tell(f"{done.session_id}: {plural(done.ticks, 'tick')} in {into}")
-                # Also where a kill came between moving and this.
+                        on_progress(f"{done.session_id}: {plural(done.ticks, 'tick')} in {into}")
+                # Also without a moved session: an earlier retention may have been killed before compacting.
                 freed = compact_database(engine, beat)
-                compacted = freed if compacted is None else _added(compacted, freed)
+                compacted = freed if compacted is None else _add(compacted, freed)
         if len(found) <= 1:
             break
         stop.wait(TURN_SECONDS)
     return tuple(moved), tuple(not_moved), compacted
 
 
-def _added(first: CompactionResult, second: CompactionResult) -> CompactionResult:
+def _add(first: CompactionResult, second: CompactionResult) -> CompactionResult:
     return CompactionResult(first.pages + second.pages, first.bytes + second.bytes, second.free_pages)
 
 
-def _old_logs(settings: SessionSettings, data_dir: DataDir, now: int, *, remove: bool) -> Iterator[RemovedLog]:
-    """Yield, and remove, logs, and evidence of checks that ran alone, that nobody has written to for so long.
+def _delete_old_logs(settings: SessionSettings, data_dir: DataDir, now: int, *, remove: bool) -> Iterator[RemovedLog]:
+    """Yield, and delete if ``remove``, logs and evidence of stand-alone checks that have not changed for too long.
 
-    Never a running session's. A schedule that checks every quarter of an hour leaves 35,000 files a year.
+    Skips the logs of running sessions. A check every 15 minutes leaves 35,000 files a year.
     """
     days = settings.retention.logs_days
     if days is None:
         return
-    with _engine(settings, "read") as engine:
+    with _open_engine(settings, "read") as engine:
         running = {session.session_id for session in find_sessions(engine, state=SessionState.RUNNING)}
     for folder, pattern in (("logs", "*.jsonl"), (CHECKS, "*.json")):
         for path in sorted((data_dir.root / folder).glob(pattern)):
             status = path.lstat()
             if path.stem in running or status.st_mtime_ns >= now - days * DAY_NS:
                 continue
-            plain: Path = data_dir.resolve(f"{folder}/{path.name}")
+            resolved: Path = data_dir.resolve(f"{folder}/{path.name}")
             if remove:
-                plain.unlink(missing_ok=True)
+                resolved.unlink(missing_ok=True)
             yield RemovedLog(f"{folder}/{path.name}", status.st_size)
 
 
 @contextmanager
-def _engine(settings: SessionSettings, role: str) -> Iterator[sa.Engine]:
+def _open_engine(settings: SessionSettings, role: Role) -> Iterator[sa.Engine]:
     engine = open_engine(
         resolve_database_url(settings),
-        role="write" if role == "write" else "read",
+        role=role,
         busy_timeout_ms=settings.storage.busy_timeout_ms,
     )
     try:

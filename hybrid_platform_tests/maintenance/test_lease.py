@@ -126,7 +126,7 @@ def test_a_holder_of_another_host_is_respected_while_it_beats(tmp_path: Path):
     claim(path)
     beating = threading.Timer(0.2, claim, (path, ELSEWHERE, 2))
     beating.start()
-    with pytest.raises(LeaseHeld, match=r"session first .process 4711 on the-other-host., which beats"):
+    with pytest.raises(LeaseHeld, match=r"session first .process 4711 on the-other-host., which is alive"):
         Lease(path, "second", watch_seconds=20)
     beating.join()
     assert read_holder(path) == LeaseHolder("first", ELSEWHERE, 2), "and it was not disturbed"

@@ -211,7 +211,7 @@ def test_retention_waits_for_a_running_session_up_to_the_limit(tmp_path):
         with pytest.raises(LeaseHeld, match="a-session"):
             apply_retention(settings(data), SystemClock())
         waiting = threading.Thread(
-            target=lambda: apply_retention(settings(data, wait_seconds=60), SystemClock(), tell=said.append),
+            target=lambda: apply_retention(settings(data, wait_seconds=60), SystemClock(), on_progress=said.append),
             daemon=True,
         )
         waiting.start()
@@ -239,7 +239,7 @@ def test_a_session_waits_for_maintenance_but_not_for_a_session(tmp_path, monkeyp
     second = session(data)
     assert second.code == 0
     assert waits in second.output  # by its own output: both may bear the same second in their ids
-    monkeypatch.setattr(lease_module, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(lease_module, "MAINTENANCE_WAIT_SECONDS", 0.3)
     with acquire_maintenance_lease(path, "retention", 0, lambda holder: None, threading.Event()):
         refused = session(data)
     assert refused.code == 12

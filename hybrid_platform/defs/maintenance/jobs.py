@@ -33,13 +33,13 @@ def retain_now(context: dg.OpExecutionContext) -> None:
         figures: dict[str, int] = {}
         result = None
         if rules.ticks_days is not None or rules.logs_days is not None:
-            result = apply_retention(settings, SystemClock(), tell=context.log.info)
+            result = apply_retention(settings, SystemClock(), on_progress=context.log.info)
             figures = dict(result.figures)
         if rules.dagster_days is not None:
             before = datetime.now(UTC) - timedelta(days=rules.dagster_days)
             figures["runs"] = prune_runs(context.instance, PLATFORM_JOBS, before)
         if result is not None:
-            result.require_whole()  # last: a session that cannot be moved must not keep the rest
+            result.raise_failures()  # last: a session that cannot be moved must not keep the rest
     context.add_output_metadata(figures)
 
 
