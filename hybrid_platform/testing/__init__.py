@@ -1,15 +1,14 @@
-"""Tools for tests, the project's and its users': a venue to connect to, a clock to set, a feed to fill.
+"""Tools for tests of the project and of its users: a local venue, a settable clock, a feed and a log in memory.
 
     with LocalVenue(binance_trades(["BTCUSDT"]), [[Send(100), Drop()], [Skip(5), Send()]]) as venue:
         feed = LiveFeed(WebsocketFeed(sources=({"venue": "binance", "symbols": ["BTCUSDT"], "url": venue.url},)), …)
 
-See docs/live-data.md. Nothing of the platform imports this.
+See docs/live-data.md. The platform itself does not import this package.
 """
 
 from __future__ import annotations
 
-from hybrid_platform.testing.clock import TestClock
-from hybrid_platform.testing.faults import (
+from hybrid_platform.testing.actions import (
     Bomb,
     Close,
     Drop,
@@ -26,9 +25,10 @@ from hybrid_platform.testing.faults import (
     Skip,
     Slow,
     Stall,
-    Step,
+    VenueAction,
 )
-from hybrid_platform.testing.feed import ListFeed, Quick
+from hybrid_platform.testing.clock import TestClock
+from hybrid_platform.testing.feed import ListFeed, TickSpec
 from hybrid_platform.testing.frames import binance_trades, recorded_frames
 from hybrid_platform.testing.log import ListLog
 from hybrid_platform.testing.venue import LocalVenue
@@ -46,7 +46,6 @@ __all__ = [
     "NoPong",
     "NotUtf8",
     "PingFlood",
-    "Quick",
     "Refuse",
     "Repeat",
     "Reverse",
@@ -54,8 +53,9 @@ __all__ = [
     "Skip",
     "Slow",
     "Stall",
-    "Step",
     "TestClock",
+    "TickSpec",
+    "VenueAction",
     "binance_trades",
     "recorded_frames",
 ]

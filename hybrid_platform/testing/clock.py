@@ -1,4 +1,4 @@
-"""A clock that stands still until it is told to move."""
+"""A clock that only moves when a test advances it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class TestClock:
     """A `Clock` for tests; both times in nanoseconds."""
 
     __test__ = False
-    """pytest: this is no test."""
+    """Keeps pytest from collecting this class."""
 
     def __init__(self, wall_ns: int = START_NS, monotonic_ns: int = 0) -> None:
         self._wall_ns = wall_ns
@@ -26,12 +26,12 @@ class TestClock:
         return self._wall_ns
 
     def advance(self, seconds: float) -> None:
-        """Let time pass on both clocks; raises ValueError for less than none."""
+        """Advance both clocks; raise ValueError for negative seconds."""
         if seconds < 0:
             raise ValueError(f"expected seconds >= 0, got {seconds}")
         self._wall_ns += round(seconds * NS_PER_S)
         self._monotonic_ns += round(seconds * NS_PER_S)
 
     def step_wall(self, seconds: float) -> None:
-        """Set the wall clock forward or back, as a host's time service may; the monotonic one stays."""
+        """Step the wall clock forward or back, as a time service may; the monotonic clock does not change."""
         self._wall_ns += round(seconds * NS_PER_S)

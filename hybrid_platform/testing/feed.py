@@ -1,4 +1,4 @@
-"""A feed of given prints: what a strategy sees is what its test says."""
+"""A feed of given ticks, so that a test decides what a strategy sees."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hybrid_platform.feeds.base import FeedBatch
 from hybrid_platform.testing.clock import START_NS
 
 
-class Quick(NamedTuple):
-    """One print, with as little said as a test needs."""
+class TickSpec(NamedTuple):
+    """One tick; everything but its price has a default."""
 
     price: int | float | str
     size: int | float | str = 1
@@ -23,35 +23,35 @@ class Quick(NamedTuple):
     """The aggressor: 1 buyer, -1 seller, 0 unknown."""
     trade_id: int | str | None = None
     ts: int | None = None
-    """Event and receive time, nanoseconds; None: one second after the one before."""
+    """Event and receive time in nanoseconds; None: one second after the previous tick."""
 
 
 class ListFeed:
-    """A `Feed` that yields the given prints (`Quick`, or bare prices), ``per_batch`` at a time, and ends."""
+    """A `Feed` that yields the given ticks (`TickSpec` or plain prices), ``per_batch`` at a time, and ends."""
 
     name = "list"
 
     def __init__(
         self,
         table: InstrumentTable,
-        prints: Iterable[Quick | int | float | str],
+        ticks: Iterable[TickSpec | int | float | str],
         *,
         venue: str = "TEST",
         per_batch: int = 1,
     ) -> None:
         self._table = table
-        self._prints = [item if isinstance(item, Quick) else Quick(item) for item in prints]
+        self._ticks = [item if isinstance(item, TickSpec) else TickSpec(item) for item in ticks]
         self._venue = venue
         self._per_batch = per_batch
 
     def open(self) -> None:
-        """There is nothing to check."""
+        """Do nothing: there is nothing to check."""
 
     def batches(self, stop: Stopper) -> Iterator[FeedBatch]:
-        """Yield the prints in order."""
+        """Yield the ticks in order."""
         rows = []
         ts = START_NS - NS_PER_S
-        for item in self._prints:
+        for item in self._ticks:
             ts = ts + NS_PER_S if item.ts is None else item.ts
             index = self._table.intern(self._venue, item.symbol)
             instrument = self._table[index]
@@ -65,4 +65,4 @@ class ListFeed:
             yield FeedBatch(batch_from_rows(self._table, chunk), received=len(chunk))
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""

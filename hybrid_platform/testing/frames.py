@@ -1,4 +1,4 @@
-"""Frames for a `LocalVenue` to play: made up, or recorded."""
+"""Frames for a `LocalVenue` to send: generated or recorded."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hybrid_platform.feeds.websocket.playback import read_frames
 def binance_trades(
     symbols: Sequence[str] = ("BTCUSDT",), *, seed: int = 7, first_id: int = 1, clock: Clock | None = None
 ) -> Iterator[str]:
-    """Yield trades of Binance spot without end: ids count up per symbol, prices walk, times are the clock's."""
-    random, now = Random(seed), clock or SystemClock()  # noqa: S311 (a test's own randomness)
+    """Yield endless trades of Binance spot: ids increase per symbol, prices walk at random, times are the clock's."""
+    random, now = Random(seed), clock or SystemClock()  # noqa: S311 (randomness of a test)
     cents = dict.fromkeys(symbols, 6_000_000)
     number = first_id
     while True:

@@ -1,12 +1,12 @@
-"""A log that a test can read."""
+"""A log in memory, for tests to read."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 
-class Entry(NamedTuple):
-    """One line of the log."""
+class LogEntry(NamedTuple):
+    """One entry of the log."""
 
     level: str
     message: str
@@ -14,22 +14,22 @@ class Entry(NamedTuple):
 
 
 class ListLog:
-    """A `Log` that keeps its entries."""
+    """A `Log` that stores its entries in a list."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[LogEntry] = []
 
     def info(self, message: str, **fields: Any) -> None:
-        """Keep an entry."""
-        self.entries.append(Entry("INFO", message, fields))
+        """Store an entry."""
+        self.entries.append(LogEntry("INFO", message, fields))
 
     def warning(self, message: str, **fields: Any) -> None:
-        """Keep an entry."""
-        self.entries.append(Entry("WARNING", message, fields))
+        """Store an entry."""
+        self.entries.append(LogEntry("WARNING", message, fields))
 
     def error(self, message: str, **fields: Any) -> None:
-        """Keep an entry."""
-        self.entries.append(Entry("ERROR", message, fields))
+        """Store an entry."""
+        self.entries.append(LogEntry("ERROR", message, fields))
 
     def of(self, message: str) -> list[dict[str, Any]]:
         """Return the fields of all entries with this message."""

@@ -1,6 +1,6 @@
-"""Make recorded-looking trades: many in one millisecond, repeated prints, gaps, prices on a cent grid.
+"""Generated trades that look recorded: several per millisecond, repeated trades, gaps, prices in whole cents.
 
-For tests, benchmarks and the shipped sample; they follow from the seed alone, and are nobody's data.
+For tests, benchmarks and the shipped sample. They are determined by the seed alone and contain no real data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def trade_rows(
     while count > 0:
         n = min(count, _CHUNK)
         count -= n
-        # Half of all neighbours share a millisecond, and most share a price.
+        # Half of all neighbouring trades share a millisecond, and most share a price.
         gaps = np.where(random.random(n) < 0.54, 0, random.integers(1, 400, n))
         moves = random.choice([-1, 0, 0, 0, 0, 1], n)
         walk = np.maximum(cents + np.cumsum(moves), 100)

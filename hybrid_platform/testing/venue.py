@@ -1,7 +1,7 @@
-"""A venue on this machine: a real websocket server in a thread, that plays frames and misbehaves by script.
+"""Local venue: a real websocket server in a thread that sends frames and misbehaves by script.
 
-in: frames and a script (a list of `Step`s per connection) · out: what a client gets over a real
-socket, and afterwards what was sent, lost and received. Loopback only.
+in: frames and a script (a list of `VenueAction` objects per connection) · out: frames over a real socket, and counts
+of the frames sent and lost. Loopback only.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from hybrid_platform.testing.faults import Market, Refuse, Send, Stall, Step
+from hybrid_platform.testing.actions import Market, Refuse, Send, Stall, VenueAction
 
-_SUBSCRIBED_S = 5.0
+_SUBSCRIPTION_TIMEOUT_S = 5.0
 
 
 class LocalVenue:
     """Serve ``frames`` at `url` (``ws://127.0.0.1:<port>``) from entering to leaving its context.
 
-    The n-th connection gets the n-th list of ``script``; what comes after the last one gets all
-    frames that are left. After its list a connection stays open and silent. A connection's first
-    step waits for the client's first message (its subscription), for 5 s at most, unless
-    ``wait_for_subscription`` is False. ``tls`` makes it ``wss://localhost:<port>``; ``pages`` (path ->
-    JSON) are served to plain HTTP requests on the same port, for clients that first ask by REST.
+    The n-th connection runs the n-th list of ``script``; a connection after the last list receives all
+    remaining frames. After its list a connection stays open and silent. The first action waits for the
+    client's first message (its subscription), 5 s at most, unless ``wait_for_subscription`` is False.
+    ``tls`` makes the URL ``wss://localhost:<port>``. ``pages`` (path -> JSON) are served to plain HTTP requests
+    on the same port, for clients that send a REST request first.
     """
 
     def __init__(
         self,
         frames: Iterable[str],
-        script: Sequence[Sequence[Step]] = (),
+        script: Sequence[Sequence[VenueAction]] = (),
         *,
         wait_for_subscription: bool = True,
         compression: bool = False,
@@ -48,7 +48,7 @@ class LocalVenue:
     ) -> None:
         self._market = Market(frames)
         self._script = list(script)
-        self._steps: dict[UUID, Sequence[Step]] = {}
+        self._actions: dict[UUID, Sequence[VenueAction]] = {}
         self._playing: set[asyncio.Task[None]] = set()
         self._wait_for_subscription = wait_for_subscription
         self._compression = compression
@@ -61,19 +61,19 @@ class LocalVenue:
         self._done: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="local-venue", daemon=True)
         self.attempts = 0
-        """Handshakes, the refused ones included."""
+        """Handshakes, including refused ones."""
         self.received: list[str] = []
-        """What clients sent, in order."""
+        """Messages from clients, in order."""
         self.url = ""
 
     @property
     def sent(self) -> int:
-        """Frames of the market that were sent, repeated ones left out."""
+        """Frames of the market that were sent, not counting repeated ones."""
         return self._market.sent
 
     @property
     def skipped(self) -> int:
-        """Frames of the market that went by unsent."""
+        """Frames of the market that were skipped."""
         return self._market.skipped
 
     def __enter__(self) -> LocalVenue:
@@ -129,10 +129,10 @@ class LocalVenue:
             response.headers["Content-Type"] = "application/json"
             return response
         number, self.attempts = self.attempts, self.attempts + 1
-        steps = self._script[number] if number < len(self._script) else [Send()]
-        refusal = next((step for step in steps if isinstance(step, Refuse)), None)
+        actions = self._script[number] if number < len(self._script) else [Send()]
+        refusal = next((action for action in actions if isinstance(action, Refuse)), None)
         if refusal is None:
-            self._steps[connection.id] = steps
+            self._actions[connection.id] = actions
             return None
         response = connection.respond(HTTPStatus(refusal.status), "refused by script\n")
         if refusal.location is not None:
@@ -140,10 +140,10 @@ class LocalVenue:
         return response
 
     async def _connected(self, socket: ServerConnection) -> None:
-        steps = self._steps.pop(socket.id)
+        actions = self._actions.pop(socket.id)
         subscribed = asyncio.Event()
         listener = asyncio.create_task(self._listen(socket, subscribed))
-        playing = asyncio.create_task(self._play(socket, steps, subscribed))
+        playing = asyncio.create_task(self._play(socket, actions, subscribed))
         self._playing.add(playing)
         await asyncio.wait({playing})
         self._playing.discard(playing)
@@ -151,13 +151,13 @@ class LocalVenue:
         if not playing.cancelled() and (error := playing.exception()) is not None:
             raise error
 
-    async def _play(self, socket: ServerConnection, steps: Sequence[Step], subscribed: asyncio.Event) -> None:
+    async def _play(self, socket: ServerConnection, actions: Sequence[VenueAction], subscribed: asyncio.Event) -> None:
         with suppress(ConnectionClosed):
             if self._wait_for_subscription:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(subscribed.wait(), _SUBSCRIBED_S)
-            for step in [*steps, Stall()]:
-                await step.play(socket, self._market)
+                    await asyncio.wait_for(subscribed.wait(), _SUBSCRIPTION_TIMEOUT_S)
+            for action in [*actions, Stall()]:
+                await action.play(socket, self._market)
 
     async def _listen(self, socket: ServerConnection, subscribed: asyncio.Event) -> None:
         with suppress(ConnectionClosed):

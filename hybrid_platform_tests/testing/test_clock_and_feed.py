@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from hybrid_platform.domain.instruments import InstrumentTable
-from hybrid_platform.testing import ListFeed, ListLog, Quick, TestClock
+from hybrid_platform.testing import ListFeed, ListLog, TestClock, TickSpec
 
 
 def test_time_passes_only_when_told():
@@ -23,7 +23,7 @@ def test_time_passes_only_when_told():
 
 
 def test_a_list_feed_gives_its_prints_in_order():
-    feed = ListFeed(InstrumentTable(), [100, "100.5", Quick(99, 2, "ETH/USD", -1, "t3")], per_batch=2)
+    feed = ListFeed(InstrumentTable(), [100, "100.5", TickSpec(99, 2, "ETH/USD", -1, "t3")], per_batch=2)
     feed.open()
     batches = list(feed.batches(threading.Event()))
     feed.close()

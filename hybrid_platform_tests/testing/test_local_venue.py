@@ -32,7 +32,7 @@ from hybrid_platform.testing import (
     TestClock,
     binance_trades,
 )
-from hybrid_platform.testing.faults import GARBAGE
+from hybrid_platform.testing.actions import GARBAGE
 from hybrid_platform_tests.conftest import REPOSITORY
 
 LETTERS = [chr(ord("a") + n) for n in range(10)]

@@ -11,7 +11,7 @@ import yaml
 import hybrid_platform.testing
 from hybrid_platform.settings.loading import load_settings, read_yaml
 from hybrid_platform.settings.websocket import VenueName
-from hybrid_platform.testing import Step
+from hybrid_platform.testing import VenueAction
 from hybrid_platform_tests.conftest import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "live-data.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def test_every_venue_and_every_step_is_on_the_page():
         assert f"| `{name}` |" in PAGE
     for name in hybrid_platform.testing.__all__:
         thing = getattr(hybrid_platform.testing, name)
-        if isinstance(thing, type) and issubclass(thing, Step) and thing is not Step:
+        if isinstance(thing, type) and issubclass(thing, VenueAction) and thing is not VenueAction:
             assert f"`{name}(" in PAGE, name
 
 

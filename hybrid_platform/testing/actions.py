@@ -1,7 +1,7 @@
-"""The steps of a `LocalVenue`'s script: what it does to one connection, one after the other.
+"""Actions of a `LocalVenue`'s script, performed in order on one connection.
 
-The market is one stream of frames that all connections share: while nobody listens it can go on
-(`Skip`), so what is lost is exact.
+All connections share one stream of frames, the market. `Skip` advances it without sending, so a test knows exactly
+which frames were lost.
 """
 
 from __future__ import annotations
@@ -32,48 +32,48 @@ GARBAGE: tuple[str | bytes, ...] = (
 
 
 class Market:
-    """The frames, shared by all connections; read by the venue's thread only."""
+    """Stream of frames shared by all connections. Owned by the venue's thread."""
 
     def __init__(self, frames: Iterable[str]) -> None:
         self._frames: Iterator[str] = iter(frames)
         self._last: deque[str] = deque(maxlen=10_000)
         self.sent = 0
-        """Frames of the market that were sent, the repeated ones left out."""
+        """Frames sent, not counting repeated ones."""
         self.skipped = 0
 
     def take(self, count: int | None) -> Iterator[str]:
-        """Yield the next frames; None: all that are left."""
+        """Yield the next frames; None: all remaining ones."""
         for frame in islice(self._frames, count):
             self._last.append(frame)
             self.sent += 1
             yield frame
 
     def skip(self, count: int) -> None:
-        """Let the market go on unheard."""
+        """Advance the market without sending."""
         self.skipped += sum(1 for _ in islice(self._frames, count))
 
     def last(self, count: int) -> list[str]:
-        """Return the last frames that were sent."""
+        """Return the last frames sent."""
         return list(self._last)[-count:]
 
 
-class Step(ABC):
-    """One thing that a venue does."""
+class VenueAction(ABC):
+    """One action of a venue on a connection."""
 
     @abstractmethod
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Do it to a connection."""
+        """Perform the action on a connection."""
 
 
 @dataclass(frozen=True)
-class Send(Step):
-    """Send the next ``count`` frames (None: all that are left), ``per_second`` of them (None: at once)."""
+class Send(VenueAction):
+    """Send the next ``count`` frames (None: all remaining), ``per_second`` at most (None: without pauses)."""
 
     count: int | None = None
     per_second: float | None = None
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Send them."""
+        """Send the frames."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         for number, frame in enumerate(market.take(self.count)):
@@ -85,50 +85,50 @@ class Send(Step):
 
 
 @dataclass(frozen=True)
-class Skip(Step):
-    """Let ``count`` frames of the market go by unsent: a gap."""
+class Skip(VenueAction):
+    """Advance the market by ``count`` frames without sending them, which is a gap."""
 
     count: int
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Lose them."""
+        """Advance the market."""
         market.skip(self.count)
 
 
 @dataclass(frozen=True)
-class Repeat(Step):
+class Repeat(VenueAction):
     """Send the last ``count`` frames again, as a venue may after a reconnect."""
 
     count: int
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Send them."""
+        """Send the frames."""
         for frame in market.last(self.count):
             await socket.send(frame)
 
 
 @dataclass(frozen=True)
-class Reverse(Step):
+class Reverse(VenueAction):
     """Send the next ``count`` frames in reverse order."""
 
     count: int
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Send them."""
+        """Send the frames."""
         for frame in reversed(list(market.take(self.count))):
             await socket.send(frame)
 
 
 @dataclass(frozen=True)
-class Slow(Step):
-    """Send the next ``count`` frames in pieces, each dragged out over ``seconds``."""
+class Slow(VenueAction):
+    """Send the next ``count`` frames in fragments, each frame over ``seconds``."""
 
     count: int
     seconds: float = 0.2
     pieces: int = 4
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Send them."""
+        """Send the frames."""
         for frame in market.take(self.count):
             await socket.send(self._pieces(frame))
 
@@ -140,92 +140,92 @@ class Slow(Step):
 
 
 @dataclass(frozen=True)
-class Garbage(Step):
-    """Send what is no trade: text as text frames, bytes as binary ones."""
+class Garbage(VenueAction):
+    """Send invalid frames: text as text frames, bytes as binary ones."""
 
     frames: tuple[str | bytes, ...] = GARBAGE
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Send it."""
+        """Send the frame."""
         for frame in self.frames:
             await socket.send(frame)
 
 
 @dataclass(frozen=True)
-class NotUtf8(Step):
-    """Send a text frame that is no UTF-8; a client must fail the connection (RFC 6455, 8.1)."""
+class NotUtf8(VenueAction):
+    """Send a text frame that is not UTF-8; a client must fail the connection (RFC 6455, 8.1)."""
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Send it."""
+        """Send the frame."""
         await socket.send(b'{"secret": "\xff\xfe"}', text=True)
 
 
 @dataclass(frozen=True)
-class Huge(Step):
+class Huge(VenueAction):
     """Send one frame of ``size`` bytes."""
 
     size: int
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Send it."""
+        """Send the frame."""
         await socket.send('{"padding":"' + "x" * self.size + '"}')
 
 
 @dataclass(frozen=True)
-class Bomb(Step):
-    """Send a frame that is small on the wire and ``size`` bytes when it is inflated (a venue with compression)."""
+class Bomb(VenueAction):
+    """Send a frame that is small when compressed and has ``size`` bytes; the venue must use compression."""
 
     size: int
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Send it."""
+        """Send the frame."""
         await socket.send("0" * self.size)
 
 
 @dataclass(frozen=True)
-class Fragments(Step):
+class Fragments(VenueAction):
     """Send one message in ``count`` fragments."""
 
     count: int
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Send them."""
+        """Send the frames."""
         await socket.send("x" for _ in range(self.count))
 
 
 @dataclass(frozen=True)
-class PingFlood(Step):
+class PingFlood(VenueAction):
     """Send ``count`` pings."""
 
     count: int
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Send them."""
+        """Send the frames."""
         for _ in range(self.count):
             await socket.ping()
 
 
 @dataclass(frozen=True)
-class Stall(Step):
+class Stall(VenueAction):
     """Send nothing for ``seconds`` (None: until the client leaves); pings are answered."""
 
     seconds: float | None = None
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Wait."""
+        """Wait for the time or for the client to leave."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.seconds):
                 await socket.wait_closed()
 
 
 @dataclass(frozen=True)
-class NoPong(Step):
-    """Read nothing any more, so that no ping is answered, and send nothing, for ``seconds`` (None: for good)."""
+class NoPong(VenueAction):
+    """Stop reading, so that no ping is answered, and send nothing, for ``seconds`` (None: for ever)."""
 
     seconds: float | None = None
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Go deaf."""
+        """Pause reading."""
         socket.transport.pause_reading()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.seconds):
@@ -234,32 +234,32 @@ class NoPong(Step):
 
 
 @dataclass(frozen=True)
-class Close(Step):
-    """Close by the book, with a code and a reason."""
+class Close(VenueAction):
+    """Close with a closing handshake, a code and a reason."""
 
     code: int = 1001
     reason: str = ""
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Close."""
+        """Close the connection."""
         await socket.close(self.code, self.reason)
 
 
 @dataclass(frozen=True)
-class Drop(Step):
-    """Cut the connection without a word."""
+class Drop(VenueAction):
+    """Cut the connection without a closing handshake."""
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Cut it."""
+        """Abort the connection."""
         socket.transport.abort()
 
 
 @dataclass(frozen=True)
-class Refuse(Step):
-    """Refuse the handshake with an HTTP status (and a ``Location``); the only step of its connection."""
+class Refuse(VenueAction):
+    """Refuse the handshake with an HTTP status (and a ``Location``); the only action of its connection."""
 
     status: int = 503
     location: str | None = None
 
     async def play(self, socket: ServerConnection, market: Market) -> None:
-        """Nothing: the connection never came to be."""
+        """Do nothing: the connection was refused before it opened."""
