@@ -30,7 +30,7 @@ def reproduce(
     COMPLETE); 12 no such session or strategy, 64 usage.
     """
     from hybrid_platform.evidence.files import encode_record
-    from hybrid_platform.report.writer import last_session
+    from hybrid_platform.report.writer import find_last_session
     from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
     from hybrid_platform.security.paths import DataDir
     from hybrid_platform.storage.location import resolve_database_url
@@ -38,7 +38,7 @@ def reproduce(
     settings = read_settings(config_file, assignments, **flags)
     data_dir = DataDir(settings.data_dir)
     found = reproduce_in_sandbox(
-        data_dir, resolve_database_url(settings), session_id or last_session(data_dir), settings.keys.signing_key
+        data_dir, resolve_database_url(settings), session_id or find_last_session(data_dir), settings.keys.signing_key
     )
     click.echo(encode_record(found).decode() if as_json else "\n".join(render_reproduction(found)))
     return found.exit_code

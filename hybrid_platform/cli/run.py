@@ -106,7 +106,7 @@ def _drain_on_signals() -> Iterator[_Stop]:
 def _open_run(settings: SessionSettings) -> Iterator[RunContext]:
     from hybrid_platform.domain.clocks import SystemClock
     from hybrid_platform.log.session_log import render_json, render_text
-    from hybrid_platform.report.writer import report_refusal
+    from hybrid_platform.run.finalize import report_refusal
     from hybrid_platform.run.open import open_run
 
     clock = SystemClock()

@@ -52,11 +52,11 @@ def sessions(config_file: Path | None, assignments: tuple[str, ...], last: int, 
 @data_dir_option
 def report(session_id: str | None, config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> None:
     """Write a session's report again from its evidence, and print its path; the last session by default."""
-    from hybrid_platform.report.writer import last_session, write_report
+    from hybrid_platform.report.writer import find_last_session, write_reports
     from hybrid_platform.security.paths import DataDir
 
     data_dir = DataDir(read_settings(config_file, assignments, **flags).data_dir)
-    click.echo(write_report(data_dir, session_id or last_session(data_dir)))
+    click.echo(write_reports(data_dir, session_id or find_last_session(data_dir)))
 
 
 @click.command()

@@ -17,7 +17,7 @@ from hybrid_platform.gates.database import verify_database
 from hybrid_platform.gates.postflight import postflight
 from hybrid_platform.gates.preflight import preflight
 from hybrid_platform.live.session_gate import InstalledLiveGate
-from hybrid_platform.report.writer import conclude
+from hybrid_platform.run.finalize import finalize_run
 from hybrid_platform.session.runner import SessionRunner
 
 
@@ -78,7 +78,7 @@ def run_steps(
         steps.append(drive(build_runner(context)))
         if last >= Step.POSTFLIGHT:
             steps.append(postflight(context, skip_wait))
-    return RunResult(tuple(steps), conclude(context).report if last >= Step.REPORT else None)
+    return RunResult(tuple(steps), finalize_run(context).report if last >= Step.REPORT else None)
 
 
 def build_runner(context: RunContext) -> SessionRunner:

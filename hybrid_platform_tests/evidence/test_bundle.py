@@ -12,7 +12,7 @@ from hybrid_platform.evidence.bundle import ENVELOPE, MANIFEST, seal
 from hybrid_platform.evidence.code_digest import strategy_sha256
 from hybrid_platform.evidence.keys import create_key, load_trusted_keys
 from hybrid_platform.evidence.verify import Expectations, VerifyCode, verify_bundle
-from hybrid_platform.report.writer import write_report
+from hybrid_platform.report.writer import write_reports
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform_tests.support import run_here, synthetic
 
@@ -81,11 +81,11 @@ def test_a_key_that_was_named_signs_and_a_wrong_one_stops_before_anything_starts
 def test_a_sealed_report_is_not_written_again_and_another_one_goes_elsewhere(session_of_evidence, monkeypatch):
     data = DataDir(session_of_evidence)
     session_id = next(path.name for path in (session_of_evidence / "evidence").iterdir())
-    sealed = write_report(data, session_id)
+    sealed = write_reports(data, session_id)
     before = sealed.read_bytes()
     assert sealed.parent.parent.name == "evidence"
     monkeypatch.setattr("hybrid_platform.report.markdown.render_report", lambda *_: "another wording")
-    other = write_report(data, session_id)
+    other = write_reports(data, session_id)
     assert other.parent.parent.name == "reports"
     assert sealed.read_bytes() == before
 

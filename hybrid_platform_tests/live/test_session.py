@@ -24,8 +24,8 @@ from hybrid_platform.host.pressure import read_pressure
 from hybrid_platform.live.conditions import CONDITIONS
 from hybrid_platform.live.execution import LiveExecution
 from hybrid_platform.log.session_log import SessionLog
-from hybrid_platform.report.writer import conclude
 from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
+from hybrid_platform.run.finalize import finalize_run
 from hybrid_platform.run.steps import build_runner
 from hybrid_platform.session.commands import CommandFile
 from hybrid_platform.session.runner import SessionRunner
@@ -81,7 +81,7 @@ def live_session(world: World, behaviour: Behaviour, during: During, **venue: An
             assert shadow.wait(PATIENCE)
             code = shadow.finish().exit_code
             postflight(run)
-            conclude(run)
+            finalize_run(run)
     return Left(world.data.root), orders, output.getvalue(), code
 
 

@@ -28,7 +28,7 @@ from hybrid_platform.maintenance.lease import (
     lease_path,
 )
 from hybrid_platform.maintenance.retention import RetentionEvidence, apply_retention
-from hybrid_platform.report.writer import write_report
+from hybrid_platform.report.writer import write_reports
 from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.loading import load_settings
@@ -89,7 +89,7 @@ def test_ledger_and_report_survive_retention(archived):
     left, found = archived
     ledger = left.ledger(archived_id(found))
     assert ledger["table", "ticks", "counted"] == ledger["table", "ticks", "archived"] == 101
-    assert write_report(DataDir(left.data_dir), archived_id(found)).is_file()
+    assert write_reports(DataDir(left.data_dir), archived_id(found)).is_file()
 
 
 def test_retention_writes_evidence(archived):

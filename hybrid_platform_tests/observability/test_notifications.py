@@ -272,8 +272,8 @@ def test_who_is_told_does_not_change_what_is_traded():
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """A session's plots take longer than the session."""
-    concluded = SimpleNamespace(report="none")
-    monkeypatch.setattr("hybrid_platform.report.writer.conclude", lambda run: concluded)
+    finalized = SimpleNamespace(report="none")
+    monkeypatch.setattr("hybrid_platform.run.steps.finalize_run", lambda run: finalized)
 
 
 def shadow_run(data_dir: Path, *more: str) -> int:

@@ -51,7 +51,7 @@ def manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
     made = Manager(f"@hybrid-{uuid.uuid4().hex}")
     monkeypatch.setenv("NOTIFY_SOCKET", made.address)
     monkeypatch.setenv("WATCHDOG_USEC", "400000")
-    monkeypatch.setattr("hybrid_platform.report.writer.conclude", lambda run: SimpleNamespace(report="none"))
+    monkeypatch.setattr("hybrid_platform.run.steps.finalize_run", lambda run: SimpleNamespace(report="none"))
     yield made
     made.close()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.report.markdown import cell, table
-from hybrid_platform.report.writer import last_session, write_report
+from hybrid_platform.report.writer import find_last_session, write_reports
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform_tests.support import good_rows, replay, run_here, synthetic, write_csv
 
@@ -72,8 +72,8 @@ def test_a_hostile_symbol_and_reason_stay_text_in_a_report(tmp_path: Path):
 def test_reports_of_sessions_that_left_nothing_are_config_errors(tmp_path: Path):
     data_dir = DataDir(tmp_path / "data")
     with pytest.raises(ConfigError, match="a session with evidence"):
-        last_session(data_dir)
+        find_last_session(data_dir)
     for session_id in ("20200101T000000Z-00000000", "../../etc", ""):
         with pytest.raises(ConfigError, match="a session with evidence"):
-            write_report(data_dir, session_id)
+            write_reports(data_dir, session_id)
     assert not (tmp_path / "data").exists()

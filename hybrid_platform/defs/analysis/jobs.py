@@ -12,7 +12,7 @@ from hybrid_platform.defs.shared.metadata import build_table
 from hybrid_platform.defs.shared.runs import failing_clearly, load_run_settings
 from hybrid_platform.evidence.reproduction import ReproductionEvidence, ReproductionVerdict
 from hybrid_platform.report.comparison import comparison_folder, write_comparison
-from hybrid_platform.report.writer import last_session
+from hybrid_platform.report.writer import find_last_session
 from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.storage.location import resolve_database_url
 
@@ -32,7 +32,7 @@ def reproduce_session(context: dg.OpExecutionContext) -> None:
     """Reproduce a finished session in a fresh process and compare every row; anything but PASS fails."""
     with failing_clearly(context):
         settings, data_dir = load_run_settings(context)
-        session_id = context.op_config["session_id"] or last_session(data_dir)
+        session_id = context.op_config["session_id"] or find_last_session(data_dir)
         evidence = reproduce_in_sandbox(data_dir, resolve_database_url(settings), session_id, settings.keys.signing_key)
     metadata = _build_reproduction_metadata(session_id, evidence)
     context.add_output_metadata(metadata)

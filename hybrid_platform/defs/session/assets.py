@@ -28,7 +28,7 @@ from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.gates.database import verify_database
 from hybrid_platform.gates.postflight import postflight
 from hybrid_platform.gates.preflight import preflight
-from hybrid_platform.report.writer import conclude
+from hybrid_platform.run.finalize import finalize_run
 from hybrid_platform.run.steps import build_runner
 from hybrid_platform.session.outcome import StopReason
 
@@ -89,7 +89,7 @@ def stream_pipeline(context: dg.OpExecutionContext) -> Iterator[Any]:
         except DagsterStorageError:
             # Dagster cannot start the next step, so the session is judged here, before its run fails.
             postflight(run)
-            conclude(run)
+            finalize_run(run)
             raise
         yield from build_session_checks(evidence)
         _report_tables(context, run, evidence)
@@ -162,10 +162,10 @@ def postflight_evidence(context: dg.AssetExecutionContext) -> Iterator[dg.Materi
     with dagster_run(context) as run:
         with capture_interrupts():  # a second interrupt must not cost the evidence of the first
             evidence = postflight(run)
-            concluded = conclude(run)
+            finalized = finalize_run(run)
         tag_exit(context, evidence, is_last=True)
         yield dg.MaterializeResult(
-            metadata=metadata.build_postflight_metadata(run, evidence, concluded),
-            data_version=dg.DataVersion(concluded.seal.sha256),
+            metadata=metadata.build_postflight_metadata(run, evidence, finalized),
+            data_version=dg.DataVersion(finalized.seal.sha256),
             check_results=[build_verdict_check(evidence, VERDICT)],
         )

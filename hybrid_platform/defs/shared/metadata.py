@@ -24,7 +24,7 @@ from hybrid_platform.report import model
 from hybrid_platform.report.assets import PAGE, REPORT
 from hybrid_platform.report.blocks import Table
 from hybrid_platform.report.measures.records import Measures
-from hybrid_platform.report.writer import Concluded
+from hybrid_platform.run.finalize import FinalizedRun
 
 Metadata = dict[str, Any]
 
@@ -91,7 +91,7 @@ def _build_load(evidence: SessionEvidence) -> Metadata:
     }
 
 
-def build_postflight_metadata(run: RunContext, evidence: PostflightEvidence, concluded: Concluded) -> Metadata:
+def build_postflight_metadata(run: RunContext, evidence: PostflightEvidence, finalized: FinalizedRun) -> Metadata:
     """Return the verdict, the report itself, and the signed bundle."""
     folder = run.data_dir.root / "evidence" / run.session_id
     return {
@@ -105,11 +105,11 @@ def build_postflight_metadata(run: RunContext, evidence: PostflightEvidence, con
         **_build_database("after", evidence.after),
         "proofs": _convert_table(model.proof_table(evidence.proofs)),
         "proofs_passed": sum(proof.verdict.value == "PASS" for proof in evidence.proofs),
-        "bundle": dg.MetadataValue.path(str(concluded.seal.path)),
-        "bundle_sha256": concluded.seal.sha256,
-        "bundle_key": concluded.seal.keyid,
-        "chain_head": f"{concluded.seal.chain.entries} events, {concluded.seal.chain.head}",
-        **_build_trading(concluded.measures),
+        "bundle": dg.MetadataValue.path(str(finalized.seal.path)),
+        "bundle_sha256": finalized.seal.sha256,
+        "bundle_key": finalized.seal.keyid,
+        "chain_head": f"{finalized.seal.chain.entries} events, {finalized.seal.chain.head}",
+        **_build_trading(finalized.measures),
     }
 
 

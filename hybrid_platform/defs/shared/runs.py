@@ -19,7 +19,7 @@ from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.gates.host_checks import CheckEvidence
 from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.log.session_log import SessionLog
-from hybrid_platform.report.writer import report_refusal
+from hybrid_platform.run.finalize import report_refusal
 from hybrid_platform.run.open import open_run
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.loading import load_settings
