@@ -1,71 +1,71 @@
-"""The sampling ladder: every tick, every 2nd, 5th, 10th; one rung at a time, up under load and down after it (S15).
+"""The sampling ladder: every tick, every 2nd, 5th or 10th; one level at a time, up under load and down after it (S15).
 
-in: at each look, what is at or above its limit and whether everything is well below · out: steps, and the
-time spent on each rung. Pure: the clock's readings are given to it.
+in: at each poll, the load and its limits · out: changes of level, and the time spent on each. Pure: the time is
+passed in.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from hybrid_platform.domain.clocks import NS_PER_S
+from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
 from hybrid_platform.settings.runtime import OverloadSettings
 
 LEVELS = (1, 2, 5, 10)
 
 
 class Load(NamedTuple):
-    """How busy the host and the pipeline are at one look."""
+    """How busy host and pipeline are at one poll."""
 
     pressure: float
-    """CPU, percent."""
+    """CPU pressure, percent."""
     queue: float
-    """The fuller of the tick and the persist channel, percent of its capacity; 100 where it dropped since the last."""
+    """Fill of the fuller of tick and persist channel, percent of its capacity; 100 if events were dropped since."""
     lag_ms: float
-    """How far ingest is behind the least lag seen."""
+    """How far ingest lags behind the least lag seen."""
 
 
 class LoadLimits(NamedTuple):
-    """What a load is held against; None: not at all."""
+    """Limits of the load; None switches a limit off."""
 
     pressure: float | None
     queue: float | None
     lag_ms: float | None
     recover_share: float
 
-    def high(self, load: Load) -> str:
-        """Return what is at or above its limit, with the figures; empty where nothing is."""
+    def describe_high(self, load: Load) -> str:
+        """Return the figures that are at or above their limits, as text; empty if none is."""
         found = [
             f"{name} {figure:.3g}{unit}, limit {limit:g}{unit}"
-            for name, unit, figure, limit in self._held(load)
+            for name, unit, figure, limit in self._limited(load)
             if figure >= limit
         ]
         return "; ".join(found)
 
     def is_low(self, load: Load) -> bool:
-        """Return whether everything is below its share of the limit."""
-        return all(figure < limit * self.recover_share for _, _, figure, limit in self._held(load))
+        """Return whether every figure is below the recovery ratio of its limit."""
+        return all(figure < limit * self.recover_share for _, _, figure, limit in self._limited(load))
 
-    def _held(self, load: Load) -> list[tuple[str, str, float, float]]:
-        held = (
+    def _limited(self, load: Load) -> list[tuple[str, str, float, float]]:
+        figures = (
             ("CPU pressure", " %", load.pressure, self.pressure),
             ("queue", " %", load.queue, self.queue),
             ("lag", " ms", load.lag_ms, self.lag_ms),
         )
-        return [(name, unit, figure, limit) for name, unit, figure, limit in held if limit is not None]
+        return [(name, unit, figure, limit) for name, unit, figure, limit in figures if limit is not None]
 
 
 class LevelChange(NamedTuple):
-    """From one rung to the next; both as "every n-th tick"."""
+    """A change from one level to the next; both as "every n-th tick"."""
 
     before: int
     after: int
     held_s: float
-    """How long the cause had held."""
+    """How long its cause had lasted."""
 
 
 class ThrottleLadder:
-    """Owned by one thread, which tells it the time (monotonic nanoseconds)."""
+    """The level of sampling and its history; owned by one thread, which passes the monotonic time in."""
 
     def __init__(self, settings: OverloadSettings, started: int) -> None:
         self._up, self._down = (
@@ -80,16 +80,16 @@ class ThrottleLadder:
 
     @property
     def sample_every(self) -> int:
-        """Every n-th tick is let through."""
+        """Every n-th tick passes."""
         return LEVELS[self._level]
 
     @property
     def is_at_top(self) -> bool:
-        """Whether there is no further step up."""
+        """Whether the highest level is reached."""
         return self._level == len(LEVELS) - 1
 
     def observe(self, now: int, *, is_high: bool, is_low: bool) -> LevelChange | None:
-        """Take one look; return the step that follows from it. Each step needs its whole time anew."""
+        """Update with one poll; return the change that follows, if any. Each change needs its full time again."""
         self._spent[self.sample_every] += now - self._last
         self._last = now
         self._high_since = (now if self._high_since is None else self._high_since) if is_high else None
@@ -101,14 +101,14 @@ class ThrottleLadder:
         return None
 
     def overloaded_s(self) -> float | None:
-        """Return for how long the load has been high at the top, once that is too long."""
+        """Return how long the load has been high at the highest level, once that is too long."""
         if not self.is_at_top or self._high_since is None or self._stop is None:
             return None
         held = self._last - self._high_since
         return held / NS_PER_S if held >= self._stop else None
 
     def seconds_at(self, until: int) -> dict[int, float]:
-        """Return the time spent on each rung up to an instant after the last look."""
+        """Return the time spent on each level up to an instant after the last poll."""
         rest = {self.sample_every: until - self._last}
         return {level: (spent + rest.get(level, 0)) / NS_PER_S for level, spent in self._spent.items()}
 
@@ -118,3 +118,29 @@ class ThrottleLadder:
         self._high_since = now if by > 0 else None
         self._low_since = now if by < 0 else None
         return LevelChange(before, self.sample_every, held / NS_PER_S)
+
+
+LAG_TOLERANCE_NS = NS_PER_S
+"""Allowance for a venue's own jitter."""
+
+
+class LagBaseline:
+    """Separates backlog from the constant part of a lag: distance and the disagreement of two clocks.
+
+    The backlog is the lag above the least one seen. A feed that falls behind does so by at most a second per
+    second. A lag that grows faster is a clock that was stepped, and moves the baseline.
+    """
+
+    def __init__(self) -> None:
+        self._least: int | None = None
+        self._last = self._at = 0
+
+    def observe(self, now: int, lag_ns: int) -> float:
+        """Return the backlog in ms, given the lag (receive time minus event time) at a monotonic instant."""
+        if self._least is None:
+            self._least, self._last, self._at = lag_ns, lag_ns, now
+        grown, passed = lag_ns - self._last, now - self._at
+        if grown > passed + LAG_TOLERANCE_NS:
+            self._least += grown
+        self._least, self._last, self._at = min(self._least, lag_ns), lag_ns, now
+        return (lag_ns - self._least) / NS_PER_MS

@@ -1,8 +1,8 @@
-"""Watch the load of a live session, and work the sampling ladder (S15).
+"""The overload monitor of a live session, which drives the sampling ladder (S15).
 
-in: CPU pressure, the tick and persist channels, ingest's lag, each looked at about once a second by the
-supervising thread · out: how many ticks ingest lets through, a log line a step (which the event chain
-keeps), figures for the evidence; at the top, after its time, one `OverloadError`.
+in: CPU pressure, tick and persist channel and ingest's lag, polled about once a second by the supervising
+thread · out: the sampling rate of ingest, a log line per step (kept by the event chain) and figures for the
+evidence; after too long at the highest level one `OverloadError`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from hybrid_platform.host.pressure import OFF_LIMIT
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.observability.counters import FeedCounters
 from hybrid_platform.observability.session_view import ChannelStats
-from hybrid_platform.session.overload.ladder import LevelChange, Load, LoadLimits, ThrottleLadder
-from hybrid_platform.session.overload.lag_baseline import LagBaseline
+from hybrid_platform.session.overload.ladder import LagBaseline, LevelChange, Load, LoadLimits, ThrottleLadder
 from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.session.stage import OnFailure
 from hybrid_platform.settings.session import SessionSettings
@@ -29,19 +28,19 @@ PRESSURE_LIMIT = 60.0
 FULL = 100.0
 RATE_POLLS = 6
 MAX_STEPS = 1_000
-"""Kept for the evidence; the log has them all."""
+"""Steps kept for the evidence; the log has them all."""
 _POLL_INTERVAL_S = (0.1, 1.0)
-"""Least and most; the kernel renews avg10 every two seconds."""
+"""Minimum and maximum; the kernel renews avg10 every two seconds."""
 
 
 def can_throttle(settings: SessionSettings) -> bool:
-    """Whether there is anything to throttle: not a replay, nor a feed that runs as fast as it is taken."""
+    """Return whether the feed can be throttled: not a replay, and not a feed that runs at full speed."""
     synthetic = settings.feed.synthetic
     return settings.is_live_feed and not (synthetic is not None and synthetic.ticks_per_second == "max")
 
 
 def build_limits(settings: SessionSettings) -> LoadLimits:
-    """Return what the load is held against."""
+    """Return the limits of the load."""
     overload = settings.overload
     pressure = overload.pressure_limit
     if pressure is None:
@@ -55,7 +54,7 @@ def build_limits(settings: SessionSettings) -> LoadLimits:
 
 
 class OverloadMonitor:
-    """Called by the supervising thread; `figures` once the session has ended."""
+    """Polled by the supervising thread; `figures` is read after the session has ended."""
 
     def __init__(
         self,
@@ -69,7 +68,7 @@ class OverloadMonitor:
         log: Log,
         on_failure: OnFailure,
     ) -> None:
-        """``channels``: those whose depth counts."""
+        """``channels`` returns the channels whose depth counts."""
         self._settings = settings.overload
         self._sampler = sampler
         self._read_pressure = read_pressure
@@ -99,33 +98,33 @@ class OverloadMonitor:
 
     @property
     def sample_every(self) -> int:
-        """Where the ladder stands."""
+        """The level of the ladder: every n-th tick passes."""
         return self._ladder.sample_every
 
     def poll(self) -> None:
-        """Look, if it is time to, and act on it."""
+        """Take a reading if one is due, and act on it."""
         now = self._clock.monotonic_ns()
         if now - self._last < self._poll_interval_ns or self._stopped:
             return
         load, is_fast = self._load(now), self._is_fast(now)
-        high = self._limits.high(load)
-        self._keep(now, load, bool(high), is_fast)
+        high = self._limits.describe_high(load)
+        self._record(now, load, bool(high), is_fast)
         self._last = now
         if not self._settings.sample:
             return
-        # A feed too slow to free anything is as good as a calm one: a ladder that was climbed is left again.
+        # Sampling a slow feed frees nothing, so a slow feed counts as calm and the ladder goes down again.
         is_high, is_low = bool(high) and is_fast, self._limits.is_low(load) or not is_fast
         step = self._ladder.observe(now, is_high=is_high, is_low=is_low)
         if step is not None:
             self._sampler.every = step.after
-            self._tell(now, step, load, high or ("all well below the limits" if is_fast else "the feed is slow"))
+            self._log_step(now, step, load, high or ("all well below the limits" if is_fast else "the feed is slow"))
         held_s = self._ladder.overloaded_s()
         if held_s is not None:
             self._stopped = True
             self._on_failure("overload", self._error(held_s, high))
 
     def figures(self, ended: int) -> OverloadFigures:
-        """Return what was seen and done; ``ended``: when the session did, on the monotonic clock."""
+        """Return what was measured and done; ``ended`` is the monotonic instant of the session's end."""
         limits, settings = self._limits, self._settings
         return OverloadFigures(
             source=self._source,
@@ -144,8 +143,8 @@ class OverloadMonitor:
             spared_s=round(self._exempt / NS_PER_S, 3),
             stepped=self._stepped,
             steps=tuple(self._steps),
-            seconds_at={str(rung): round(spent, 3) for rung, spent in self._ladder.seconds_at(ended).items()},
-            sampled_out={str(rung): count for rung, count in sorted(self._sampler.sampled_out.items())},
+            seconds_at={str(level): round(spent, 3) for level, spent in self._ladder.seconds_at(ended).items()},
+            sampled_out={str(level): count for level, count in sorted(self._sampler.sampled_out.items())},
             stopped=self._stopped,
         )
 
@@ -160,7 +159,7 @@ class OverloadMonitor:
         return Load(reading.percent, queue, self._lag_ms(now))
 
     def _lag_ms(self, now: int) -> float:
-        """Return the backlog; none where nothing came in since the last look."""
+        """Return the backlog; 0 if nothing was received since the last poll."""
         received, lags = self._counters.received, self._counters.lag_ns
         if received == self._lag_seen or not lags:
             return 0.0
@@ -173,7 +172,7 @@ class OverloadMonitor:
         least = self._settings.min_ticks_per_second
         return (received - before) * NS_PER_S >= least * (now - began)
 
-    def _keep(self, now: int, load: Load, is_high: bool, is_fast: bool) -> None:
+    def _record(self, now: int, load: Load, is_high: bool, is_fast: bool) -> None:
         self._readings += 1
         self._pressure_sum += load.pressure
         self._most = Load(*map(max, self._most, load))
@@ -186,33 +185,31 @@ class OverloadMonitor:
         self._longest = max(self._longest, now - self._above_since)
         self._exempt += 0 if is_fast else passed
 
-    def _tell(self, now: int, step: LevelChange, load: Load, why: str) -> None:
+    def _log_step(self, now: int, change: LevelChange, load: Load, why: str) -> None:
         self._stepped += 1
-        seconds = round((now - self._started) / NS_PER_S, 3)
-        held_s = round(step.held_s, 3)
-        said = LadderStep(
+        step = LadderStep(
             at=iso_utc(self._clock.wall_ns()),
-            elapsed_s=seconds,
-            before=step.before,
-            after=step.after,
+            elapsed_s=round((now - self._started) / NS_PER_S, 3),
+            before=change.before,
+            after=change.after,
             why=why,
-            held_s=held_s,
+            held_s=round(change.held_s, 3),
             cpu_pressure=load.pressure,
             queue_percent=round(load.queue, 1),
             lag_ms=round(load.lag_ms, 1),
         )
         if len(self._steps) < MAX_STEPS:
-            self._steps.append(said)
-        say = self._log.warning if step.after > step.before else self._log.info
-        say(
+            self._steps.append(step)
+        log = self._log.warning if step.after > step.before else self._log.info
+        log(
             LogEvent.LADDER_STEPPED,
             sample_every=step.after,
             before=step.before,
             why=why,
-            held_s=held_s,
-            pressure=said.cpu_pressure,
-            queue_percent=said.queue_percent,
-            lag_ms=said.lag_ms,
+            held_s=step.held_s,
+            pressure=step.cpu_pressure,
+            queue_percent=step.queue_percent,
+            lag_ms=step.lag_ms,
         )
 
     def _error(self, held_s: float, high: str) -> OverloadError:

@@ -1,8 +1,8 @@
-"""Which ticks a throttled feed lets through: of each instrument the first, and then every n-th (S15).
+"""The sampler of a throttled feed: of each instrument the first tick passes, and then every n-th (S15).
 
-in: new ticks, after duplicates were taken out · out: those that are let through; the others get no number,
-are neither seen nor persisted, and are counted by rung. By instrument, so that none is starved by its place
-in a pattern; by count alone, so that the same ticks and steps give the same choice.
+in: new ticks, without duplicates · out: the ticks that pass; the others get no number, are neither shown to the
+strategy nor persisted, and are counted by level. Sampling is by instrument, so that a pattern in the order of
+ticks starves none, and by count alone, so that the same ticks and steps give the same choice.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from hybrid_platform.domain.ticks import TickBatch
 
 
 class Sampler:
-    """Owned by ingest, but for `every`, which the supervising thread sets."""
+    """Owned by ingest, except for `every`, which the supervising thread sets."""
 
     def __init__(self) -> None:
         self.every = 1
-        """Let every n-th tick through."""
+        """Every n-th tick passes."""
         self.sampled_out: Counter[int] = Counter()
-        """Ticks sampled out, by the ``every`` that it happened under."""
+        """Ticks sampled out, by the value of ``every`` at that time."""
         self._current = 1
         self._seen: dict[int, int] = {}
         """Instrument -> ticks since the last step, modulo ``every``."""
 
     def pick(self, batch: TickBatch) -> TickBatch:
-        """Return the ticks that are let through, a view where they are all or of one instrument."""
+        """Return the ticks that pass; a view if they are all of one instrument."""
         every = self.every
         if every == 1 and self._current == 1:
             return batch
@@ -51,7 +51,7 @@ class Sampler:
         return batch[keep]
 
     def _take(self, instrument: int, count: int, every: int) -> int:
-        """Return the position of the first of ``count`` ticks that is let through, and count them all."""
+        """Count ``count`` ticks; return the position of the first that passes."""
         seen = self._seen.get(instrument, 0)
         self._seen[instrument] = (seen + count) % every
         return -seen % every

@@ -16,8 +16,7 @@ from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
 from hybrid_platform.feeds.base import FeedBatch
 from hybrid_platform.observability.counters import FeedCounters
 from hybrid_platform.session.channel import Channel
-from hybrid_platform.session.overload.ladder import LEVELS, LevelChange, Load, LoadLimits, ThrottleLadder
-from hybrid_platform.session.overload.lag_baseline import LagBaseline
+from hybrid_platform.session.overload.ladder import LEVELS, LagBaseline, LevelChange, Load, LoadLimits, ThrottleLadder
 from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.session.stages.ingest import Ingest
 from hybrid_platform.settings.runtime import OnFull, OverloadSettings
@@ -87,8 +86,8 @@ def test_whatever_the_load_it_moves_one_rung_at_a_time_and_accounts_for_all_time
 
 def test_limits_say_what_is_above_them_and_what_is_off_is_never_above():
     limits = LoadLimits(60, 80, None, 0.5)
-    assert limits.high(Load(59.9, 79, 10**9)) == ""
-    assert limits.high(Load(61, 80, 0)) == "CPU pressure 61 %, limit 60 %; queue 80 %, limit 80 %"
+    assert limits.describe_high(Load(59.9, 79, 10**9)) == ""
+    assert limits.describe_high(Load(61, 80, 0)) == "CPU pressure 61 %, limit 60 %; queue 80 %, limit 80 %"
     assert limits.is_low(Load(29, 39, 10**9)) and not limits.is_low(Load(30, 0, 0))
     assert LoadLimits(None, None, None, 0.5).is_low(Load(100, 100, 10**9))
 
