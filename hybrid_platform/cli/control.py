@@ -32,7 +32,7 @@ def _build_command(name: str, help_text: str) -> click.Command:
             command = Command(CommandKind(name.upper()), who or getpass.getuser(), why)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-        CommandFile(data_dir, SystemClock()).give(command)
+        CommandFile(data_dir, SystemClock()).append(command)
         click.echo(f"trading {command.kind.state} by {command.who}: {command.why} (in {data_dir.root})")
 
     return give_command

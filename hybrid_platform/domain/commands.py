@@ -1,4 +1,4 @@
-"""What an operator may tell a running session about trading, and the trading state that follows."""
+"""Kill-switch commands, and the trading state that follows from them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from hybrid_platform.domain.orders import InputKind, InputRecord
 
 
 class TradingState(StrEnum):
-    """What execution may do (DESIGN 5)."""
+    """What execution may do at the moment."""
 
     ACTIVE = "ACTIVE"
     REDUCING = "REDUCING"
     """Only orders that make a position smaller."""
     HALTED = "HALTED"
-    """No order at all; only a person's RESUME leads out of it."""
+    """No orders; only an operator's RESUME ends it."""
 
 
 class CommandKind(StrEnum):
-    """The kill switch's three positions."""
+    """The three positions of the kill switch."""
 
     HALT = "HALT"
     REDUCE = "REDUCE"
@@ -37,16 +37,16 @@ _STATES = {"HALT": TradingState.HALTED, "REDUCE": TradingState.REDUCING, "RESUME
 
 
 class Command(msgspec.Struct, frozen=True):
-    """Who wants trading halted, reduced or resumed, and why; nobody may leave either out.
+    """A request to halt, reduce or resume trading, with its author and reason.
 
-    Raises ValueError where ``who`` or ``why`` is blank, or a machine tries to resume.
+    Raises ValueError if ``who`` or ``why`` is blank, or if an automatic command resumes trading.
     """
 
     kind: CommandKind
     who: str
     why: str
     automatic: bool = False
-    """Given by a limit, not by a person: a replay finds it by itself."""
+    """Issued by a limit instead of an operator; a replay reproduces it."""
 
     def __post_init__(self) -> None:
         if not self.who.strip() or not self.why.strip():
@@ -55,15 +55,15 @@ class Command(msgspec.Struct, frozen=True):
             raise ValueError("RESUME: expected a person, got an automatic command")
 
     def as_detail(self) -> str:
-        """Return the journal's JSON, the form that `command_of` reads."""
+        """Return the JSON for the journal, which `parse_command` reads."""
         fields = {"command": self.kind.value, "who": self.who, "why": self.why, "automatic": self.automatic}
         return json.dumps(fields, sort_keys=True)
 
 
-def command_of(entry: InputRecord) -> Command | None:
-    """Return the command in a journal entry (kind COMMAND), or None where it is something else.
+def parse_command(entry: InputRecord) -> Command | None:
+    """Return the command in a journal entry of kind COMMAND, or None for another kind.
 
-    Raises ValueError where the entry's detail is not what `Command.as_detail` writes.
+    Raises ValueError if the entry's detail is not what `Command.as_detail` writes.
     """
     if entry.kind is not InputKind.COMMAND:
         return None

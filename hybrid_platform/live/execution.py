@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hybrid_platform.domain.clocks import NS_PER_S
-from hybrid_platform.domain.commands import Command, CommandKind, command_of
+from hybrid_platform.domain.commands import Command, CommandKind, parse_command
 from hybrid_platform.domain.decimals import from_units
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.domain.orders import InputRecord, OrderRecord, OrderStatus, Record
@@ -127,7 +127,7 @@ class LiveExecution(LiveStage):
         for record in records:
             if isinstance(record, OrderRecord):
                 self._order_guard.add_row(record)
-            elif isinstance(record, InputRecord) and (command := command_of(record)) is not None:
+            elif isinstance(record, InputRecord) and (command := parse_command(record)) is not None:
                 self._end_is_journalled |= command == END_OF_SESSION
                 if command.automatic:
                     self.on_command(command)

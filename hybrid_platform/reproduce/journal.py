@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hybrid_platform.domain.commands import Command, command_of
+from hybrid_platform.domain.commands import Command, parse_command
 from hybrid_platform.domain.orders import InputKind, InputRecord
 from hybrid_platform.domain.ticks import Int64s
 from hybrid_platform.strategies.runner import parse_drop
@@ -81,7 +81,7 @@ def parse_journal(rows: Iterable[InputRecord]) -> SessionJournal:
         if row.kind is InputKind.LATE_DECISION:
             late[_signal_id(row)] = row.ts
             continue
-        command = command_of(row)
+        command = parse_command(row)
         if command is not None and command.automatic:
             continue
         if row.kind is InputKind.DROP:

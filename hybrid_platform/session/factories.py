@@ -1,4 +1,7 @@
-"""Make the three channels of a session: capacities and policies follow the feed unless they are set (SPEC 4)."""
+"""Builders of a session's channels, strategy runner and engine; the sandboxed process uses them too.
+
+Capacities and policies of channels follow the feed unless they are set (S6).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from hybrid_platform.trading.engine import ExecutionEngine
 LIVE_CAPACITIES = {"tick": 256, "signal": 64, "persist": 512}
 LIVE_POLICIES = {"tick": OnFull.DROP_OLDEST, "signal": OnFull.FAIL, "persist": OnFull.DROP_OLDEST}
 REPLAY_CAPACITIES = {"tick": 16_384, "signal": 8_192, "persist": 32_768}
-"""Room for chunks: a replay blocks rather than drops, so these bound memory, not freshness."""
+"""Room for chunks: a replay blocks instead of dropping, so these bound memory, not freshness."""
 
 PERSIST_PRODUCERS = 3
 """Ingest (ticks), execution (decisions) and the supervisor (heartbeats)."""
@@ -35,7 +38,7 @@ class Channels(NamedTuple):
         return tuple(channel.stats() for channel in self)
 
     def abort(self) -> None:
-        """Wake every stage that waits."""
+        """Wake every waiting stage with ChannelAborted."""
         for channel in self:
             channel.abort()
 
@@ -51,7 +54,7 @@ def build_channels(settings: SessionSettings) -> Channels:
         for name in LIVE_CAPACITIES
     }
     return Channels(
-        # In LIVE the venue's reports come back this way, beside ingest, until the last of them.
+        # In mode LIVE the venue's reports come back through this channel, so it has a second producer.
         Channel("tick", capacities["tick"], policies["tick"], producers=2 if settings.mode is Mode.LIVE else 1),
         Channel("signal", capacities["signal"], policies["signal"]),
         Channel("persist", capacities["persist"], policies["persist"], producers=PERSIST_PRODUCERS),
@@ -61,8 +64,8 @@ def build_channels(settings: SessionSettings) -> Channels:
 def build_runner_and_engine(
     settings: SessionSettings, strategy: Strategy[Any], table: InstrumentTable
 ) -> tuple[StrategyRunner, ExecutionEngine]:
-    """Return what decides, fresh: the strategy in its runner, and the trading engine."""
-    # A paper venue's latencies end also while the market is silent.
+    """Return a new runner of the strategy and a new trading engine."""
+    # The latencies of a paper venue must end while the market is silent too.
     execution_timer = settings.is_live_feed and settings.mode is Mode.PAPER
     runner = StrategyRunner(
         strategy, table, warm_start_ticks=settings.warm_start_ticks, execution_timer=execution_timer

@@ -1,4 +1,4 @@
-"""Make the feed that the settings name, and say which files it will read."""
+"""Builders of a session's feed and instrument table. Apart from `factories`, which the sandboxed process imports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHUNK = 1 << 20
 
 
 def new_instrument_table(settings: SessionSettings) -> InstrumentTable:
-    """Return an empty table that knows the stated instruments' rules."""
+    """Return an empty table that knows the rules of the configured instruments."""
     return InstrumentTable(settings.stated_instruments(), settings.default_quote)
 
 
@@ -36,7 +36,7 @@ def build_session_feed(
     session_id: str = "session",
     resume_points: ResumePoints | None = None,
 ) -> Feed:
-    """Return the feed, not yet opened; raise ConfigError where it cannot be meant."""
+    """Return the feed, not yet opened; raise ConfigError if the settings do not describe one."""
     stored = partial(read_tick_batches, open_engine(database_url, role="read"))
     return build_feed(
         settings,
@@ -51,11 +51,11 @@ def build_session_feed(
 
 
 def list_input_files(settings: SessionSettings) -> tuple[dict[str, Any], ...]:
-    """Return name, size in bytes and SHA-256 of every file that the feed will replay."""
+    """Return name, size in bytes and SHA-256 of every file that the feed is going to replay."""
     replay = settings.feed.replay
     if replay is None or not replay.paths:
         return ()
-    # Here: it loads pyarrow, which no other feed needs, and a short session starts sooner without.
+    # Imported late: it loads pyarrow, which no other feed needs and which would delay a short session.
     from hybrid_platform.feeds.files.sources import find_sources
 
     paths = dict.fromkeys(source.path for source in find_sources(replay.paths))

@@ -8,7 +8,7 @@ from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
 
 
 class DueHeartbeat(NamedTuple):
-    """One heartbeat."""
+    """One heartbeat that is due now."""
 
     n: int
     late_ms: int
@@ -16,7 +16,7 @@ class DueHeartbeat(NamedTuple):
 
 
 class Heartbeats:
-    """Decides when a beat is due; owned by the supervisor."""
+    """The schedule of heartbeats; owned by the supervisor."""
 
     def __init__(self, interval_seconds: float, late_seconds: float) -> None:
         self._interval = int(interval_seconds * NS_PER_S)
@@ -25,7 +25,7 @@ class Heartbeats:
         self._next = 0
         self.late = 0
         self.skipped = 0
-        """Beats that never came, because a whole interval passed without the supervisor."""
+        """Heartbeats that never came because the supervisor missed a whole interval."""
         self.longest_late_ms = 0
 
     @property
@@ -34,13 +34,13 @@ class Heartbeats:
         return self._next - self.skipped
 
     def due(self, now: int) -> DueHeartbeat | None:
-        """Return the beat that is due at a monotonic instant, or None."""
+        """Return the heartbeat that is due at a monotonic instant, or None."""
         if self._started is None:
             self._started = now
         since = now - (self._started + self._next * self._interval)
         if since < 0:
             return None
-        # Where whole intervals were missed, the latest due beat comes now and the others never do.
+        # If whole intervals were missed, only the latest due heartbeat is sent.
         skipped, late = divmod(since, self._interval)
         self.skipped += skipped
         n = self._next + skipped
@@ -51,7 +51,7 @@ class Heartbeats:
         return DueHeartbeat(n, late // NS_PER_MS, is_late)
 
     def missing(self, end: int) -> int:
-        """Return how many beats are missing at the end of the session (monotonic instant)."""
+        """Return how many heartbeats are missing at the end of the session (monotonic instant)."""
         if self._started is None:
             return 1
         expected = max(0, end - self._late - self._started) // self._interval + 1

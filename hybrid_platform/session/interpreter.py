@@ -1,7 +1,7 @@
-"""How Python itself is set while stages run: its lock changes hands sooner, and what is loaded is not looked through.
+"""Interpreter tuning while the stages run: a shorter GIL switch interval, and loaded objects frozen out of the GC.
 
-A full collection looks at every object of every loaded library: 100 ms during which no thread runs, four times as
-long as a live channel of 256 ticks lasts at 10,000 a second.
+A full collection visits every object of every loaded library: 100 ms during which no thread runs, four times as
+long as a live channel of 256 ticks lasts at 10,000 ticks a second. Used by both processes of a session.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ import gc
 import sys
 from collections.abc import Callable
 
-SWITCH_SECONDS = 0.001
-"""How long the interpreter's lock may be kept from a thread that asks for it (`sys.setswitchinterval`).
+SWITCH_INTERVAL_S = 0.001
+"""How long a thread that asks for the GIL may have to wait for it (`sys.setswitchinterval`).
 
-One that gave it up, at each statement of SQLite, each pipe and each large numpy call, gets it back one interval after
-it asks, if another computes: a shorter one than Python's 5 ms loses less time there.
+A thread releases it at each SQLite statement, pipe access and large numpy call. If another thread computes, it gets
+it back one interval after it asks, so an interval shorter than Python's 5 ms loses less time there.
 """
 
 
 def tune_interpreter() -> Callable[[], None]:
-    """Set the interpreter, of the whole process; return what sets it back."""
+    """Tune the interpreter of the whole process; return a function that restores it."""
     before, was_frozen = sys.getswitchinterval(), gc.get_freeze_count() > 0
-    sys.setswitchinterval(SWITCH_SECONDS)
-    if was_frozen:  # and stays so: no garbage of an earlier session with it
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    if was_frozen:  # it stays frozen, but without the garbage of an earlier session
         gc.collect()
-    # What lives now lives until the end: only what the session makes is looked through.
+    # Objects that exist now live until the end, so only those that the session creates are collected.
     gc.freeze()
 
-    def set_back() -> None:
+    def restore() -> None:
         sys.setswitchinterval(before)
-        # Where somebody had frozen what he loaded, for his process to start and end sooner, it stays so.
+        # If the embedding process had already called gc.freeze(), leave its objects frozen.
         if not was_frozen:
             gc.unfreeze()
 
-    return set_back
+    return restore

@@ -1,7 +1,7 @@
-"""The ledger: where every event of a session went. It balances, or the session fails.
+"""The ledger of a session, which accounts for every event; if it does not balance, the session fails (S6).
 
 in: channel statistics, feed counters, rows written and rows counted · out: rows of ``ledger`` and the
-list of what does not balance, each with its figures.
+sums that do not balance, each with its figures.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hybrid_platform.observability.counters import FeedCounters
 from hybrid_platform.observability.session_view import ChannelStats
 
 REFUSED = "refused"
-"""The reason in ``ledger`` for what a channel dropped and was to keep; it is counted in ``dropped`` too."""
+"""The reason in ``ledger`` for guaranteed events that a channel lost; they are counted in ``dropped`` too."""
 
 
 class LedgerRow(NamedTuple):
@@ -26,7 +26,7 @@ class LedgerRow(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """All rows, and what is wrong with them."""
+    """All rows, and the sums that do not balance."""
 
     rows: tuple[LedgerRow, ...]
     faults: tuple[str, ...]
@@ -47,7 +47,7 @@ def build_ledger(
 ) -> Ledger:
     """Return the ledger of an ended session; ``written`` and ``counted`` are rows by table.
 
-    ``sampled_out``: ticks by rung of the sampling ladder.
+    ``sampled_out`` counts ticks by level of the sampling ladder.
     """
     rows: list[LedgerRow] = []
     faults: list[str] = []
@@ -56,10 +56,12 @@ def build_ledger(
     rows.extend(LedgerRow("rejected", cause, "rejected", count) for cause, count in sorted(feed.causes.items()))
     if not feed.balances:
         faults.append(f"feed {feed_name}: received {feed.received} is not the sum of what became of it")
-    rungs = sampled_out or {}
-    rows.extend(LedgerRow("ladder", f"every {rung}", "sampled_out", count) for rung, count in sorted(rungs.items()))
-    if feed.sampled_out != sum(rungs.values()):
-        faults.append(f"feed {feed_name}: {feed.sampled_out} sampled out, {sum(rungs.values())} by the ladder's rungs")
+    levels = sampled_out or {}
+    rows.extend(LedgerRow("ladder", f"every {level}", "sampled_out", count) for level, count in sorted(levels.items()))
+    if feed.sampled_out != sum(levels.values()):
+        faults.append(
+            f"feed {feed_name}: {feed.sampled_out} sampled out, {sum(levels.values())} by the ladder's levels"
+        )
     evicted = 0
     for stats in channels:
         counts = {"sent": stats.sent, "received": stats.received, "dropped": stats.dropped, "left": stats.depth}
@@ -72,7 +74,7 @@ def build_ledger(
                 f"+ left {stats.depth} (expected 0 left)"
             )
         if stats.name == "persist":
-            # Ticks alone: what has a reserve is never evicted, and one that was refused is no tick.
+            # Only ticks are evicted; the records among the dropped events are those that were refused.
             evicted = stats.dropped - stats.refused
             if stats.refused:
                 faults.append(f"channel persist: expected every decision's records taken, got {stats.refused} refused")

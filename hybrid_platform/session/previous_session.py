@@ -1,7 +1,7 @@
-"""What lies between a session and the one before it: time, and the venue's trades that neither saw (S3).
+"""The gap between a session and the one before it: time, and trades of the venue that neither has seen (S3).
 
-in: the database, before the session and after it · out: where a live feed goes on from, and the evidence of
-the gap. Trades that are missing are counted by the feed's own tracker, as after a reconnect.
+in: the database, before and after the session · out: the point from which a live feed resumes, and the evidence
+of the gap. The feed's own tracker counts the missing trades, as after a reconnect.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from hybrid_platform.storage.session_records import SessionInfo, SessionState
 
 
 class PreviousSession:
-    """The last session before this one that saw a tick of the same kind of live feed, as it was found at the start."""
+    """The last session that received a tick from the same kind of live feed, as found at the start."""
 
     def __init__(self, engine: sa.Engine, feed: str, log: Log) -> None:
-        """Find it; ``feed`` is the kind of the session's feed."""
+        """``feed`` is the kind of the session's feed."""
         self._engine = engine
         self._session: SessionInfo | None = None
         self.last: dict[tuple[str, str], BoundaryTick] = {}
-        """By ``(venue, symbol)``."""
+        """The last tick by ``(venue, symbol)``."""
         ran = (each for each in find_sessions(engine, limit=100) if each.state is not SessionState.REFUSED)
         for session in (each for each in ran if each.feed == feed):
-            # One that saw nothing, for the venue was away, ends no gap: it goes on from the one before.
-            if (last := self._last_of(session, log)) is None or last:
+            # A session without ticks, because the venue was away, does not end the gap: look further back.
+            if (last := self._read_last_ticks(session, log)) is None or last:
                 self._session, self.last = session, last or {}
                 break
             self._session = self._session or session
 
-    def _last_of(self, session: SessionInfo, log: Log) -> dict[tuple[str, str], BoundaryTick] | None:
-        """Return its last ticks; None where they are in an archive that cannot be read, which keeps no session off."""
+    def _read_last_ticks(self, session: SessionInfo, log: Log) -> dict[tuple[str, str], BoundaryTick] | None:
+        """Return its last ticks, or None if their archive cannot be read, which must not prevent a session."""
         try:
             return read_boundary_ticks(self._engine, session.session_no, "last")
         except DatabaseError as error:
             if error.cause not in {Cause.MISSING, Cause.CORRUPT}:
                 raise
             log.warning(
-                "the last ticks of the session before cannot be read", last_session=session.session_id, error=str(error)
+                "last ticks of the previous session not readable", last_session=session.session_id, error=str(error)
             )
             return None
 
     @property
     def resume_points(self) -> ResumePoints:
-        """What a live feed goes on from: the last trades that have an id."""
+        """The last trades with an id, from which a live feed resumes."""
         return {key: (last.ref, last.ts_event) for key, last in self.last.items() if last.ref is not None}
 
     def measure_gap(self, session_id: str, started_ns: int, log: Log) -> SessionGap | None:
-        """Return, and log, what this session did not see since its predecessor; None where it has none."""
+        """Return and log what this session has missed since the previous one; None if there is none."""
         before = self._session
         if before is None:
             return None
@@ -91,7 +91,7 @@ def _gap(
         seconds=round((first.ts_recv - last.ts_recv) / NS_PER_S, 3),
         last_id=None if last.ref is None else str(last.ref),
         first_id=None if first.ref is None else str(first.ref),
-        # No row of the tracker's, and ids that follow each other: nothing is missing.
+        # Without a row of the tracker, consecutive ids mean that nothing is missing.
         missing=missing[key] if key in missing else 0 if _follows(last.ref, first.ref) else None,
     )
 

@@ -83,7 +83,7 @@ class Rounds:
     def kill_the_code_server(self, ui: Ui, settings: Settings) -> None:
         """Kill the process that started the run: the session does not notice, and still drains when it is told to."""
         worker = self._launched(ui, settings)
-        (server,) = [pid for pid in children_of(ui.server.process.pid, deep=True) if b"api\0grpc" in command_of(pid)]
+        (server,) = [pid for pid in children_of(ui.server.process.pid, deep=True) if b"api\0grpc" in parse_command(pid)]
         os.kill(server, signal.SIGKILL)
         before = self._acknowledged()
         until(lambda: self._acknowledged() > before, "the session going on")
@@ -185,7 +185,7 @@ def children_of(pid: int, *, deep: bool = False) -> Iterator[int]:
                 yield from children_of(child, deep=True)
 
 
-def command_of(pid: int) -> bytes:
+def parse_command(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 

@@ -147,7 +147,7 @@ def test_a_halt_cancels_at_once_and_nothing_is_sent_after_it(world):
 
     def halt(shadow: SessionRunner, venue: OrderVenue) -> None:
         after(3)(shadow, venue)
-        CommandFile(world.data, SystemClock()).give(Command(CommandKind.HALT, "ops", "a test"))
+        CommandFile(world.data, SystemClock()).append(Command(CommandKind.HALT, "ops", "a test"))
         until(lambda: len(venue.of("cancel")) >= 3, "cancels at the venue")
         at_halt.append(len(venue.of("submit")))
         seen = shadow.progress().ticks
@@ -206,7 +206,9 @@ def test_each_condition_broken_alone_is_a_whole_refusal_with_exit_code_12(world,
     breaks, unmet = TRUTH[shortest(name)]
     breaks(world)
     if (standing := world.kill_switch) is not None:
-        world.late.append(lambda w: CommandFile(w.data, SystemClock()).give(Command(CommandKind.HALT, "ops", standing)))
+        world.late.append(
+            lambda w: CommandFile(w.data, SystemClock()).append(Command(CommandKind.HALT, "ops", standing))
+        )
     with context_of(world, SystemClock()) as (run, _):
         evidence = preflight(run)
         assert {condition.name for condition in evidence.live_gate if not condition.met} == unmet
@@ -230,7 +232,7 @@ def test_preflight_passes_where_everything_holds_and_uses_no_token(world):
 
 def test_what_changed_between_preflight_and_the_start_is_judged_again_and_no_adapter_is_made(world):
     def thrown(run: RunContext) -> None:
-        CommandFile(world.data, SystemClock()).give(Command(CommandKind.HALT, "ops", "a second thought"))
+        CommandFile(world.data, SystemClock()).append(Command(CommandKind.HALT, "ops", "a second thought"))
 
     left, reason = started_anyway(world, thrown)
     assert "LIVE refused: kill_switch: expected clear, got HALT by ops" in reason

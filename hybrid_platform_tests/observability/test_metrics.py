@@ -36,7 +36,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Watched, s
     layers = [synthetic(500, ticks=400), {"isolation": "process", "strategy": {"params": {"every": 4}}}]
     with started(data, *layers) as watched:
         running = watched.scrape()
-        CommandFile(watched.run.data_dir, watched.run.clock).give(Command(CommandKind.HALT, "ann", "enough"))
+        CommandFile(watched.run.data_dir, watched.run.clock).append(Command(CommandKind.HALT, "ann", "enough"))
         assert watched.shadow.wait(60)
         last = watched.scrape()
         url = watched.url

@@ -28,14 +28,14 @@ def test_what_is_said_in_the_limits_name_ends_no_halt_in_the_file(tmp_path: Path
     operator = CommandFile(DataDir(tmp_path), TestClock())
     watch = CommandWatcher(CommandFile(DataDir(tmp_path), TestClock()), "s")
     if when == "before":
-        operator.give(halt)
+        operator.append(halt)
     watch.standing()
     if when == "during":
-        operator.give(halt)
+        operator.append(halt)
     watch.automatic.append(LIE)
     assert watch.poll() == ([halt] if when == "during" else [])
     assert standing(tmp_path) == halt
-    operator.give(RESUME)
+    operator.append(RESUME)
     assert watch.poll() == [RESUME]
     watch.automatic += [LIMIT, LIE]
     assert watch.poll() == []
@@ -47,9 +47,9 @@ def test_what_is_said_in_the_limits_name_ends_no_halt_in_the_file(tmp_path: Path
 def test_a_resume_behind_a_line_that_broke_off_resumes(tmp_path: Path, torn: bytes):
     data_dir = DataDir(tmp_path)
     operator, reader = CommandFile(data_dir, TestClock()), CommandFile(data_dir, TestClock())
-    operator.give(HALT)
+    operator.append(HALT)
     data_dir.append("control/commands.jsonl", torn)
     assert reader.standing() == HALT
-    operator.give(RESUME)
+    operator.append(RESUME)
     assert standing(tmp_path) is None
-    assert [entry.command.kind for entry in reader.new()] == [CommandKind.HALT, CommandKind.RESUME]
+    assert [entry.command.kind for entry in reader.read_new()] == [CommandKind.HALT, CommandKind.RESUME]

@@ -123,7 +123,7 @@ def test_a_feed_whose_rows_do_not_add_up_fails_the_ledger():
 
 
 @pytest.mark.scenario("S6", "S15")
-def test_ticks_that_were_sampled_out_have_to_be_those_of_the_ladders_rungs():
+def test_ticks_that_were_sampled_out_must_be_those_of_the_ladder_levels():
     counters = FeedCounters(received=100, accepted=60, sampled_out=40)
     written = {"ticks": 60}
     ledger = build_ledger("synthetic", counters, [], written, written, {2: 30, 5: 10})
@@ -131,4 +131,4 @@ def test_ticks_that_were_sampled_out_have_to_be_those_of_the_ladders_rungs():
     rows = {(row.kind, row.name, row.reason): row.count for row in ledger.rows}
     assert (rows["ladder", "every 2", "sampled_out"], rows["ladder", "every 5", "sampled_out"]) == (30, 10)
     wrong = build_ledger("synthetic", counters, [], written, written, {2: 30})
-    assert wrong.faults == ("feed synthetic: 40 sampled out, 30 by the ladder's rungs",)
+    assert wrong.faults == ("feed synthetic: 40 sampled out, 30 by the ladder's levels",)

@@ -21,9 +21,9 @@ from hybrid_platform.domain.instruments import InstrumentTable, infer_instrument
 from hybrid_platform.domain.orders import buy
 from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.session.channel import Channel, EndOfStream
-from hybrid_platform.session.interpreter import SWITCH_SECONDS, tune_interpreter
+from hybrid_platform.session.interpreter import SWITCH_INTERVAL_S, tune_interpreter
 from hybrid_platform.session.messages import MAX_COALESCED, ControlMessage, TickMessage, coalesce
-from hybrid_platform.session.stages.strategy import LIVE_TAKE, SLOW_NS, StrategyStage
+from hybrid_platform.session.stages.strategy import LIVE_LIMIT, SLOW_NS, StrategyStage
 from hybrid_platform.session.strategy_host.frames import (
     Ack,
     EndOfTicks,
@@ -33,7 +33,7 @@ from hybrid_platform.session.strategy_host.frames import (
     UpFrame,
     encode_ticks,
 )
-from hybrid_platform.session.strategy_host.pipes import ACKNOWLEDGED_AT, ACKNOWLEDGED_S, PipeSource
+from hybrid_platform.session.strategy_host.pipes import ACK_INTERVAL_S, ACK_TICKS, PipeSource
 from hybrid_platform.settings.runtime import OnFull
 from hybrid_platform.strategies.base import Params, Strategy
 from hybrid_platform.strategies.runner import StrategyRunner
@@ -186,12 +186,12 @@ def test_a_signal_of_a_slow_strategy_waits_for_no_tick_behind_its_own():
     slow = Busy(Params())
     slow.seconds = 2 * SLOW_NS / 1e9
     signals = Channel("signal", 200, OnFull.FAIL)
-    stage, errors = a_stage(slow, signals, 2 * LIVE_TAKE)
+    stage, errors = a_stage(slow, signals, 2 * LIVE_LIMIT)
     stage.start()
     assert stage.join(PATIENCE)
     sizes = [len(message.step.ticks) for message in signals.receive()]
     assert errors == []
-    assert sizes == [MAX_COALESCED] * (LIVE_TAKE // MAX_COALESCED) + [1] * LIVE_TAKE, "once it is known to be slow"
+    assert sizes == [MAX_COALESCED] * (LIVE_LIMIT // MAX_COALESCED) + [1] * LIVE_LIMIT, "once it is known to be slow"
 
 
 @pytest.fixture
@@ -220,19 +220,19 @@ def test_ticks_are_acknowledged_by_half_a_window_or_when_they_are_few_and_it_tak
         return found
 
     parent.write(InstrumentsFrame(tuple(table)))
-    many = 2 * ACKNOWLEDGED_AT + 3
+    many = 2 * ACK_TICKS + 3
     for number in range(1, many + 1):
         send(number)
     seen = [int(source.receive(timeout=1)[0].batch.seq[0]) for _ in range(many)]
     assert seen == list(range(1, many + 1))
-    assert acknowledged() == [ACKNOWLEDGED_AT, ACKNOWLEDGED_AT], "the rest is still worked on"
+    assert acknowledged() == [ACK_TICKS, ACK_TICKS], "the rest is still worked on"
     assert source.receive(timeout=0.01) == []
     assert acknowledged() == [3], "nothing waits: what was worked on is said at once"
     for number in (many + 1, many + 2):
         send(number)
         source.receive(timeout=1)
         assert acknowledged() == [1] * (number - many - 1), "a slow strategy is seen to move"
-        clock.advance(ACKNOWLEDGED_S)
+        clock.advance(ACK_INTERVAL_S)
     send(many + 3)
     parent.write(EndOfTicks(many + 3))
     source.receive(timeout=1)
@@ -248,7 +248,7 @@ def test_what_is_loaded_is_not_looked_through_while_stages_run():
     set_back = tune_interpreter()
     try:
         assert gc.get_freeze_count() > frozen
-        assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S)
     finally:
         set_back()
     assert (gc.get_freeze_count() == 0) is (frozen == 0)  # what somebody else had frozen stays so

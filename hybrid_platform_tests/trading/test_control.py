@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from hybrid_platform.domain.commands import Command, CommandKind, command_of
+from hybrid_platform.domain.commands import Command, CommandKind, parse_command
 from hybrid_platform.domain.orders import InputKind, InputRecord, Side
 from hybrid_platform.trading.engine import ExecutionEngine
 from hybrid_platform_tests.trading.market import (
@@ -54,7 +54,7 @@ def test_halt_stops_everything_and_resume_lets_it_go_on():
     assert [(entry.kind, entry.after_seq, entry.ts) for entry in entries] == [
         (InputKind.COMMAND, 1, START), (InputKind.COMMAND, 3, START + 2 * SECOND),
     ]  # fmt: skip
-    assert [command_of(entry) for entry in entries] == [HALT, RESUME]
+    assert [parse_command(entry) for entry in entries] == [HALT, RESUME]
     assert (engine.counters.state, engine.counters.halts, engine.counters.orders) == ("ACTIVE", 1, 2)
 
 
@@ -83,9 +83,9 @@ def test_no_machine_resumes():
 
 
 def test_a_journal_entry_that_is_no_command_is_told_apart():
-    assert command_of(InputRecord(1, 1, InputKind.TIMER, 1, "{}")) is None
+    assert parse_command(InputRecord(1, 1, InputKind.TIMER, 1, "{}")) is None
     with pytest.raises(ValueError, match="expected a command's detail"):
-        command_of(InputRecord(1, 1, InputKind.COMMAND, 1, "[]"))
+        parse_command(InputRecord(1, 1, InputKind.COMMAND, 1, "[]"))
 
 
 def test_the_daily_loss_halts_at_the_tick_that_goes_beyond_it():

@@ -20,7 +20,7 @@ def _build_job(name: str, kind: CommandKind, description: str) -> dg.JobDefiniti
         try:
             command = Command(kind, context.op_config["who"], context.op_config["why"])
             _, data_dir = load_run_settings(context)
-            CommandFile(data_dir, SystemClock()).give(command)
+            CommandFile(data_dir, SystemClock()).append(command)
         except (PlatformError, ValueError) as error:
             raise dg.Failure(description=str(error), allow_retries=False) from None
         context.add_output_metadata({"trading": kind.state.value, "who": command.who, "why": command.why})

@@ -164,7 +164,7 @@ def notify_halt(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     for settings in _recent(context.instance):
         place = str(DataDir(settings.data_dir).root)
         file = CommandFile(DataDir(settings.data_dir), SystemClock())
-        entries = file.new()
+        entries = file.read_new()
         known, unreadable = seen.get(place), f"{UNREADABLE} {place}"
         if not file.is_readable:
             # Told once, and its place stays: what was told before is not told again once it can be read.

@@ -1,7 +1,7 @@
-"""Where decisions pass into the op's hands: counted, digested, said in the log, and put on the persist channel.
+"""The decision sink: counts, digests and logs decisions and sends them to the persist channel.
 
-in: `RecordMessage`, from the execution stage or from the pipe of the guarded process · out: the same, in
-order. All counters of trading come from the records themselves, never from what user code could say.
+in: `RecordMessage`, from the execution stage or from the pipe of the sandboxed process · out: the same, in
+order. All trading counters come from the records themselves, never from a report of user code.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from hybrid_platform.domain.clocks import Clock
-from hybrid_platform.domain.commands import Command, CommandKind, command_of
+from hybrid_platform.domain.commands import Command, CommandKind, parse_command
 from hybrid_platform.domain.orders import (
     InputRecord,
     OrderEventRecord,
@@ -31,7 +31,7 @@ from hybrid_platform.session.messages import RecordMessage, TickMessage
 
 
 class SignalsDigest:
-    """Counts signals by side, and hashes the lines ``seq,SIDE`` in order: two runs compare by it (S8)."""
+    """Counts signals by side and hashes the lines ``seq,SIDE`` in order, so that two runs can be compared (S8)."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -39,7 +39,7 @@ class SignalsDigest:
         self._sha256 = hashlib.sha256()
 
     def add(self, signal: SignalRecord) -> None:
-        """Take one more signal."""
+        """Add one signal."""
         self.count += 1
         self.buy += signal.side is Side.BUY
         self._sha256.update(f"{signal.seq},{signal.side.value}\n".encode())
@@ -51,7 +51,7 @@ class SignalsDigest:
 
 
 class DecisionSink:
-    """The way of decisions to the persist channel; one thread puts."""
+    """The way of decisions to the persist channel; one thread sends."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class DecisionSink:
         log: SessionLog,
         automatic: list[Command],
     ) -> None:
-        """``automatic``: takes the commands that the session's own limits gave, for whoever writes them down."""
+        """``automatic`` collects the commands of the session's own limits, for the kill-switch file."""
         self._persist = persist
         self._live = live
         self._counters = counters
@@ -72,26 +72,26 @@ class DecisionSink:
         self._clock = clock
         self._log = log
         self._automatic = automatic
-        self._takers: dict[type[Record], Callable[[Any], None]] = {
-            SignalRecord: self._take_signal,
-            VetoRecord: self._take_veto,
-            OrderRecord: self._take_order,
-            InputRecord: self._say_input,
+        self._handlers: dict[type[Record], Callable[[Any], None]] = {
+            SignalRecord: self._on_signal,
+            VetoRecord: self._on_veto,
+            OrderRecord: self._on_order,
+            InputRecord: self._on_input,
         }
 
     def send(self, message: RecordMessage, *, guaranteed: bool = True) -> int:
-        """Pass records on, into the reserve where nothing is evicted; raises what `Channel.send` raises."""
+        """Send records, guaranteed by default; raises what `Channel.send` raises."""
         dropped = self._persist.send(message, guaranteed=guaranteed)
-        self._take(message.records)
+        self._count(message.records)
         return dropped
 
     def close(self) -> None:
-        """Say that the last record was put."""
+        """Send nothing more."""
         self._persist.close()
 
-    def _take(self, records: Iterable[Record]) -> None:
-        # Four of seven records of an order's life are its events: only what is said is touched further.
-        counters, takers = self._counters, self._takers
+    def _count(self, records: Iterable[Record]) -> None:
+        # Four of the seven records per order are order events: count them inline, dispatch only what is logged.
+        counters, handlers = self._counters, self._handlers
         orders = trades = 0
         initialized = OrderStatus.INITIALIZED
         for record in records:
@@ -99,30 +99,30 @@ class DecisionSink:
                 orders += record.status is initialized
             elif type(record) is TradeRecord:
                 trades += 1
-            elif (taker := takers.get(type(record))) is not None:
-                taker(record)
+            elif (handler := handlers.get(type(record))) is not None:
+                handler(record)
         counters.orders += orders
         counters.trades += trades
 
-    def _take_signal(self, record: SignalRecord) -> None:
+    def _on_signal(self, record: SignalRecord) -> None:
         self._counters.signals += 1
         self._digest.add(record)
         if self._live:
             latency_ns = self._clock.wall_ns() - record.ts
             self._counters.decision_ns.append(latency_ns)
             self._counters.decision.observe(latency_ns)
-        self._say_signal(record)
+        self._log_signal(record)
 
-    def _take_veto(self, record: VetoRecord) -> None:
+    def _on_veto(self, record: VetoRecord) -> None:
         self._counters.vetoes += 1
         self._counters.veto_reasons[record.reason] += 1
-        self._say_veto(record)
+        self._log_veto(record)
 
-    def _take_order(self, record: OrderRecord) -> None:
+    def _on_order(self, record: OrderRecord) -> None:
         if record.status is OrderStatus.FILLED:
-            self._say_order(record)
+            self._log_order(record)
 
-    def _say_signal(self, record: SignalRecord) -> None:
+    def _log_signal(self, record: SignalRecord) -> None:
         if (limited := self._log.limit.admit(LogEvent.SIGNAL_GENERATED)) is not None:
             self._log.info(
                 LogEvent.SIGNAL_GENERATED,
@@ -135,7 +135,7 @@ class DecisionSink:
                 **limited,
             )
 
-    def _say_order(self, record: OrderRecord) -> None:
+    def _log_order(self, record: OrderRecord) -> None:
         event = LogEvent.SHADOW_ORDER_EXECUTED if record.is_shadow else LogEvent.LIVE_ORDER_FILLED
         if (limited := self._log.limit.admit(event)) is not None:
             self._log.info(
@@ -150,8 +150,8 @@ class DecisionSink:
                 **limited,
             )
 
-    def _say_input(self, record: InputRecord) -> None:
-        if (command := command_of(record)) is not None:
+    def _on_input(self, record: InputRecord) -> None:
+        if (command := parse_command(record)) is not None:
             self._counters.command = command
             self._counters.halts += command.kind is not CommandKind.RESUME
             self._log.warning(
@@ -165,7 +165,7 @@ class DecisionSink:
             if command.automatic:
                 self._automatic.append(command)
 
-    def _say_veto(self, record: VetoRecord) -> None:
+    def _log_veto(self, record: VetoRecord) -> None:
         if (limited := self._log.limit.admit(LogEvent.SIGNAL_VETOED)) is not None:
             self._log.warning(
                 LogEvent.SIGNAL_VETOED,

@@ -1,7 +1,7 @@
-"""Recognise a trade that was already seen, by the venue's trade id alone (I3, S3).
+"""Removal of duplicate trades, by the venue's trade id alone (I3, S3).
 
-Never by time, price and size: identical neighbours are real prints. Memory is bounded: the last
-`WINDOW` ids of each instrument are remembered exactly; below that, an id is a duplicate where the
+Time, price and size are not compared, because identical neighbours can be separate trades. Memory is bounded:
+the last `WINDOW` ids of each instrument are remembered exactly. An older id counts as a duplicate if the
 instrument's ids have only ever increased.
 """
 
@@ -16,16 +16,18 @@ import numpy.typing as npt
 from hybrid_platform.domain.ticks import TickBatch
 
 WINDOW = 8_192
+"""Ids of one instrument that are remembered exactly."""
 _FEW = 32
 """Below this many ticks, a plain loop is faster than columns."""
 
 
-class _Seen:
+class _KnownIds:
     """The ids of one instrument."""
 
-    __slots__ = ("chunks", "floor", "high", "increasing", "known", "pending")
+    __slots__ = ("chunks", "floor", "high", "increasing", "known", "pending", "window")
 
-    def __init__(self) -> None:
+    def __init__(self, window: int) -> None:
+        self.window = window
         self.known: dict[int | str, None] = {}
         """The last ids, oldest first."""
         self.chunks: deque[npt.NDArray[Any]] = deque()
@@ -33,11 +35,11 @@ class _Seen:
         self.pending = 0
         self.high: int | None = None
         self.floor: int | None = None
-        """Largest id that was forgotten."""
+        """The largest forgotten id."""
         self.increasing = True
 
-    def extends(self, ids: npt.NDArray[Any]) -> bool:
-        """Whether integer ids only go up from what was seen: then all are new, and are remembered."""
+    def append_if_increasing(self, ids: npt.NDArray[Any]) -> bool:
+        """Remember integer ids if they only increase from the known ones; return whether they do, so all are new."""
         if (
             not self.increasing
             or (self.high is not None and int(ids[0]) <= self.high)
@@ -47,7 +49,7 @@ class _Seen:
         self.high = int(ids[-1])
         self.chunks.append(ids)
         self.pending += len(ids)
-        while self.pending - len(self.chunks[0]) >= WINDOW:
+        while self.pending - len(self.chunks[0]) >= self.window:
             # The ids of `known` are older than any chunk, so they are forgotten with it.
             self.known.clear()
             gone = self.chunks.popleft()
@@ -71,7 +73,7 @@ class _Seen:
         else:
             self.increasing = False
         self.known[ref] = None
-        while len(self.known) > WINDOW:
+        while len(self.known) > self.window:
             oldest = next(iter(self.known))
             del self.known[oldest]
             if isinstance(oldest, int):
@@ -79,17 +81,18 @@ class _Seen:
         return True
 
 
-def _one_form(ref: int | str) -> int | str:
-    """Return an id as an integer where it is one: a batch holds ``5`` where all ids are integers, else ``"5"``."""
+def _normalize(ref: int | str) -> int | str:
+    """Return an id as an integer if it is one: a batch holds ``5`` if all its ids are integers, otherwise ``"5"``."""
     is_integer = isinstance(ref, str) and len(ref) < 19 and ref.isascii() and ref.isdigit() and str(int(ref)) == ref
     return int(ref) if is_integer else ref
 
 
 class Deduplicator:
-    """Owned by ingest; sees every tick of the session once, in order."""
+    """Owned by ingest, which passes every tick of the session once, in order."""
 
-    def __init__(self) -> None:
-        self._seen: dict[int, _Seen] = {}
+    def __init__(self, window: int = WINDOW) -> None:
+        self._window = window
+        self._seen: dict[int, _KnownIds] = {}
 
     def new_only(self, batch: TickBatch) -> TickBatch:
         """Return the batch without the ticks whose trade id was seen before; ticks without an id stay."""
@@ -98,16 +101,16 @@ class Deduplicator:
             return batch
         if len(batch) >= _FEW and refs.dtype == np.int64:
             first = int(batch.instrument[0])
-            if not bool((batch.instrument != first).any()) and self._of(first).extends(refs):
+            if not bool((batch.instrument != first).any()) and self._ids_of(first).append_if_increasing(refs):
                 return batch
         keep = [
-            ref is None or self._of(instrument).add(_one_form(ref))
+            ref is None or self._ids_of(instrument).add(_normalize(ref))
             for instrument, ref in zip(batch.instrument.tolist(), refs.tolist(), strict=True)
         ]
         return batch if all(keep) else batch[np.array(keep, dtype=bool)]
 
-    def _of(self, instrument: int) -> _Seen:
+    def _ids_of(self, instrument: int) -> _KnownIds:
         seen = self._seen.get(instrument)
         if seen is None:
-            seen = self._seen[instrument] = _Seen()
+            seen = self._seen[instrument] = _KnownIds(self._window)
         return seen

@@ -1,8 +1,8 @@
-"""execution: asks the risk engine, then its adapter; every decision becomes audit records (S7, S9, I1, I2).
+"""The execution stage: risk engine, then adapter; every decision becomes audit records (S7, S9, I1, I2).
 
-in: `StepMessage` and commands · out: `RecordMessage`, into the reserve of the persist channel where nothing is
-evicted · when even that is full: the session ends with OVERLOAD, so that no decision goes unrecorded.
-It never waits for disk (I6); only a lossless replay may hold it back.
+in: `StepMessage` and `ControlMessage` · out: `RecordMessage`, guaranteed: nothing of it is evicted · when even
+the reserve is full, the session ends with OVERLOAD, so that no decision goes unrecorded. It never waits for
+disk (I6), except in a lossless replay.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from hybrid_platform.trading.order import Report
 
 
 class RecordSink(Protocol):
-    """Where decisions go: towards the persist channel, at once or over the guarded process's pipe."""
+    """The way of decisions to the persist channel: directly, or through the pipe of the sandboxed process."""
 
     def send(self, message: RecordMessage, *, guaranteed: bool = True) -> int:
-        """Pass records on."""
+        """Send records; return how many events were dropped."""
 
     def close(self) -> None:
-        """Say that the last record was put."""
+        """Send nothing more."""
 
 
 class ExecutionStage(Stage):
-    """Owns the trading engine: risk, orders, adapter, account."""
+    """Owns the trading engine: risk, orders, adapter and account."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class ExecutionStage(Stage):
         scope: StageScope | None = None,
         on_requests: Callable[[tuple[OrderRequest, ...]], None] | None = None,
     ) -> None:
-        """``on_requests``: takes what a live venue is to be told, after the records of it."""
+        """``on_requests`` takes the order requests for a live venue, after their records were sent."""
         super().__init__("execution", (signals,), (decisions,), on_failure, scope)
         self._engine = engine
         self._signals = signals
@@ -57,18 +57,20 @@ class ExecutionStage(Stage):
         self._now = 0
 
     def work(self) -> None:
-        """Decide until the steps end; then close what rests."""
+        """Decide until the steps end; then close the open orders."""
         while True:
             self.progress.mark_idle()
             try:
                 messages = self._signals.receive()
             except EndOfStream:
                 self.progress.mark_busy()
-                self._hand_on(self._engine.finish())
+                self._send(self._engine.finish())
                 return
             self.progress.mark_busy()
             for message in messages:
-                self._hand_on(self._obey(message) if isinstance(message, ControlMessage) else self._decide(message))
+                self._send(
+                    self._handle_control(message) if isinstance(message, ControlMessage) else self._decide(message)
+                )
 
     def _decide(self, message: StepMessage) -> list[Record]:
         step = message.step
@@ -77,14 +79,14 @@ class ExecutionStage(Stage):
             self._now = int(step.ticks.ts_recv[-1])
         return self._engine.on_step(step, self._clock.wall_ns() if self._live else None)
 
-    def _obey(self, message: ControlMessage) -> list[Record]:
-        # The session clock moves with recorded inputs; in a replay a command comes at the time of the last tick.
+    def _handle_control(self, message: ControlMessage) -> list[Record]:
+        # The session clock moves with recorded inputs only; in a replay a command has the time of the last tick.
         now = max(self._now, self._clock.wall_ns()) if self._live else self._now
         if isinstance(message.content, Report):
             return self._engine.on_report(message.content, self._seq, now)
         return self._engine.on_command(message.content, self._seq, now)
 
-    def _hand_on(self, records: list[Record]) -> None:
+    def _send(self, records: list[Record]) -> None:
         if records:
             self._decisions.send(RecordMessage(tuple(records)), guaranteed=True)
         if self._on_requests is not None and (requests := self._engine.drain_requests()):

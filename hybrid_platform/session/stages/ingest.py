@@ -1,7 +1,7 @@
-"""ingest: turns what a feed read into numbered ticks, for strategy and for persist (S5, S6, S15).
+"""The ingest stage: turns feed batches into numbered ticks, for strategy and for persist (S5, S6, S15).
 
-in: `FeedBatch` from the feed · out: `TickMessage` on the tick channel first (fresh data matters more),
-then on the persist channel · when full: each channel's policy; what is dropped is counted there.
+in: `FeedBatch` from the feed · out: `TickMessage`, to the tick channel first, because fresh data matters more,
+then to the persist channel · when full: the policy of each channel, which counts its drops.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hybrid_platform.session.stage import OnFailure, Stage
 from hybrid_platform.session.stages.deduplicate import Deduplicator
 
 SAMPLES_PER_CAUSE = 1
-"""One sample of each kind of bad row is logged; all are counted."""
+"""Samples logged for each kind of bad row; all are counted."""
 DROPPED = "events dropped (S6)"
 
 
@@ -54,7 +54,7 @@ class Ingest(Stage):
         self._sampled: dict[str, int] = {}
 
     def work(self) -> None:
-        """Read the feed to its end, or until told to stop; close it either way."""
+        """Read the feed until it ends or a stop is requested; close it in both cases."""
         try:
             for batch in self._feed.batches(self._stop):
                 self.progress.mark_busy()
@@ -112,7 +112,7 @@ class Ingest(Stage):
         lag_ns = int(new.ts_recv[-1]) - int(new.ts_event[-1])
         counters.lag_ns.append(lag_ns)
         counters.lag.observe(lag_ns)
-        # After duplicates, so that an id that was left out is known when it comes again.
+        # After the duplicates, so that the id of a tick that is sampled out is recognised when it comes again.
         came = len(new)
         new = self._sampler.pick(new)
         counters.sampled_out += came - len(new)
@@ -124,15 +124,15 @@ class Ingest(Stage):
         counters.last_event = int(new.ts_event[-1])
         message = TickMessage(new)
         try:
-            self._tell_of_drops(self._ticks, self._ticks.send(message))
+            self._log_drops(self._ticks, self._ticks.send(message))
         except ChannelAborted:
-            # The strategy is gone, so the session ends; the ticks that came in are persisted all the same.
+            # The strategy has failed and the session ends; ticks that were received are still persisted.
             self._stop.set()
         finally:
-            # Also where the tick channel refused it: what came in is persisted, or counted where it was dropped.
-            self._tell_of_drops(self._persist, self._persist.send(message))
+            # Even if the tick channel refused them, received ticks are persisted or counted as dropped.
+            self._log_drops(self._persist, self._persist.send(message))
 
-    def _tell_of_drops(self, channel: Channel[Any], dropped: int) -> None:
+    def _log_drops(self, channel: Channel[Any], dropped: int) -> None:
         if dropped:
             so_far = channel.stats().dropped
             self._log.limited("warning", DROPPED, channel=channel.name, count=dropped, dropped_so_far=so_far)

@@ -1,8 +1,8 @@
-"""persist: the only writer of a running session, in batches by count and by a flush timer (I6, S12, L4).
+"""The persist stage: the only writer of a running session, in batches by count and by a flush timer (I6, S12, L4).
 
-in: `TickMessage` and `RecordMessage` · out: committed rows · when the database is locked: the writer waits, and
-live the channel evicts the oldest ticks behind it, counted; audit rows are never evicted. A write that
-fails for good ends the session, and what was committed before stays.
+in: `TickMessage` and `RecordMessage` · out: committed rows · when the database is locked the writer waits; in
+a live session the channel then evicts and counts the oldest ticks, but never audit records. A write that fails
+for good ends the session; earlier commits stay.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from hybrid_platform.storage.rows import LAYOUTS, record_rows
 from hybrid_platform.storage.writer import SessionWriter
 
 IDLE_TIMEOUT_S = 0.25
-AT_ONCE = 8
-"""Behind the first event of a commit, wake once an eighth of a channelful waits: not for each, beside who decides."""
+WAKE_FRACTION = 8
+"""While a batch is open, wake only when the channel is one-eighth full, so that the writer does not compete with
+the decision threads for the GIL."""
 
 
 class Persist(Stage):
@@ -41,23 +42,23 @@ class Persist(Stage):
         self._writer = writer
         self._channel = channel
         self._batch_rows = batch_rows
-        self._enough = min(batch_rows, channel.capacity) // AT_ONCE
+        self._enough = min(batch_rows, channel.capacity) // WAKE_FRACTION
         self._flush_ns = flush_interval_ms * NS_PER_MS
         self._counters = counters
         self._clock = clock
         self.ticks, self.inputs = TickDigest(), InputDigest()
-        """Of what was committed."""
+        """Digests of the committed rows."""
         self._ticks: list[TickBatch] = []
         self._records: list[Record] = []
         self._rows = 0
         self._since = 0
 
     def work(self) -> None:
-        """Write until every producer closed and nothing is left."""
+        """Write until every producer has closed and nothing is left."""
         while True:
             self.progress.mark_idle()
             try:
-                messages = self._channel.receive(self._batch_rows, self._patience(), self._enough if self._rows else 0)
+                messages = self._channel.receive(self._batch_rows, self._timeout_s(), self._enough if self._rows else 0)
             except EndOfStream:
                 self.progress.mark_busy()
                 self._flush()
@@ -71,10 +72,10 @@ class Persist(Stage):
                     self._ticks.append(message.batch)
                 else:
                     self._records.extend(message.records)
-            if self._rows >= self._batch_rows or (self._rows and self._patience() == 0):
+            if self._rows >= self._batch_rows or (self._rows and self._timeout_s() == 0):
                 self._flush()
 
-    def _patience(self) -> float:
+    def _timeout_s(self) -> float:
         """Return how long to wait for more, in seconds."""
         if not self._rows:
             return IDLE_TIMEOUT_S

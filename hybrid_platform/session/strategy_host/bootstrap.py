@@ -1,7 +1,7 @@
-"""How every guarded process begins and ends: the guard first, then its settings, its memory's bound, its strategy (I1).
+"""Start and end of every sandboxed process: first the sandbox, then settings, memory limit and strategy (I1).
 
-in: the plan that `StrategyProcess` gave · out: over the pipe ``up`` Ready, or Refused and why. Nothing that user code
-could have changed is imported before the guard is on.
+in: the plan of `start_strategy_process` · out: `StrategyReady` or `StrategyRefused` on the pipe ``up``. Nothing that
+user code could have changed is imported before the sandbox is on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ChildContext(NamedTuple):
-    """What a guarded process works with."""
+    """The plan, settings and strategy of a sandboxed process, and its pipe to the parent."""
 
     plan: dict[str, Any]
     settings: SessionSettings
@@ -33,35 +33,35 @@ class ChildContext(NamedTuple):
 
 
 def run_sandboxed(work: Callable[[Sandbox, ChildContext], None]) -> None:
-    """Enter the sandbox, make the strategy, do the work, and end; a strategy that cannot be made is told instead."""
-    # The parent drains; a signal meant for it must not end the strategy in the middle.
+    """Enter the sandbox, build the strategy, do the work and exit; report a strategy that cannot be built."""
+    # The parent drains the session; a signal meant for it must not end the strategy halfway.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # What a strategy prints goes to the log as it comes; the end of this process flushes nothing.
+    # Prints of a strategy go to the log line by line, because this process exits without flushing.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    guard = enter()
-    context = _begin(guard)
+    sandbox = enter()
+    context = _build_context(sandbox)
     if context is not None:
-        work(guard, context)
-    guard.leave()
-    # User threads must not keep the process: what counts was sent and read back.
+        work(sandbox, context)
+    sandbox.leave()
+    # User threads must not keep the process alive; everything that counts was sent and read back.
     os._exit(0)
 
 
-def _begin(guard: Sandbox) -> ChildContext | None:
+def _build_context(sandbox: Sandbox) -> ChildContext | None:
     from hybrid_platform.domain.errors import ConfigError
     from hybrid_platform.session.strategy_host.frames import PipeWriter, StrategyReady, StrategyRefused
     from hybrid_platform.settings.session import SessionSettings
     from hybrid_platform.strategies.loader import build_strategy
 
-    up = PipeWriter(guard.pipes["up"])
-    plan: dict[str, Any] = json.loads(guard.arguments)
+    up = PipeWriter(sandbox.pipes["up"])
+    plan: dict[str, Any] = json.loads(sandbox.arguments)
     settings = SessionSettings.model_validate(plan["settings"])
     if settings.isolation_memory_mb is not None:
         most = settings.isolation_memory_mb << 20
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    guard.stage("strategy")
+    sandbox.stage("strategy")
     try:
         strategy = build_strategy(settings.strategy)
     except ConfigError as error:

@@ -1,7 +1,7 @@
-"""The guarded process: strategy and execution as threads, behind the guard, before any user code is imported (I1).
+"""The sandboxed process: strategy and execution as threads, sandboxed before any user code is imported (I1).
 
-in: ticks and commands over the pipe ``down`` · out: audit records over the pipe ``up``. It holds no
-socket, no database, no key; what it says is decoded strictly and only counted by the parent.
+in: ticks and commands on the pipe ``down`` · out: audit records on the pipe ``up``. It holds no socket, no
+database and no key; the parent decodes its frames strictly and believes nothing else of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hybrid_platform.sandbox.child import Sandbox
 
 
-def _run(guard: Sandbox, context: ChildContext) -> None:
+def _run(sandbox: Sandbox, context: ChildContext) -> None:
     if context.plan["check_only"]:
         return
     from hybrid_platform.domain.clocks import SystemClock
@@ -38,13 +38,13 @@ def _run(guard: Sandbox, context: ChildContext) -> None:
 
     @contextmanager
     def named(stage: str) -> Iterator[None]:
-        guard.stage(stage)
+        sandbox.stage(stage)
         yield
 
     tune_interpreter()
     clock = SystemClock()
     signals = build_channels(settings).signal
-    source = PipeSource(guard.pipes["down"], up, table, clock)
+    source = PipeSource(sandbox.pipes["down"], up, table, clock)
     sink = PipeSink(up)
     runner, engine = build_runner_and_engine(settings, context.strategy, table)
     live = settings.is_live_feed
@@ -74,7 +74,7 @@ def _run(guard: Sandbox, context: ChildContext) -> None:
         stage.start()
     for stage in stages:
         while not stage.join(STATUS_INTERVAL_S):
-            with suppress(OSError):  # a parent that is gone is noticed by the stages
+            with suppress(OSError):  # the stages notice that the parent is gone
                 up.write(StatusFrame(tuple(stage.status for stage in stages)))
     stats = signals.stats()
     up.write(

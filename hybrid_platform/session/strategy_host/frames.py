@@ -1,7 +1,7 @@
-"""What crosses the boundary between the op's process and the guarded one: framed msgpack, typed, never pickle.
+"""The frames on the pipes between the parent and the sandboxed process: typed msgpack, never pickle.
 
-Down go instruments, ticks, commands and the end; up come audit records, acknowledgements and how it
-ended. A frame that does not decode to exactly one of these ends the session.
+Down go instruments, ticks, commands and the end of ticks; up come audit records, acknowledgements, status and
+the summary. A frame that does not decode to exactly one of these ends the session.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from hybrid_platform.trading.adapters.live import OrderRequest
 from hybrid_platform.trading.order import Report
 
 STATUS_INTERVAL_S = 1.0
-"""How often the guarded process says where its stages are."""
+"""How often the sandboxed process reports the status of its stages."""
 MAX_FRAME = 64 * 1024 * 1024
 _LENGTH = struct.Struct("<I")
 
 
 class InstrumentsFrame(msgspec.Struct, frozen=True, tag="instruments"):
-    """Down: entries to append to the table, before the first tick that needs them."""
+    """Down: entries to append to the table, sent before the first tick that needs them."""
 
     entries: tuple[Instrument, ...]
 
 
 class TickFrame(msgspec.Struct, frozen=True, tag="ticks"):
-    """Down: a batch, its columns as little-endian bytes; what is constant is sent once."""
+    """Down: a batch, its columns as little-endian bytes; a constant column is sent as one value."""
 
     count: int
     seq: int | bytes
-    """The first of contiguous numbers, or int64 of each."""
+    """The first of consecutive numbers, or each of them as int64."""
     instrument: int | bytes
     price: bytes
     size: bytes
@@ -61,43 +61,43 @@ class CommandFrame(msgspec.Struct, frozen=True, tag="command"):
 
 
 class ReportFrame(msgspec.Struct, frozen=True, tag="report"):
-    """Down: what a live venue said, at its place between the ticks."""
+    """Down: a report of a live venue, at its place between the ticks."""
 
     report: Report
 
 
 class JournalFrame(msgspec.Struct, frozen=True, tag="journal"):
-    """Down, to reproduce a session: entries of its journal, before the first tick."""
+    """Down, in a reproduction only: entries of the session's journal, before the first tick."""
 
     records: tuple[InputRecord, ...]
 
 
 class EndOfTicks(msgspec.Struct, frozen=True, tag="end"):
-    """Down: no more ticks."""
+    """Down: no more ticks follow."""
 
     last_seq: int
-    """The last number that ingest gave: what is missing until there was dropped."""
+    """The last number that ingest has assigned; numbers missing up to it were dropped."""
 
 
 class StrategyReady(msgspec.Struct, frozen=True, tag="ready"):
-    """Up: the strategy is made."""
+    """Up: the strategy is built."""
 
 
 class StrategyRefused(msgspec.Struct, frozen=True, tag="refused"):
-    """Up: the strategy could not be made."""
+    """Up: the strategy could not be built."""
 
     message: str
     exit_code: int
 
 
 class Ack(msgspec.Struct, frozen=True, tag="ack"):
-    """Up: so many ticks were worked on; as many more may come."""
+    """Up: so many ticks were processed; as many more may be sent."""
 
     events: int
 
 
 class StatusFrame(msgspec.Struct, frozen=True, tag="status"):
-    """Up, every second: where each stage is, from the end of the pipeline to its beginning."""
+    """Up, every second: the status of each stage, from the end of the pipeline to its beginning."""
 
     stages: tuple[StageStatus, ...]
 
@@ -109,7 +109,7 @@ class RecordsFrame(msgspec.Struct, frozen=True, tag="records"):
 
 
 class RequestsFrame(msgspec.Struct, frozen=True, tag="requests"):
-    """Up: what a live venue is to be told, after the records of it."""
+    """Up: order requests for a live venue, after their records."""
 
     requests: tuple[OrderRequest, ...]
 
@@ -125,16 +125,16 @@ class StageFailed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 class Summary(msgspec.Struct, frozen=True, tag="summary"):
-    """Up, last: what the guarded side counted."""
+    """Up, last: counts of the sandboxed process."""
 
     ticks: int
-    """Received over the pipe."""
+    """Ticks received over the pipe."""
     records: int
-    """Sent over the pipe."""
+    """Records sent over the pipe."""
     signal_channel: tuple[int, int, int, int, int, int]
     """sent, received, dropped, depth, max_depth, blocked."""
     account: AccountSnapshot
-    """As the engine has it; postflight holds the one from the ``trades`` table against it (I4)."""
+    """The engine's account; postflight compares it with the one from the ``trades`` table (I4)."""
 
 
 DownFrame = InstrumentsFrame | TickFrame | CommandFrame | ReportFrame | JournalFrame | EndOfTicks
@@ -142,7 +142,7 @@ UpFrame = StrategyReady | StrategyRefused | Ack | StatusFrame | RecordsFrame | R
 
 
 class PipeWriter:
-    """Writes frames to a pipe; safe from several threads. Raises BrokenPipeError where the reader is gone."""
+    """Writes frames to a pipe; safe from several threads. Raises BrokenPipeError if the reader is gone."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -162,7 +162,7 @@ class PipeReader:
     """Reads frames of one direction from a pipe; one thread."""
 
     def __init__(self, descriptor: int, kind: Any) -> None:
-        """``kind``: `Up` or `Down`; anything else raises IsolationError."""
+        """``kind`` is `UpFrame` or `DownFrame`; anything else on the pipe raises IsolationError."""
         self._descriptor = descriptor
         self._decoder = msgspec.msgpack.Decoder(kind)
         self._poll = select.poll()
@@ -172,7 +172,7 @@ class PipeReader:
     def read(self, timeout: float | None = None) -> Any:
         """Return the next frame, or None after ``timeout`` seconds.
 
-        Raises EOFError at the end of the pipe and IsolationError for a frame that is none.
+        Raises EOFError at the end of the pipe and IsolationError for a frame that does not decode.
         """
         while (frame := self._buffered()) is None:
             if not self._poll.poll(None if timeout is None else timeout * 1000):
@@ -201,7 +201,7 @@ class PipeReader:
 
 
 def encode_ticks(batch: TickBatch) -> TickFrame:
-    """Return a batch as it is sent."""
+    """Return the frame of a batch."""
     seq, instrument, refs = batch.seq, batch.instrument, batch.trade_ref
     first, last = int(seq[0]), int(seq[-1])
     return TickFrame(
@@ -220,7 +220,7 @@ def encode_ticks(batch: TickBatch) -> TickFrame:
 
 
 def decode_ticks(frame: TickFrame, table: InstrumentTable) -> TickBatch:
-    """Return a frame as the batch it was; raise IsolationError where its columns disagree in length."""
+    """Return the batch of a frame; raise IsolationError if its columns disagree in length."""
     n = frame.count
     ts_event = _int64s(frame.ts_event, n)
     refs: npt.NDArray[Any] | None

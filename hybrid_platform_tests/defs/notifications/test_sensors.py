@@ -104,8 +104,8 @@ def test_halts_are_told_once_as_they_are_given_and_again_until_they_are_delivere
 ):
     launch, _ = refused
     file = CommandFile(DataDir(launch.data_dir), SystemClock())
-    file.give(Command(CommandKind.RESUME, "ann", "long ago"))
-    file.give(Command(CommandKind.HALT, "ann", "it stands"))
+    file.append(Command(CommandKind.RESUME, "ann", "long ago"))
+    file.append(Command(CommandKind.HALT, "ann", "it stands"))
 
     def look(cursor: str | None) -> tuple[str | None, str]:
         context = dg.build_sensor_context(instance=launch.instance, cursor=cursor)
@@ -117,8 +117,8 @@ def test_halts_are_told_once_as_they_are_given_and_again_until_they_are_delivere
     assert [body["title"] for body in listening.bodies] == ["trading HALTED by ann"], "only the order that stands"
     cursor, said = look(cursor)
     assert said == "no new command"
-    file.give(Command(CommandKind.RESUME, "bob", "all is well"))
-    file.give(Command(CommandKind.HALT, "risk engine", "drawdown", automatic=True), "session-1")
+    file.append(Command(CommandKind.RESUME, "bob", "all is well"))
+    file.append(Command(CommandKind.HALT, "risk engine", "drawdown", automatic=True), "session-1")
     listening.status = lambda _: 500
     cursor, said = look(cursor)
     assert "tried again at the next tick" in said and "500" in said
@@ -136,7 +136,7 @@ def test_a_command_file_that_cannot_be_read_is_told_once_and_keeps_its_place(
     launch, _ = refused
     file = CommandFile(DataDir(launch.data_dir), SystemClock())
     for why in ("first", "second", "third"):
-        file.give(Command(CommandKind.HALT, "ann", why))
+        file.append(Command(CommandKind.HALT, "ann", why))
 
     def look(cursor: str | None) -> str | None:
         context = dg.build_sensor_context(instance=launch.instance, cursor=cursor)
@@ -156,7 +156,7 @@ def test_a_command_file_that_cannot_be_read_is_told_once_and_keeps_its_place(
     listening.bodies.clear()
     cursor = look(cursor)
     assert listening.bodies == [], "what was told is not told again"
-    file.give(Command(CommandKind.HALT, "ann", "fourth"))
+    file.append(Command(CommandKind.HALT, "ann", "fourth"))
     look(cursor)
     assert [body["reasons"][0] for body in listening.bodies] == ["fourth"]
 

@@ -176,12 +176,12 @@ def test_the_whole_life(daemon: Daemon):
 
     halted = daemon.runs[-1]
     file = CommandFile(daemon.data_dir, daemon.clock)
-    file.give(Command(CommandKind.HALT, "alice", "prices are wrong"))
+    file.append(Command(CommandKind.HALT, "alice", "prices are wrong"))
     daemon.fail(halted, 10, "NetworkError")
     for _ in range(5):
         assert not daemon.look(60)
         assert daemon.memory.phase is Phase.HALTED and "alice: prices are wrong" in daemon.memory.why
-    file.give(Command(CommandKind.RESUME, "alice", "they are right again"))
+    file.append(Command(CommandKind.RESUME, "alice", "they are right again"))
 
     wrong = daemon.start()
     daemon.fail(wrong, 12, "ConfigError")

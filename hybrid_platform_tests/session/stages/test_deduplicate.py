@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.domain.ticks import TickBatch, batch_from_rows
-from hybrid_platform.session.stages import deduplicate as dedupe
 from hybrid_platform.session.stages.deduplicate import Deduplicator
 
 pytestmark = pytest.mark.scenario("I3", "S3")
@@ -52,9 +51,8 @@ def test_a_burst_of_duplicates_after_a_reconnect_is_removed():
     assert kept(deduplicator.new_only(batch(list(range(1050, 1150))))) == list(range(1100, 1150))
 
 
-def test_the_same_file_twice_counts_once_although_memory_is_bounded(monkeypatch):
-    monkeypatch.setattr(dedupe, "WINDOW", 64)
-    deduplicator = Deduplicator()
+def test_the_same_file_twice_counts_once_although_memory_is_bounded():
+    deduplicator = Deduplicator(window=64)
     for start in range(0, 2000, 50):
         assert len(deduplicator.new_only(batch(list(range(start, start + 50))))) == 50
     for start in range(0, 2000, 50):
@@ -63,9 +61,8 @@ def test_the_same_file_twice_counts_once_although_memory_is_bounded(monkeypatch)
     assert len(remembered.known) + remembered.pending <= 64 + 50
 
 
-def test_ids_that_do_not_increase_are_never_judged_by_their_size(monkeypatch):
-    monkeypatch.setattr(dedupe, "WINDOW", 8)
-    deduplicator = Deduplicator()
+def test_ids_that_do_not_increase_are_never_judged_by_their_size():
+    deduplicator = Deduplicator(window=8)
     refs = [(61_111 * i) % 100_003 for i in range(1, 200)]
     assert kept(deduplicator.new_only(batch(refs))) == refs
 
