@@ -15,8 +15,13 @@ from typing import TYPE_CHECKING
 from hybrid_platform.domain.clocks import NS_PER_S, SystemClock
 from hybrid_platform.domain.errors import ExitCode, PlatformError
 from hybrid_platform.log.session_log import SessionLog
-from hybrid_platform.observability.notifications.messages import Origin, commanded, ended_badly, recovered
-from hybrid_platform.observability.notifications.notifier import Notifier, origin_of
+from hybrid_platform.observability.notifications.delivery import Notifier, describe_source
+from hybrid_platform.observability.notifications.messages import (
+    NotificationSource,
+    build_failure,
+    build_recovery,
+    build_trading_change,
+)
 from hybrid_platform.observability.systemd import ServiceManager
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.queries import find_sessions
@@ -69,7 +74,7 @@ class RunMonitor:
             )
         command = session.counters.decisions.command
         if command is not self._command and command is not None and self._notifier is not None:
-            self._notifier.tell(commanded(self._build_origin(), command))
+            self._notifier.send(build_trading_change(self._describe_source(), command))
         self._command = command
 
     def on_drained(self, runner: SessionRunner) -> None:
@@ -82,9 +87,9 @@ class RunMonitor:
         if self._run is None or self._notifier is None:
             return
         if exit_code:
-            self._notifier.tell(ended_badly(self._build_origin(), exit_code, reasons))
+            self._notifier.send(build_failure(self._describe_source(), exit_code, reasons))
         elif (before := _find_failed_predecessor(self._run)) is not None:
-            self._notifier.tell(recovered(self._build_origin(), before))
+            self._notifier.send(build_recovery(self._describe_source(), before))
         self._notifier.close(DELIVERY_SECONDS)
 
     def on_error(self, error: Exception) -> None:
@@ -100,13 +105,15 @@ class RunMonitor:
                 code, reasons = error.exit_code, str(error).splitlines()
             else:
                 code, reasons = ExitCode.CRASH, [f"{type(error).__name__}: {error}"]
-            notifier.tell(ended_badly(self._build_origin(), int(code), reasons))
+            notifier.send(build_failure(self._describe_source(), int(code), reasons))
             notifier.close(DELIVERY_SECONDS)
 
-    def _build_origin(self) -> Origin:
+    def _describe_source(self) -> NotificationSource:
         run = self._run
         identity = (None, None) if run is None else (run.session_id, run.run_id)
-        return origin_of(self._settings, self._clock, session_id=identity[0], run_id=identity[1], in_dagster=False)
+        return describe_source(
+            self._settings, self._clock, session_id=identity[0], run_id=identity[1], in_dagster=False
+        )
 
 
 @contextmanager

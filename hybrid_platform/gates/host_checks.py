@@ -21,7 +21,7 @@ from hybrid_platform.host.flight_recorder import take_snapshot
 from hybrid_platform.host.pressure import read_pressure, wait_for_pressure
 from hybrid_platform.host.system import read_system_state
 from hybrid_platform.log.events import LogEvent
-from hybrid_platform.observability.health import health_of
+from hybrid_platform.observability.recorder import check_health
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.queries import find_sessions
 from hybrid_platform.storage.session_records import SessionInfo, SessionState
@@ -117,7 +117,7 @@ def check_host(
         stop,
         _log_waiting(context, gates.cpu_pressure_limit),
     )
-    health = health_of(context, allow_missing_database=allow_missing_database)
+    health = check_health(context, allow_missing_database=allow_missing_database)
     take_snapshot(context.data_dir, context.clock, pressure.last, health)
     context.log.info(
         LogEvent.HOST_CHECKED,

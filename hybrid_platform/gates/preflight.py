@@ -24,7 +24,7 @@ from hybrid_platform.live.gate import live_conditions
 from hybrid_platform.live.inputs import build_live_request
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.log.session_log import SessionLog
-from hybrid_platform.observability.notifications.notifier import receivers_of
+from hybrid_platform.observability.notifications.delivery import find_receivers
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.feeds import build_session_feed, list_input_files, new_instrument_table
 from hybrid_platform.session.strategy_host.process import check_reach, check_strategy, private_paths
@@ -43,7 +43,7 @@ def check_settings(settings: SessionSettings, database_url: str, clock: Clock, d
         build_strategy(settings.strategy)
     else:
         check_strategy(settings)
-    receivers_of(settings.notify)
+    find_receivers(settings.notify)
     feed = build_session_feed(settings, new_instrument_table(settings), clock, log, database_url, store=data_dir)
     feed.open()
     feed.close()

@@ -1,8 +1,8 @@
-"""The pulse: a session's sign of life for whoever watches from outside its process (DESIGN 3).
+"""Liveness of a session for observers outside its process: the file ``control/heartbeat.json`` and the lease.
 
-Every few seconds ``control/heartbeat.json`` is replaced and the lease beats. A thread of its own does it,
-so that a slow disk never makes the supervising thread late; what it reports is when *that* thread last
-looked, so a pulse alone does not hide that nobody supervises.
+Every few seconds the file is replaced and the lease is renewed, by a separate thread, so that a slow disk never delays
+the supervising thread. The record contains the time since *that* thread last polled, so that a live process cannot hide
+a session that is no longer supervised.
 """
 
 from __future__ import annotations
@@ -20,52 +20,52 @@ from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.maintenance.lease import BEAT_SECONDS, Lease, LeaseLost
 from hybrid_platform.security.paths import DataDir
 
-NAME = "control/heartbeat.json"
+LIVENESS_FILE = "control/heartbeat.json"
 MAX_BYTES = 16_384
-LOST_LOOKS = 2
-"""So many looks in a row must find the lease gone: one may have met a network file system at a bad moment."""
+LOST_BEATS = 2
+"""Number of consecutive beats that must find the lease lost; a single one may be a problem of a network file system."""
 
 
-class Phase(StrEnum):
+class SessionPhase(StrEnum):
     """How far a session is."""
 
     STARTING = "STARTING"
     RUNNING = "RUNNING"
     CLOSING = "CLOSING"
-    """Drained; its rows are counted and its evidence written."""
+    """Drained; its rows are being counted and its evidence written."""
     ENDED = "ENDED"
 
 
-class LifeSign(msgspec.Struct, frozen=True):
-    """What the file says."""
+class LivenessRecord(msgspec.Struct, frozen=True):
+    """Content of the liveness file."""
 
     session_id: str
     run_id: str
     owner: ProcessIdentity
-    phase: Phase
+    phase: SessionPhase
     n: int
-    """Counts the signs of this session."""
+    """Number of this record within its session."""
     at: str
     at_ns: int
-    """Wall clock; a host's time service may step it."""
+    """Wall clock; the time service of a host may step it."""
     unsupervised_ms: int
-    """How long the supervising thread had not looked then; 0 while none is needed."""
+    """Time since the supervising thread last polled; 0 while no supervision is needed."""
 
     def age_s(self, now_ns: int) -> float:
-        """Return how long ago, in seconds, somebody supervised the session."""
+        """Return the time in seconds since the session was last supervised."""
         return max(0, now_ns - self.at_ns) / NS_PER_S + self.unsupervised_ms * NS_PER_MS / NS_PER_S
 
 
-def last_sign(data_dir: DataDir) -> LifeSign | None:
-    """Return the last sign of life below a data directory; None where there is none that can be understood."""
+def read_liveness(data_dir: DataDir) -> LivenessRecord | None:
+    """Return the last liveness record below a data directory; None if there is none that can be read."""
     try:
-        return msgspec.json.decode(data_dir.read_bytes(NAME, MAX_BYTES), type=LifeSign)
+        return msgspec.json.decode(data_dir.read_bytes(LIVENESS_FILE, MAX_BYTES), type=LivenessRecord)
     except (FileNotFoundError, PlatformError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-class Pulse:
-    """Beats from `start` to `stop`; one owner."""
+class LivenessWriter:
+    """Writes liveness records and renews the lease, from `start` to `stop`; one owner."""
 
     def __init__(
         self,
@@ -86,67 +86,68 @@ class Pulse:
         self._beat_seconds = beat_seconds
         self._owner = this_process()
         self._n = self._lost = 0
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self._stop = threading.Event()
-        self._looked: Callable[[], int] | None = None
+        self._last_poll_ns: Callable[[], int] | None = None
         self._on_lost: Callable[[BaseException], None] | None = None
-        self.phase = Phase.STARTING
-        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+        self.phase = SessionPhase.STARTING
+        self._thread = threading.Thread(target=self._run, name="liveness", daemon=True)
 
     def start(self) -> None:
-        """Give the first sign, and start the thread."""
+        """Write the first record and start the thread."""
         self._beat()
         self._thread.start()
 
-    def watch(self, looked: Callable[[], int], on_lost: Callable[[BaseException], None]) -> None:
-        """The session runs: ``looked`` gives the monotonic instant of its supervisor's last look.
+    def watch(self, last_poll_ns: Callable[[], int], on_lost: Callable[[BaseException], None]) -> None:
+        """Enter RUNNING: ``last_poll_ns`` returns the monotonic time of the supervisor's last poll.
 
-        ``on_lost`` is told once when the lease is not this session's any more.
+        ``on_lost`` is called once if the lease is lost.
         """
-        self._looked, self._on_lost, self.phase = looked, on_lost, Phase.RUNNING
+        self._last_poll_ns, self._on_lost, self.phase = last_poll_ns, on_lost, SessionPhase.RUNNING
 
-    def closing(self) -> None:
-        """The session has drained: nothing is supervised any more."""
-        self._looked, self.phase = None, Phase.CLOSING
+    def enter_closing(self) -> None:
+        """Enter CLOSING: the session has drained and is no longer supervised."""
+        self._last_poll_ns, self.phase = None, SessionPhase.CLOSING
 
     def stop(self) -> None:
-        """End the thread, and say in the file that the session has ended; safe to call twice."""
+        """End the thread and write the record of the session's end (idempotent)."""
         self._stop.set()
         self._thread.join()
-        if self.phase is not Phase.ENDED:
-            self._looked, self.phase = None, Phase.ENDED
-            self._sign()
+        if self.phase is not SessionPhase.ENDED:
+            self._last_poll_ns, self.phase = None, SessionPhase.ENDED
+            self._write()
 
     def _run(self) -> None:
         while not self._stop.wait(self._beat_seconds):
             self._beat()
 
     def _beat(self) -> None:
-        self._sign()
+        self._write()
         try:
             self._lease.beat()
             self._lost = 0
         except LeaseLost as error:
             self._lost += 1
-            # Not only at that look: a session that was still starting then is told once it is watched.
-            if self._lost >= LOST_LOOKS and (told := self._on_lost) is not None:
+            # Also at later beats: a session that was still starting is notified once it is watched.
+            if self._lost >= LOST_BEATS and (notify := self._on_lost) is not None:
                 self._on_lost = None
-                told(error)
+                notify(error)
         except PlatformError as error:
-            self._say("the lease could not beat", error)
+            self._log_once("lease not renewed", error)
 
-    def _sign(self) -> None:
-        now, looked = self._clock.wall_ns(), self._looked
-        unsupervised = 0 if looked is None else max(0, self._clock.monotonic_ns() - looked()) // NS_PER_MS
+    def _write(self) -> None:
+        now, last_poll = self._clock.wall_ns(), self._last_poll_ns
+        unsupervised = 0 if last_poll is None else max(0, self._clock.monotonic_ns() - last_poll()) // NS_PER_MS
         self._n += 1
-        sign = LifeSign(*self._ids, self._owner, self.phase, self._n, iso_utc(now), now, unsupervised)
+        record = LivenessRecord(*self._ids, self._owner, self.phase, self._n, iso_utc(now), now, unsupervised)
+        content = msgspec.json.format(msgspec.json.encode(record)) + b"\n"
         try:
-            self._data_dir.write_atomic(NAME, msgspec.json.format(msgspec.json.encode(sign)) + b"\n", durable=False)
+            self._data_dir.write_atomic(LIVENESS_FILE, content, durable=False)
         except PlatformError as error:
-            self._say("the sign of life could not be written", error)
+            self._log_once("liveness file not written", error)
 
-    def _say(self, what: str, error: PlatformError) -> None:
-        """Say a failure once: on a full disk it comes every few seconds."""
-        if what not in self._said:
-            self._said.add(what)
-            self._log.warning(what, error=str(error))
+    def _log_once(self, message: str, error: PlatformError) -> None:
+        """Log a failure once, because on a full disk it recurs every few seconds."""
+        if message not in self._logged:
+            self._logged.add(message)
+            self._log.warning(message, error=str(error))

@@ -33,7 +33,7 @@ from hybrid_platform.log.events import LogEvent
 from hybrid_platform.maintenance.lease import Lease, LeaseHeld, acquire_session_lease, lease_path
 from hybrid_platform.maintenance.lost_rows import LostRows, find_lost_rows
 from hybrid_platform.maintenance.reserve import hold_reserve
-from hybrid_platform.observability.liveness import Pulse
+from hybrid_platform.observability.liveness import LivenessWriter
 from hybrid_platform.observability.metrics_endpoint import MetricsEndpoint
 from hybrid_platform.observability.recorder import IntervalRecorder
 from hybrid_platform.session.commands import CommandFile, CommandWatcher
@@ -154,7 +154,7 @@ class _Parts:
     database: _Database
     feed: Feed
     writer: SessionWriter
-    pulse: Pulse
+    liveness: LivenessWriter
     reserve: ExitStack
     metrics: MetricsEndpoint
     crashed: tuple[CrashedSession, ...]
@@ -197,9 +197,11 @@ class _Startup:
         """Build everything that the session needs and start it; ``parts`` releases what was built."""
         context = self._context
         reserve = parts.enter_context(hold_reserve(context.data_dir))
-        pulse = Pulse(context.data_dir, lease, context.session_id, context.run_id, context.clock, context.log)
-        pulse.start()
-        parts.callback(pulse.stop)
+        liveness = LivenessWriter(
+            context.data_dir, lease, context.session_id, context.run_id, context.clock, context.log
+        )
+        liveness.start()
+        parts.callback(liveness.stop)
         database = self._open_database(parts)
         table = new_instrument_table(context.settings)
         feed = build_session_feed(
@@ -234,8 +236,8 @@ class _Startup:
         metrics.start()
         parts.callback(metrics.close)
         pipeline.start()
-        pulse.watch(pipeline.last_poll_ns, partial(pipeline.fail, "lease"))
-        return pipeline, _Parts(database, feed, writer, pulse, reserve, metrics, self._crashed)
+        liveness.watch(pipeline.last_poll_ns, partial(pipeline.fail, "lease"))
+        return pipeline, _Parts(database, feed, writer, liveness, reserve, metrics, self._crashed)
 
     def _open_database(self, parts: ExitStack) -> _Database:
         """Open the database, mark sessions that crashed, and look for rows that were lost since."""
@@ -310,7 +312,7 @@ class _RunningSession:
         context, parts = self._context, self._parts
         with self._stack:
             parts.reserve.close()
-            parts.pulse.closing()
+            parts.liveness.enter_closing()
             isolation = self._close_pipeline()
             ledger = self._count()
             since_last = self._measure_gap()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.host.process import ProcessIdentity
-from hybrid_platform.observability.liveness import LifeSign, Phase
+from hybrid_platform.observability.liveness import LivenessRecord, SessionPhase
 from hybrid_platform.settings.operations import SupervisionSettings
 
 TOLERANCE_NS = NS_PER_S
@@ -82,7 +82,7 @@ def life_of(
     *,
     queued: bool,
     owner: ProcessIdentity | None,
-    sign: LifeSign | None,
+    sign: LivenessRecord | None,
     launched_ns: int,
     now_ns: int,
     settings: SupervisionSettings,
@@ -102,7 +102,7 @@ def life_of(
     process = f"process {owner.pid} on {owner.host}"
     own = sign if sign is not None and sign.owner == owner else None
     age_s = None if own is None else own.age_s(now_ns)
-    supervised = own is not None and own.phase in {Phase.STARTING, Phase.RUNNING}
+    supervised = own is not None and own.phase in {SessionPhase.STARTING, SessionPhase.RUNNING}
     if owner.is_of_this_boot:
         if owner.is_gone:
             return Life.GONE, f"{process} is gone"

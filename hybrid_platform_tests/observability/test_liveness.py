@@ -9,24 +9,24 @@ import pytest
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.host.process import this_process
 from hybrid_platform.maintenance.lease import Lease, read_holder
-from hybrid_platform.observability.liveness import NAME, Phase, Pulse, last_sign
+from hybrid_platform.observability.liveness import LIVENESS_FILE, LivenessWriter, SessionPhase, read_liveness
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.testing import ListLog, TestClock
 from hybrid_platform_tests.support import run_here, synthetic, until
 
 
-def test_a_session_shows_its_life_from_the_lease_to_its_end(tmp_path: Path):
+def test_liveness_from_start_to_end(tmp_path: Path):
     seen = []
     ended = run_here(
         tmp_path / "data",
         {"seconds": 0.2, "isolation": "thread"},
         synthetic(50),
-        before_postflight=lambda left: seen.append(last_sign(DataDir(left.data_dir))),
+        before_postflight=lambda left: seen.append(read_liveness(DataDir(left.data_dir))),
         with_report=False,
     )
     (sign,) = seen
     assert sign is not None
-    assert (sign.session_id, sign.owner, sign.phase) == (ended.session_id, this_process(), Phase.ENDED)
+    assert (sign.session_id, sign.owner, sign.phase) == (ended.session_id, this_process(), SessionPhase.ENDED)
     assert sign.n == 2, "one at the start, one at the end"
     assert read_holder(tmp_path / "data" / "bot.db.lease") is None
 
@@ -34,45 +34,45 @@ def test_a_session_shows_its_life_from_the_lease_to_its_end(tmp_path: Path):
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"session_id": 1}', "\x00"])
 def test_a_sign_that_cannot_be_understood_is_none(tmp_path: Path, content: str):
     data_dir = DataDir(tmp_path)
-    assert last_sign(data_dir) is None
-    data_dir.write_atomic(NAME, content.encode())
-    assert last_sign(data_dir) is None
+    assert read_liveness(data_dir) is None
+    data_dir.write_atomic(LIVENESS_FILE, content.encode())
+    assert read_liveness(data_dir) is None
 
 
-def test_a_pulse_without_a_supervisor_that_looks_grows_old(tmp_path: Path):
+def test_record_ages_without_a_polling_supervisor(tmp_path: Path):
     data_dir, clock = DataDir(tmp_path), TestClock()
     with Lease(tmp_path / "bot.db.lease", "s") as lease:
-        pulse = Pulse(data_dir, lease, "s", "run", clock, ListLog(), beat_seconds=0.01)
+        pulse = LivenessWriter(data_dir, lease, "s", "run", clock, ListLog(), beat_seconds=0.01)
         pulse.start()
         pulse.watch(clock.monotonic_ns, lambda error: None)
         clock.advance(100)
-        until(lambda: (sign := last_sign(data_dir)) and sign.at_ns == clock.wall_ns(), "a new sign")
-        assert last_sign(data_dir).age_s(clock.wall_ns() + 2 * NS_PER_S) == 2
+        until(lambda: (sign := read_liveness(data_dir)) and sign.at_ns == clock.wall_ns(), "a new sign")
+        assert read_liveness(data_dir).age_s(clock.wall_ns() + 2 * NS_PER_S) == 2
         looked = clock.monotonic_ns()
         pulse.watch(lambda: looked, lambda error: None)
         clock.advance(50)
-        until(lambda: last_sign(data_dir).unsupervised_ms == 50_000, "a sign that nobody looks")
-        assert last_sign(data_dir).age_s(clock.wall_ns()) == 50
-        pulse.closing()
-        until(lambda: last_sign(data_dir).phase is Phase.CLOSING, "the closing")
-        assert last_sign(data_dir).age_s(clock.wall_ns()) == 0
+        until(lambda: read_liveness(data_dir).unsupervised_ms == 50_000, "a sign that nobody looks")
+        assert read_liveness(data_dir).age_s(clock.wall_ns()) == 50
+        pulse.enter_closing()
+        until(lambda: read_liveness(data_dir).phase is SessionPhase.CLOSING, "the closing")
+        assert read_liveness(data_dir).age_s(clock.wall_ns()) == 0
         pulse.stop()
         pulse.stop()
-    assert last_sign(data_dir).phase is Phase.ENDED
+    assert read_liveness(data_dir).phase is SessionPhase.ENDED
 
 
-def test_a_lease_that_was_lost_while_the_session_started_is_told_once_it_runs(tmp_path: Path):
+def test_lease_lost_during_start_is_reported_once_running(tmp_path: Path):
     told: list[BaseException] = []
     data_dir = DataDir(tmp_path)
     with Lease(tmp_path / "bot.db.lease", "s") as lease:
-        pulse = Pulse(data_dir, lease, "s", "run", TestClock(), ListLog(), beat_seconds=0.01)
+        pulse = LivenessWriter(data_dir, lease, "s", "run", TestClock(), ListLog(), beat_seconds=0.01)
         pulse.start()
         (tmp_path / "bot.db.lease").unlink()
-        until(lambda: last_sign(data_dir).n > 6, "looks that find it gone")
+        until(lambda: read_liveness(data_dir).n > 6, "looks that find it gone")
         pulse.watch(lambda: 0, told.append)
         until(lambda: told, "the loss")
-        count = last_sign(data_dir).n
-        until(lambda: last_sign(data_dir).n > count + 3, "more signs")
+        count = read_liveness(data_dir).n
+        until(lambda: read_liveness(data_dir).n > count + 3, "more signs")
         pulse.stop()
     assert len(told) == 1
 
@@ -81,23 +81,23 @@ def test_a_lost_lease_is_told_once(tmp_path: Path):
     told: list[BaseException] = []
     data_dir = DataDir(tmp_path)
     with Lease(tmp_path / "bot.db.lease", "s") as lease:
-        pulse = Pulse(data_dir, lease, "s", "run", TestClock(), ListLog(), beat_seconds=0.01)
+        pulse = LivenessWriter(data_dir, lease, "s", "run", TestClock(), ListLog(), beat_seconds=0.01)
         pulse.watch(lambda: 0, told.append)
         pulse.start()
         (tmp_path / "bot.db.lease").unlink()
         until(lambda: told, "the loss")
-        count = last_sign(data_dir).n
-        until(lambda: last_sign(data_dir).n > count + 3, "more signs")
+        count = read_liveness(data_dir).n
+        until(lambda: read_liveness(data_dir).n > count + 3, "more signs")
         pulse.stop()
     assert len(told) == 1 and "expected this session to hold the lease" in str(told[0])
 
 
-def test_a_sign_that_cannot_be_written_is_said_once_and_harms_nothing(tmp_path: Path):
+def test_failed_write_is_logged_once(tmp_path: Path):
     data_dir, log = DataDir(tmp_path / "data"), ListLog()
-    data_dir.make_dir(NAME)
+    data_dir.make_dir(LIVENESS_FILE)
     with Lease(tmp_path / "bot.db.lease", "s") as lease:
-        pulse = Pulse(data_dir, lease, "s", "run", TestClock(), log, beat_seconds=0.01)
+        pulse = LivenessWriter(data_dir, lease, "s", "run", TestClock(), log, beat_seconds=0.01)
         pulse.start()
         until(lambda: (holder := read_holder(tmp_path / "bot.db.lease")) and holder.beat > 3, "more beats of the lease")
         pulse.stop()
-    assert len(log.of("the sign of life could not be written")) == 1
+    assert len(log.of("liveness file not written")) == 1

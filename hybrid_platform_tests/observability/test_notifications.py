@@ -18,39 +18,41 @@ from hybrid_platform.cli import run_monitor
 from hybrid_platform.cli.main import main
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import ConfigError, ExitCode
-from hybrid_platform.observability.notifications import notifier, webhooks
+from hybrid_platform.observability.notifications import channels, delivery
+from hybrid_platform.observability.notifications.channels import check_address
+from hybrid_platform.observability.notifications.delivery import Notifier, find_receivers
 from hybrid_platform.observability.notifications.messages import (
     ADVICE,
-    Event,
-    Notice,
-    Origin,
-    commanded,
-    ended_badly,
-    recovered,
+    Notification,
+    NotificationKind,
+    NotificationSource,
+    build_failure,
+    build_recovery,
+    build_trading_change,
 )
-from hybrid_platform.observability.notifications.notifier import Notifier, receivers_of
-from hybrid_platform.observability.notifications.webhooks import fault_of
 from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.settings.operations import NotifySettings
 from hybrid_platform.testing.log import ListLog
 from hybrid_platform_tests.observability.receiver import PATH, Receiver, receiver
 from hybrid_platform_tests.support import Left, synthetic
 
-ORIGIN = Origin("2026-01-02T03:04:05.000000Z", "box", "20260102T030405Z-00000000", "run-1", "http://ui/runs/run-1")
+ORIGIN = NotificationSource(
+    "2026-01-02T03:04:05.000000Z", "box", "20260102T030405Z-00000000", "run-1", "http://ui/runs/run-1"
+)
 
 
 @pytest.fixture
 def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    monkeypatch.setattr(webhooks, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(channels, "FIRST_PAUSE_S", 0.01)
     with receiver() as kept:
         monkeypatch.setenv("HOOK", kept.address)
         yield kept
 
 
-def deliver(notice: Notice, patience_s: float = 30, **settings: Any) -> tuple[list[str], ListLog]:
+def deliver(notice: Notification, patience_s: float = 30, **settings: Any) -> tuple[list[str], ListLog]:
     log = ListLog()
     made = Notifier(NotifySettings(**{"webhook_env": "HOOK", **settings}), log)
-    made.tell(notice)
+    made.send(notice)
     return made.close(patience_s), log
 
 
@@ -58,7 +60,7 @@ def deliver(notice: Notice, patience_s: float = 30, **settings: Any) -> tuple[li
 
 
 def test_a_failure_says_what_where_and_what_to_do(listening: Receiver):
-    assert deliver(ended_badly(ORIGIN, 10, ["ingest: no answer from the venue"]))[0] == []
+    assert deliver(build_failure(ORIGIN, 10, ["ingest: no answer from the venue"]))[0] == []
     (body,) = listening.bodies
     assert body == {
         "event": "FAILURE",
@@ -75,29 +77,33 @@ def test_a_failure_says_what_where_and_what_to_do(listening: Receiver):
 
 
 @pytest.mark.parametrize("code", [code for code in ExitCode if code not in {ExitCode.COMPLETE, ExitCode.USAGE}])
-def test_every_exit_code_has_its_advice_and_overload_is_told_as_such(code: ExitCode):
-    notice = ended_badly(ORIGIN, int(code), ["why"])
+def test_every_exit_code_has_advice(code: ExitCode):
+    notice = build_failure(ORIGIN, int(code), ["why"])
     assert notice.advice == ADVICE[code]
-    assert notice.event is (Event.OVERLOAD if code is ExitCode.OVERLOAD else Event.FAILURE)
+    assert notice.event is (NotificationKind.OVERLOAD if code is ExitCode.OVERLOAD else NotificationKind.FAILURE)
     assert f"{code.name} ({int(code)})" in notice.title
 
 
-def test_a_run_that_did_not_say_how_it_ended_is_told_too():
-    assert ended_badly(ORIGIN, None, ["the worker is gone"]).title == "shadow_run failed"
-    assert ended_badly(ORIGIN, 99, []).title == "shadow_run failed: exit (99)"
+def test_run_without_exit_code_is_reported():
+    assert build_failure(ORIGIN, None, ["the worker is gone"]).title == "shadow_run failed"
+    assert build_failure(ORIGIN, 99, []).title == "shadow_run failed: exit (99)"
 
 
 def test_a_halt_and_a_resume_say_who_and_why():
-    halt = commanded(ORIGIN, Command(CommandKind.HALT, "ann", "the market is closed"))
-    assert (halt.event, halt.title, halt.reasons) == (Event.HALT, "trading HALTED by ann", ("the market is closed",))
-    limit = commanded(ORIGIN, Command(CommandKind.REDUCE, "risk engine", "drawdown", automatic=True))
-    assert (limit.event, limit.title) == (Event.HALT, "trading REDUCING by a limit")
-    resume = commanded(ORIGIN, Command(CommandKind.RESUME, "ann", "it is open"))
-    assert (resume.event, resume.title) == (Event.RECOVERY, "trading ACTIVE by ann")
+    halt = build_trading_change(ORIGIN, Command(CommandKind.HALT, "ann", "the market is closed"))
+    assert (halt.event, halt.title, halt.reasons) == (
+        NotificationKind.HALT,
+        "trading HALTED by ann",
+        ("the market is closed",),
+    )
+    limit = build_trading_change(ORIGIN, Command(CommandKind.REDUCE, "risk engine", "drawdown", automatic=True))
+    assert (limit.event, limit.title) == (NotificationKind.HALT, "trading REDUCING by a limit")
+    resume = build_trading_change(ORIGIN, Command(CommandKind.RESUME, "ann", "it is open"))
+    assert (resume.event, resume.title) == (NotificationKind.RECOVERY, "trading ACTIVE by ann")
 
 
-def test_slack_gets_text_in_which_nobody_else_is_mentioned(listening: Receiver, monkeypatch: pytest.MonkeyPatch):
-    notice = ended_badly(ORIGIN, 1, ["strategy: <!channel> & <https://evil|click>"])
+def test_slack_text_mentions_only_what_we_wrote(listening: Receiver, monkeypatch: pytest.MonkeyPatch):
+    notice = build_failure(ORIGIN, 1, ["strategy: <!channel> & <https://evil|click>"])
     assert deliver(notice, webhook_env=None, slack_env="HOOK")[0] == []
     (body,) = listening.bodies
     assert set(body) == {"text", "unfurl_links"}
@@ -109,7 +115,7 @@ def test_slack_gets_text_in_which_nobody_else_is_mentioned(listening: Receiver, 
 def test_reasons_are_bounded_and_hold_no_secret(listening: Receiver):
     secret = "hunter2hunter2"
     reasons = [f"feed: wss://user:{secret}@venue/x refused: api_key={secret}", "a\nb\x1b[31m" + "x" * 5000]
-    deliver(ended_badly(ORIGIN, 1, reasons + [f"reason {n}" for n in range(10)]))
+    deliver(build_failure(ORIGIN, 1, reasons + [f"reason {n}" for n in range(10)]))
     text = json.dumps(listening.bodies)
     assert secret not in text and "***" in text
     assert len(text) < 2_500 and "and 7 more" in text
@@ -119,16 +125,16 @@ def test_reasons_are_bounded_and_hold_no_secret(listening: Receiver):
 # A receiver that fails
 
 
-def test_an_error_of_the_receiver_is_tried_again_and_then_taken(listening: Receiver):
+def test_receiver_error_is_retried(listening: Receiver):
     listening.status = lambda tries: 500 if tries < 3 else 200
-    assert deliver(ended_badly(ORIGIN, 1, []))[0] == []
+    assert deliver(build_failure(ORIGIN, 1, []))[0] == []
     assert len(listening.bodies) == 3
 
 
 @pytest.mark.parametrize(("status", "tries"), [(500, 3), (429, 3), (404, 1), (401, 1)])
 def test_what_is_not_taken_is_logged_with_its_status(listening: Receiver, status: int, tries: int):
     listening.status = lambda _: status
-    faults, log = deliver(ended_badly(ORIGIN, 1, []))
+    faults, log = deliver(build_failure(ORIGIN, 1, []))
     assert faults == [f"webhook: HTTP {status}"]
     assert len(listening.bodies) == tries
     (line,) = log.of("notification not delivered")
@@ -138,38 +144,38 @@ def test_what_is_not_taken_is_logged_with_its_status(listening: Receiver, status
 def test_a_redirect_is_not_followed(listening: Receiver):
     with receiver() as elsewhere:
         listening.status, listening.location = (lambda _: 307), elsewhere.address
-        faults, _ = deliver(ended_badly(ORIGIN, 1, []))
+        faults, _ = deliver(build_failure(ORIGIN, 1, []))
         assert faults == ["webhook: HTTP 307 (redirects are not followed)"]
         assert elsewhere.bodies == []
     assert len(listening.bodies) == 1
 
 
-def test_a_receiver_that_is_down_is_named_without_its_address(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(webhooks, "FIRST_PAUSE_S", 0.01)
+def test_unreachable_receiver_is_named_without_address(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(channels, "FIRST_PAUSE_S", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     monkeypatch.setenv("HOOK", f"http://127.0.0.1:{port}{PATH}")
-    faults, log = deliver(ended_badly(ORIGIN, 1, []))
+    faults, log = deliver(build_failure(ORIGIN, 1, []))
     assert faults == ["webhook: ConnectionError"]
     assert "SECRET" not in repr(log.entries) and str(port) not in repr(log.entries)
 
 
-def test_an_error_that_nobody_thought_of_is_a_fault_too(listening: Receiver, monkeypatch: pytest.MonkeyPatch):
+def test_unexpected_error_is_a_fault(listening: Receiver, monkeypatch: pytest.MonkeyPatch):
     def post(*_: Any, **__: Any) -> str:
         raise LookupError(listening.address)
 
-    monkeypatch.setattr(notifier, "post", post)
-    faults, log = deliver(ended_badly(ORIGIN, 1, []))
+    monkeypatch.setattr(delivery, "post", post)
+    faults, log = deliver(build_failure(ORIGIN, 1, []))
     assert faults == ["webhook: LookupError"]
     assert listening.address not in repr(log.entries)
 
 
-def test_a_receiver_that_never_answers_costs_its_timeout_and_no_more(listening: Receiver):
+def test_silent_receiver_costs_only_its_timeout(listening: Receiver):
     listening.answers.clear()
     started = time.monotonic()
-    faults, _ = deliver(ended_badly(ORIGIN, 1, []), timeout_seconds=0.2, attempts=2)
+    faults, _ = deliver(build_failure(ORIGIN, 1, []), timeout_seconds=0.2, attempts=2)
     assert faults == ["webhook: ReadTimeout"]
-    faults, _ = deliver(ended_badly(ORIGIN, 1, []), patience_s=0.2, timeout_seconds=20)
+    faults, _ = deliver(build_failure(ORIGIN, 1, []), patience_s=0.2, timeout_seconds=20)
     assert faults == ["webhook: not delivered in time"]
     assert time.monotonic() - started < 15, "far less than the 20 s that the receiver may take"
 
@@ -178,29 +184,29 @@ def test_one_receiver_does_not_wait_for_another(listening: Receiver, monkeypatch
     with receiver() as other:
         listening.answers.clear()
         monkeypatch.setenv("OTHER", other.address)
-        faults, _ = deliver(ended_badly(ORIGIN, 1, []), patience_s=1, slack_env="OTHER", timeout_seconds=20)
+        faults, _ = deliver(build_failure(ORIGIN, 1, []), patience_s=1, slack_env="OTHER", timeout_seconds=20)
         assert len(other.bodies) == 1
         assert faults == ["webhook: not delivered in time"]
 
 
-def test_no_password_file_is_asked_and_no_proxy_for_a_receiver_here(
+def test_no_password_file_and_no_proxy_for_loopback(
     listening: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    assert deliver(ended_badly(ORIGIN, 1, []))[0] == []
+    assert deliver(build_failure(ORIGIN, 1, []))[0] == []
     # And of a receiver elsewhere, where the environment's proxies are asked for.
-    monkeypatch.setattr(webhooks, "LOOPBACK", ())
+    monkeypatch.setattr(channels, "LOOPBACK", ())
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    elsewhere = webhooks.Receiver("webhook", listening.address)
-    assert webhooks.post(elsewhere, {}, timeout_s=30, attempts=1) == ""
+    elsewhere = channels.Receiver("webhook", listening.address)
+    assert channels.post(elsewhere, {}, timeout_s=30, attempts=1) == ""
     assert len(listening.headers) == 2 and not any("Authorization" in headers for headers in listening.headers)
 
 
-def test_where_nobody_is_named_nobody_is_told_and_no_thread_starts(listening: Receiver):
+def test_without_receivers_no_thread_starts(listening: Receiver):
     before = threading.active_count()
-    assert deliver(ended_badly(ORIGIN, 1, []), webhook_env=None) == ([], ANY)
+    assert deliver(build_failure(ORIGIN, 1, []), webhook_env=None) == ([], ANY)
     assert listening.bodies == [] and threading.active_count() == before
 
 
@@ -213,25 +219,25 @@ def test_where_nobody_is_named_nobody_is_told_and_no_thread_starts(listening: Re
         ("https://hooks.example/x", ""),
         ("http://127.0.0.1:8/x", ""),
         ("http://example.org/x", "http to another machine"),
-        ("ftp://example.org/x", "no https URL"),
-        ("https://", "no https URL"),
-        ("https://[x", "no URL"),
-        ("https://a b/x", "blanks"),
-        ("https://a/\r\nHost: b", "blanks or other characters"),
+        ("ftp://example.org/x", "not an https URL"),
+        ("https://", "not an https URL"),
+        ("https://[x", "not a URL"),
+        ("https://a b/x", "characters that a URL"),
+        ("https://a/\r\nHost: b", "characters that a URL cannot have"),
     ],
 )
 def test_an_address_is_https_or_on_this_machine(address: str, fault: str):
-    assert fault in fault_of(address) if fault else not fault_of(address)
+    assert fault in check_address(address) if fault else not check_address(address)
 
 
-def test_a_named_variable_or_file_that_is_not_there_is_a_wrong_setting(tmp_path: Path):
+def test_missing_variable_or_file_is_a_config_error(tmp_path: Path):
     for settings, environ, expected in (
         ({"slack_env": "SLACK"}, {}, "notify.slack_env: expected the variable SLACK to hold an address"),
         ({"slack_env": "SLACK"}, {"SLACK": "http://s3cret.example/x"}, "http to another machine"),
         ({"webhook_file": str(tmp_path / "none")}, {}, "notify.webhook_file: expected a readable file"),
     ):
         with pytest.raises(ConfigError, match=expected) as error:
-            receivers_of(NotifySettings(**settings), environ)
+            find_receivers(NotifySettings(**settings), environ)
         assert "s3cret" not in str(error.value)
 
 
@@ -240,21 +246,21 @@ def test_a_file_must_be_its_owners_alone(tmp_path: Path):
     path.write_text("https://hooks.example/x\n")
     path.chmod(0o640)
     with pytest.raises(ConfigError, match="only its owner may use"):
-        receivers_of(NotifySettings(webhook_file=str(path)))
+        find_receivers(NotifySettings(webhook_file=str(path)))
     path.chmod(0o600)
-    (found,) = receivers_of(NotifySettings(webhook_file=str(path)))
+    (found,) = find_receivers(NotifySettings(webhook_file=str(path)))
     assert found.address == "https://hooks.example/x"
     assert "hooks.example" not in repr(found) + str(found) + f"{found}"
 
 
 @pytest.mark.parametrize("key", ["slack_env", "webhook_env", "slack_file", "webhook_file"])
-def test_an_address_in_place_of_its_name_is_refused_and_not_shown(key: str):
+def test_address_instead_of_name_is_refused_and_hidden(key: str):
     with pytest.raises(ConfigError) as error:
         load_settings({"notify": {key: "https://hooks.example/s3cret"}}, environ={})
     assert "s3cret" not in str(error.value) and "not shown" in str(error.value)
 
 
-def test_a_variable_that_is_a_setting_is_no_place_for_a_secret():
+def test_settings_variable_cannot_hold_a_secret():
     with pytest.raises(ConfigError, match="none that begins HYBRID_PLATFORM_"):
         load_settings({"notify": {"slack_env": "HYBRID_PLATFORM_SLACK"}}, environ={})
 
@@ -291,7 +297,7 @@ def feed(ticks: int) -> str:
 
 @pytest.mark.scenario("S14")
 @pytest.mark.usefixtures("no_report")
-def test_a_failure_and_then_a_recovery_are_told_at_the_end_of_the_command(listening: Receiver, tmp_path: Path):
+def test_command_notifies_failure_then_recovery(listening: Receiver, tmp_path: Path):
     data = tmp_path / "data"
     assert shadow_run(data, feed(20), "mode=LIVE") == 12
     assert shadow_run(data, feed(20)) == 0
@@ -322,14 +328,14 @@ def test_a_halt_is_told_while_the_session_runs(listening: Receiver, tmp_path: Pa
     assert "SECRET" not in left.report and "HOOK" in json.dumps(left.evidence("preflight"))
 
 
-def test_settings_that_are_wrong_are_told_before_anything_is_written(listening: Receiver, tmp_path: Path):
+def test_config_error_is_notified_before_any_write(listening: Receiver, tmp_path: Path):
     assert shadow_run(tmp_path / "data", "strategy.name=no_such") == 12
     (failure,) = listening.bodies
     assert failure["exit_code"] == 12 and "no_such" in failure["reasons"][0]
     assert not (tmp_path / "data").exists()
 
 
-def test_a_receiver_that_is_down_does_not_change_how_the_command_ends(
+def test_unreachable_receiver_does_not_change_the_exit_code(
     listening: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(run_monitor, "DELIVERY_SECONDS", 0.3)
@@ -340,7 +346,7 @@ def test_a_receiver_that_is_down_does_not_change_how_the_command_ends(
     assert [line["why"] for line in left.said("notification not delivered")] == ["not in time"]
 
 
-def test_a_variable_that_is_not_set_is_a_wrong_setting_of_the_run_and_said_once(
+def test_unset_variable_is_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.delenv("HOOK", raising=False)
@@ -350,4 +356,4 @@ def test_a_variable_that_is_not_set_is_a_wrong_setting_of_the_run_and_said_once(
 
 
 def test_recovery_names_what_was_before():
-    assert recovered(ORIGIN, "X (FAILED)").reasons == ("the one before, X (FAILED), did not",)
+    assert build_recovery(ORIGIN, "X (FAILED)").reasons == ("the previous one, X (FAILED), failed",)

@@ -64,7 +64,7 @@ def shadow_run(data_dir: Path, *sets: str) -> int:
     return int(ended.value.code or 0)
 
 
-def test_a_session_is_ready_alive_and_stopping_in_this_order(manager: Manager, tmp_path: Path):
+def test_ready_alive_stopping_in_order(manager: Manager, tmp_path: Path):
     assert shadow_run(tmp_path / "data", "seconds=1", "feed.synthetic.ticks_per_second=100", "isolation=thread") == 0
     heard = manager.heard
     assert heard[0] == "STATUS=checking the host"
@@ -81,7 +81,7 @@ def test_a_run_that_is_refused_is_never_ready(manager: Manager, tmp_path: Path):
     assert manager.heard == ["STATUS=checking the host"]
 
 
-def test_a_supervising_thread_that_does_not_look_gives_no_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_watchdog_signal_without_polling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     manager = Manager(str(tmp_path / "notify"))
     monkeypatch.setenv("NOTIFY_SOCKET", manager.address)
     monkeypatch.setenv("WATCHDOG_USEC", "2")
@@ -97,7 +97,7 @@ def test_a_supervising_thread_that_does_not_look_gives_no_sign_of_life(tmp_path:
     manager.close()
 
 
-def test_signs_come_four_times_a_period_and_the_status_every_ten_seconds(tmp_path: Path):
+def test_watchdog_four_times_a_period_status_every_ten_seconds(tmp_path: Path):
     manager, clock = Manager(str(tmp_path / "notify")), TestClock(wall_ns=0)
     to = ServiceManager({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "20000000"}, clock)
     for _ in range(200):
@@ -131,13 +131,13 @@ def test_only_who_is_asked_to_gives_signs(tmp_path: Path, environ: dict[str, str
 
 
 @pytest.mark.parametrize("address", ["", "/nonexistent/notify", "@", "relative\0", "x" * 300])
-def test_without_a_manager_nothing_is_said_and_nothing_fails(address: str):
+def test_without_a_service_manager(address: str):
     to = ServiceManager({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000"}, SystemClock())
     for say in (to.ready, to.alive, to.stopping, to.status):
         say("x")
 
 
-def test_a_manager_that_does_not_read_keeps_nobody_waiting(tmp_path: Path):
+def test_service_manager_that_does_not_read(tmp_path: Path):
     manager = Manager(str(tmp_path / "notify"))
     to = ServiceManager({"NOTIFY_SOCKET": manager.address}, SystemClock())
     for _ in range(2_000):

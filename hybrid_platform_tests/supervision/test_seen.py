@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from hybrid_platform.domain.clocks import NS_PER_S
 from hybrid_platform.host.process import ProcessIdentity, this_process
-from hybrid_platform.observability.liveness import LifeSign, Phase
+from hybrid_platform.observability.liveness import LivenessRecord, SessionPhase
 from hybrid_platform.settings.operations import SupervisionSettings
 from hybrid_platform.supervision.observed import Life, life_of
 
@@ -17,11 +17,15 @@ NOW = 1_700_000_000 * NS_PER_S
 ELSEWHERE = ProcessIdentity(pid=7, host="the-other-host", boot_id="another", pid_started=1)
 
 
-def sign(owner: ProcessIdentity, age_s: float, phase: Phase = Phase.RUNNING, unsupervised_s: float = 0.0) -> LifeSign:
-    return LifeSign("s", "r", owner, phase, 1, "", NOW - int(age_s * NS_PER_S), int(unsupervised_s * 1000))
+def sign(
+    owner: ProcessIdentity, age_s: float, phase: SessionPhase = SessionPhase.RUNNING, unsupervised_s: float = 0.0
+) -> LivenessRecord:
+    return LivenessRecord("s", "r", owner, phase, 1, "", NOW - int(age_s * NS_PER_S), int(unsupervised_s * 1000))
 
 
-def life(owner: ProcessIdentity | None, seen: LifeSign | None, waited_s: float = 0.0, *, queued: bool = False) -> Life:
+def life(
+    owner: ProcessIdentity | None, seen: LivenessRecord | None, waited_s: float = 0.0, *, queued: bool = False
+) -> Life:
     launched_ns = NOW - int(waited_s * NS_PER_S)
     return life_of(
         queued=queued, owner=owner, sign=seen, launched_ns=launched_ns, now_ns=NOW, settings=SETTINGS
@@ -30,15 +34,15 @@ def life(owner: ProcessIdentity | None, seen: LifeSign | None, waited_s: float =
 
 @given(
     st.none() | st.builds(sign, st.sampled_from([this_process(), ELSEWHERE]), st.floats(-1e6, 1e8),
-                          st.sampled_from(Phase), st.floats(0, 1e6)),
+                          st.sampled_from(SessionPhase), st.floats(0, 1e6)),
     st.floats(0, 1e8),
 )  # fmt: skip
-def test_a_process_that_lives_is_never_given_up_whatever_its_signs_say(seen: LifeSign | None, waited_s: float):
+def test_a_process_that_lives_is_never_given_up_whatever_its_signs_say(seen: LivenessRecord | None, waited_s: float):
     assert life(this_process(), seen, waited_s) in {Life.ALIVE, Life.SILENT}
 
 
 @given(st.none() | st.builds(sign, st.just(ELSEWHERE), st.floats(0, 59)), st.floats(0, 1e8))
-def test_a_process_that_is_gone_is_gone_however_fresh_its_last_sign(seen: LifeSign | None, waited_s: float):
+def test_a_process_that_is_gone_is_gone_however_fresh_its_last_sign(seen: LivenessRecord | None, waited_s: float):
     assert life(replace(this_process(), pid_started=1), seen, waited_s) is Life.GONE
 
 
@@ -46,15 +50,15 @@ def test_elsewhere_a_session_that_is_supervised_must_beat_and_its_checks_and_rep
     assert life(ELSEWHERE, sign(ELSEWHERE, 59)) is Life.ALIVE
     assert life(ELSEWHERE, sign(ELSEWHERE, 61)) is Life.GONE
     assert life(ELSEWHERE, sign(ELSEWHERE, 1, unsupervised_s=61)) is Life.GONE
-    for phase in (Phase.CLOSING, Phase.ENDED):
+    for phase in (SessionPhase.CLOSING, SessionPhase.ENDED):
         assert life(ELSEWHERE, sign(ELSEWHERE, 299, phase)) is Life.ALIVE
         assert life(ELSEWHERE, sign(ELSEWHERE, 301, phase)) is Life.GONE
 
 
 def test_a_process_that_hangs_after_its_session_is_silent_in_the_end():
     own = this_process()
-    assert life(own, sign(own, 299, Phase.ENDED)) is Life.ALIVE
-    assert life(own, sign(own, 301, Phase.ENDED)) is Life.SILENT
+    assert life(own, sign(own, 299, SessionPhase.ENDED)) is Life.ALIVE
+    assert life(own, sign(own, 301, SessionPhase.ENDED)) is Life.SILENT
 
 
 def test_another_processs_sign_says_nothing_of_this_one():

@@ -1,7 +1,7 @@
 """Tell operators of failed runs, overload, recovery and halts, while runs are Dagster's. All start switched off.
 
 Whom to tell stands in the run's own settings (``notify``); a halt is looked up in the command file of each data
-directory that recent runs used. A notice that could not be delivered fails the sensor's tick, never a run.
+directory that recent runs used. A notification that could not be delivered fails the sensor's tick, never a run.
 """
 
 from __future__ import annotations
@@ -20,8 +20,13 @@ from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.domain.errors import ConfigError, PlatformError
 from hybrid_platform.domain.text import plural
 from hybrid_platform.evidence.records import POSTFLIGHT, PRAGMA, PREFLIGHT, REFUSAL, SESSION, Evidence, read_evidence
-from hybrid_platform.observability.notifications.messages import Notice, commanded, ended_badly, recovered
-from hybrid_platform.observability.notifications.notifier import Notifier, origin_of
+from hybrid_platform.observability.notifications.delivery import Notifier, describe_source
+from hybrid_platform.observability.notifications.messages import (
+    Notification,
+    build_failure,
+    build_recovery,
+    build_trading_change,
+)
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.commands import CommandEntry, CommandFile
 from hybrid_platform.settings.loading import load_settings
@@ -38,7 +43,7 @@ ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 
 
 class NotDelivered(PlatformError):
-    """A receiver did not take a notice: look at the receiver; the run is as it is."""
+    """A receiver did not take a notification: look at the receiver; the run is as it is."""
 
 
 class _TickLog:
@@ -74,11 +79,11 @@ def _settings(stated: Mapping[str, Any]) -> SessionSettings:
         return load_settings(told)
 
 
-def _tell(notify: NotifySettings, logger: logging.Logger, notices: list[Notice]) -> None:
+def _tell(notify: NotifySettings, logger: logging.Logger, notifications: list[Notification]) -> None:
     """Deliver, or raise NotDelivered (ConfigError where a receiver is named that is not there)."""
     notifier = Notifier(notify, _TickLog(logger))
-    for notice in notices:
-        notifier.tell(notice)
+    for notification in notifications:
+        notifier.send(notification)
     if faults := notifier.close(DELIVERY_SECONDS):
         raise NotDelivered("; ".join(sorted(set(faults))))
 
@@ -112,11 +117,11 @@ def notify_failure(context: dg.RunFailureSensorContext) -> None:
     run = context.dagster_run
     settings = _settings(_stated(run))
     code = run.tags.get(EXIT_CODE_TAG, "")
-    origin = origin_of(
+    origin = describe_source(
         settings.notify, SystemClock(), session_id=run.tags.get(SESSION_TAG), run_id=run.run_id, in_dagster=True
     )
-    notice = ended_badly(origin, int(code) if code.isdecimal() else None, _reasons(context, settings))
-    _tell(settings.notify, context.log, [notice])
+    notification = build_failure(origin, int(code) if code.isdecimal() else None, _reasons(context, settings))
+    _tell(settings.notify, context.log, [notification])
 
 
 @dg.run_status_sensor(
@@ -134,10 +139,12 @@ def notify_recovery(context: dg.RunStatusSensorContext) -> None:
     if before is None or before.status is not dg.DagsterRunStatus.FAILURE:
         return
     settings = _settings(_stated(run))
-    origin = origin_of(
+    origin = describe_source(
         settings.notify, SystemClock(), session_id=run.tags.get(SESSION_TAG), run_id=run.run_id, in_dagster=True
     )
-    _tell(settings.notify, context.log, [recovered(origin, before.tags.get(SESSION_TAG) or f"run {before.run_id}")])
+    _tell(
+        settings.notify, context.log, [build_recovery(origin, before.tags.get(SESSION_TAG) or f"run {before.run_id}")]
+    )
 
 
 def _before(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
@@ -172,10 +179,12 @@ def notify_halt(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         else:
             fresh = _standing(entries) if known is None or len(entries) < known else entries[known:]
         if fresh:
-            origin = origin_of(settings.notify, SystemClock(), session_id=None, run_id=None, in_dagster=True)
-            notices = [commanded(origin._replace(session_id=each.session_id), each.command) for each in fresh]
+            origin = describe_source(settings.notify, SystemClock(), session_id=None, run_id=None, in_dagster=True)
+            notifications = [
+                build_trading_change(origin._replace(session_id=each.session_id), each.command) for each in fresh
+            ]
             try:
-                _tell(settings.notify, context.log, notices)
+                _tell(settings.notify, context.log, notifications)
             except (NotDelivered, PlatformError) as error:
                 # Its place stays: it is tried again at the next tick, and keeps nobody else from being told.
                 faults.append(f"{place}: {error}")

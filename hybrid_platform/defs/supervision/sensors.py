@@ -29,7 +29,7 @@ from hybrid_platform.defs.supervision.assets import ASSET, NAME
 from hybrid_platform.domain.clocks import NS_PER_S, Clock, SystemClock, iso_utc
 from hybrid_platform.domain.errors import ConfigError, ExitCode
 from hybrid_platform.host.process import ProcessIdentity, this_process
-from hybrid_platform.observability.liveness import LifeSign, last_sign
+from hybrid_platform.observability.liveness import LivenessRecord, read_liveness
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.outcome import StopReason
 from hybrid_platform.supervision.desired import Wanted, read_wanted
@@ -118,7 +118,7 @@ def _look(
     clock: Clock,
     here: str,
 ) -> Seen:
-    now_ns, sign = clock.wall_ns(), last_sign(data_dir)
+    now_ns, sign = clock.wall_ns(), read_liveness(data_dir)
 
     def newest(job: str) -> RunSeen | None:
         ours = dg.RunsFilter(job_name=job, tags={SUPERVISOR_TAG: NAME})
@@ -141,7 +141,12 @@ def _look(
 
 
 def _run_seen(
-    instance: dg.DagsterInstance, record: dg.RunRecord, wanted: Wanted, sign: LifeSign | None, now_ns: int, here: str
+    instance: dg.DagsterInstance,
+    record: dg.RunRecord,
+    wanted: Wanted,
+    sign: LivenessRecord | None,
+    now_ns: int,
+    here: str,
 ) -> RunSeen:
     run, tags = record.dagster_run, record.dagster_run.tags
     # Of a run that goes on, the time of its last change: it may have been queued before.

@@ -11,7 +11,7 @@ import pytest
 from hybrid_platform.defs.notifications.sensors import NotDelivered, notify_failure, notify_halt, notify_recovery
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.commands import Command, CommandKind
-from hybrid_platform.observability.notifications import webhooks
+from hybrid_platform.observability.notifications import channels
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.commands import NAME, CommandFile
 from hybrid_platform_tests.definitions import defs
@@ -39,7 +39,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launcher
 
 @pytest.fixture
 def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    monkeypatch.setattr(webhooks, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(channels, "FIRST_PAUSE_S", 0.01)
     with receiver() as kept:
         monkeypatch.setenv("HOOK", kept.address)
         yield kept
