@@ -1,7 +1,7 @@
-"""What the guard read back about a guarded strategy: the evidence of I1, never what was intended.
+"""Evidence of I1: readings of a sandboxed strategy, never intentions.
 
-Made in `safety.guard`; each record becomes one JSON object and comes back equal from it
-(``msgspec.to_builtins`` / ``msgspec.convert``).
+`hybrid_platform.sandbox` creates these records. Each one converts to a JSON object and back without change
+(``msgspec.to_builtins``, ``msgspec.convert``).
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import msgspec
 
 
 class Enforced(StrEnum):
-    """How strong the isolation is that was read back, strongest first."""
+    """Strength of the isolation that was read back, strongest first."""
 
     KERNEL_PROCESS = "kernel-process"
-    """A process of its own: seccomp over all its threads, no socket held, Landlock over its files."""
+    """A separate process: seccomp for all its threads, no open socket, Landlock for its files."""
     KERNEL_NETWORK_ONLY = "kernel-network-only"
-    """The same without Landlock: no way to the network, but files are only guarded by their modes."""
+    """The same without Landlock: no way to the network, but only their modes protect files."""
     KERNEL_THREAD = "kernel-thread"
-    """Seccomp over the stage's threads only: other threads of the process can be made to do the call."""
+    """Seccomp for the stage's threads only: other threads of the process can be made to do the call."""
     AUDIT_HOOK_ONLY = "audit-hook-only"
-    """Python's audit hook alone: honest code is stopped, machine code is not."""
+    """Python's audit hook alone: it stops honest code, but not machine code."""
     NONE = "none"
 
 
 class Kind(StrEnum):
-    """What a denied attempt would have been."""
+    """Kind of a denied attempt."""
 
     SOCKET = "socket"
     DNS = "dns"
@@ -41,18 +41,18 @@ class Kind(StrEnum):
     KERNEL = "kernel"
     IPC = "ipc"
     METADATA = "metadata"
-    GUARD = "guard"
-    """Weakening or hiding from the guard itself."""
+    SANDBOX = "guard"
+    """Weakening the sandbox itself, or hiding from it."""
     FOREIGN = "foreign"
-    """A call by another architecture's numbers, or one that is younger than the rules."""
+    """A call with another architecture's number, or one that is newer than the rules."""
     MACHINE_CODE = "machine-code"
-    """A denied call looked up by its C name."""
+    """A lookup of a denied call by its C name."""
     FILE = "file"
     SIGNAL = "signal"
 
 
 class ThreadStatus(msgspec.Struct, frozen=True):
-    """One thread, as ``/proc/<pid>/task/<tid>/status`` shows it."""
+    """One thread, from ``/proc/<pid>/task/<tid>/status``."""
 
     tid: int
     name: str
@@ -60,51 +60,51 @@ class ThreadStatus(msgspec.Struct, frozen=True):
     seccomp: int
     """0 none, 1 strict, 2 filter."""
     filters: int
-    """How many filters are stacked; 0 also on kernels before 5.9, which do not say."""
+    """Number of stacked filters; also 0 on kernels before 5.9, which do not report it."""
     capabilities: str
-    """Effective ones, hexadecimal."""
+    """Effective capabilities, in hexadecimal."""
 
     @property
     def is_filtered(self) -> bool:
-        """Whether a seccomp filter holds this thread and nothing can lift it."""
+        """Whether a seccomp filter binds this thread and nothing can remove it."""
         return self.no_new_privs and self.seccomp == 2
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """One look at a process from outside; None where the host does not say."""
+    """One reading of a process from outside; None for a value that the host does not report."""
 
     threads: tuple[ThreadStatus, ...] | None
     sockets: int | None
-    """Socket descriptors that the process holds."""
+    """Number of open socket descriptors."""
     descriptors: tuple[str, ...] | None
-    """What each descriptor is, e.g. ``0 pipe``."""
+    """Number and kind of each descriptor, such as ``0 pipe``."""
     own_network: bool | None
-    """Whether it is in a network namespace of its own."""
+    """Whether it is in another network namespace than its parent."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One thing the self-test tried that must fail."""
+    """One attempt of the self-test, which must fail."""
 
     name: str
     kind: Kind
     expected: str
-    """Name of the errno, e.g. ``EPERM``."""
+    """Name of the errno, such as ``EPERM``."""
     outcome: str
-    """Name of the errno it failed with; ``OK`` where it was let through."""
+    """Name of the errno it failed with; ``OK`` if it succeeded."""
 
     @property
     def subject(self) -> tuple[str, Kind, str]:
-        """What was tried and expected, without what came of it."""
+        """The attempt and its expected errno, without the outcome."""
         return self.name, self.kind, self.expected
 
     @property
     def held(self) -> bool:
-        """Whether it failed as it must."""
+        """Whether it failed with the expected errno."""
         return self.outcome == self.expected
 
 
 class SelfTest(msgspec.Struct, frozen=True):
-    """The attempts of one self-test, and what a listener outside heard of them."""
+    """The attempts of one self-test, and how many of them reached a listener outside."""
 
     attempts: tuple[Attempt, ...]
     heard: int = 0
@@ -112,37 +112,37 @@ class SelfTest(msgspec.Struct, frozen=True):
 
     @property
     def leaks(self) -> tuple[Attempt, ...]:
-        """The attempts that did not fail as they must."""
+        """The attempts that did not fail with the expected errno."""
         return tuple(attempt for attempt in self.attempts if not attempt.held)
 
     @property
     def held(self) -> bool:
-        """Whether something was tried, all of it failed, and nothing was heard."""
+        """Whether there were attempts, all of them failed as expected, and none reached the listener."""
         return bool(self.attempts) and not self.leaks and not self.heard
 
 
 class PositiveControl(msgspec.Struct, frozen=True):
-    """The positive control: what was reached *before* the guard, so that the self-test can fail."""
+    """Targets that were reached *before* the sandbox was applied; they prove that the self-test can fail."""
 
     network: bool
-    """The listener heard the process."""
+    """Whether the process reached the listener."""
     file: bool
-    """The canary file was read."""
+    """Whether it read the canary file."""
     detail: str = ""
-    """Why not, where something was not reached."""
+    """Why one of them was not reached."""
 
 
 class LandlockStatus(msgspec.Struct, frozen=True):
-    """What Landlock was asked for and accepted."""
+    """Rights that were requested of Landlock, and what it accepted."""
 
     abi: int
-    """0: the kernel has none."""
+    """0 if the kernel has no Landlock."""
     handled_fs: int = 0
     """Bit mask of file rights that are denied unless granted."""
     handled_net: int = 0
     scoped: int = 0
     all_threads: bool = False
-    """No thread can be outside: there was only one when it was applied, or the kernel synchronised them."""
+    """Whether no thread can be outside: there was only one, or the kernel included the others."""
     readable: tuple[str, ...] = ()
     listable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
@@ -150,54 +150,54 @@ class LandlockStatus(msgspec.Struct, frozen=True):
 
 
 class Denied(msgspec.Struct, frozen=True):
-    """Attempts of one kind by one stage; what the self-test did is not among them."""
+    """Number of attempts of one kind by one stage, without the self-test's own."""
 
     source: Literal["kernel", "audit-hook"]
     kind: Kind
     name: str
-    """The system call's rule or the audit event."""
+    """Name of the system call's rule or of the audit event."""
     stage: str
     count: int
 
 
 class IsolationEvidence(msgspec.Struct, frozen=True):
-    """The whole of it: ``enforced`` follows from the rest by `safety.guard.levels.decide`."""
+    """All readings of a sandbox; `sandbox.levels.decide_level` derives ``enforced`` from the other fields."""
 
     requested: Literal["process", "thread"]
     enforced: Enforced
     why: tuple[str, ...]
-    """What keeps it from the level above; empty at the top."""
+    """Reasons why the level is not higher; empty at the highest level."""
     machine: str | None
-    """The instruction set the filter was made for; None where there is no filter for it."""
+    """Instruction set of the filter; None on a system without a filter."""
     filter_sha256: str | None
-    """Of the loaded program's bytes."""
+    """Digest of the loaded program's bytes."""
     kernel_counts: bool
-    """Whether the kernel reported each denied call to the outside; else only the audit hook counted."""
+    """Whether the kernel reported each denied call to the parent; if not, only the audit hook counted."""
     control: PositiveControl
     landlock: LandlockStatus
     start: Reading | None
-    """Before any user code was imported."""
+    """Reading before any user code was imported."""
     end: Reading | None
-    """After it was done; None: the process was gone before."""
+    """Reading after user code ended; None if the process ended earlier."""
     selftest_start: SelfTest | None
     selftest_end: SelfTest | None
     ending: str
-    """How the process ended, e.g. ``closed``, ``killed by SIGKILL``; ``running`` while it does."""
+    """How the process ended, such as ``exited with 0`` or ``killed by SIGKILL``; ``running`` before that."""
     denied: tuple[Denied, ...] = ()
     faults: tuple[str, ...] = ()
-    """What the host refused of the layers that are not required, e.g. a network namespace."""
+    """Optional layers that the host refused, such as a network namespace."""
 
     @property
     def denied_attempts(self) -> int:
-        """How many attempts were made; the same call may be counted by kernel and hook alike."""
+        """Number of attempts; kernel and hook may both count the same call."""
         return sum(entry.count for entry in self.denied)
 
     @property
     def violations(self) -> tuple[str, ...]:
-        """What user code tried and was denied, and a guard that was not read back at the end (I1)."""
+        """Denied attempts of user code, and a sandbox that was not read back at the end (I1)."""
         faults = []
         if self.end is None and self.filter_sha256 is not None:
-            faults.append(f"isolation: expected the guard to be read back at the end, got not: {self.ending} (I1)")
+            faults.append(f"isolation: expected a reading of the sandbox at the end, got none: {self.ending} (I1)")
         for each in self.denied:
             tried = f"{each.count} x {each.name} ({each.kind})"
             faults.append(f"{each.stage or 'strategy'}: expected no attempt, got {tried}, denied (I1)")

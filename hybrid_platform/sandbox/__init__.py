@@ -1,8 +1,7 @@
-"""The guard: user code computes, reads its code, talks to its parent, and does nothing else (I1).
+"""The sandbox: user code computes, reads its own code and talks to its parent, and can do nothing else (I1).
 
-`spawn.spawn` starts a guarded process and reads the guard back; its main module calls `child.enter`
-first. Where everything runs in one process, `threads.ThreadSandbox` guards the stages' threads. What
-holds is decided from what was read back, see ``docs/isolation.md``; ``python -m
-hybrid_platform.sandbox`` shows this host. Nothing is imported here: a guarded child starts with
-its own half only.
+`spawn.spawn` starts a sandboxed process and reads its sandbox back; the process's main module calls `child.enter`
+first. If everything runs in one process, `threads.ThreadSandbox` covers the stages' threads. The level follows from
+what was read back, see ``docs/isolation.md``; ``python -m hybrid_platform.sandbox`` shows it for this host. This module
+imports nothing, so that a sandboxed child loads only its own half.
 """

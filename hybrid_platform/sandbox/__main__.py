@@ -1,8 +1,8 @@
-"""Shows what the guard is worth on this host: ``python -m hybrid_platform.sandbox [--json] [--attacks]``.
+"""Report of the sandbox's strength on this host: ``python -m hybrid_platform.sandbox [--json] [--attacks]`` (I1).
 
-Guards a real child that does nothing, and prints what was read back: the level, each rule with the
-outcome of its probe, what Landlock took. With ``--attacks`` the table of rogue strategies follows,
-which is part of the source checkout. Exits 0 where the level is kernel-process, else 1; I1.
+It sandboxes a real child that does nothing, and prints what was read back: the level, each rule with the outcome of
+its probe, and what Landlock accepted. With ``--attacks`` a table of hostile strategies follows, which is part of the
+source checkout. The exit code is 0 for the level kernel-process, else 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def run_idle_child() -> IsolationEvidence:
 
 
 def render_table(evidence: IsolationEvidence) -> str:
-    """Return the evidence as Markdown: facts, then a row for each attempt of the first self-test."""
+    """Return the evidence as Markdown: a list of facts, then a table of the first self-test's attempts."""
     landlock, start = evidence.landlock, evidence.start
     lines = [
         f"enforced: **{evidence.enforced}**",
@@ -43,7 +43,7 @@ def render_table(evidence: IsolationEvidence) -> str:
         f"network of its own: {start.own_network if start else 'unknown'}",
         *(f"- not available: {fault}" for fault in evidence.faults),
         "",
-        "| attempt | kind | expected | was | why it is denied |",
+        "| attempt | kind | expected | got | why it is denied |",
         "|---|---|---|---|---|",
     ]
     reasons = {rule.name: rule.why for rule in RULES}

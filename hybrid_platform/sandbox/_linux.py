@@ -1,6 +1,6 @@
-"""The Linux calls that Python does not wrap, over ctypes; importable everywhere, usable on Linux.
+"""Linux system calls that Python does not wrap, made with ctypes.
 
-Nothing here decides anything: numbers go in, results or OSError come out.
+In: numbers. Out: results, or OSError. The module can be imported on every system and used on Linux.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _libc() -> ctypes.CDLL:
     return libc
 
 
-def _checked(result: int) -> int:
+def _check_result(result: int) -> int:
     if result == -1:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -43,16 +43,16 @@ def _checked(result: int) -> int:
 
 
 def syscall(number: int, *arguments: int) -> int:
-    """Make a system call by its number; addresses are passed as integers. Raises OSError."""
-    return _checked(_libc().syscall(ctypes.c_long(number), *(ctypes.c_long(argument) for argument in arguments)))
+    """Make a system call by its number; pass addresses as integers. Raises OSError."""
+    return _check_result(_libc().syscall(ctypes.c_long(number), *(ctypes.c_long(argument) for argument in arguments)))
 
 
 def prctl(option: int, *arguments: int) -> int:
-    """Set or get something of the process; missing arguments are zero. Raises OSError."""
+    """Set or get an attribute of the process; missing arguments are zero. Raises OSError."""
     padded = (*arguments, 0, 0, 0, 0)[:4]
-    return _checked(_libc().prctl(ctypes.c_int(option), *(ctypes.c_ulong(argument) for argument in padded)))
+    return _check_result(_libc().prctl(ctypes.c_int(option), *(ctypes.c_ulong(argument) for argument in padded)))
 
 
 def unshare(flags: int) -> None:
-    """Leave the namespaces that ``flags`` name. Raises OSError."""
-    _checked(_libc().unshare(ctypes.c_int(flags)))
+    """Move the process out of the namespaces in ``flags``. Raises OSError."""
+    _check_result(_libc().unshare(ctypes.c_int(flags)))

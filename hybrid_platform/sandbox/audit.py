@@ -1,8 +1,8 @@
-"""Counts what strategy and execution try, by Python's audit events, and who tried it (I1).
+"""Counts of attempts by strategy and execution, from Python's audit events (I1).
 
-in: audit events of guarded threads · out: counts by event and stage, for evidence. Under the kernel's
-filter it only counts; where it is the last line it refuses as well. Code that reaches machine code can
-go round it: it attributes, the kernel denies. One hook a process, for CPython never removes one.
+In: audit events of sandboxed threads. Out: counts by event and stage, for evidence. With the kernel's filter the hook
+only counts; without it, it also refuses. Machine code can bypass it: the hook attributes, the kernel denies. There is
+one hook per process, because CPython never removes one.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ _EVENTS = {
     "os.setxattr": Kind.METADATA,
     "ctypes.dlsym": Kind.MACHINE_CODE,
 }
-"""Audit event → what it would be. ``ctypes.dlsym`` counts for the names of denied calls only."""
+"""Kind of each audit event. ``ctypes.dlsym`` counts only for the names of denied calls."""
 _SYMBOLS = frozenset(rule.name for rule in RULES) | {"syscall", "system", "popen", "getaddrinfo", "posix_spawn"}
 _PROBE = "hybrid_platform.sandbox.probe"
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_. -]")
 MAX_ENTRIES = 1_000
-"""Distinct (event, stage) pairs that are kept apart; what comes after is counted under ``others``."""
+"""Number of (event, stage) pairs that are counted apart; further ones are counted under ``others``."""
 
 
 def sanitize_name(text: str) -> str:
-    """Return a name from a guarded process as it may be shown: 32 harmless characters."""
+    """Return a name from a sandboxed process as at most 32 harmless characters."""
     return _NOT_PLAIN.sub("?", text[:32])
 
 
 def validate_counts(counts: Sequence[Denied]) -> tuple[Denied, ...]:
-    """Return what a guarded process says its hook counted, as far as a hook could have said it."""
+    """Return the counts a sandboxed process reported, without those that its hook cannot have made."""
     return tuple(
         Denied("audit-hook", _EVENTS[entry.name], entry.name, sanitize_name(entry.stage), entry.count)
         for entry in counts[: MAX_ENTRIES + len(_EVENTS)]
@@ -68,15 +68,14 @@ def validate_counts(counts: Sequence[Denied]) -> tuple[Denied, ...]:
 
 
 class AuditHook:
-    """The process's one hook; off until a thread is registered or ``every_thread`` is set.
+    """The process's audit hook, inactive until a thread is registered or ``every_thread`` is set.
 
-    Its counts are written by any thread and read by the owner: one lock guards them, and is taken
-    only when something is counted.
+    Any thread writes the counts and the owner reads them. A lock protects them and is taken only to count.
     """
 
     def __init__(self, *, deny: bool, every_thread: bool) -> None:
         self.deny = deny
-        """Raise PermissionError for a guarded thread's attempts; False: the kernel does."""
+        """Whether to raise PermissionError for a sandboxed thread's attempts; if not, the kernel denies them."""
         self._every_thread = every_thread
         self._stages: dict[int, str] = {}
         self._exempt: set[int] = set()
@@ -86,22 +85,22 @@ class AuditHook:
         self._installed = False
 
     def install(self) -> None:
-        """Add the hook to the interpreter, once."""
+        """Add the hook to the interpreter (idempotent)."""
         if not self._installed:
             self._installed = True
             sys.addaudithook(self._on_event)
 
     def register(self, stage: str) -> None:
-        """Name the calling thread: what it tries from now on is counted under ``stage``."""
+        """Count the calling thread's attempts under ``stage`` from now on."""
         self._stages[threading.get_ident()] = stage
 
     def unregister(self) -> None:
-        """Forget the calling thread; its number may be another thread's next."""
+        """Forget the calling thread, because the next thread may get its number."""
         self._stages.pop(threading.get_ident(), None)
 
     @contextlib.contextmanager
     def exempt(self) -> Iterator[None]:
-        """Neither count nor refuse what the calling thread does meanwhile: the self-test's own attempts."""
+        """Neither count nor refuse the calling thread's attempts inside the block: the self-test's own attempts."""
         ident = threading.get_ident()
         self._exempt.add(ident)
         try:
@@ -122,7 +121,7 @@ class AuditHook:
         return tuple(Denied("audit-hook", _EVENTS[event], event, stage, count) for (event, stage), count in counted)
 
     def _on_event(self, event: str, arguments: tuple[object, ...]) -> None:
-        # Called for every audit event of the process: leave early.
+        # Called for every audit event of the process, so return early.
         kind = _EVENTS.get(event)
         if kind is None:
             if event == _PROBE:

@@ -43,7 +43,7 @@ class Sandbox:
     def __init__(self, messages: MessagePipe, plan: Plan) -> None:
         self._messages, self._plan = messages, plan
         self.pipes = plan.pipes
-        """Descriptors of the caller's pipes, keyed by name."""
+        """The caller's pipes: name → descriptor."""
         self.arguments = plan.arguments
         """The caller's text for the main module."""
         self._landlock = LandlockStatus(abi=0)

@@ -1,7 +1,7 @@
-"""Which descriptors a process holds and what they are: a guarded one holds no socket (I1).
+"""Open descriptors of a process and their kinds: a sandboxed process holds no socket (I1).
 
-in: a pid · out: kinds by number, read from ``/proc/<pid>/fd``, or for the calling process on other
-systems by asking for each number.
+In: a pid. Out: kinds keyed by number, read from ``/proc/<pid>/fd``. Without ``/proc``, every number of the calling
+process is tried in turn.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import stat
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-HIGHEST_ASKED = 4096
-_KINDS = {
+MAX_TRIED = 4096
+_KINDS_BY_MODE = {
     stat.S_IFSOCK: "socket",
     stat.S_IFIFO: "pipe",
     stat.S_IFREG: "file",
@@ -23,34 +23,34 @@ _KINDS = {
 
 
 def describe_descriptor(descriptor: int) -> str:
-    """Return what one of our own descriptors is: socket, pipe, file, directory, device or other. Raises OSError."""
-    return _KINDS.get(stat.S_IFMT(os.fstat(descriptor).st_mode), "other")
+    """Return the kind of an own descriptor: socket, pipe, file, directory, device or other. Raises OSError."""
+    return _KINDS_BY_MODE.get(stat.S_IFMT(os.fstat(descriptor).st_mode), "other")
 
 
 def list_descriptors(pid: int | None = None) -> dict[int, str]:
-    """Return number → kind of another process's descriptors, or without ``pid`` of our own.
+    """Return the kinds of another process's descriptors, or of this process's without ``pid``, keyed by number.
 
-    Raises OSError where the process is gone or may not be read; another's needs ``/proc``.
+    Raises OSError if the process is gone or may not be read; another process needs ``/proc``.
     """
     folder = Path("/proc/self/fd" if pid is None else f"/proc/{pid}/fd")
     if pid is None and not folder.is_dir():
-        return _by_asking(range(HIGHEST_ASKED))
+        return _try_numbers(range(MAX_TRIED))
     if pid is None:
-        # The listing's own descriptor is in the list and closed by now: ask for each.
-        return _by_asking(int(entry.name) for entry in folder.iterdir())
+        # The listing's own descriptor is in the list but already closed, so try each number.
+        return _try_numbers(int(entry.name) for entry in folder.iterdir())
     return {
-        int(entry.name): _kind_of_link(entry) for entry in sorted(folder.iterdir(), key=lambda entry: int(entry.name))
+        int(entry.name): _describe_link(entry) for entry in sorted(folder.iterdir(), key=lambda entry: int(entry.name))
     }
 
 
 def close_all_but(keep: Collection[int]) -> None:
-    """Close every descriptor but these and the standard three."""
+    """Close every descriptor except these and the three standard ones."""
     for descriptor in list_descriptors():
         if descriptor > 2 and descriptor not in keep:
             os.close(descriptor)
 
 
-def _by_asking(numbers: Iterable[int]) -> dict[int, str]:
+def _try_numbers(numbers: Iterable[int]) -> dict[int, str]:
     found: dict[int, str] = {}
     for number in numbers:
         try:
@@ -60,7 +60,7 @@ def _by_asking(numbers: Iterable[int]) -> dict[int, str]:
     return found
 
 
-def _kind_of_link(entry: Path) -> str:
+def _describe_link(entry: Path) -> str:
     target = str(entry.readlink())
     for prefix in ("socket", "pipe", "anon_inode"):
         if target.startswith(prefix + ":"):

@@ -1,7 +1,7 @@
-"""Which files a guarded process may touch: what Python needs, the platform's code, the strategy's own.
+"""Files that a sandboxed process may access: Python's own, the platform's code and the strategy's code.
 
-in: paths of code and of what must stay private · out: `Grants`. Landlock knows no exceptions below a
-grant, so a folder that holds something private is granted entry by entry, without it.
+In: paths of code and of private files. Out: `Grants`. Landlock has no exceptions below a grant, so a directory that
+contains a private path is granted entry by entry, without that path.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store", "/etc/ld.so.cache",
     "/etc/localtime", "/usr/share/zoneinfo", "/dev/null", "/dev/urandom", "/sys/devices/system/cpu",
 )  # fmt: skip
-"""Shared libraries, time zones, and the number of cores that numerical libraries ask for."""
+"""Shared libraries, time zones, and the number of cores, which numerical libraries read."""
 
 
 class Grants(msgspec.Struct, frozen=True):
-    """Absolute paths without links. A directory stands for all beneath it; nothing may be executed."""
+    """Absolute paths without links. A directory includes everything below it; nothing may be executed."""
 
     read: tuple[str, ...]
     listing: tuple[str, ...] = ()
-    """Directories whose names may be listed, as an import does; what is in the files stays closed."""
+    """Directories whose entries may be listed, as an import does; the files in them stay closed."""
     write: tuple[str, ...] = ()
 
 
 def build_grants(code: Sequence[Path], private: Sequence[Path] = (), write: Sequence[Path] = ()) -> Grants:
-    """Return what a process needs to run Python, this package, and ``code`` (module files or packages).
+    """Return the access that a process needs to run Python, this package, and ``code`` (module files or packages).
 
-    Nothing below a ``private`` path is granted. Raises ConfigError where code, Python's packages or a writable
-    directory lie in a private one, or a folder of code has more than 10,000 entries beside the private path.
+    Nothing below a ``private`` path is granted. Raises ConfigError if code, Python's packages or a writable directory
+    lie in a private path, or if a directory of code has more than 10,000 entries next to the private path.
     """
     closed = [path.resolve() for path in private]
     own = [path.resolve() for path in code]
@@ -48,16 +48,16 @@ def build_grants(code: Sequence[Path], private: Sequence[Path] = (), write: Sequ
             raise ConfigError(
                 [Fault(str(path), f"a path outside {inside}, which stays closed to strategies", "inside")]
             )
-    read = _unique(entry for path in (*_python(), package, *own) for entry in _carved(path, closed))
+    read = _unique(entry for path in (*_find_python(), package, *own) for entry in _exclude_closed(path, closed))
     listing = _unique(path.parent for path in own)
     return Grants(read, listing, _unique(path.resolve() for path in write))
 
 
-def _python() -> Iterator[Path]:
-    """Yield the standard library, the installed packages and the system's part, links resolved."""
+def _find_python() -> Iterator[Path]:
+    """Yield the standard library, the installed packages and the system's files, with links resolved."""
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     paths = [sysconfig.get_path(name) for name in names]
-    # A virtual environment's interpreter keeps its own library and shared objects in the base.
+    # The interpreter of a virtual environment keeps its library and shared objects in the base installation.
     paths += [str(Path(base) / "lib") for base in {sys.base_prefix, sys.base_exec_prefix}]
     paths += [entry for entry in sys.path if Path(entry).name in {"site-packages", "dist-packages"}]
     for path in (*paths, *SYSTEM):
@@ -65,8 +65,8 @@ def _python() -> Iterator[Path]:
             yield Path(path).resolve()
 
 
-def _carved(path: Path, closed: Sequence[Path]) -> Iterator[Path]:
-    """Yield ``path`` itself, or, where it holds a closed path, the entries that do not."""
+def _exclude_closed(path: Path, closed: Sequence[Path]) -> Iterator[Path]:
+    """Yield ``path`` itself or, if it contains a closed path, its entries without that path."""
     if any(path.is_relative_to(secret) for secret in closed):
         return
     if not any(secret.is_relative_to(path) for secret in closed):
@@ -74,10 +74,10 @@ def _carved(path: Path, closed: Sequence[Path]) -> Iterator[Path]:
         return
     for count, entry in enumerate(sorted(path.iterdir())):
         if count >= MAX_ENTRIES:
-            raise ConfigError([Fault(str(path), f"at most {MAX_ENTRIES} entries beside private files", "more")])
-        # Hidden entries (.env, .git, .netrc) are no code, and a link is judged by where it leads.
+            raise ConfigError([Fault(str(path), f"at most {MAX_ENTRIES} entries next to private files", "more")])
+        # Hidden entries (.env, .git, .netrc) are not code, and a link may lead into a closed path.
         if not entry.name.startswith(".") and not entry.is_symlink():
-            yield from _carved(entry, closed)
+            yield from _exclude_closed(entry, closed)
 
 
 def _unique(paths: Iterable[Path]) -> tuple[str, ...]:

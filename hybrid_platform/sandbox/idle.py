@@ -1,4 +1,4 @@
-"""A guarded main module that runs nothing: what `__main__` starts to show what this host's guard is worth."""
+"""Sandboxed main module that runs nothing; `__main__` starts it to report the sandbox's strength on this host."""
 
 from hybrid_platform.sandbox.child import enter
 

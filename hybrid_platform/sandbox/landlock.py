@@ -1,9 +1,8 @@
-"""Confines the files of a process: what is not granted cannot be opened, written, made or removed (I1).
+"""Landlock: files that are not granted cannot be opened, written, created or removed (I1).
 
-in: `Grants` · out: a `LandlockStatus` that says what the kernel accepted. Seccomp cannot tell one file
-from another; this can, for root too, and it also keeps the process from tracing (``/proc/<pid>/mem``)
-and signalling whatever is outside. Landlock binds a thread and those it starts: apply it while there
-is one thread only; from ABI 8 on the kernel brings in the others.
+In: `Grants`. Out: a `LandlockStatus` of what the kernel accepted. Seccomp cannot tell one file from another; Landlock
+can, for root too. It also keeps the process from tracing (``/proc/<pid>/mem``) and signalling other processes. It
+binds a thread and its descendants, so apply it while there is one thread; from ABI 8 on the kernel includes the others.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ _RIGHTS_OF_A_FILE = WRITE_FILE | READ_FILE | TRUNCATE
 _WRITE = WRITE_FILE | READ_FILE | READ_DIR | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | TRUNCATE
 
 _FS_BITS = {1: 13, 2: 14, 3: 15, 5: 16, 9: 17}
-"""ABI → how many file rights it knows: REFER came with 2, TRUNCATE with 3, IOCTL_DEV with 5, RESOLVE_UNIX with 9."""
+"""Number of file rights by ABI: 2 added REFER, 3 TRUNCATE, 5 IOCTL_DEV, 9 RESOLVE_UNIX."""
 
 
 def read_abi() -> int:
-    """Return the kernel's Landlock ABI; 0 where there is none."""
+    """Return the kernel's Landlock ABI, or 0 without Landlock."""
     if _linux.machine() is None:
         return 0
     try:
@@ -42,9 +41,10 @@ def read_abi() -> int:
 
 
 def supported_rights(version: int) -> tuple[int, int, int]:
-    """Return the bit masks that an ABI can deny: file rights, network rights, scopes.
+    """Return the bit masks of what an ABI can deny: file rights, network rights, scopes.
 
-    All of them are denied: TCP bind and connect from ABI 4 on, abstract sockets and signals from 6.
+    All of them are denied. Network rights are TCP bind and connect, from ABI 4 on; scopes are abstract sockets and
+    signals, from ABI 6 on.
     """
     bits = max((count for since, count in _FS_BITS.items() if since <= version), default=0)
     return (1 << bits) - 1, 0b11 if version >= 4 else 0, 0b11 if version >= 6 else 0
@@ -53,7 +53,7 @@ def supported_rights(version: int) -> tuple[int, int, int]:
 def restrict(grants: Grants) -> LandlockStatus:
     """Confine the calling thread to ``grants``; NoNewPrivs must be set. Raises OSError.
 
-    ``all_threads`` of the result says whether no thread of the process can be outside.
+    ``all_threads`` of the result is True if no thread of the process can be outside.
     """
     version = read_abi()
     if version == 0:

@@ -1,7 +1,6 @@
-"""Which level is enforced follows from what was read back, and from nothing that was intended (I1).
+"""The enforced level of isolation, which follows only from what was read back (I1).
 
-in: evidence whose ``enforced`` is still to be decided · out: the level and, in words, what keeps it from
-a higher one. Pure.
+In: evidence without a level. Out: the level, and the reasons why it is not higher. Pure.
 """
 
 from __future__ import annotations
@@ -10,21 +9,21 @@ from hybrid_platform.domain.isolation import Attempt, Enforced, IsolationEvidenc
 
 
 def decide_level(evidence: IsolationEvidence, *, hook_alive: bool) -> tuple[Enforced, tuple[str, ...]]:
-    """Return the strongest level that all readings support, and why it is not a stronger one."""
+    """Return the strongest level that all readings support, and the reasons why it is not stronger."""
     fallback = Enforced.AUDIT_HOOK_ONLY if hook_alive else Enforced.NONE
-    network = _not_guarded(evidence)
+    network = _find_network_gaps(evidence)
     if evidence.requested == "thread":
-        apart = ("the stages share the op's process: another of its threads can be made to do the call",)
+        apart = ("the stages share the host process: another of its threads can be made to do the call",)
         return (Enforced.KERNEL_THREAD, apart) if not network else (fallback, (*network, *apart))
     if network:
         return fallback, network
-    files = _not_confined(evidence)
+    files = _find_file_gaps(evidence)
     return (Enforced.KERNEL_NETWORK_ONLY, files) if files else (Enforced.KERNEL_PROCESS, ())
 
 
-def _not_guarded(evidence: IsolationEvidence) -> tuple[str, ...]:
+def _find_network_gaps(evidence: IsolationEvidence) -> tuple[str, ...]:
     if evidence.machine is None:
-        return ("seccomp: there is no filter for this system and instruction set",)
+        return ("seccomp: no filter for this system and instruction set",)
     if evidence.filter_sha256 is None:
         return ("seccomp: no filter could be loaded",)
     why = [] if evidence.control.network else [f"positive control: {evidence.control.detail or 'nothing was heard'}"]
@@ -44,13 +43,13 @@ def _not_guarded(evidence: IsolationEvidence) -> tuple[str, ...]:
             why.append(f"{moment}: sockets {held}, expected 0")
         if selftest.heard:
             why.append(f"{moment}: the listener heard {selftest.heard} times during the self-test")
-        why += [_leaked(moment, attempt) for attempt in selftest.leaks if not _of_files(attempt.kind)]
+        why += [_format_leak(moment, attempt) for attempt in selftest.leaks if not _concerns_files(attempt.kind)]
         if not selftest.attempts:
             why.append(f"{moment}: the self-test tried nothing")
     return tuple(why)
 
 
-def _not_confined(evidence: IsolationEvidence) -> tuple[str, ...]:
+def _find_file_gaps(evidence: IsolationEvidence) -> tuple[str, ...]:
     landlock = evidence.landlock
     if landlock.abi == 0 or landlock.error:
         return (f"Landlock: {landlock.error or 'not available'}",)
@@ -58,24 +57,24 @@ def _not_confined(evidence: IsolationEvidence) -> tuple[str, ...]:
     if not evidence.control.file:
         why.append(f"positive control: {evidence.control.detail or 'the canary was not read'}")
     for moment, _, selftest in _moments(evidence):
-        attempts = [attempt for attempt in selftest.attempts if _of_files(attempt.kind)] if selftest else []
+        attempts = [attempt for attempt in selftest.attempts if _concerns_files(attempt.kind)] if selftest else []
         if not attempts:
             why.append(f"{moment}: no file was tried")
-        why += [_leaked(moment, attempt) for attempt in attempts if not attempt.held]
+        why += [_format_leak(moment, attempt) for attempt in attempts if not attempt.held]
     return tuple(why)
 
 
 def _moments(evidence: IsolationEvidence) -> list[tuple[str, Reading | None, SelfTest | None]]:
-    """Return start and, where the process lived to it, end; no filter can be taken off in between."""
+    """Return the readings at the start and, if the process reached it, the end. No filter can be removed in between."""
     moments = [("start", evidence.start, evidence.selftest_start)]
     if evidence.end is not None or evidence.selftest_end is not None:
         moments.append(("end", evidence.end, evidence.selftest_end))
     return moments
 
 
-def _leaked(moment: str, attempt: Attempt) -> str:
+def _format_leak(moment: str, attempt: Attempt) -> str:
     return f"{moment}: {attempt.name}: expected {attempt.expected}, got {attempt.outcome}"
 
 
-def _of_files(kind: Kind) -> bool:
+def _concerns_files(kind: Kind) -> bool:
     return kind in {Kind.FILE, Kind.SIGNAL}

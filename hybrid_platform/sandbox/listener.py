@@ -1,7 +1,7 @@
-"""A listener on this host's loopback: what reaches it got out. Heard before the guard, silent after (I1).
+"""A listener on the loopback interface: whatever reaches it has left the sandbox (I1).
 
-Owned by the process that is not guarded. Nothing is accepted until somebody asks: connections and
-datagrams wait in the kernel, so that `heard` misses none that was made before the question.
+Owned by the process outside the sandbox. Connections and datagrams wait in the kernel until `count_arrivals` accepts
+them, so it misses none that was made before the call.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ MAX_BYTES = 65_536
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where the listener is: ports on 127.0.0.1."""
+    """Ports of the listener on 127.0.0.1."""
 
     tcp: int
     udp: int
 
 
 class Listener:
-    """One TCP and one UDP socket on 127.0.0.1, and what they heard so far."""
+    """One TCP and one UDP socket on 127.0.0.1, and what they received so far."""
 
     def __init__(self) -> None:
         with contextlib.ExitStack() as stack:
@@ -52,13 +52,13 @@ class Listener:
         self._sockets.close()
 
     def count_arrivals(self) -> int:
-        """Return how many connections and datagrams have arrived since the listener was made."""
+        """Return the number of connections and datagrams that have arrived since the listener was created."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 connection, _ = self._tcp.accept()
                 with connection:
                     self._arrivals += 1
-                    self._received += _rest(connection)
+                    self._received += _receive_all(connection)
         with contextlib.suppress(BlockingIOError):
             while True:
                 self._received += self._udp.recv(MAX_BYTES) + b"\n"
@@ -67,7 +67,7 @@ class Listener:
         return self._arrivals
 
     def received(self) -> bytes:
-        """Return the last 64 KiB of what was heard; call `heard` first."""
+        """Return the last 64 KiB that arrived; call `count_arrivals` first."""
         return self._received
 
 
@@ -79,12 +79,12 @@ def reach(address: Address) -> None:
         endpoint.sendto(b"control", ("127.0.0.1", address.udp))
 
 
-def _rest(connection: socket.socket) -> bytes:
-    """Return what a peer sent; one that stays connected and silent is given up after a moment."""
-    said = b""
-    while len(said) < MAX_BYTES and select.select([connection], [], [], 0.2)[0]:
+def _receive_all(connection: socket.socket) -> bytes:
+    """Return what a peer sent; stop waiting for a connected peer after 0.2 s of silence."""
+    data = b""
+    while len(data) < MAX_BYTES and select.select([connection], [], [], 0.2)[0]:
         chunk = connection.recv(4096)
         if not chunk:
             break
-        said += chunk
-    return said
+        data += chunk
+    return data

@@ -1,6 +1,6 @@
-"""What a process does to itself before it is guarded: die with its parent, drop capabilities, leave the network.
+"""Restrictions that a process places on itself: die with its parent, drop capabilities, leave the network.
 
-And what the parent does: refuse to be read by others. Linux; each raises OSError where it is refused.
+The parent uses one too: it refuses to be read by other processes. Linux only; each raises OSError if it is refused.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _CAPABILITY_VERSION_3 = 0x2008_0522
 
 
 def die_with_parent(parent: int) -> None:
-    """Be killed when the thread that started this process ends. Raises OSError where it is gone already."""
+    """Have the kernel kill this process when the thread that started it ends. Raises OSError if that has ended."""
     _linux.prctl(_linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         raise ProcessLookupError(errno.ESRCH, f"expected parent {parent}, got {os.getppid()}")
 
 
 def drop_capabilities() -> None:
-    """Give up every capability, so that root in here is nobody special; it cannot come back."""
+    """Drop every capability for good, so that root has no privileges in this process."""
     _linux.prctl(_linux.PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), 8)
     none = ctypes.create_string_buffer(24)
@@ -34,9 +34,9 @@ def drop_capabilities() -> None:
 
 
 def leave_network() -> None:
-    """Move into an empty network namespace; without privilege, inside a user namespace of one's own.
+    """Move into an empty network namespace; without privilege, inside a new user namespace.
 
-    Needs a process with a single thread.
+    The process must have a single thread.
     """
     try:
         _linux.unshare(_CLONE_NEWNET)
@@ -45,22 +45,22 @@ def leave_network() -> None:
 
 
 def name_thread(name: str) -> None:
-    """Name the calling thread where ``/proc`` shows it; the kernel keeps 15 bytes. Elsewhere: nothing."""
+    """Name the calling thread in ``/proc``; the kernel keeps 15 bytes. Do nothing on other systems."""
     if _linux.machine() is not None:
         buffer = ctypes.create_string_buffer(name.encode("ascii", "replace"))
         _linux.prctl(_linux.PR_SET_NAME, ctypes.addressof(buffer))
 
 
 def set_dumpable(*, dumpable: bool) -> None:
-    """Let this process be traced and dumped by its user's other processes, or not.
+    """Allow or forbid other processes of the user to trace and dump this process.
 
-    Without it ``/proc/<pid>`` belongs to root: nobody else reads its memory, environment, descriptors or
-    limits, there are no core dumps, and debuggers and profilers of the same user cannot attach. What it
-    reads about itself stays readable, but for files that are opened by owner (``/proc/self/environ``).
+    If forbidden, ``/proc/<pid>`` belongs to root: only root reads its memory, environment, descriptors and limits, the
+    kernel writes no core dump, and debuggers and profilers of the same user cannot attach. The process can still read
+    its own files there, except those that need their owner (``/proc/self/environ``).
     """
     _linux.prctl(_linux.PR_SET_DUMPABLE, int(dumpable))
 
 
 def is_dumpable() -> bool:
-    """Return what `set_dumpable` set, read back."""
+    """Return whether this process is dumpable, read back from the kernel."""
     return _linux.prctl(_linux.PR_GET_DUMPABLE) == 1

@@ -1,7 +1,7 @@
-"""What parent and guarded child say to each other before and after user code: JSON lines over two pipes.
+"""Messages between parent and sandboxed child before and after user code runs: JSON lines over two pipes (I1).
 
-Typed and bounded, never pickle; every answer has a deadline. Before the parent's second `Proceed` the
-child runs nothing but this package; after it, the child's word is only compared, never trusted.
+Messages are typed and bounded, never pickled, and every answer has a deadline. Until the parent's second `Proceed` the
+child runs only this package; after it, the parent compares the child's messages and trusts none of them.
 """
 
 from __future__ import annotations
@@ -20,61 +20,62 @@ from hybrid_platform.sandbox.listener import Address
 from hybrid_platform.sandbox.selftest import Canary
 
 MAX_LINE = 4 * 1024 * 1024
+"""Bytes."""
 
 
 class PeerGone(IsolationError):
-    """The other side closed its end, most likely by dying."""
+    """The other side closed its end, most likely because it ended."""
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="message", forbid_unknown_fields=True):
-    """One line."""
+    """One line of JSON."""
 
 
 class Plan(Message, frozen=True, tag="plan"):
-    """Parent → child: everything the guard needs to know."""
+    """Parent → child: everything the child needs to apply its sandbox."""
 
     parent: int
     pipes: dict[str, int]
-    """The caller's pipes by name: descriptor numbers in the child."""
+    """The caller's pipes: name → descriptor number in the child."""
     arguments: str
-    """The caller's own, untouched."""
+    """The caller's text for the main module."""
     grants: Grants
     canary: Canary
     listener: Address
     notify: bool
-    """Load the filter that reports denied calls to the parent."""
+    """Whether to load the filter that reports denied calls to the parent."""
     own_network: bool
-    """Leave the network namespace, if allowed."""
+    """Whether to leave the network namespace, if the host allows it."""
 
 
 class Sealed(Message, frozen=True, tag="sealed"):
-    """Child → parent: the guard is on, as far as this host has it."""
+    """Child → parent: every layer that this host has is applied."""
 
     control: PositiveControl
     landlock: LandlockStatus
     filter_sha256: str | None
-    """None: no filter was loaded."""
+    """None if no filter was loaded."""
     listener: int | None
-    """Descriptor to take, where the filter notifies."""
+    """Descriptor for the parent to take, if the filter notifies."""
     faults: tuple[str, ...]
-    """What was refused, and why."""
+    """Layers that the host refused, and why."""
 
 
 class Tested(Message, frozen=True, tag="tested"):
-    """Child → parent: what the self-test tried."""
+    """Child → parent: the attempts of the self-test."""
 
     attempts: tuple[Attempt, ...]
     hook_alive: bool
 
 
 class Leaving(Message, frozen=True, tag="leaving"):
-    """Child → parent: user code is done, and this is what its audit hook counted."""
+    """Child → parent: user code has ended, with the counts of the audit hook."""
 
     denied: tuple[Denied, ...]
 
 
 class Proceed(Message, frozen=True, tag="proceed"):
-    """Parent → child: go on."""
+    """Parent → child: continue."""
 
 
 _DECODER = msgspec.json.Decoder(Plan | Sealed | Tested | Leaving | Proceed)
@@ -84,10 +85,10 @@ M = TypeVar("M", bound=Message)
 
 
 class MessagePipe:
-    """One end of the conversation; owns both descriptors."""
+    """One end of the pair of pipes that carries the messages; owns both descriptors."""
 
-    def __init__(self, read: int, write: int) -> None:
-        self._read, self._write = read, write
+    def __init__(self, read: int, write: int, *, max_line: int = MAX_LINE) -> None:
+        self._read, self._write, self._max_line = read, write, max_line
         self._pending = bytearray()
         os.set_blocking(read, False)
 
@@ -102,7 +103,7 @@ class MessagePipe:
         os.close(self._write)
 
     def send(self, message: Message) -> None:
-        """Write one line; raises PeerGone where nobody listens any more."""
+        """Write one message; raise PeerGone if the other side has closed its end."""
         data = memoryview(msgspec.json.encode(message) + b"\n")
         try:
             while data:
@@ -111,9 +112,9 @@ class MessagePipe:
             raise PeerGone(f"sandbox: expected a listening peer for {_name(message)}, got {error}") from None
 
     def receive(self, expected: type[M], timeout_s: float) -> M:
-        """Return the next line, which must be an ``expected``.
+        """Return the next message, which must be an ``expected``.
 
-        Raises IsolationError where it is something else, longer than 4 MiB or late, PeerGone at the end.
+        Raises IsolationError if it is another message, longer than the limit or late, and PeerGone at the end.
         """
         deadline = time.monotonic() + timeout_s
         poll = select.poll()
@@ -126,8 +127,10 @@ class MessagePipe:
             if not chunk:
                 raise PeerGone(f"sandbox: expected {expected.__name__}, got the end of the pipe")
             self._pending += chunk
-            if len(self._pending) > MAX_LINE:
-                raise IsolationError(f"sandbox: expected {expected.__name__}, got a line of more than {MAX_LINE} bytes")
+            if len(self._pending) > self._max_line:
+                raise IsolationError(
+                    f"sandbox: expected {expected.__name__}, got a line of more than {self._max_line} bytes"
+                )
         line, _, rest = bytes(self._pending).partition(b"\n")
         self._pending[:] = rest
         try:

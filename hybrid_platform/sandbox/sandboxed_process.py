@@ -45,7 +45,7 @@ class SandboxedProcess:
     ) -> None:
         self.pid = started.pid
         self.pipes = pipes
-        """The parent's ends of the caller's pipes, keyed by name; `close_pipe` closes one."""
+        """The parent's ends of the caller's pipes: name → descriptor. `close_pipe` closes one."""
         self._started, self._messages, self._listener = started, messages, listener
         self._owned = contextlib.ExitStack()
         self._watcher: Watcher | None = None

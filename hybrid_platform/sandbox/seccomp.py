@@ -1,6 +1,6 @@
-"""Puts a filter over the calling thread or over all threads of the process; nothing can take it off.
+"""Loading of a filter for the calling thread or all threads of the process; nothing can remove it (I1).
 
-in: a `Filter` · out: it is loaded, or OSError says why not. I1.
+In: a `Filter`. Out: the filter is loaded, or OSError.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class _Program(ctypes.Structure):
 
 
 def is_available() -> bool:
-    """Return whether this kernel and its container let a filter be loaded."""
+    """Return whether this kernel and its container allow a filter to be loaded."""
     machine = _linux.machine()
     if machine is None:
         return False
@@ -33,10 +33,10 @@ def is_available() -> bool:
 
 
 def load(filter_: Filter, *, all_threads: bool) -> int | None:
-    """Set NoNewPrivs and load the filter; return the listener's descriptor for one that notifies.
+    """Set NoNewPrivs and load the filter; return the listener's descriptor if the filter notifies.
 
-    ``all_threads`` binds every thread that there is and will be, or none (an OSError); otherwise the
-    calling thread and those it will start. Raises OSError where the kernel or a container refuses.
+    With ``all_threads`` the filter binds every existing and future thread, or none and raises OSError; otherwise the
+    calling thread and its descendants. Raises OSError if the kernel or a container refuses.
     """
     _linux.prctl(_linux.PR_SET_NO_NEW_PRIVS, 1)
     program = _Program(len(filter_.instructions), filter_.program)
@@ -44,7 +44,7 @@ def load(filter_: Filter, *, all_threads: bool) -> int | None:
     if filter_.notify:
         result = _set(flags | _NEW_LISTENER | (_TSYNC_ESRCH if all_threads else 0), program)
     else:
-        # Nobody outside counts: let the kernel's own log have a record that no process here can touch.
+        # The parent cannot count, so leave a record in the kernel's log, which no process here can change.
         result = _set_logging(flags, program)
     if filter_.notify:
         return result

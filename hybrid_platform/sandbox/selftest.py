@@ -1,8 +1,7 @@
-"""The guard tries itself: every way out must fail as the rules say, after a control that did not (I1).
+"""Self-test of the sandbox: every way out must fail as its rule states, after a control that succeeded (I1).
 
-in: the filter, where the listener and the canary file are · out: a record of each attempt. Runs in the
-guarded process, before any user code and again at shutdown; what the listener heard meanwhile is for
-the outside to say.
+In: the filter, the listener's address and the canary file. Out: a record of each attempt. It runs in the sandboxed
+process, before any user code and again at the end. The parent counts what arrived at the listener meanwhile.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from hybrid_platform.sandbox.syscalls import Rule
 
 
 class Canary(msgspec.Struct, frozen=True):
-    """A file that the parent made where nothing is granted: readable before Landlock, never after."""
+    """A file that the parent created where nothing is granted: readable before Landlock, never after."""
 
     path: str
     content: str
 
 
 def run_control(address: Address, canary: Canary | None) -> PositiveControl:
-    """Reach the listener and read the canary: called before the guard, when both must work."""
+    """Reach the listener and read the canary; both must succeed before the sandbox is applied."""
     faults = []
     network = file = False
     try:
@@ -49,15 +48,15 @@ def run_control(address: Address, canary: Canary | None) -> PositiveControl:
 def try_calls(filter_: Filter, address: Address) -> tuple[Attempt, ...]:
     """Try every rule by its number, then the listener, fork, exec and dup as Python does them.
 
-    Where the calling thread is not under the filter at all, the first attempt says so and is the last:
-    trying on would be doing.
+    If the calling thread is not under the filter at all, the first attempt shows it and is the last one, because
+    further attempts would succeed.
     """
     attempts = try_rules(filter_)
-    return (*attempts, *_as_python_does(address)) if attempts[0].held else attempts
+    return (*attempts, *_try_from_python(address)) if attempts[0].held else attempts
 
 
 def try_rules(filter_: Filter) -> tuple[Attempt, ...]:
-    """Try every rule that has a harmless probe, ``socket`` first; if that is let through, nothing else."""
+    """Try every rule that has a harmless probe, ``socket`` first; if that one succeeds, try nothing else."""
     calls = {
         rule.name: (rule, number, rule.probe)
         for rule in filter_.rules
@@ -68,13 +67,13 @@ def try_rules(filter_: Filter) -> tuple[Attempt, ...]:
 
 
 def try_files(canary: Canary) -> tuple[Attempt, ...]:
-    """Try to read the canary and to leave a file beside it."""
+    """Try to read the canary and to create a file next to it."""
     path = Path(canary.path)
 
     def leave() -> None:
-        beside = path.with_name(path.name + ".pth")
-        beside.touch()
-        beside.unlink()
+        created = path.with_name(path.name + ".pth")
+        created.touch()
+        created.unlink()
 
     return (
         _try("read a private file", Kind.FILE, path.read_bytes, errno.EACCES),
@@ -83,7 +82,7 @@ def try_files(canary: Canary) -> tuple[Attempt, ...]:
 
 
 def try_signal(pid: int) -> Attempt:
-    """Try whether a process outside could be signalled; signal 0 does nothing."""
+    """Try to signal a process outside; signal 0 has no effect."""
     return _try("signal the parent", Kind.SIGNAL, lambda: os.kill(pid, 0))
 
 
@@ -91,7 +90,7 @@ def _probe(rule: Rule, number: int, arguments: tuple[int, ...]) -> Attempt:
     return _try(rule.name, rule.kind, lambda: _linux.syscall(number, *arguments), rule.errno)
 
 
-def _as_python_does(address: Address) -> Iterator[Attempt]:
+def _try_from_python(address: Address) -> Iterator[Attempt]:
     def udp() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
             endpoint.sendto(b"self-test", ("127.0.0.1", address.udp))
@@ -106,7 +105,7 @@ def _as_python_does(address: Address) -> Iterator[Attempt]:
     yield _try("UDP to the listener", Kind.SOCKET, udp)
     yield _try("unix socket", Kind.SOCKET, lambda: socket.socket(socket.AF_UNIX).close())
     yield _try("fork", Kind.PROCESS, fork)
-    # A path that is not there: without the filter this is ENOENT, and not another program.
+    # The path does not exist: without the filter this fails with ENOENT and starts no other program.
     yield _try("exec", Kind.PROCESS, lambda: os.execv("/nonexistent/program", ["program"]))  # noqa: S606
     yield _try("dup", Kind.DESCRIPTOR, lambda: os.close(os.dup(0)))
 

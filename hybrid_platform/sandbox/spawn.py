@@ -3,8 +3,8 @@
 In: a main module, the paths of code it may read, and the paths that stay private. Out: a `SandboxedProcess` with the
 caller's pipes, and `IsolationEvidence`. The child's side is `child.enter`.
 
-The interpreter is fresh: there is no fork, hence no copied memory and no thread in an unknown state. Its environment
-is built here, it holds only the named pipes, and it dies with the thread that started it. Call `spawn` from a thread
+The interpreter is fresh: without a fork, no memory is copied and no thread is in an unknown state. Its environment is
+built here, it holds only the named pipes, and it dies with the thread that started it. Call `spawn` from a thread
 that lives as long as the session.
 """
 
@@ -48,7 +48,7 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpawnOptions:
-    """What a sandboxed process gets and what it is kept from."""
+    """Resources that a sandboxed process gets, and files that it must not reach."""
 
     code: Sequence[Path] = ()
     """Module files or packages it may read."""
@@ -134,7 +134,7 @@ def _build_environment(added: Mapping[str, str]) -> dict[str, str]:
 
 
 def _create_pipes(to_child: Sequence[str], from_child: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the parent's and the child's ends by name; a child inherits only those passed to it by number."""
+    """Return the parent's and the child's ends; a child inherits only descriptors passed to it by number."""
     ours: dict[str, int] = {}
     theirs: dict[str, int] = {}
     for name in to_child:

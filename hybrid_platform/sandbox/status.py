@@ -1,6 +1,6 @@
-"""What the kernel says of every thread of a process: the guard is read back, not believed (I1).
+"""The kernel's status of every thread of a process: the sandbox is read back, not assumed (I1).
 
-in: a pid · out: a `ThreadStatus` per thread from ``/proc/<pid>/task/*/status``, and a whole `Reading`.
+In: a pid. Out: a `ThreadStatus` per thread, from ``/proc/<pid>/task/*/status``, and a whole `Reading`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from hybrid_platform.sandbox.descriptors import list_descriptors
 
 
 def read_threads(pid: int, only: Iterable[int] | None = None) -> tuple[ThreadStatus, ...]:
-    """Return every thread of a process, or those named that still live, by thread id.
+    """Return the status of every thread of a process, or of those in ``only`` that still live, in order of their ids.
 
-    Raises OSError where the process is gone or there is no ``/proc``.
+    Raises OSError if the process is gone or there is no ``/proc``.
     """
     folder = Path(f"/proc/{pid}/task")
-    wanted = None if only is None else set(only)
+    selected = None if only is None else set(only)
     found = []
     for tid in sorted(int(entry.name) for entry in folder.iterdir()):
-        if wanted is None or tid in wanted:
+        if selected is None or tid in selected:
             try:
                 text = (folder / str(tid) / "status").read_text(encoding="utf-8", errors="replace")
             except (FileNotFoundError, ProcessLookupError):
@@ -31,7 +31,7 @@ def read_threads(pid: int, only: Iterable[int] | None = None) -> tuple[ThreadSta
 
 
 def read_process(pid: int) -> Reading:
-    """Look at a process from outside; what the host does not say is None."""
+    """Read a process from outside; a value that the host does not report is None."""
     try:
         threads = read_threads(pid)
     except OSError:

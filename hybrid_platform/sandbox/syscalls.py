@@ -1,9 +1,9 @@
-"""The deny-list as data: which system calls a guarded thread cannot make, and why, one line each (I1).
+"""The deny-list as data: the system calls that a sandboxed thread cannot make, with one reason each (I1).
 
-A strategy computes; it needs memory, its threads, its pipes and to read its code. Everything here is
-a way to the network, out of the process, or around the guard. What is *not* here and why is told in
-``docs/isolation.md``. Numbers are those of the kernel's tables for x86-64 and aarch64 (None: no such
-call there). Order matters only to the first three, which tell whose numbers are being spoken.
+A strategy computes; it needs memory, its threads, its pipes and its code. Every call here is a way to the network, out
+of the process, or around the sandbox. ``docs/isolation.md`` explains which calls are *not* here. Numbers are those of
+the kernel's tables for x86-64 and aarch64 (None: no such call). The order matters only for the first three rules, which
+check whose numbers a call uses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hybrid_platform.domain.isolation import Kind
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 X32_BIT = 0x4000_0000
 LAST_REVIEWED = 469
-"""``file_setattr``, Linux 6.17: every later call was unknown when this list was reviewed."""
+"""``file_setattr``, Linux 6.17; later calls were unknown when this list was reviewed."""
 
 _F_DUPFD, _F_DUPFD_CLOEXEC = 0, 1030
 _CLONE_SIGHAND, _CLONE_THREAD, _CLONE_NEWUSER, _CLONE_NAMESPACES = 0x800, 0x10000, 0x1000_0000, 0x7E02_0000
@@ -27,7 +27,7 @@ _ALL = 0xFFFF_FFFF
 
 
 class When(NamedTuple):
-    """A condition on the low 32 bits of one argument, which is all the kernel looks at in these calls."""
+    """A condition on the low 32 bits of one argument; the kernel ignores the others in these calls."""
 
     argument: int
     mask: int
@@ -43,7 +43,7 @@ class Rule(NamedTuple):
     """One denied call."""
 
     name: str
-    """Unique: the call, with the condition in brackets where there are several."""
+    """Unique name: the call, with the condition in brackets if there are several."""
     kind: Kind
     x86_64: int | None
     aarch64: int | None
@@ -51,47 +51,47 @@ class Rule(NamedTuple):
     when: When | None = None
     errno: int = errno.EPERM
     probe: tuple[int, ...] | None = (-1,) * 6
-    """Arguments that match the rule and do nothing at all if it should be missing; None: there are none."""
+    """Arguments that match the rule and have no effect without it; None if there are none."""
 
     def number(self, machine: str) -> int | None:
-        """Return the call's number on ``machine``; None where it has no such call."""
+        """Return the call's number on ``machine``, or None if it has no such call."""
         return self.x86_64 if machine == "x86_64" else self.aarch64
 
 
-# Whose numbers are these? Denied like the rest and not killed: the call is as impossible, and the
-# process lives to be counted; under `thread` a kill would take the op's process and its evidence along.
-ARCHITECTURE = Rule("architecture", Kind.FOREIGN, None, None, "int 0x80 and AArch32 speak other numbers")
+# Foreign numbers are denied like the rest, not killed: the call is as impossible, and the process lives to be counted.
+# With threads, a kill would end the host process together with its evidence.
+ARCHITECTURE = Rule("architecture", Kind.FOREIGN, None, None, "int 0x80 and AArch32 use other numbers")
 X32 = Rule("x32", Kind.FOREIGN, X32_BIT, None, "the x32 numbers reach the same calls past every number below")
 UNREVIEWED = Rule(
     "unreviewed", Kind.FOREIGN, LAST_REVIEWED + 1, LAST_REVIEWED + 1,
-    "a call younger than this list does not exist here, which libraries handle as an old kernel", errno=errno.ENOSYS,
+    "a call newer than this list does not exist here, which libraries handle as on an old kernel", errno=errno.ENOSYS,
 )  # fmt: skip
 
 _S, _A, _T, _D, _P, _M = Kind.SOCKET, Kind.ASYNC_IO, Kind.TRANSFER, Kind.DESCRIPTOR, Kind.PROCESS, Kind.MEMORY
-_N, _F, _K, _I, _X, _G = Kind.NAMESPACE, Kind.MOUNT, Kind.KERNEL, Kind.IPC, Kind.METADATA, Kind.GUARD
+_N, _F, _K, _I, _X, _G = Kind.NAMESPACE, Kind.MOUNT, Kind.KERNEL, Kind.IPC, Kind.METADATA, Kind.SANDBOX
 
 RULES: tuple[Rule, ...] = (
     ARCHITECTURE,
     X32,
     UNREVIEWED,
-    Rule("socket", _S, 41, 198, "makes an endpoint of any family: inet, unix, netlink, packet, vsock, alg"),
-    Rule("socketpair", _S, 53, 199, "makes two; the process holds none, at the start and at the end"),
+    Rule("socket", _S, 41, 198, "creates an endpoint of any family: inet, unix, netlink, packet, vsock, alg"),
+    Rule("socketpair", _S, 53, 199, "creates two endpoints; the process must hold none"),
     Rule("connect", _S, 42, 203, "reaches a peer"),
-    Rule("bind", _S, 49, 200, "lets itself be reached"),
-    Rule("listen", _S, 50, 201, "lets itself be reached"),
+    Rule("bind", _S, 49, 200, "accepts messages from outside"),
+    Rule("listen", _S, 50, 201, "accepts connections from outside"),
     Rule("accept", _S, 43, 202, "takes a peer's connection"),
     Rule("accept4", _S, 288, 242, "the same with flags"),
     Rule("sendto", _S, 44, 206, "sends, and with MSG_FASTOPEN connects as well"),
     Rule("sendmsg", _S, 46, 211, "sends, and passes descriptors"),
-    Rule("sendmmsg", _S, 307, 269, "sends many"),
-    Rule("recvfrom", _S, 45, 207, "hears a peer"),
-    Rule("recvmsg", _S, 47, 212, "hears a peer, and takes descriptors from it"),
-    Rule("recvmmsg", _S, 299, 243, "hears many"),
-    Rule("getsockopt", _S, 55, 209, "tells about peers and, by TCP_REPAIR, their state"),
+    Rule("sendmmsg", _S, 307, 269, "sends many messages"),
+    Rule("recvfrom", _S, 45, 207, "receives from a peer"),
+    Rule("recvmsg", _S, 47, 212, "receives from a peer, descriptors included"),
+    Rule("recvmmsg", _S, 299, 243, "receives many messages"),
+    Rule("getsockopt", _S, 55, 209, "reveals peers and, with TCP_REPAIR, their state"),
     Rule("setsockopt", _S, 54, 208, "attaches filters and upper-layer protocols to a socket"),
-    Rule("getsockname", _S, 51, 204, "tells what an inherited descriptor is bound to"),
-    Rule("getpeername", _S, 52, 205, "tells whom an inherited descriptor reaches"),
-    Rule("shutdown", _S, 48, 210, "ends a connection somebody else holds"),
+    Rule("getsockname", _S, 51, 204, "reveals the address of an inherited descriptor"),
+    Rule("getpeername", _S, 52, 205, "reveals the peer of an inherited descriptor"),
+    Rule("shutdown", _S, 48, 210, "ends a connection that another process holds"),
     Rule("io_uring_setup", _A, 425, 425, "a ring does sockets, sends and opens without a system call to filter"),
     Rule("io_uring_enter", _A, 426, 426, "runs a ring that was passed in"),
     Rule("io_uring_register", _A, 427, 427, "registers descriptors with a ring"),
@@ -136,7 +136,7 @@ RULES: tuple[Rule, ...] = (
     Rule("process_vm_writev", _M, 311, 271, "writes into the parent's memory"),
     Rule("process_madvise", _M, 440, 440, "changes another process's memory"),
     Rule("process_mrelease", _M, 448, 448, "frees another process's memory"),
-    Rule("kcmp", _M, 312, 272, "tells which of the parent's descriptors is what"),
+    Rule("kcmp", _M, 312, 272, "reveals the kinds of the parent's descriptors"),
     Rule("pidfd_open", _M, 434, 434, "a handle on the parent"),
     Rule("pidfd_getfd", _M, 438, 438, "takes a socket out of the parent's hands"),
     Rule("pidfd_send_signal", _M, 424, 424, "signals by that handle"),

@@ -1,8 +1,8 @@
-"""Hears of every denied call from the kernel, outside the guarded process, and says EPERM to each (I1).
+"""Watcher outside the sandboxed process: the kernel reports every denied call to it, and it answers EPERM (I1).
 
-in: the listener of a filter that notifies · out: exact counts by rule and thread, which nothing in the
-guarded process can forge. Should the watcher end, the kernel itself denies with ENOSYS: it cannot let
-anything through. Needs Linux 5.7 and the right to trace the child, which a parent usually has.
+In: the listener of a filter that notifies. Out: exact counts by rule and thread, which the sandboxed process cannot
+forge. If the watcher ends, the kernel itself denies with ENOSYS and lets nothing through. It needs Linux 5.7 and the
+right to trace the child, which a parent usually has.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _RESPONSE = struct.Struct("=QqiI")  # id, value, error, flags
 _RECEIVE, _SEND = 0xC050_2100, 0xC018_2101
 _POLL_MS = 200
 MAX_ENTRIES = 1_000
-"""Distinct (rule, stage) pairs that are kept apart; what comes after is counted under ``others``."""
+"""Number of (rule, stage) pairs that are counted apart; further ones are counted under ``others``."""
 
 
 def take_descriptor(pid: int, descriptor: int) -> int:
-    """Return our own copy of another process's descriptor; raises OSError where that is not allowed."""
+    """Return a copy of another process's descriptor; raise OSError if that is not allowed."""
     handle = os.pidfd_open(pid)
     try:
         return _linux.syscall(_linux.SYS_PIDFD_GETFD, handle, descriptor, 0)
@@ -40,7 +40,7 @@ def take_descriptor(pid: int, descriptor: int) -> int:
 
 
 def can_watch(pid: int) -> bool:
-    """Return whether this process may take a descriptor (here: standard input) of a child's."""
+    """Return whether this process may copy a child's descriptor, tried with its standard input."""
     try:
         os.close(take_descriptor(pid, 0))
     except (OSError, AttributeError):
@@ -49,7 +49,7 @@ def can_watch(pid: int) -> bool:
 
 
 class Watcher:
-    """One thread that answers the kernel for the guarded process ``pid``; owns ``listener`` and the counts."""
+    """The thread that answers the kernel for the sandboxed process ``pid``; owns ``listener`` and the counts."""
 
     def __init__(self, listener: int, filter_: Filter, pid: int) -> None:
         self._listener = listener
@@ -71,16 +71,16 @@ class Watcher:
         self._thread.join()
 
     def reset_counts(self) -> None:
-        """Start counting anew: what came before was the first self-test's."""
+        """Forget the counts so far, which are the first self-test's."""
         with self._lock:
             self._counts.clear()
 
     def stop_counting(self) -> None:
-        """Count no more, but go on answering: what follows is the last self-test's."""
+        """Stop counting and keep answering: the last self-test's attempts follow."""
         self._counting = False
 
     def counts(self) -> tuple[Denied, ...]:
-        """Return the denied calls by rule and stage, a stage being the name its thread gave itself."""
+        """Return the denied calls by rule and stage; the stage is the name that the thread gave itself."""
         with self._lock:
             counted = sorted(self._counts.items())
         return tuple(Denied("kernel", kind, name, stage, count) for (kind, name, stage), count in counted)
@@ -94,7 +94,7 @@ class Watcher:
                 if events and events[0][1] & select.POLLIN:
                     self._answer()
                 elif events:
-                    return  # the last thread under the filter is gone
+                    return  # the last thread under the filter has ended
         finally:
             os.close(self._listener)
 
@@ -107,18 +107,18 @@ class Watcher:
                 self._count(tid, self._filter.find_rule(architecture, number & 0xFFFF_FFFF, arguments))
             fcntl.ioctl(self._listener, _SEND, _RESPONSE.pack(identity, 0, -errno.EPERM, 0))
         except OSError as error:
-            # The caller was killed meanwhile, or interrupted and will ask again.
+            # The calling thread was killed meanwhile, or was interrupted and will repeat the call.
             if error.errno not in {errno.ENOENT, errno.EINTR, errno.EINPROGRESS}:
                 raise
 
     def _count(self, tid: int, rule: Rule | None) -> None:
-        # The kernel asked because a rule hit, so there is one.
-        key = (rule.kind, rule.name, self._stage_of(tid)) if rule else (Kind.FOREIGN, "unknown", "")
+        # The kernel reports only calls that match a rule, so there should be one.
+        key = (rule.kind, rule.name, self._read_stage(tid)) if rule else (Kind.FOREIGN, "unknown", "")
         with self._lock:
             known = key in self._counts or len(self._counts) < MAX_ENTRIES
             self._counts[key if known else (key[0], key[1], "others")] += 1
 
-    def _stage_of(self, tid: int) -> str:
+    def _read_stage(self, tid: int) -> str:
         try:
             name = Path(f"/proc/{self._pid}/task/{tid}/comm").read_text(encoding="ascii", errors="replace")
         except OSError:

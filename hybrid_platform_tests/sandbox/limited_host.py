@@ -18,7 +18,7 @@ from hybrid_platform.sandbox.bpf import Filter
 from hybrid_platform.sandbox.syscalls import RULES, Rule
 from hybrid_platform_tests.sandbox.conftest import spawn_action
 
-LANDLOCK = Rule("landlock", Kind.GUARD, 444, 444, "a kernel without Landlock", errno=errno.ENOSYS)
+LANDLOCK = Rule("landlock", Kind.SANDBOX, 444, 444, "a kernel without Landlock", errno=errno.ENOSYS)
 
 
 def main(missing: list[str]) -> None:

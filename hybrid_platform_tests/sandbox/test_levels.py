@@ -50,7 +50,7 @@ def test_all_readings_together_are_kernel_process():
 
 
 NETWORK_BREAKS = {
-    "seccomp: there is no filter for this system": {"machine": None, "filter_sha256": None},
+    "seccomp: no filter for this system": {"machine": None, "filter_sha256": None},
     "seccomp: no filter could be loaded": {"filter_sha256": None},
     "positive control": {"control": PositiveControl(network=False, file=True, detail="nothing was heard")},
     "start: nothing was read back": {"start": None},

@@ -1,4 +1,4 @@
-"""What parent and child say to each other: bounded, typed, in time, or an error that says what was wrong (I1)."""
+"""Tests of the messages between parent and child: typed, bounded and in time, or a clear error (I1)."""
 
 from __future__ import annotations
 
@@ -9,42 +9,41 @@ import pytest
 
 from hybrid_platform.domain.errors import IsolationError
 from hybrid_platform.domain.isolation import Denied, Kind
-from hybrid_platform.sandbox import protocol
 from hybrid_platform.sandbox.protocol import Leaving, MessagePipe, Proceed
 from hybrid_platform.sandbox.protocol import Tested as Answer
 
 
 @pytest.fixture
-def line():
+def ends():
     """The parent's end, and the bare descriptors of the child's: read, write."""
     (down_read, down_write), (up_read, up_write) = os.pipe(), os.pipe()
-    mine = MessagePipe(up_read, down_write)
-    theirs = [down_read, up_write]
-    yield mine, theirs
-    mine.close()
-    for descriptor in theirs:
+    parent = MessagePipe(up_read, down_write, max_line=200_000)
+    child = [down_read, up_write]
+    yield parent, child
+    parent.close()
+    for descriptor in child:
         os.close(descriptor)
 
 
-def test_messages_arrive_as_they_were_sent_however_they_are_cut(line):
-    mine, (_, write) = line
+def test_messages_arrive_as_they_were_sent_however_they_are_cut(ends):
+    parent, (_, write) = ends
     denied = b'{"source":"kernel","kind":"socket","name":"connect","stage":"s","count":2}'
     sent = b'{"message":"leaving","denied":[' + denied + b']}\n{"message":"proceed"}\n'
 
-    def say() -> None:
+    def send() -> None:
         for at in range(len(sent)):
             os.write(write, sent[at : at + 1])
 
-    speaker = threading.Thread(target=say)
-    speaker.start()
-    assert mine.receive(Leaving, 20).denied == (Denied("kernel", Kind.SOCKET, "connect", "s", 2),)
-    assert mine.receive(Proceed, 20) == Proceed()
-    speaker.join()
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert parent.receive(Leaving, 20).denied == (Denied("kernel", Kind.SOCKET, "connect", "s", 2),)
+    assert parent.receive(Proceed, 20) == Proceed()
+    sender.join()
 
 
 @pytest.mark.scenario("I1")
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("sent", "words"),
     [
         (b"not json\n", "expected Tested"),
         (b"\xff\xfe\n", "expected Tested"),
@@ -55,39 +54,38 @@ def test_messages_arrive_as_they_were_sent_however_they_are_cut(line):
         (b"[" * 100_000 + b"\n", "expected Tested"),
     ],
 )
-def test_anything_else_is_refused(line, said, words):
-    mine, (_, write) = line
-    speaker = threading.Thread(target=os.write, args=(write, said))
-    speaker.start()
+def test_anything_else_is_refused(ends, sent, words):
+    parent, (_, write) = ends
+    sender = threading.Thread(target=os.write, args=(write, sent))
+    sender.start()
     with pytest.raises(IsolationError, match=words):
-        mine.receive(Answer, 20)
-    speaker.join()
+        parent.receive(Answer, 20)
+    sender.join()
 
 
 @pytest.mark.scenario("I1")
-def test_a_line_without_an_end_is_given_up(line, monkeypatch):
-    monkeypatch.setattr(protocol, "MAX_LINE", 10_000)
-    mine, (_, write) = line
-    speaker = threading.Thread(target=os.write, args=(write, b"x" * 60_000))
-    speaker.start()
-    with pytest.raises(IsolationError, match="more than 10000 bytes"):
-        mine.receive(Answer, 20)
-    speaker.join()
+def test_an_endless_line_is_refused(ends):
+    parent, (_, write) = ends
+    sender = threading.Thread(target=os.write, args=(write, b"x" * 250_000))
+    sender.start()
+    with pytest.raises(IsolationError, match="more than 200000 bytes"):
+        parent.receive(Answer, 20)
+    sender.join()
 
 
-def test_silence_and_a_closed_pipe_are_told_apart(line):
-    mine, theirs = line
+def test_silence_and_a_closed_pipe_are_told_apart(ends):
+    parent, child = ends
     with pytest.raises(IsolationError, match="silence"):
-        mine.receive(Answer, 0.01)
-    os.close(theirs[1])
-    theirs[1] = os.dup(theirs[0])
+        parent.receive(Answer, 0.01)
+    os.close(child[1])
+    child[1] = os.dup(child[0])
     with pytest.raises(IsolationError, match="end of the pipe"):
-        mine.receive(Answer, 20)
+        parent.receive(Answer, 20)
 
 
-def test_a_peer_that_is_gone_is_told(line):
-    mine, theirs = line
-    os.close(theirs[0])
-    theirs[0] = os.dup(theirs[1])
+def test_a_peer_that_is_gone_is_told(ends):
+    parent, child = ends
+    os.close(child[0])
+    child[0] = os.dup(child[1])
     with pytest.raises(IsolationError, match="listening peer for Proceed"):
-        mine.send(Proceed())
+        parent.send(Proceed())
