@@ -1,7 +1,7 @@
-"""Run the whole contract's proofs and put them on one page: the verification matrix (G5).
+"""The verification matrix: every id of the contract with the result of its tests (G5).
 
-in: the tests of this checkout, by their markers · out: a `Matrix`, written below ``evidence/matrix/`` by
-commit, signed, and as a page. An id without a passing proof fails it.
+in: the tests of this checkout, by their markers · out: a `Matrix`, stored below ``evidence/matrix/`` by commit:
+signed, and as a page. An id without a passing test fails the matrix.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ _SHOWN_FAILURES = 3
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How one test ended."""
+    """Result of one test."""
 
     test: str
     ids: tuple[str, ...]
     outcome: str
-    """passed, failed, skipped or xfailed (it failed as it has to)."""
+    """passed, failed, skipped or xfailed (failed as expected)."""
     duration_s: float
     why: str = ""
-    """What a failure said first."""
+    """First line of the failure."""
 
 
 class Outcomes(msgspec.Struct, frozen=True):
-    """How all of them ended."""
+    """Results of all tests."""
 
     tests: tuple[Outcome, ...]
     errors: tuple[str, ...] = ()
@@ -63,9 +63,9 @@ def run_matrix(
     only: Sequence[str] = (),
     timeout_s: float = TIMEOUT_S,
 ) -> Matrix:
-    """Run the proofs, all or of some ids, and return the matrix.
+    """Run the tests of all ids, or of ``only`` some, and return the matrix.
 
-    Raises ConfigError for an unknown id, and where there are no tests to run or nothing to run them with.
+    Raises ConfigError for an unknown id, and if the tests or pytest are missing.
     """
     unknown = [each for each in only if each not in CONTRACT_IDS]
     if unknown:
@@ -78,7 +78,7 @@ def run_matrix(
     if find_spec("pytest") is None:
         raise ConfigError([Fault("pytest", "to be installed, as `make test` does", "not found")])
     started = clock.wall_ns()
-    found, faults = _run(tests, only, timeout_s)
+    found, faults = _run_tests(tests, only, timeout_s)
     return Matrix(
         version=code.version,
         commit=code.commit,
@@ -87,13 +87,13 @@ def run_matrix(
         python=sys.version.split()[0],
         started_at=iso_utc(started),
         ended_at=iso_utc(clock.wall_ns()),
-        rows=tuple(_row(each, found.tests) for each in CONTRACT_IDS if not only or each in only),
+        rows=tuple(judge_id(each, found.tests) for each in CONTRACT_IDS if not only or each in only),
         faults=faults,
     )
 
 
 def store_matrix(data_dir: DataDir, matrix: Matrix, keys: KeySettings) -> Path:
-    """Write the matrix signed, and as a page; return the page's path."""
+    """Write the signed matrix and its page; return the path of the page."""
     from hybrid_platform.report.html import matrix_page
 
     name = write_matrix(data_dir, matrix, load_signing_key(data_dir, keys))
@@ -101,7 +101,7 @@ def store_matrix(data_dir: DataDir, matrix: Matrix, keys: KeySettings) -> Path:
 
 
 def matrix_lines(matrix: Matrix) -> list[str]:
-    """Return the matrix as text: a line per row, then what is missing."""
+    """Return the matrix as text: a line per row, the faults, and the number of proved ids."""
     lines = [
         f"{row.verdict.value:8} {row.id:4} {row.duration_s:7.1f} s  {row.claim}: {row.actual}" for row in matrix.rows
     ]
@@ -109,8 +109,8 @@ def matrix_lines(matrix: Matrix) -> list[str]:
     return [*lines, *(f"FAULT    {fault}" for fault in matrix.faults), f"{passed} of {len(matrix.rows)} proved"]
 
 
-def _run(tests: Path, only: Sequence[str], timeout_s: float) -> tuple[Outcomes, tuple[str, ...]]:
-    """Run pytest in a process group of its own, which ends with this call whatever happens."""
+def _run_tests(tests: Path, only: Sequence[str], timeout_s: float) -> tuple[Outcomes, tuple[str, ...]]:
+    """Run pytest in its own process group, which is killed if this call ends early."""
     with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
         target, output = Path(folder, "outcomes.json"), Path(folder, "output")
         command = [sys.executable, "-m", "pytest", "-q", "-p", PLUGIN, "-p", "no:cacheprovider", str(tests)]
@@ -139,8 +139,8 @@ def _run(tests: Path, only: Sequence[str], timeout_s: float) -> tuple[Outcomes, 
         if code is None:
             return Outcomes(()), (f"expected the proofs to end within {timeout_s:g} s, did not",)
         if not target.exists():
-            said = output.read_text(errors="replace").strip().splitlines()[-1:]
-            return Outcomes(()), (f"expected pytest to run, ended with {code}: {sanitize_text(' '.join(said))}",)
+            last_line = output.read_text(errors="replace").strip().splitlines()[-1:]
+            return Outcomes(()), (f"expected pytest to run, ended with {code}: {sanitize_text(' '.join(last_line))}",)
         found = msgspec.json.decode(target.read_bytes(), type=Outcomes)
     faults = [f"{module}: expected to be collected, got not" for module in found.errors]
     if code not in {0, 1}:
@@ -148,11 +148,12 @@ def _run(tests: Path, only: Sequence[str], timeout_s: float) -> tuple[Outcomes, 
     return found, tuple(faults)
 
 
-def _row(contract_id: str, tests: Sequence[Outcome]) -> MatrixRow:
+def judge_id(contract_id: str, tests: Sequence[Outcome]) -> MatrixRow:
+    """Return the row of one id: PASS needs a test that passed, and none that failed."""
     proofs = [test for test in tests if contract_id in test.ids]
     counts = Counter(test.outcome for test in proofs)
     failed = [test for test in proofs if test.outcome not in {"passed", "skipped", "xfailed"}]
-    shown = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "no test bears this id"
+    shown = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "no test proves this id"
     if failed:
         more = f" and {len(failed) - _SHOWN_FAILURES} more" if len(failed) > _SHOWN_FAILURES else ""
         reasons = (sanitize_text(f"{test.test}: {test.why}", 240) for test in failed[:_SHOWN_FAILURES])

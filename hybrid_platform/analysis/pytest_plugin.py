@@ -1,8 +1,8 @@
-"""A pytest plugin: run the tests that prove given ids of the contract, and write down how each ended (G5).
+"""Pytest plugin: run the tests of given ids of the contract, and record the result of each test (G5).
 
     python -m pytest -p hybrid_platform.analysis.pytest_plugin --scenario S5
 
-in: tests marked ``@pytest.mark.scenario("S5", …)`` · out: ``--outcomes FILE``, JSON, for `report.matrix`.
+in: tests marked ``@pytest.mark.scenario("S5", …)`` · out: ``--outcomes FILE``, JSON, for `analysis.matrix`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-_PROVES = "scenario"
-"""A property of each test's report: the ids that it proves."""
+_IDS_PROPERTY = "scenario"
+"""Property of each test report: the ids that the test proves."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,32 +25,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, and take notes where they are wanted."""
+    """Register the marker, and the recorder if its output was requested."""
     config.addinivalue_line("markers", "scenario(*ids): the ids of the contract that a test proves")
-    # Spread over several processes, the one that hands out the tests hears how each ended.
+    # With several processes, only the controller receives all results.
     if config.getoption("--outcomes") and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_Notes(Path(str(config.getoption("--outcomes")))), "scenario-notes")
+        config.pluginmanager.register(_OutcomeRecorder(Path(str(config.getoption("--outcomes")))), "scenario-outcomes")
 
 
-def ids_of(item: pytest.Item) -> list[str]:
+def contract_ids(item: pytest.Item) -> list[str]:
     """Return the ids that a test proves."""
     return sorted({str(each) for marker in item.iter_markers("scenario") for each in marker.args})
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what proves none of the wanted ids, or none at all."""
+    """Deselect tests without a requested id, or without any id."""
     wanted = set(config.getoption("--scenario"))
-    kept = [item for item in items if (ids := set(ids_of(item))) and (not wanted or ids & wanted)]
+    kept = [item for item in items if (ids := set(contract_ids(item))) and (not wanted or ids & wanted)]
     for item in kept:
-        item.user_properties.append((_PROVES, ids_of(item)))
+        item.user_properties.append((_IDS_PROPERTY, contract_ids(item)))
     left_out = [item for item in items if item not in set(kept)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept
 
 
-class _Notes:
-    """How each test ended."""
+class _OutcomeRecorder:
+    """Recorder of test results."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -63,7 +63,7 @@ class _Notes:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         found = self._tests.setdefault(report.nodeid, {"ids": [], "outcome": "passed", "duration_s": 0.0})
-        found["ids"] = dict(report.user_properties).get(_PROVES, [])
+        found["ids"] = dict(report.user_properties).get(_IDS_PROPERTY, [])
         found["duration_s"] += report.duration
         if report.outcome != "passed":
             found["outcome"] = "xfailed" if hasattr(report, "wasxfail") and report.skipped else report.outcome

@@ -121,9 +121,11 @@ def build_point_settings(plan: SweepPlan, point: SweepPoint, data_dir: DataDir |
     """Return the settings of a point, with its own data directory if one is given; raise ConfigError for bad ones."""
     overrides: dict[str, Any] = {}
     for path, value in point.values.items():
-        for key in reversed(path.split(".")):
-            value = {key: value}  # noqa: PLW2901
-        overrides = merge(overrides, value)
+        *sections, name = path.split(".")
+        nested: dict[str, Any] = {name: value}
+        for section in reversed(sections):
+            nested = {section: nested}
+        overrides = merge(overrides, nested)
     place = {} if data_dir is None else {"data_dir": str(data_dir.root / _folder(plan, point)), "database_url": None}
     try:
         return load_settings(plan.base, overrides, place, environ={})

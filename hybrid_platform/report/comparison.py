@@ -20,7 +20,7 @@ from hybrid_platform.report.figures import PnlLine, draw_comparison
 from hybrid_platform.report.markdown import table
 from hybrid_platform.report.measures.records import Measures
 from hybrid_platform.report.measures.session import measure_session
-from hybrid_platform.report.trading import number
+from hybrid_platform.report.trading import format_ratio
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.queries import find_session
 from hybrid_platform.storage.reader import read_rows
@@ -124,7 +124,7 @@ def build_comparison_frame(sessions: Sequence[ComparedSession]) -> pd.DataFrame:
 def collect_figures(compared: ComparedSession) -> dict[str, Any]:
     """Return the figures that a session has, numbers as floats, with their names."""
     found = compared.measures
-    fall, latency = found.risk.drawdown, found.latency.order_to_first_fill
+    drawdown, latency = found.risk.drawdown, found.latency.order_to_first_fill
     figures: dict[str, Any] = {
         "signals": found.counts.signals,
         "signals digest": compared.signals_sha256[:16],
@@ -135,9 +135,9 @@ def collect_figures(compared: ComparedSession) -> dict[str, Any]:
         **{f"{name}, USD": float(getattr(found.result, name)) for name in _RESULT},
         "return, %": found.result.return_percent,
         "turnover, × starting cash": found.result.turnover,
-        "maximum drawdown, USD": fall and fall.usd,
-        "maximum drawdown, %": fall and fall.percent,
-        "drawdown length, s": fall and fall.length_s,
+        "maximum drawdown, USD": drawdown and drawdown.usd,
+        "maximum drawdown, %": drawdown and drawdown.percent,
+        "drawdown length, s": drawdown and drawdown.length_s,
         **{f"{name}, annualised": getattr(found.risk, name) for name in ("sharpe", "sortino", "volatility")},
         "calmar": found.risk.calmar,
         "exposure mean, USD": found.exposure and found.exposure.mean,
@@ -187,7 +187,7 @@ def _cells(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
 
 
 def _cell(value: Any) -> Any:
-    return number(value) if isinstance(value, float) else value
+    return format_ratio(value) if isinstance(value, float) else value
 
 
 def _difference(one: Any, other: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Hand-drawn SVG of a report: where every event went, and the host and the heartbeats over the session.
+"""Hand-drawn SVG of a report: the flow of events, and the host and the heartbeats over the session.
 
 in: a session's figures and its timeline · out: markup that is safe to put into a page: escaped, without script and
 font, in the colours of the page's style. Drawn without matplotlib, which takes longer to load than a short session.
@@ -20,17 +20,17 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 28
 MAX_POINTS = 400
 LABEL_LIMIT = 34
 _STEP, _TOP, _ROW = 184.0, 32.0, 128.0
-"""Of the event flow: width of a column, top, height of a row."""
+"""Layout of the event flow: width of a column, top, height of a row."""
 _STRATEGY, _SIGNAL, _EXECUTION = 3, 4, 5
-_NOWHERE = ChannelFigures("", 0, "", 0, 0, 0, 0, 0, 0)
+_NO_CHANNEL = ChannelFigures("", 0, "", 0, 0, 0, 0, 0, 0)
 
 
 def draw_event_flow(session: SessionEvidence) -> Markup:
-    """Return the ledger as a picture: stages as boxes, channels as pills, counts on the arrows."""
+    """Draw the ledger: stages as boxes, channels as rounded boxes, counts on the arrows."""
     rows = {(row.kind, row.reason): row.count for row in session.ledger.rows if row.kind == "feed"}
     tables = {row.name: row.count for row in session.ledger.rows if (row.kind, row.reason) == ("table", "counted")}
     channels = {channel.name: channel for channel in session.channels}
-    tick, signal, persist = (channels.get(name, _NOWHERE) for name in ("tick", "signal", "persist"))
+    tick, signal, persist = (channels.get(name, _NO_CHANNEL) for name in ("tick", "signal", "persist"))
     counters = session.counters
     accepted = rows.get(("feed", "accepted"), 0)
     lost = [(reason, rows.get(("feed", reason), 0)) for reason in ("rejected", "duplicate", "sampled_out", "history")]
@@ -56,31 +56,31 @@ def draw_event_flow(session: SessionEvidence) -> Markup:
         ),
     )
     decisions = persist.sent - accepted
-    ways = (
-        (0, 1, _short(rows.get(("feed", "received"), 0))),
-        (1, 2, _short(tick.sent)),
-        (2, 3, _short(tick.received)),
-        (3, 4, _short(signal.sent)),
-        (4, 5, _short(signal.received)),
-        (1, 6, f"{_short(accepted)} ticks"),
-        (5, 6, f"{_short(decisions)} records"),
-        (6, 7, _short(persist.received)),
+    arrows = (
+        (0, 1, _format_count(rows.get(("feed", "received"), 0))),
+        (1, 2, _format_count(tick.sent)),
+        (2, 3, _format_count(tick.received)),
+        (3, 4, _format_count(signal.sent)),
+        (4, 5, _format_count(signal.received)),
+        (1, 6, f"{_format_count(accepted)} ticks"),
+        (5, 6, f"{_format_count(decisions)} records"),
+        (6, 7, _format_count(persist.received)),
     )
     isolation = session.isolation
     frame = Frame((_STRATEGY, _SIGNAL, _EXECUTION), f"sandboxed process: {isolation.enforced.value}")
-    told = f"{accepted} ticks accepted, {stored} stored, {session.orders} orders"
+    summary = f"{accepted} ticks accepted, {stored} stored, {session.orders} orders"
     return flow(
         nodes,
-        ways,
+        arrows,
         frame if isolation.requested == "process" else None,
-        label=told,
+        label=summary,
         width=5 * _STEP + 148,
         height=_TOP + 2 * _ROW + BOX_H + 24,
     )
 
 
-def _short(count: int) -> str:
-    """Return a count for an arrow: exact up to six digits; the table below has them all."""
+def _format_count(count: int) -> str:
+    """Format a count for an arrow: exact up to six digits; the table below has all digits."""
     return f"{count:,}" if count < 1_000_000 else f"{count / 1_000_000:,.2f} M"
 
 
@@ -92,8 +92,8 @@ def _channel(x: float, y: float, figures: ChannelFigures) -> Node:
     )
 
 
-def host_plots(timeline: Timeline, files: SessionFiles) -> Sequence[tuple[str, Markup]]:
-    """Return titled plots; only of what was measured."""
+def draw_host_plots(timeline: Timeline, files: SessionFiles) -> Sequence[tuple[str, Markup]]:
+    """Return a titled plot for each measured series."""
     plots = []
     limit = files.preflight.pressure.limit if files.preflight else None
     if len(timeline.pressure) > 1:
@@ -123,10 +123,10 @@ def plot(
     limit: float | None = None,
     floor: float = 1.0,
 ) -> Markup:
-    """Return a plot over seconds; ``limit`` is drawn as a line, ``floor`` is the least that the axis reaches to."""
-    shown = _thinned(points)
+    """Return a plot over seconds; ``limit`` is drawn as a line, and the axis reaches at least to ``floor``."""
+    shown = _thin_out(points)
     end = max([at for at, _ in shown], default=0.0) or 1.0
-    high = _nice(max([value for _, value in shown] + [floor] + ([limit] if limit is not None else [])))
+    high = _round_up(max([value for _, value in shown] + [floor] + ([limit] if limit is not None else [])))
     across, up = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
     def x(at: float) -> float:
@@ -169,14 +169,14 @@ _DOT = Markup('<circle class="dot" cx="{}" cy="{}" r="2.6"/>')
 
 
 class Node(NamedTuple):
-    """A box of the flow picture."""
+    """A box of the event flow."""
 
     x: float
     y: float
     title: str
     lines: tuple[str, ...]
     bad: str = ""
-    """Said below in the colour of failure, where there is something to say."""
+    """Text below the box in the colour of failure."""
     is_channel: bool = False
 
 
@@ -184,7 +184,7 @@ BOX_W, BOX_H = 132.0, 66.0
 
 
 class Frame(NamedTuple):
-    """A dashed line around some boxes, with what it stands for."""
+    """A dashed line around some boxes, with a title."""
 
     around: tuple[int, ...]
     title: str
@@ -192,14 +192,14 @@ class Frame(NamedTuple):
 
 def flow(
     nodes: Sequence[Node],
-    ways: Sequence[tuple[int, int, str]],
+    arrows: Sequence[tuple[int, int, str]],
     frame: Frame | None,
     *,
     label: str,
     width: float,
     height: float,
 ) -> Markup:
-    """Return boxes joined by arrows, each with its count; ``ways`` are (from, to, count) by index."""
+    """Draw boxes joined by arrows; ``arrows`` are (from, to, count), the boxes by index."""
     parts: list[Markup] = []
     if frame is not None:
         inside = [nodes[index] for index in frame.around]
@@ -207,8 +207,8 @@ def flow(
         right, low = max(node.x for node in inside) + BOX_W + 6, max(node.y for node in inside) + BOX_H + 22
         parts.append(_filled(_FRAME, left, top, right - left, low - top))
         parts.append(_text((left + right) / 2, top + 16, frame.title, "small", "middle"))
-    for start, end, count in ways:
-        parts += _way(nodes[start], nodes[end], count)
+    for start, end, count in arrows:
+        parts += _connect(nodes[start], nodes[end], count)
     for node in nodes:
         kind, radius = ("channel", 20) if node.is_channel else ("box", 7)
         shape = Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}" rx="{}"/>')
@@ -222,19 +222,19 @@ def flow(
     return _svg(width, height, label, parts)
 
 
-def _way(start: Node, end: Node, count: str) -> list[Markup]:
-    """Return the arrow from one box to another: along a row, straight down, or down and to the side."""
+def _connect(start: Node, end: Node, count: str) -> list[Markup]:
+    """Draw the arrow from one box to another: along a row, straight down, or down and to the side."""
     if start.y == end.y:
         x1, x2, y = start.x + BOX_W, end.x, start.y + BOX_H / 2
-        return [_arrow([(x1, y), (x2, y)]), _text(x1 + (x2 - x1) * 0.42, y - 7, count, "small", "middle")]
+        return [_arrow_path([(x1, y), (x2, y)]), _text(x1 + (x2 - x1) * 0.42, y - 7, count, "small", "middle")]
     x1, y1 = start.x + BOX_W / 2, start.y + BOX_H
     if start.x == end.x:
-        return [_arrow([(x1, y1), (x1, end.y)]), _text(x1 + 8, (y1 + end.y) / 2 + 4, count, "small", "start")]
+        return [_arrow_path([(x1, y1), (x1, end.y)]), _text(x1 + 8, (y1 + end.y) / 2 + 4, count, "small", "start")]
     x2, y2 = (end.x if x1 < end.x else end.x + BOX_W), end.y + BOX_H / 2
-    return [_arrow([(x1, y1), (x1, y2), (x2, y2)]), _text((x1 + x2) / 2, y2 - 7, count, "small", "middle")]
+    return [_arrow_path([(x1, y1), (x1, y2), (x2, y2)]), _text((x1 + x2) / 2, y2 - 7, count, "small", "middle")]
 
 
-def _arrow(points: Sequence[Point]) -> Markup:
+def _arrow_path(points: Sequence[Point]) -> Markup:
     (x1, y1), (x2, y2) = points[-2:]
     length = max(abs(x2 - x1), abs(y2 - y1))
     dx, dy = (x2 - x1) / length * 7, (y2 - y1) / length * 7
@@ -264,8 +264,8 @@ def _filled(shape: Markup, *numbers: float) -> Markup:
     return shape.format(*(f"{number:.1f}" for number in numbers))
 
 
-def _thinned(points: Sequence[Point]) -> list[Point]:
-    """Return at most so many points; of each stretch the highest, so that no peak is lost."""
+def _thin_out(points: Sequence[Point]) -> list[Point]:
+    """Return at most `MAX_POINTS` points: the highest of each stretch, so that every peak is kept."""
     if len(points) <= MAX_POINTS:
         return list(points)
     step = len(points) / MAX_POINTS
@@ -273,8 +273,8 @@ def _thinned(points: Sequence[Point]) -> list[Point]:
     return [max(stretch, key=lambda point: point[1]) for stretch in stretches if stretch]
 
 
-def _nice(value: float) -> float:
-    """Return the next of 1, 2, 5 × 10^n that is not below."""
+def _round_up(value: float) -> float:
+    """Return the smallest of 1, 2, 5 × 10^n that is at least ``value``."""
     power = 10.0 ** len(str(int(value)))
     return next(power * part for part in (0.1, 0.2, 0.5, 1.0) if power * part >= value)
 

@@ -37,7 +37,7 @@ from hybrid_platform.report.blocks import (
     Table,
     facts,
 )
-from hybrid_platform.report.diagrams import draw_event_flow, host_plots
+from hybrid_platform.report.diagrams import draw_event_flow, draw_host_plots
 from hybrid_platform.report.trading import Trading, assumption_table, trading_tables
 
 Rows = Iterable[tuple[Any, ...]]
@@ -344,7 +344,7 @@ def _averages(label: str, pressure: ResourcePressure | None) -> Rows:
 
 def _load(files: SessionFiles, assets: ReportAssets) -> Iterable[Block]:
     """Yield the load, and the steps of the sampling ladder (S15)."""
-    if plots := host_plots(assets.timeline, files):
+    if plots := draw_host_plots(assets.timeline, files):
         yield Pictures(tuple(Picture(*each) for each in plots))
     if files.session is None:
         return

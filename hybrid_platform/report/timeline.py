@@ -1,4 +1,4 @@
-"""A session's heartbeats, host pressure and sampling ladder (S15) over time, read from the chain of its events."""
+"""Heartbeats, host pressure and sampling ladder (S15) of a session over time, read from its event chain."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _PLOTTED_EVENTS = frozenset(
 
 
 class Timeline(NamedTuple):
-    """Points of seconds since the first event, and a value."""
+    """Series of points: seconds since the first event, and a value."""
 
     pressure: tuple[Point, ...] = ()
-    """CPU pressure, percent: before, at each interval, after."""
+    """CPU pressure in percent: before the session, at each interval, and after it."""
     lateness: tuple[Point, ...] = ()
-    """How late each heartbeat was, milliseconds."""
+    """Lateness of each heartbeat, in ms."""
     ticks: tuple[Point, ...] = ()
-    """Ticks a second between two heartbeats, at the later one."""
+    """Ticks per second between two heartbeats, at the later one."""
     sampling: tuple[Point, ...] = ()
-    """One tick in how many was let through: two points a step, one a heartbeat; empty without a step."""
+    """Sampling interval (one tick in n passed): two points per step, one per heartbeat; empty without a step."""
 
 
 def read_timeline(lines: Iterable[bytes], session_id: str) -> Timeline:
-    """Return the timeline; a damaged chain gives none: `verify` is who tells of it."""
+    """Return the timeline, or an empty one for a damaged chain, which `verify` reports."""
     reader = _Reader()
     try:
         walk_chain(lines, session_id, reader.take)
@@ -48,7 +48,7 @@ def read_timeline(lines: Iterable[bytes], session_id: str) -> Timeline:
 
 
 class _Reader:
-    """Keeps the numbers of each event, not the events: a chain may be long."""
+    """Collector of the numbers in each event; it does not keep the events, because a chain may be long."""
 
     def __init__(self) -> None:
         self.pressure: list[Point] = []

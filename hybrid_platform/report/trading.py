@@ -1,7 +1,7 @@
-"""A session's trading for its report: ``measures.json`` and the pictures, written once; tables for its pages.
+"""Trading of a session for its report: ``measures.json`` and the figures as files, and tables for the pages.
 
-in: a finished session in the database · out: files beside its evidence, which the report links to and the
-bundle seals. What cannot be measured is said in the report, and fails nothing.
+in: a finished session in the database · out: files in its evidence directory, which the report links to and the
+bundle seals. Trading that cannot be measured is left out of the report, and does not fail the session.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from hybrid_platform.security.paths import DataDir
 FILE = f"{MEASURES}.json"
 FOLDER = "plots"
 FORECAST_S = 30 * 86_400
-"""Below a month, what is annualised is said to be no forecast."""
+"""Annualised figures of a shorter session are marked as not being a forecast."""
 
 
 def write_trading(data_dir: DataDir, engine: sa.Engine, session_id: str) -> Measures:
-    """Measure a session, and write its figures and pictures beside its evidence.
+    """Measure a session, and write its measures and figures into its evidence directory.
 
-    Raises ConfigError for a session that is not there, StorageError for rows that cannot be read.
+    Raises ConfigError for an unknown session, and StorageError for unreadable rows.
     """
     measured = measure_session(engine, session_id)
     folder = f"evidence/{session_id}"
@@ -41,15 +41,15 @@ def write_trading(data_dir: DataDir, engine: sa.Engine, session_id: str) -> Meas
 
 
 class Trading(NamedTuple):
-    """What was written."""
+    """The written measures and figures of a session."""
 
     measures: Measures
     plots: dict[str, bytes]
-    """Path below the evidence directory -> picture."""
+    """Path below the evidence directory -> figure."""
 
 
 def read_trading(data_dir: DataDir, session_id: str) -> Trading | None:
-    """Return what `write_trading` left, None where it left nothing; raise EvidenceError for a file that is none."""
+    """Return the output of `write_trading`, or None without one; raise EvidenceError for an invalid file."""
     folder = f"evidence/{session_id}"
     content = read_if_there(data_dir, f"{folder}/{FILE}")
     if content is None:
@@ -77,7 +77,7 @@ def trading_tables(found: Measures) -> list[Table]:
 
 
 def assumption_table(settings: Mapping[str, Any]) -> Table:
-    """Return the settings that the trading model rests on."""
+    """Return the settings that define the trading model."""
     parts = ("risk", "execution", *(("paper",) if settings.get("mode") == "PAPER" else ()))
     return facts(*((f"{part}.{key}", value) for part in parts for key, value in settings.get(part, {}).items()))
 
@@ -89,37 +89,43 @@ _INSTRUMENT = (
 
 def _result(found: Measures) -> Iterable[tuple[Any, ...]]:
     result = found.result
-    yield "PnL, after fees", f"{money(result.pnl)} ({percent(result.return_percent)} of the starting cash)"
-    yield "realised, before fees", money(result.realised)
-    yield "unrealised, at the last prices", money(result.unrealised)
-    yield "fees", money(result.fees)
-    yield "equity at the end", f"{money(result.final_equity)} (began with {money(result.starting_cash)})"
-    yield "volume", f"{money(result.volume)} (turnover {number(result.turnover)} × the starting cash)"
+    yield (
+        "PnL, after fees",
+        f"{format_amount(result.pnl)} ({format_percent(result.return_percent)} of the starting cash)",
+    )
+    yield "realised, before fees", format_amount(result.realised)
+    yield "unrealised, at the last prices", format_amount(result.unrealised)
+    yield "fees", format_amount(result.fees)
+    yield (
+        "equity at the end",
+        f"{format_amount(result.final_equity)} (began with {format_amount(result.starting_cash)})",
+    )
+    yield "volume", f"{format_amount(result.volume)} (turnover {format_ratio(result.turnover)} × the starting cash)"
 
 
 def _risk(found: Measures) -> Iterable[tuple[Any, ...]]:
     risk = found.risk
-    fall = risk.drawdown
-    if fall is not None:
-        recovered = "not recovered" if fall.recovered_at is None else f"recovered {iso_utc(fall.recovered_at)}"
-        yield "maximum drawdown", f"{money(fall.usd)} USD ({percent(fall.percent)} of the peak)"
-        yield "its length", f"{seconds(fall.length_s)}: peak {iso_utc(fall.peak_at)}, {recovered}"
-        yield "longest time below a peak", seconds(fall.longest_s)
+    drawdown = risk.drawdown
+    if drawdown is not None:
+        recovered = "not recovered" if drawdown.recovered_at is None else f"recovered {iso_utc(drawdown.recovered_at)}"
+        yield "maximum drawdown", f"{format_amount(drawdown.usd)} USD ({format_percent(drawdown.percent)} of the peak)"
+        yield "its length", f"{format_duration(drawdown.length_s)}: peak {iso_utc(drawdown.peak_at)}, {recovered}"
+        yield "longest time below a peak", format_duration(drawdown.longest_s)
     yearly = f"{risk.steps} returns over {risk.step_s:g} s, a year of {risk.per_year:,.0f} steps"
     caution = "; no forecast from so short a session" if risk.steps * risk.step_s < FORECAST_S else ""
-    yield "Sharpe ratio, annualised", f"{number(risk.sharpe)} ({yearly}{caution})"
-    yield "Sortino ratio, annualised", number(risk.sortino)
-    yield "Calmar ratio", number(risk.calmar)
-    yield "volatility, annualised", percent(None if risk.volatility is None else risk.volatility * 100)
+    yield "Sharpe ratio, annualised", f"{format_ratio(risk.sharpe)} ({yearly}{caution})"
+    yield "Sortino ratio, annualised", format_ratio(risk.sortino)
+    yield "Calmar ratio", format_ratio(risk.calmar)
+    yield "volatility, annualised", format_percent(None if risk.volatility is None else risk.volatility * 100)
 
 
 def _exposure(found: Measures) -> Iterable[tuple[Any, ...]]:
     exposure = found.exposure
     if exposure is not None:
-        yield "mean, weighted by time", f"{money(exposure.mean)} USD"
-        yield "most", f"{money(exposure.max)} USD"
-        yield "at the end", f"{money(exposure.final)} USD"
-        yield "time with a position", percent(exposure.in_market_percent)
+        yield "mean, weighted by time", f"{format_amount(exposure.mean)} USD"
+        yield "most", f"{format_amount(exposure.max)} USD"
+        yield "at the end", f"{format_amount(exposure.final)} USD"
+        yield "time with a position", format_percent(exposure.in_market_percent)
 
 
 def _trips(found: Measures) -> Iterable[tuple[Any, ...]]:
@@ -127,24 +133,27 @@ def _trips(found: Measures) -> Iterable[tuple[Any, ...]]:
     yield "ended, and open at the end", f"{trips.count:,}, and {trips.open:,}"
     if trips.count:
         rate = None if trips.win_rate is None else trips.win_rate * 100
-        yield "win rate", f"{percent(rate)} ({trips.wins:,} won, {trips.losses:,} lost)"
-        yield "profit factor", number(trips.profit_factor)
-        yield "expectancy", f"{money(trips.expectancy)} USD"
-        yield "mean win, mean loss", f"{money(trips.mean_win)}, {money(trips.mean_loss)} USD"
-        yield "best, worst", f"{money(trips.best)}, {money(trips.worst)} USD"
-        yield "median duration", seconds(trips.median_s)
+        yield "win rate", f"{format_percent(rate)} ({trips.wins:,} won, {trips.losses:,} lost)"
+        yield "profit factor", format_ratio(trips.profit_factor)
+        yield "expectancy", f"{format_amount(trips.expectancy)} USD"
+        yield "mean win, mean loss", f"{format_amount(trips.mean_win)}, {format_amount(trips.mean_loss)} USD"
+        yield "best, worst", f"{format_amount(trips.best)}, {format_amount(trips.worst)} USD"
+        yield "median duration", format_duration(trips.median_s)
 
 
 def _cost(found: Measures) -> Iterable[tuple[Any, ...]]:
     cost = found.cost
     each = cost.each_bps
-    yield "slippage against arrival", f"{number(cost.slippage_bps)} bps, {money(cost.slippage_usd)} USD"
+    yield "slippage against arrival", f"{format_ratio(cost.slippage_bps)} bps, {format_amount(cost.slippage_usd)} USD"
     if each is not None:
-        yield "fill by fill, bps", f"p50 {number(each.p50)}, p95 {number(each.p95)}, most {number(each.max)}"
-    yield "fees", f"{number(cost.fees_bps)} bps"
-    yield "implementation shortfall", f"{number(cost.shortfall_bps)} bps, {money(cost.shortfall_usd)} USD"
-    yield "of which missed by what was not filled", f"{money(cost.missed_usd)} USD"
-    yield "filled, of what was ordered", percent(cost.filled_percent)
+        yield (
+            "fill by fill, bps",
+            f"p50 {format_ratio(each.p50)}, p95 {format_ratio(each.p95)}, most {format_ratio(each.max)}",
+        )
+    yield "fees", f"{format_ratio(cost.fees_bps)} bps"
+    yield "implementation shortfall", f"{format_ratio(cost.shortfall_bps)} bps, {format_amount(cost.shortfall_usd)} USD"
+    yield "of which missed by what was not filled", f"{format_amount(cost.missed_usd)} USD"
+    yield "filled, of what was ordered", format_percent(cost.filled_percent)
     if cost.without_arrival:
         yield "fills without an arrival price, left out", cost.without_arrival
 
@@ -159,7 +168,7 @@ def _latency(found: Measures) -> Iterable[tuple[Any, ...]]:
     for field, name in names.items():
         of = _quantiles(found.latency, field)
         if of is not None:
-            yield name, of.count, number(of.p50), number(of.p95), number(of.p99), number(of.max)
+            yield name, of.count, format_ratio(of.p50), format_ratio(of.p95), format_ratio(of.p99), format_ratio(of.max)
 
 
 def _quantiles(latency: Latency, field: str) -> Quantiles | None:
@@ -181,35 +190,35 @@ def _instruments(found: Measures) -> Iterable[tuple[Any, ...]]:
             f"{line.venue}:{line.symbol} ({line.quote})",
             line.fills,
             canonical(line.net),
-            money(line.average_price),
+            format_amount(line.average_price),
             canonical(line.last_price),
-            money(line.realised),
-            money(line.unrealised),
-            money(line.fees),
+            format_amount(line.realised),
+            format_amount(line.unrealised),
+            format_amount(line.fees),
             f"{step} (inferred from the prices; it denied no order)" if line.is_inferred else step,
         )
 
 
-def money(value: Any) -> str:
-    """Return an amount to read: two decimals, more where it is small; the record has it exact."""
+def format_amount(value: Any) -> str:
+    """Format an amount: two decimals, or four significant digits if it is small; the record has it exactly."""
     if value is None:
         return "–"
     shown = float(value)
     return f"{shown:,.2f}" if abs(shown) >= 1 or not shown else f"{shown:.4g}"
 
 
-def number(value: float | None) -> str:
-    """Return a ratio to read."""
+def format_ratio(value: float | None) -> str:
+    """Format a ratio."""
     return "–" if value is None else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def percent(value: float | None) -> str:
-    """Return a percentage to read."""
-    return "–" if value is None else f"{number(value)} %"
+def format_percent(value: float | None) -> str:
+    """Format a percentage."""
+    return "–" if value is None else f"{format_ratio(value)} %"
 
 
-def seconds(value: float | None) -> str:
-    """Return a duration to read."""
+def format_duration(value: float | None) -> str:
+    """Format a duration in seconds."""
     if value is None:
         return "–"
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):

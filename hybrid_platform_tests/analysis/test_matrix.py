@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_platform.analysis.matrix import Outcome, _row, matrix_lines, run_matrix, store_matrix
+from hybrid_platform.analysis.matrix import Outcome, judge_id, matrix_lines, run_matrix, store_matrix
 from hybrid_platform.domain.contract import CONTRACT, CONTRACT_IDS
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.records import CodeIdentity, Verdict
@@ -100,7 +100,7 @@ def test_each_row_says_what_its_tests_did(tmp_path):
     assert found["S6"] == ("FAIL", "1 failed")
     assert found["S7"] == ("PASS", "3 passed")
     assert found["S8"][0] == "FAIL"
-    assert found["G0"] == ("NOT_RUN", "no test bears this id")
+    assert found["G0"] == ("NOT_RUN", "no test proves this id")
     assert "test_fails: assert 1 == 2" in next(row.actual for row in matrix.rows if row.id == "S2")
     assert not matrix.is_full
     assert set(CONTRACT_IDS) - set(matrix.unproved) == {"S1", "I5", "S7"}
@@ -140,7 +140,7 @@ def test_what_cannot_be_run_is_said_at_once(tmp_path):
 
 @given(outcomes=st.lists(st.sampled_from(["passed", "failed", "skipped", "xfailed", "error"]), max_size=8))
 def test_a_row_passes_only_with_a_test_that_passed_and_none_that_failed(outcomes):
-    row = _row("S1", [Outcome(f"test_{n}", ("S1",), outcome, 0.25) for n, outcome in enumerate(outcomes)])
+    row = judge_id("S1", [Outcome(f"test_{n}", ("S1",), outcome, 0.25) for n, outcome in enumerate(outcomes)])
     failed = {"failed", "error"} & set(outcomes)
     assert (row.verdict is Verdict.PASS) == ("passed" in outcomes and not failed)
     assert (row.verdict is Verdict.FAIL) == bool(failed)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
-from hybrid_platform.report.trading import money
+from hybrid_platform.report.trading import format_amount
 from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.location import default_url
@@ -73,7 +73,7 @@ def test_a_session_proves_its_account_its_caps_and_that_nothing_was_stale(overru
 def test_a_report_shows_what_the_trading_was_worth(overrun):
     measures = json.loads((overrun.data_dir / "evidence" / overrun.session_id / "measures.json").read_text())
     assert measures["counts"]["fills"] == overrun.count("trades")
-    assert f"| fees | {money(measures['result']['fees'])} |" in overrun.report
+    assert f"| fees | {format_amount(measures['result']['fees'])} |" in overrun.report
     for name in ("equity", "drawdown", "price", "exposure", "latency"):
         assert f"(plots/{name}.svg)" in overrun.report
         assert (overrun.data_dir / "evidence" / overrun.session_id / "plots" / f"{name}.svg").stat().st_size > 5_000

@@ -117,11 +117,11 @@ def _build_trading(found: Measures | None) -> Metadata:
     """Return the trading results as numbers that the UI plots from run to run."""
     if found is None:
         return {}
-    fall, trips, cost = found.risk.drawdown, found.round_trips, found.cost
+    drawdown, trips, cost = found.risk.drawdown, found.round_trips, found.cost
     numbers = {
         "pnl_usd": float(found.result.pnl),
         "fees_usd": float(found.result.fees),
-        "max_drawdown_percent": fall.percent if fall else None,
+        "max_drawdown_percent": drawdown.percent if drawdown else None,
         "sharpe": found.risk.sharpe,
         "win_rate": trips.win_rate,
         "slippage_bps": cost.slippage_bps,
