@@ -1,4 +1,4 @@
-"""Whether somebody keeps the clock right: read from the kernel, reported, and required only where it is asked for."""
+"""Clock synchronisation: read from the kernel, reported, and required only by setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flight recorder (SPEC 10): blocks as scripts read them, whole, private, rotated."""
+"""The flight recorder: complete, private, rotated blocks in the documented format."""
 
 from __future__ import annotations
 

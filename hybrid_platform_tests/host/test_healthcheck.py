@@ -1,4 +1,4 @@
-"""The healthcheck (SPEC 10, G1, I7): its lines, its verdicts, and that it answers in time."""
+"""The healthcheck (G1, I7): lines, verdicts and time limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ABSENT = DatabaseReport(exists=False, readable=False, schema=None, ticks=None)
 
 
 class WallAt:
-    """The host's clocks, with a wall clock that stands at one time."""
+    """The host's clocks, with a wall clock fixed at one time."""
 
     def __init__(self, wall_ns: int) -> None:
         self._wall_ns = wall_ns

@@ -1,4 +1,4 @@
-"""The pressure gate (G2): real PSI files, a stand-in where there are none, and a wait that is heard."""
+"""The pressure gate (G2): PSI files, the load average without them, and a reported wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FULL = "full avg10=0.01 avg60=0.02 avg300=0.03 total=4\n"
 
 
 class WaitingClock:
-    """A clock that moves only when somebody waits; it is the stop event too."""
+    """Clock that advances only by waits on it; it also serves as the stop event."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -48,7 +48,7 @@ def load(one_minute: float) -> LoadAverage:
 
 
 def readings(root: Path, *percents: float) -> Iterator[CpuPressure]:
-    """Rewrite the PSI files and read them: one reading per percentage, the last one for ever."""
+    """Rewrite the PSI files and yield a reading for each percentage, then the last one repeatedly."""
     for percent in percents:
         psi(root, SOME.replace("2.79", f"{percent:.2f}"))
         yield read_pressure(SystemClock(), root)
@@ -98,14 +98,14 @@ def test_a_host_without_any_figure_counts_as_fully_loaded(tmp_path: Path) -> Non
 
 @pytest.mark.scenario("G2")
 def test_pressure_that_falls_in_time_passes_with_both_readings(tmp_path: Path) -> None:
-    clock, said = WaitingClock(), []
+    clock, reports = WaitingClock(), []
     source = readings(tmp_path, 80, 60, 40, 30, 25, 21, 20, 19.99)
     gate = wait_for_pressure(
-        20, 60, source.__next__, clock, clock, lambda last, left: said.append((last.percent, left))
+        20, 60, source.__next__, clock, clock, lambda last, remaining: reports.append((last.percent, remaining))
     )
     assert gate.verdict is Verdict.PASS
     assert (gate.first.percent, gate.last.percent, gate.waited_s) == (80, 19.99, 7)
-    assert said == [(80, 60), (21, 55)], "said at once, and every five seconds"
+    assert reports == [(80, 60), (21, 55)], "reported immediately, then every five seconds"
 
 
 @pytest.mark.scenario("G2")
@@ -118,9 +118,11 @@ def test_constant_pressure_fails_after_the_whole_wait(tmp_path: Path) -> None:
 
 @pytest.mark.scenario("G2")
 def test_a_limit_of_zero_fails_immediately_on_an_idle_host(tmp_path: Path) -> None:
-    clock, said = WaitingClock(), []
-    gate = wait_for_pressure(0, 60, readings(tmp_path, 0).__next__, clock, clock, lambda *told: said.append(told))
-    assert (gate.verdict, gate.waited_s, said) == (Verdict.FAIL, 0, [])
+    clock, reports = WaitingClock(), []
+    gate = wait_for_pressure(
+        0, 60, readings(tmp_path, 0).__next__, clock, clock, lambda *report: reports.append(report)
+    )
+    assert (gate.verdict, gate.waited_s, reports) == (Verdict.FAIL, 0, [])
 
 
 @pytest.mark.scenario("G2")

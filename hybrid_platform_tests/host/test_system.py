@@ -1,4 +1,4 @@
-"""What the host and the code are, from real files and a real git checkout."""
+"""State of host and code, from real files and a real git checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lease: one session at a time on one database, and nothing stays behind when its holder dies."""
+"""The lease: one session at a time on one database, and none left after its holder is killed."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_lease_may_be_released_twice(tmp_path: Path):
     assert (tmp_path / "bot.db.lease").read_bytes() == b""
 
 
-# Another host, whose lock this kernel knows nothing of
+# A holder on another host, whose lock this kernel cannot see
 
 
 def claim(path: Path, owner: ProcessIdentity = ELSEWHERE, beat: int = 1) -> None:
@@ -129,7 +129,7 @@ def test_a_holder_of_another_host_is_respected_while_it_beats(tmp_path: Path):
     with pytest.raises(LeaseHeld, match=r"session first .process 4711 on the-other-host., which is alive"):
         Lease(path, "second", watch_seconds=20)
     beating.join()
-    assert read_holder(path) == LeaseHolder("first", ELSEWHERE, 2), "and it was not disturbed"
+    assert read_holder(path) == LeaseHolder("first", ELSEWHERE, 2), "the holder's record is unchanged"
 
 
 def test_a_lease_of_another_host_without_beats_is_taken_over(tmp_path: Path):

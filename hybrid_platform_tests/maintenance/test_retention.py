@@ -1,4 +1,4 @@
-"""Retention as an operator meets it: what is old goes, what runs stays, and sessions and retention take turns."""
+"""Retention end to end: old data is moved or deleted, running sessions are untouched, and the lease alternates."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def settings(data: Path, **retention: object) -> SessionSettings:
 
 
 def session(data: Path, *layers: dict, **options: bool) -> Here:
-    """A session of 101 ticks and 10 orders."""
+    """Run a session of 101 ticks and 10 orders."""
     return run_here(
         data, {"isolation": "thread"}, synthetic("max", ticks=101), *layers, **({"with_report": False} | options)
     )
@@ -59,7 +59,7 @@ def archived_id(found: RetentionEvidence) -> str:
 
 @pytest.fixture(scope="module")
 def archived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, RetentionEvidence]:
-    """A session whose ticks were archived; the last that has a report."""
+    """Return sessions whose ticks were archived; the last one has a report."""
     data = tmp_path_factory.mktemp("archived") / "data"
     session(data)
     left = session(data, with_report=True)
@@ -104,10 +104,10 @@ def test_reproduction_reports_a_damaged_archive(archived, tmp_path):
     shutil.copytree(left.data_dir, tmp_path / "data")
     for file in (tmp_path / "data" / "archive").rglob("*.parquet"):
         file.write_bytes(b"junk")
-    said = CliRunner().invoke(main, ["reproduce", archived_id(found), "--data-dir", str(tmp_path / "data")])
-    assert said.exit_code == 1
-    assert "the strategy's code was not run" in said.output and "guard" not in said.output
-    assert f"FAIL: session {archived_id(found)}" in said.output
+    result = CliRunner().invoke(main, ["reproduce", archived_id(found), "--data-dir", str(tmp_path / "data")])
+    assert result.exit_code == 1
+    assert "the strategy's code was not run" in result.output and "guard" not in result.output
+    assert f"FAIL: session {archived_id(found)}" in result.output
 
 
 def test_a_second_retention_finds_nothing_to_do(archived):
@@ -133,11 +133,11 @@ def test_a_dry_run_reports_and_changes_nothing(tmp_path):
         os.utime(path, ns=(1, 1))
     command = ["retain", "--dry-run", "--data-dir", str(data)]
     command += ["--set", "retention.ticks_days=0", "--set", "retention.logs_days=30"]
-    said = CliRunner().invoke(main, command)
-    assert said.exit_code == 0, said.output
-    assert f"would move {left.session_id}: 101 ticks" in said.output
-    assert f"would remove logs/{old.name}: 3 bytes" in said.output
-    assert f"would remove evidence/checks/{check.name}: 2 bytes" in said.output
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert f"would move {left.session_id}: 101 ticks" in result.output
+    assert f"would remove logs/{old.name}: 3 bytes" in result.output
+    assert f"would remove evidence/checks/{check.name}: 2 bytes" in result.output
     assert left.count("ticks") == 101
     assert old.exists()
     assert check.exists()
@@ -167,16 +167,16 @@ def test_one_failing_session_does_not_stop_the_others(tmp_path, monkeypatch):
     ids = [session(data).last.session_id for _ in range(3)]
     stuck = ids[:2]
     for session_id in stuck:
-        # An instrument that is not there: its ticks have no file to go to.
+        # A missing instrument, whose ticks cannot be assigned to a file.
         with closing(sqlite3.connect(data / "bot.db", isolation_level=None)) as connection:
             number = f"(SELECT session_no FROM sessions WHERE session_id = '{session_id}')"
             connection.execute(f"UPDATE tick_rows SET instrument_no = 99 WHERE session_no = {number} AND seq = 7")
     command = ["retain", "--data-dir", str(data), "--set", "retention.ticks_days=0"]
-    said = CliRunner().invoke(main, command)
-    assert said.exit_code == 1, said.output
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1, result.output
     assert [Left(data).count("ticks", each) > 0 for each in ids] == [True, True, False]
     for session_id in stuck:
-        assert f"error: {session_id} was not moved: archiving ticks: expected instrument 99" in said.output
+        assert f"error: {session_id} was not moved: archiving ticks: expected instrument 99" in result.output
     (path,) = (data / "evidence" / "checks").glob("*-retention.json")
     assert [each["session_id"] for each in json.loads(path.read_text())["not_moved"]] == stuck
 
@@ -195,8 +195,8 @@ def test_the_number_of_counts_per_session_is_constant(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("days", [None])
 def test_without_settings_nothing_is_done(tmp_path, days):
-    said = CliRunner().invoke(main, ["retain", "--data-dir", str(tmp_path / "data")])
-    assert (said.exit_code, said.output.split(":")[0]) == (0, "nothing to do")
+    result = CliRunner().invoke(main, ["retain", "--data-dir", str(tmp_path / "data")])
+    assert (result.exit_code, result.output.split(":")[0]) == (0, "nothing to do")
     with pytest.raises(ConfigError, match="a database of this platform"):
         apply_retention(settings(tmp_path / "data"), SystemClock())
 
@@ -206,12 +206,12 @@ def test_retention_waits_for_a_running_session_up_to_the_limit(tmp_path):
     data = tmp_path / "data"
     left = session(data)
     path = lease_path(default_url(data))
-    said: list[str] = []
+    messages: list[str] = []
     with Lease(path, "a-session"):
         with pytest.raises(LeaseHeld, match="a-session"):
             apply_retention(settings(data), SystemClock())
         waiting = threading.Thread(
-            target=lambda: apply_retention(settings(data, wait_seconds=60), SystemClock(), on_progress=said.append),
+            target=lambda: apply_retention(settings(data, wait_seconds=60), SystemClock(), on_progress=messages.append),
             daemon=True,
         )
         waiting.start()
@@ -220,7 +220,7 @@ def test_retention_waits_for_a_running_session_up_to_the_limit(tmp_path):
     waiting.join(60)
     assert not waiting.is_alive()
     assert left.count("ticks") == 0
-    assert said[0].startswith("waiting up to 60 s for session a-session")
+    assert messages[0].startswith("waiting up to 60 s for session a-session")
 
 
 @pytest.mark.scenario("S12")
@@ -238,13 +238,13 @@ def test_a_session_waits_for_maintenance_but_not_for_a_session(tmp_path, monkeyp
     threading.Thread(target=end_once_it_waits).start()
     second = session(data)
     assert second.code == 0
-    assert waits in second.output  # by its own output: both may bear the same second in their ids
+    assert waits in second.output  # its own output, because both ids may contain the same second
     monkeypatch.setattr(lease_module, "MAINTENANCE_WAIT_SECONDS", 0.3)
     with acquire_maintenance_lease(path, "retention", 0, lambda holder: None, threading.Event()):
         refused = session(data)
     assert refused.code == 12
     assert "maintenance: retention" in refused.steps["session"].reasons[0]
-    begun = time.monotonic()
+    started = time.monotonic()
     with Lease(path, "another"), pytest.raises(LeaseHeld, match="another"):
         acquire_session_lease(path, "mine", lambda holder: None)
-    assert time.monotonic() - begun < 0.25
+    assert time.monotonic() - started < 0.25

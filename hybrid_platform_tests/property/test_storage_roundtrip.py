@@ -59,7 +59,7 @@ def started(folder: Path) -> tuple[sa.Engine, str]:
     return engine, session_id
 
 
-def a_table() -> InstrumentTable:
+def make_table() -> InstrumentTable:
     table = InstrumentTable()
     for symbol in "ABC":
         table.intern("V", symbol)
@@ -82,7 +82,7 @@ def content(batches: list[TickBatch]) -> list[tuple[object, ...]]:
 )
 def test_any_ticks_come_back_as_they_were(folder, parts, gaps, cut, at_once, again):
     engine, session_id = started(folder)
-    table = a_table()
+    table = make_table()
     seqs = iter(np.cumsum(np.array(gaps, dtype=np.int64)))
     batches = []
     for part in parts:
@@ -96,7 +96,7 @@ def test_any_ticks_come_back_as_they_were(folder, parts, gaps, cut, at_once, aga
         assert total == writer.written["ticks"] == sum(map(len, parts))
     SessionStore(engine).mark_crashed(lambda session: session.session_id == session_id)
     assert count_rows(engine, session_id)["ticks"] == total
-    assert content(list(read_tick_batches(engine, session_id, a_table(), ticks_at_once=at_once))) == content(batches)
+    assert content(list(read_tick_batches(engine, session_id, make_table(), ticks_at_once=at_once))) == content(batches)
 
 
 FIELDS = {

@@ -1,4 +1,17 @@
-"""Made-up ticks and records, and a child process that holds the database's lock."""
+"""Sample data and helpers for the storage tests.
+
+session_start             the start record of a session with given settings
+make_table                an instrument table of given symbols
+make_ticks                a batch of regular ticks
+order_record              one order record
+make_order_records        all records of a filled order
+locked_by_another_process a context in which a child process holds the write lock
+run_script                output of Python code run in a new process
+create_release_database   the database of an older release, from a dump
+create_migrated_database  the same, migrated to this release
+read_table                all rows of a table, read with the bare driver
+sql_damage                a function that executes a statement on a database file
+"""
 
 from __future__ import annotations
 
@@ -6,7 +19,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -28,6 +41,9 @@ from hybrid_platform.domain.orders import (
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.host.process import this_process
 from hybrid_platform.settings.session import SessionSettings
+from hybrid_platform.storage.engine import open_engine
+from hybrid_platform.storage.location import default_url
+from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.session_records import SessionStart
 
 START_NS = 1_700_000_000_000_000_000
@@ -40,15 +56,15 @@ def session_start(session_id: str = "20260102T030405Z-00000001", **settings: obj
     )
 
 
-def a_table(*symbols: str) -> InstrumentTable:
+def make_table(*symbols: str) -> InstrumentTable:
     table = InstrumentTable()
     for symbol in symbols or ("SOL/USDC",):
         table.intern("SYNTHETIC", symbol)
     return table
 
 
-def some_ticks(table: InstrumentTable, first: int, count: int, *, step_ns: int = MS) -> TickBatch:
-    """Ticks seq = first … first + count - 1, one a millisecond, going round the table's instruments."""
+def make_ticks(table: InstrumentTable, first: int, count: int, *, step_ns: int = MS) -> TickBatch:
+    """Return ticks ``first`` … ``first + count - 1``, one per millisecond, cycling through the table's instruments."""
     seq = np.arange(first, first + count, dtype=np.int64)
     return TickBatch(
         table,
@@ -70,8 +86,8 @@ def order_record(k: int, status: OrderStatus = OrderStatus.INITIALIZED) -> Order
     )  # fmt: skip
 
 
-def order_story(k: int) -> list[Record]:
-    """Everything that a filled order leaves behind."""
+def make_order_records(k: int) -> list[Record]:
+    """Return all records of a filled order."""
     ts = START_NS + k
     states = (OrderStatus.INITIALIZED, OrderStatus.SUBMITTED, OrderStatus.ACCEPTED, OrderStatus.FILLED)
     return [
@@ -87,7 +103,7 @@ def order_story(k: int) -> list[Record]:
 
 
 class LockHolder:
-    """Another process, in the middle of a writing transaction on the database."""
+    """Child process that holds a writing transaction open on the database."""
 
     def __init__(self, path: Path) -> None:
         code = (
@@ -105,7 +121,7 @@ class LockHolder:
         self._releasing = threading.Lock()
 
     def release(self) -> None:
-        """Let it end; from a timer and at the end of the test, in either order."""
+        """End the process; a timer and the end of the test may both call this."""
         with self._releasing:
             if self._process.poll() is None:
                 self._process.communicate()
@@ -121,7 +137,7 @@ def locked_by_another_process(path: Path) -> Iterator[LockHolder]:
 
 
 def run_script(code: str, *arguments: object, timeout: float = 60, **options: object) -> str:
-    """Run Python code in a fresh process and return what it printed; fail with its errors."""
+    """Run Python code in a new process and return its output; fail with its errors."""
     result = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True, text=True, timeout=timeout, check=False, **options,
@@ -130,8 +146,8 @@ def run_script(code: str, *arguments: object, timeout: float = 60, **options: ob
     return result.stdout
 
 
-def a_database_of_release(revision: str, path: Path) -> Path:
-    """Make the database that a release of this schema revision left: a dump of two of its sessions."""
+def create_release_database(revision: str, path: Path) -> Path:
+    """Create the database of a release with this schema revision, from a dump of two of its sessions."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with closing(sqlite3.connect(path)) as connection:
         for pragma in ("page_size = 8192", "auto_vacuum = INCREMENTAL", "journal_mode = WAL"):
@@ -139,3 +155,28 @@ def a_database_of_release(revision: str, path: Path) -> Path:
         connection.executescript((Path(__file__).parent / "releases" / f"{revision}.sql").read_text())
     path.chmod(0o600)
     return path
+
+
+def create_migrated_database(revision: str, path: Path) -> Path:
+    """Create the database of a release and migrate it to this one."""
+    create_release_database(revision, path)
+    engine = open_engine(default_url(path.parent), role="write")
+    migrate(engine)
+    engine.dispose()
+    return path
+
+
+def read_table(path: Path, table: str) -> list[tuple[object, ...]]:
+    """Return all rows of a table, read with the bare driver."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"SELECT * FROM {table}").fetchall()
+
+
+def sql_damage(statement: str) -> Callable[[Path], None]:
+    """Return a function that executes a statement on a database, bypassing this package."""
+
+    def damage(path: Path) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute(statement)
+
+    return damage

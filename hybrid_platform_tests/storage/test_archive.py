@@ -1,4 +1,4 @@
-"""Ticks that moved to Parquet: the same to every reader, in one place at any instant, believed only unchanged."""
+"""Archiving of ticks: readers see no difference, each tick is in one place, and changed files are detected."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform_tests.storage.conftest import SESSION
 from hybrid_platform_tests.storage.samples import (
     START_NS,
-    a_table,
+    make_order_records,
+    make_table,
+    make_ticks,
     order_record,
-    order_story,
     session_start,
-    some_ticks,
 )
 
 HOSTILE = ("SOL/USDC", "A..B", "X%2FY", "C:D", ".", "..")
-"""What instruments are called when nobody looked: no name may leave its folder, or meet another's."""
+"""Symbols that would escape their folder, or collide, without quoting."""
 DAY_NS = 86_400 * 10**9
 PART = 700
 ENDS: tuple[Literal["first", "last"], ...] = ("first", "last")
@@ -60,13 +60,14 @@ def data_dir(path: Path) -> DataDir:
 
 @pytest.fixture
 def finished(writing, writer, reading) -> sa.Engine:
-    """A session of three days, six instruments, ids of all kinds, a hole, and a few orders; the engine reads."""
-    table = a_table(*HOSTILE)
+    """Return a reading engine on a session of three days, six instruments, ids of all kinds, a gap and a few orders."""
+    table = make_table(*HOSTILE)
     for first, count in ((1, 1000), (1003, 900)):
-        ticks = some_ticks(table, first, count, step_ns=DAY_NS // 800)
+        ticks = make_ticks(table, first, count, step_ns=DAY_NS // 800)
         refs = [None if seq % 5 == 0 else int(seq) + 2**62 if seq % 2 else f"{seq}e5" for seq in ticks.seq]
         writer.write([TickBatch(*(getattr(ticks, name) for name in ("table", "seq", "instrument", "price", "size",
-            "side")), np.array(refs, dtype=object), ticks.ts_event, ticks.ts_recv)], order_story(first))  # fmt: skip
+            "side")), np.array(refs, dtype=object), ticks.ts_event, ticks.ts_recv)],
+            make_order_records(first))  # fmt: skip
     end = SessionEnd(SessionState.COMPLETE, ExitCode.COMPLETE, "END_OF_FEED", START_NS, is_clean=True)
     rows = [("table", name, reason, n) for name, n in writer.written.items() for reason in ("written", "counted")]
     SessionStore(writing).finish(SESSION, end, rows)
@@ -82,7 +83,7 @@ def move(writing: sa.Engine, store: FileStore, **options: object) -> ArchivedSes
 
 
 def seen(engine: sa.Engine, folder: Path) -> dict[str, object]:
-    """What every reader of ticks says of the session."""
+    """Return the results of every reader of ticks."""
     batches = list(read_tick_batches(engine, SESSION, InstrumentTable(), ticks_at_once=300))
     ((exported, _),) = export_session(engine, SESSION, folder, tables=["ticks"])
     return {
@@ -111,11 +112,11 @@ def seen(engine: sa.Engine, folder: Path) -> dict[str, object]:
 def assert_same(before: dict[str, object], after: dict[str, object]) -> None:
     for name, value in before.items():
         pairs = zip(value, after[name], strict=True) if name == "between" else [(value, after[name])]
-        for was, found in pairs:
-            if isinstance(was, pd.DataFrame):
-                pd.testing.assert_frame_equal(was, found)
+        for expected, got in pairs:
+            if isinstance(expected, pd.DataFrame):
+                pd.testing.assert_frame_equal(expected, got)
             else:
-                assert was == found, name
+                assert expected == got, name
 
 
 def rows_left(path: Path) -> int:
@@ -124,7 +125,7 @@ def rows_left(path: Path) -> int:
 
 
 def in_files(data_dir: DataDir) -> list[int]:
-    """The numbers of all ticks that a user of the folder sees."""
+    """Return the numbers of all ticks in the archive's files."""
     found = pyarrow.dataset.dataset(data_dir.root / "archive" / "ticks", partitioning="hive").to_table(["seq"])
     return sorted(found["seq"].to_pylist())
 
@@ -145,7 +146,7 @@ def test_every_reader_sees_the_same_ticks_after_archiving(finished, writing, dat
 
 def test_each_order_of_one_tick_keeps_its_arrival_price(writing, writer, reading, data_dir):
     orders = [msgspec.structs.replace(order_record(6), order_id=f"O6-{place}") for place in range(3)]
-    writer.write([some_ticks(a_table(), 1, 20)], [*orders, order_record(9)])
+    writer.write([make_ticks(make_table(), 1, 20)], [*orders, order_record(9)])
     SessionStore(writing).mark_crashed(lambda session: True)
     before = list(read_order_origins(reading, SESSION))
     assert len([each for each in before if each.limit_arrival is not None]) == 4
@@ -174,7 +175,7 @@ def test_archive_paths_are_partitioned_and_cannot_escape(finished, writing, data
 
 
 class Stop(BaseException):
-    """The process was killed here."""
+    """Stands for a kill of the process."""
 
 
 @pytest.mark.scenario("S12")
@@ -210,7 +211,7 @@ def test_a_kill_between_steps_neither_loses_nor_duplicates_ticks(finished, writi
 
 
 class Careless(DataDir):
-    """A disk that keeps something else than it was given."""
+    """Store that writes other bytes than it receives."""
 
     def write_atomic(self, name: str | Path, content: bytes) -> Path:
         damaged = content.replace(b"PAR1", b"PAR2") if "symbol=C" in str(name) else content
@@ -218,7 +219,7 @@ class Careless(DataDir):
 
 
 class Forgetful(DataDir):
-    """A disk that keeps the first file for every later one of an instrument."""
+    """Store that keeps an instrument's first file in place of every later one."""
 
     first: bytes | None = None
 
@@ -236,7 +237,7 @@ def test_a_file_that_differs_from_the_database_deletes_nothing(finished, writing
 
 
 def test_a_running_session_is_never_touched(writing, writer, data_dir, path):
-    writer.write([some_ticks(a_table(), 1, 50)], [])
+    writer.write([make_ticks(make_table(), 1, 50)], [])
     assert find_archivable_sessions(writing, LATER) == []
     SessionStore(writing).mark_crashed(lambda session: True)
     (session,) = find_archivable_sessions(writing, LATER)
@@ -253,22 +254,22 @@ def test_only_sessions_that_ended_before_the_limit_are_archivable(finished, writ
 
 
 @pytest.mark.parametrize(
-    ("harm", "cause", "said"),
+    ("damage", "cause", "message"),
     [
         (lambda file: file.unlink(), Cause.MISSING, "expected archived ticks, got: No such file"),
         (lambda file: file.write_bytes(file.read_bytes()[:-9] + b"123456789"), Cause.CORRUPT, "expected the archived"),
     ],
 )
-def test_a_missing_or_changed_file_raises_for_every_reader(finished, writing, data_dir, harm, cause, said):
+def test_a_missing_or_changed_file_raises_for_every_reader(finished, writing, data_dir, damage, cause, message):
     move(writing, data_dir)
-    harm(sorted((data_dir.root / "archive").rglob("*.parquet"))[3])
+    damage(sorted((data_dir.root / "archive").rglob("*.parquet"))[3])
     for read in (
         lambda: list(read_tick_batches(finished, SESSION, InstrumentTable())),
         lambda: frames(finished, SESSION)["ticks"],
         lambda: list(read_prices(finished, SESSION)),
         lambda: queries.find_missing_ticks(finished, SESSION, None),
     ):
-        with pytest.raises(DatabaseError, match=said) as caught:
+        with pytest.raises(DatabaseError, match=message) as caught:
             read()
         assert caught.value.cause is cause
 
@@ -284,9 +285,9 @@ def test_queries_over_the_database_alone_refuse_archived_sessions(finished, writ
 def test_a_reader_started_before_archiving_reads_all_ticks(finished, writing, data_dir):
     whole = [tick for batch in read_tick_batches(finished, SESSION, InstrumentTable()) for tick in batch.seq.tolist()]
     reader = read_tick_batches(finished, SESSION, InstrumentTable(), ticks_at_once=300)
-    begun = next(reader).seq.tolist()
+    first_page = next(reader).seq.tolist()
     move(writing, data_dir)
-    assert begun + [tick for batch in reader for tick in batch.seq.tolist()] == whole
+    assert first_page + [tick for batch in reader for tick in batch.seq.tolist()] == whole
 
 
 def test_the_data_directory_can_be_moved_with_its_archive(finished, writing, data_dir, tmp_path, path):
@@ -299,7 +300,7 @@ def test_the_data_directory_can_be_moved_with_its_archive(finished, writing, dat
 
 def test_compaction_shrinks_the_file_and_survives_an_interruption(writing, writer, reading, data_dir, path):
     for part in range(10):
-        writer.write([some_ticks(a_table(), 1 + 20_000 * part, 20_000)], [])
+        writer.write([make_ticks(make_table(), 1 + 20_000 * part, 20_000)], [])
     writer.close()
     SessionStore(writing).mark_crashed(lambda session: True)
     move(writing, data_dir, part_ticks=500_000)
@@ -333,7 +334,7 @@ def test_sessions_of_the_same_symbols_get_separate_files(finished, writing, data
     other = session_start("20260102T030405Z-00000002")
     SessionStore(writing).start(other)
     with SessionWriter(writing, other.session_id) as writer:
-        writer.write([some_ticks(a_table(*HOSTILE), 1, 1000, step_ns=DAY_NS // 800)], [])
+        writer.write([make_ticks(make_table(*HOSTILE), 1, 1000, step_ns=DAY_NS // 800)], [])
     SessionStore(writing).mark_crashed(lambda session: True)
     assert move(writing, data_dir).ticks == 1000
     assert len(in_files(data_dir)) == 2900

@@ -1,4 +1,4 @@
-"""Migrations: complete, safe to repeat and to race, and unwilling to touch what is not theirs."""
+"""Migrations: complete, repeatable, safe to run concurrently, and refused for other databases."""
 
 from __future__ import annotations
 
@@ -155,9 +155,9 @@ def test_a_failed_migration_is_rolled_back(url, monkeypatch):
 
 
 def test_a_probe_distinguishes_new_foreign_and_current_databases(path, url, writing, writer):
-    from hybrid_platform_tests.storage.samples import a_table, some_ticks
+    from hybrid_platform_tests.storage.samples import make_table, make_ticks
 
-    writer.write([some_ticks(a_table(), 1, 5)], [])
+    writer.write([make_ticks(make_table(), 1, 5)], [])
     assert (probe_database(url).schema, probe_database(url).ticks, probe_database(url).detail) == (REVISION, 5, "")
     new = probe_database(url.replace("bot.db", "new.db"))
     assert (new.exists, new.readable, new.detail) == (False, False, "no such file")

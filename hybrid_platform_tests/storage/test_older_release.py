@@ -1,4 +1,4 @@
-"""A database of the first release, as a session of it left it, becomes one of this release with every row readable."""
+"""Migration of a first-release database with sessions: every row stays readable."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from hybrid_platform.storage.probe import probe_database
 from hybrid_platform.storage.queries import find_sessions, read_ledger
 from hybrid_platform.storage.reader import read_records, read_tick_batches
 from hybrid_platform.storage.views import READABLE
-from hybrid_platform_tests.storage.samples import a_database_of_release
+from hybrid_platform_tests.storage.samples import create_release_database
 
 RELEASES = sorted(path.stem for path in (Path(__file__).parent / "releases").glob("*.sql"))
 
@@ -37,11 +37,11 @@ pytestmark = pytest.mark.scenario("S1")
 
 @pytest.fixture(params=RELEASES)
 def old(request: pytest.FixtureRequest, path: Path) -> Path:
-    return a_database_of_release(request.param, path)
+    return create_release_database(request.param, path)
 
 
 def values(path: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of every table and view but Alembic's own, as the driver gives it."""
+    """Return every row of every table and view but Alembic's, unconverted."""
     with closing(sqlite3.connect(path)) as connection:
         names = [
             name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table','view')")

@@ -1,4 +1,4 @@
-"""PRAGMAs: set and read back on every connection, exact values, and what happens when one does not take."""
+"""PRAGMAs: set and read back on every connection, with exact values, and refusal when one does not take effect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hybrid_platform.storage.location import default_url
 from hybrid_platform.storage.pragmas import prove_snapshot, verify_pragmas
 from hybrid_platform.storage.queries import count_rows
 from hybrid_platform_tests.storage.conftest import SESSION
-from hybrid_platform_tests.storage.samples import a_table, locked_by_another_process, some_ticks
+from hybrid_platform_tests.storage.samples import locked_by_another_process, make_table, make_ticks
 
 pytestmark = pytest.mark.scenario("S1", "I5", "G3")
 
@@ -74,18 +74,18 @@ def test_verification_requires_a_sqlite_database():
 
 
 def test_a_reader_keeps_its_snapshot_while_the_session_writes(writing, reading, writer):
-    table = a_table()
-    writer.write([some_ticks(table, 1, 1000)], [])
+    table = make_table()
+    writer.write([make_ticks(table, 1, 1000)], [])
     with transaction(reading, "holding a snapshot") as held:
         assert held.scalar(sa.text("SELECT count(*) FROM ticks")) == 1000
         for part in range(1, 6):
-            writer.write([some_ticks(table, 1 + 1000 * part, 1000)], [])
+            writer.write([make_ticks(table, 1 + 1000 * part, 1000)], [])
         assert held.scalar(sa.text("SELECT count(*) FROM ticks")) == 1000
         assert count_rows(reading, SESSION)["ticks"] == 6000
 
 
 def test_without_wal_the_proof_fails(tmp_path):
-    # A database of another journal mode, opened without our factory: the writer has to lock the reader out.
+    # In another journal mode, opened without the engine factory, the writer has to lock the reader out.
     engines = [
         sa.create_engine(f"sqlite:///{tmp_path}/other.db", connect_args={"timeout": 0.1}) for _ in ("write", "read")
     ]
@@ -97,7 +97,7 @@ def test_without_wal_the_proof_fails(tmp_path):
 
 
 def _from_the_future(path) -> None:
-    """Mark the file as written by a later SQLite, which this one may read and not write."""
+    """Mark the file as written by a later SQLite, which this one may read but not write."""
     path.parent.mkdir(parents=True)
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE something (x)")
@@ -134,7 +134,7 @@ def test_a_reader_refuses_a_database_that_is_not_in_wal(path, url):
     ("name", "value"), [("synchronous", 7), ("temp_store", 9), ("foreign_keys", 2), ("busy_timeout", -1)]
 )
 def test_a_value_that_reads_back_differently_stops_the_start(writing, url, monkeypatch, name, value):
-    # SQLite takes each of these as something else: what counts is what it says afterwards.
+    # SQLite interprets each of these values differently; only the value read back counts.
     monkeypatch.setattr(
         connections, "expected_pragmas", lambda role, busy=5000: {**expected_pragmas(role, busy), name: value}
     )
@@ -142,10 +142,10 @@ def test_a_value_that_reads_back_differently_stops_the_start(writing, url, monke
         pass
     assert caught.value.pragma == name
     assert caught.value.expected == value
-    assert caught.value.got == sqlite3_says(name, value)
+    assert caught.value.got == read_after_setting(name, value)
 
 
-def sqlite3_says(name: str, value: int) -> object:
+def read_after_setting(name: str, value: int) -> object:
     connection = sqlite3.connect(":memory:")
     connection.execute(f"PRAGMA {name} = {value}")
     return connection.execute(f"PRAGMA {name}").fetchone()[0]

@@ -1,4 +1,4 @@
-"""The lives of sessions, from the first row to the last."""
+"""The rows of sessions: start, refusal, end, crash."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hybrid_platform.storage.queries import find_session, find_sessions, read_le
 from hybrid_platform.storage.session_records import SessionEnd, SessionState
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform_tests.storage.conftest import SESSION
-from hybrid_platform_tests.storage.samples import START_NS, a_table, order_story, session_start, some_ticks
+from hybrid_platform_tests.storage.samples import START_NS, make_order_records, make_table, make_ticks, session_start
 
 END = SessionEnd(SessionState.COMPLETE, ExitCode.COMPLETE, "END_OF_FEED", START_NS + 5, is_clean=True)
 LEDGER = [("channel", "tick", "sent", 5), ("table", "ticks", "written", 5)]
@@ -108,7 +108,9 @@ def test_a_refusal_leaves_a_row_and_changes_none(writing, reading):
 
 
 def test_a_crashed_session_is_marked_with_its_committed_rows(writing, reading, writer):
-    writer.write([some_ticks(a_table(), 1, 42)], [*order_story(1), HeartbeatRecord(0, START_NS + 77, 0, False, "{}")])
+    writer.write(
+        [make_ticks(make_table(), 1, 42)], [*make_order_records(1), HeartbeatRecord(0, START_NS + 77, 0, False, "{}")]
+    )
     store = SessionStore(writing)
     store.start(session_start("S-2"))
     first, second = sorted(store.mark_crashed(lambda session: True), key=lambda session: session.session_id)

@@ -1,4 +1,4 @@
-"""The session's writer: what goes in comes out, once, counted."""
+"""The session's writer: every row is stored once and counted."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ from hybrid_platform.storage.writer import TICKS_PER_BATCH_ROW, SessionWriter
 from hybrid_platform_tests.storage.conftest import SESSION
 from hybrid_platform_tests.storage.samples import (
     START_NS,
-    a_table,
+    make_order_records,
+    make_table,
+    make_ticks,
     order_record,
-    order_story,
     session_start,
-    some_ticks,
 )
 
 A_STATEMENT = MAX_PARAMETERS // len(TICK_COLUMNS)
-"""Ticks with ids that one statement takes."""
+"""Ticks with ids per statement."""
 
 
 def rows(engine: sa.Engine, query: str) -> list[tuple[object, ...]]:
@@ -53,8 +53,8 @@ def rows(engine: sa.Engine, query: str) -> list[tuple[object, ...]]:
 
 
 def test_written_rows_are_counted_and_stored(writer, reading):
-    ticks = some_ticks(a_table(), 1, 10)
-    assert writer.write([ticks[:4], ticks[4:]], order_story(3)) == 10 + 7
+    ticks = make_ticks(make_table(), 1, 10)
+    assert writer.write([ticks[:4], ticks[4:]], make_order_records(3)) == 10 + 7
     expected = {
         "ticks": 10,
         "signals": 1,
@@ -73,7 +73,7 @@ def test_written_rows_are_counted_and_stored(writer, reading):
 
 def test_an_empty_write_changes_nothing(writer):
     assert writer.write([], []) == 0
-    assert writer.write([some_ticks(a_table(), 1, 0)], []) == 0
+    assert writer.write([make_ticks(make_table(), 1, 0)], []) == 0
 
 
 def test_the_view_shows_prices_sides_and_ids_in_public_form(writer, reading):
@@ -93,14 +93,14 @@ def test_the_view_shows_prices_sides_and_ids_in_public_form(writer, reading):
 
 def test_a_trade_id_that_looks_like_a_number_stays_text(writer, reading):
     refs = ["007", "1e5", " 1", "0x10", "18446744073709551616", "", "-0"]
-    ticks = batch_from_rows(a_table(), [(0, 1, 1, 0, ref, 0, 0) for ref in refs])
+    ticks = batch_from_rows(make_table(), [(0, 1, 1, 0, ref, 0, 0) for ref in refs])
     writer.write([ticks.with_seq_from(1)], [])
     assert [ref for (ref,) in rows(reading, "SELECT trade_id FROM ticks ORDER BY seq")] == refs
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 5, 63, 4_096, A_STATEMENT - 1, A_STATEMENT, A_STATEMENT + 1, 4 * A_STATEMENT])
 def test_any_number_of_ticks_is_written_completely(writer, writing, reading, n):
-    ticks = some_ticks(a_table("A", "B", "C"), 1, n)
+    ticks = make_ticks(make_table("A", "B", "C"), 1, n)
     assert writer.write([ticks], []) == n
     SessionStore(writing).mark_crashed(lambda session: True)
     table = InstrumentTable()
@@ -127,23 +127,23 @@ def test_a_sqlite_with_a_small_limit_gets_smaller_statements(writing, reading):
         connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
 
     with SessionWriter(writing, SESSION) as writer:
-        assert writer.write([some_ticks(a_table(), 1, 1_000)], order_story(1)) == 1_007
+        assert writer.write([make_ticks(make_table(), 1, 1_000)], make_order_records(1)) == 1_007
 
 
 def test_batches_with_and_without_ids_may_be_mixed(writer, reading):
-    table = a_table()
+    table = make_table()
     none = batch_from_rows(table, [(0, 1, 1, 0, None, 0, 0)]).with_seq_from(1)
     integers = batch_from_rows(table, [(0, 1, 1, 0, 2**62, 0, 0)]).with_seq_from(2)
     texts = batch_from_rows(table, [(0, 1, 1, 0, "2", 0, 0), (0, 1, 1, 0, None, 0, 0)]).with_seq_from(3)
     writer.write([none, integers, texts], [])
-    writer.write([some_ticks(table, 5, 1)], [])
+    writer.write([make_ticks(table, 5, 1)], [])
     assert rows(reading, "SELECT trade_ref, typeof(trade_ref) FROM tick_rows ORDER BY seq") == [
         (None, "null"), (2**62, "integer"), ("2", "text"), (None, "null"), (None, "null"),
     ]  # fmt: skip
 
 
 ALL_RECORDS = [
-    *order_story(1),
+    *make_order_records(1),
     SignalRecord("S2", 2, "V", "B", Side.SELL, Decimal("1E+3"), 1.0, "R", START_NS),
     VetoRecord("S2", 2, "V", "B", VetoReason.RISK_CAP, "total 10001 of 10000", START_NS),
     msgspec.structs.replace(order_record(9, OrderStatus.REJECTED), price=None, reduce_only=True),
@@ -202,11 +202,11 @@ def test_a_later_state_of_an_order_changes_only_its_status(writer, reading, cut)
 
 @pytest.mark.scenario("I3")
 def test_writing_the_same_rows_again_changes_nothing(writer, reading):
-    ticks = some_ticks(a_table(), 1, 100)
+    ticks = make_ticks(make_table(), 1, 100)
     writer.write([ticks], ALL_RECORDS)
     before = writer.written
     assert writer.write([ticks], ALL_RECORDS) == 0
-    assert writer.write([ticks[50:], some_ticks(a_table(), 101, 7)], ALL_RECORDS) == 7
+    assert writer.write([ticks[50:], make_ticks(make_table(), 101, 7)], ALL_RECORDS) == 7
     assert writer.written == {**before, "ticks": 107}
     assert count_rows(reading, SESSION) == writer.written
 
@@ -215,22 +215,22 @@ def test_writing_the_same_rows_again_changes_nothing(writer, reading):
 @pytest.mark.parametrize(
     ("ticks", "records", "named"),
     [
-        ([some_ticks(a_table(), 5, 1, step_ns=2)], [], "ticks: .* another at key 5"),
+        ([make_ticks(make_table(), 5, 1, step_ns=2)], [], "ticks: .* another at key 5"),
         ([], [OrderEventRecord(4, "O1", OrderStatus.CANCELED, "", 0)], "order_events: .* at key 4"),
-        ([], [msgspec.structs.replace(order_story(1)[0], reason="OTHER")], "signals: .* at key S1"),
-        ([], [msgspec.structs.replace(order_story(1)[-1], n=99)], "CONSTRAINT"),
+        ([], [msgspec.structs.replace(make_order_records(1)[0], reason="OTHER")], "signals: .* at key S1"),
+        ([], [msgspec.structs.replace(make_order_records(1)[-1], n=99)], "CONSTRAINT"),
     ],
     ids=["tick", "event", "signal", "trade under another number"],
 )
 def test_a_conflicting_row_rolls_back_the_whole_write(writer, reading, ticks, records, named):
-    writer.write([some_ticks(a_table(), 1, 10)], order_story(1))
+    writer.write([make_ticks(make_table(), 1, 10)], make_order_records(1))
     before = writer.written
     with pytest.raises(DatabaseError, match=named) as caught:
-        writer.write([some_ticks(a_table(), 11, 10), *ticks], [*order_story(2), *records])
+        writer.write([make_ticks(make_table(), 11, 10), *ticks], [*make_order_records(2), *records])
     assert caught.value.cause is Cause.CONFLICT
     assert writer.written == count_rows(reading, SESSION) == before
     assert writer.errors == 1
-    assert writer.write([some_ticks(a_table(), 11, 10)], order_story(2)) == 17
+    assert writer.write([make_ticks(make_table(), 11, 10)], make_order_records(2)) == 17
     assert rows(reading, "SELECT n FROM signals") == [(1,), (2,)]
 
 
@@ -250,16 +250,16 @@ def test_a_conflicting_row_rolls_back_the_whole_write(writer, reading, ticks, re
 )
 def test_an_unstorable_value_rolls_back_the_whole_write(writer, reading, record):
     with pytest.raises(DatabaseError) as caught:
-        writer.write([some_ticks(a_table(), 1, 10)], [record])
+        writer.write([make_ticks(make_table(), 1, 10)], [record])
     assert caught.value.cause is Cause.UNSTORABLE
     assert sum(count_rows(reading, SESSION).values()) == 0
-    assert writer.write([some_ticks(a_table(), 1, 10)], []) == 10
+    assert writer.write([make_ticks(make_table(), 1, 10)], []) == 10
 
 
 def test_the_sparse_index_covers_every_tick_with_few_rows(writer, reading):
-    table = a_table()
+    table = make_table()
     for first in range(1, 20_001, 100):
-        writer.write([some_ticks(table, first, 50), some_ticks(table, first + 50, 50)], [])
+        writer.write([make_ticks(table, first, 50), make_ticks(table, first + 50, 50)], [])
     found = rows(reading, "SELECT first_seq, last_seq, count, min_ts_event, max_ts_event FROM tick_batches")
     assert len(found) == 5
     assert sum(count for _, _, count, _, _ in found) == count_ticks(reading, SESSION) == count_ticks(reading) == 20_000
@@ -270,14 +270,14 @@ def test_the_sparse_index_covers_every_tick_with_few_rows(writer, reading):
 
 
 def test_sessions_share_instruments_but_not_rules(writing, writer, reading):
-    table = a_table("A", "B")
-    writer.write([some_ticks(table, 1, 2)], [])
+    table = make_table("A", "B")
+    writer.write([make_ticks(table, 1, 2)], [])
     SessionStore(writing).start(session_start("20260102T030405Z-00000002"))
     again = InstrumentTable()
     again.add(Instrument("SYNTHETIC", "B", min_qty=Decimal("0.5")))
     again.add(Instrument("SYNTHETIC", "A", price_scale=2))
     with SessionWriter(writing, "20260102T030405Z-00000002") as second:
-        second.write([some_ticks(again, 1, 2)], [])
+        second.write([make_ticks(again, 1, 2)], [])
     assert rows(reading, "SELECT symbol, price_scale FROM instruments ORDER BY instrument_no") == [
         ("A", 9), ("B", 9), ("A", 2),
     ]  # fmt: skip
@@ -290,8 +290,8 @@ def test_two_sessions_write_to_one_database(writing, writer, reading):
     SessionStore(writing).start(session_start("20260102T030405Z-00000002"))
     with SessionWriter(writing, "20260102T030405Z-00000002") as second:
         for part in range(5):
-            writer.write([some_ticks(a_table(), 1 + 10 * part, 10)], order_story(part + 1))
-            second.write([some_ticks(a_table(), 1 + 10 * part, 10)], order_story(part + 1))
+            writer.write([make_ticks(make_table(), 1 + 10 * part, 10)], make_order_records(part + 1))
+            second.write([make_ticks(make_table(), 1 + 10 * part, 10)], make_order_records(part + 1))
         assert writer.written == second.written
         assert count_rows(reading, SESSION) == count_rows(reading, "20260102T030405Z-00000002") == writer.written
 

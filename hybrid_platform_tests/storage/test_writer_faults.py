@@ -1,4 +1,4 @@
-"""What the writer does when the database fails it: locks, full disks, files that vanish, a process that dies."""
+"""Faults under the writer: locks, full disks, deleted and replaced files, damaged pages, killed processes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform_tests.conftest import REPOSITORY
 from hybrid_platform_tests.storage.conftest import SESSION
 from hybrid_platform_tests.storage.samples import (
-    a_table,
     locked_by_another_process,
-    order_story,
+    make_order_records,
+    make_table,
+    make_ticks,
     run_script,
     session_start,
-    some_ticks,
 )
 
 
@@ -39,7 +39,7 @@ from hybrid_platform_tests.storage.samples import (
 def test_the_writer_waits_for_a_locked_database(writer, reading, path):
     with locked_by_another_process(path) as holder:
         threading.Timer(1.0, holder.release).start()
-        assert writer.write([some_ticks(a_table(), 1, 500)], order_story(1)) == 507
+        assert writer.write([make_ticks(make_table(), 1, 500)], make_order_records(1)) == 507
     assert (writer.errors, writer.lock_timeouts) == (0, 0)
     assert count_rows(reading, SESSION) == writer.written
 
@@ -48,19 +48,19 @@ def test_the_writer_waits_for_a_locked_database(writer, reading, path):
 def test_rows_refused_by_a_long_lock_can_be_written_later(writing, reading, path):
     waits: list[float] = []
     with SessionWriter(writing, SESSION, lock_wait_seconds=0.0, on_wait=waits.append) as writer:
-        writer.write([some_ticks(a_table(), 1, 100)], [])
+        writer.write([make_ticks(make_table(), 1, 100)], [])
         with (
             locked_by_another_process(path),
             pytest.raises(DatabaseError, match="another process held the lock") as caught,
         ):
-            writer.write([some_ticks(a_table(), 101, 100)], order_story(1))
+            writer.write([make_ticks(make_table(), 101, 100)], make_order_records(1))
         assert caught.value.cause is Cause.LOCKED
         assert caught.value.exit_code is ExitCode.CRASH
         assert len(waits) == 1
         assert waits[0] >= 5.0
         assert (writer.errors, writer.lock_timeouts) == (1, 1)
         assert count_rows(reading, SESSION) == writer.written
-        assert writer.write([some_ticks(a_table(), 101, 100)], order_story(1)) == 107
+        assert writer.write([make_ticks(make_table(), 101, 100)], make_order_records(1)) == 107
         assert count_rows(reading, SESSION) == writer.written
 
 
@@ -82,17 +82,17 @@ def test_a_full_database_keeps_its_committed_rows(writing, reading):
         connection.execute("PRAGMA max_page_count = 80")
         limited.append(connection)
 
-    table = a_table()
+    table = make_table()
     with SessionWriter(writing, SESSION) as writer:
         part = 0
         with pytest.raises(DatabaseError) as caught:
             for part in range(100):
-                writer.write([some_ticks(table, 1 + 1000 * part, 1000)], [])
+                writer.write([make_ticks(table, 1 + 1000 * part, 1000)], [])
         assert caught.value.cause is Cause.FULL
         assert writer.written["ticks"] == 1000 * part > 0
         assert count_rows(reading, SESSION) == writer.written
         limited[-1].execute("PRAGMA max_page_count = 1000000")
-        assert writer.write([some_ticks(table, 1 + 1000 * part, 1000)], []) == 1000
+        assert writer.write([make_ticks(table, 1 + 1000 * part, 1000)], []) == 1000
         assert count_rows(reading, SESSION) == writer.written
 
 
@@ -101,21 +101,21 @@ import json, resource, sys
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.errors import DatabaseError
 from hybrid_platform.storage.writer import SessionWriter
-from hybrid_platform_tests.storage.samples import a_table, some_ticks
+from hybrid_platform_tests.storage.samples import make_table, make_ticks
 
 url, session = sys.argv[1:]
-table, part, error = a_table(), 0, None
+table, part, error = make_table(), 0, None
 writer = SessionWriter(open_engine(url, role="write"), session)
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, hard))
 try:
     for part in range(100):
-        writer.write([some_ticks(table, 1 + 5000 * part, 5000)], [])
+        writer.write([make_ticks(table, 1 + 5000 * part, 5000)], [])
 except DatabaseError as caught:
     error = caught
 before = writer.written["ticks"]
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-again = writer.write([some_ticks(table, 1 + 5000 * part, 5000)], [])
+again = writer.write([make_ticks(table, 1 + 5000 * part, 5000)], [])
 writer.close()
 print(json.dumps([part, error.cause, before, again, writer.written["ticks"]]))
 """
@@ -160,30 +160,30 @@ def test_a_read_only_file_is_reported():
 
 
 @pytest.mark.scenario("L4")
-@pytest.mark.parametrize("end", ["", "-wal", "-shm"])
-def test_a_deleted_file_is_detected_before_rows_count_as_written(writer, path, end):
-    writer.write([some_ticks(a_table(), 1, 10)], [])
-    path.with_name(path.name + end).unlink()
-    with pytest.raises(DatabaseError, match=f"got another or no bot.db{end}") as caught:
-        writer.write([some_ticks(a_table(), 11, 10)], [])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+def test_a_deleted_file_is_detected_before_rows_count_as_written(writer, path, suffix):
+    writer.write([make_ticks(make_table(), 1, 10)], [])
+    path.with_name(path.name + suffix).unlink()
+    with pytest.raises(DatabaseError, match=f"got another or no bot.db{suffix}") as caught:
+        writer.write([make_ticks(make_table(), 11, 10)], [])
     assert caught.value.cause is Cause.REPLACED
     assert writer.written["ticks"] == 10
 
 
 @pytest.mark.scenario("L4")
 def test_a_replaced_file_is_detected(writer, path):
-    writer.write([some_ticks(a_table(), 1, 10)], [])
+    writer.write([make_ticks(make_table(), 1, 10)], [])
     other = path.with_name("other.db")
     migrate(open_engine(sqlite_url(other), role="write"))
     other.replace(path)
     with pytest.raises(DatabaseError) as caught:
-        writer.write([some_ticks(a_table(), 11, 10)], [])
+        writer.write([make_ticks(make_table(), 11, 10)], [])
     assert caught.value.cause is Cause.REPLACED
 
 
 def test_a_damaged_page_is_reported(writing, reading, path):
     with SessionWriter(writing, SESSION) as writer:
-        writer.write([some_ticks(a_table(), 1, 20_000)], [])
+        writer.write([make_ticks(make_table(), 1, 20_000)], [])
     content = bytearray(path.read_bytes())
     for page in range(20, len(content) // 8192 - 1):
         content[page * 8192 : page * 8192 + 200] = b"\xff" * 200
@@ -198,13 +198,13 @@ import sys
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import SessionWriter
-from hybrid_platform_tests.storage.samples import a_table, order_story, session_start, some_ticks
+from hybrid_platform_tests.storage.samples import make_table, make_order_records, session_start, make_ticks
 
 engine = open_engine(sys.argv[1], role="write")
 SessionStore(engine).start(session_start("20260102T030405Z-0000dead"))
-writer, table = SessionWriter(engine, "20260102T030405Z-0000dead"), a_table()
+writer, table = SessionWriter(engine, "20260102T030405Z-0000dead"), make_table()
 for part in range(1_000_000):
-    writer.write([some_ticks(table, 1 + 1000 * part, 1000)], order_story(part + 1))
+    writer.write([make_ticks(table, 1 + 1000 * part, 1000)], make_order_records(part + 1))
     print(writer.written["ticks"], flush=True)
 """
 
@@ -216,7 +216,7 @@ def test_rows_committed_before_a_kill_exist_exactly_once(writing, reading, url, 
     acknowledged = [int(process.stdout.readline()) for _ in range(commits)][-1]
     process.kill()
     process.communicate()
-    assert probe_database(url).ticks >= acknowledged  # a reader comes first, and finds the log as it was left
+    assert probe_database(url).ticks >= acknowledged  # a reader opens it first, with the log unchanged
     (crashed,) = SessionStore(writing).mark_crashed()
     assert crashed.session_id == "20260102T030405Z-0000dead"
     parts = crashed.kept["ticks"] // 1000
@@ -225,5 +225,5 @@ def test_rows_committed_before_a_kill_exist_exactly_once(writing, reading, url, 
     assert crashed.kept["orders"] == crashed.kept["trades"] == parts
     assert count_ticks(reading, crashed.session_id) == crashed.kept["ticks"]
     assert find_session(reading, crashed.session_id).state is SessionState.CRASHED
-    assert find_session(reading, SESSION).state is SessionState.RUNNING  # its process, this one, is alive
+    assert find_session(reading, SESSION).state is SessionState.RUNNING  # this process runs
     assert SessionStore(writing).mark_crashed() == []

@@ -1,0 +1,19 @@
+"""Audit queries over a finished session."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from hybrid_platform.storage import audit
+from hybrid_platform.storage.frames import frames
+from hybrid_platform_tests.storage.conftest import SESSION
+
+
+@pytest.mark.parametrize("at_once", [7, 1_000, 65_536])
+def test_the_highest_price_spans_all_pages(finished, monkeypatch, at_once):
+    monkeypatch.setattr(audit, "ROWS_AT_ONCE", at_once)
+    ticks = frames(finished, SESSION)["ticks"]
+    highest = {key: Decimal(str(price)) for key, price in ticks.groupby(["venue", "symbol"])["price"].max().items()}
+    assert audit.highest_prices(finished, SESSION) == highest
