@@ -7,6 +7,7 @@ for each point, and a comparison. Each point runs in a fresh process, as from th
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -143,7 +144,9 @@ def run_point(data_dir: DataDir, plan: SweepPlan, key: str) -> int:
         f"{_folder(plan, point)}/settings.json", encode_record(settings.model_dump(mode="json"))
     )
     command = [sys.executable, "-m", "hybrid_platform.cli", "shadow-run", "--config", str(path)]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+    # A point is an asset of its own: it must not be reported to Dagster as the session.
+    environ = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environ) as process:
         try:
             return process.wait()
         except BaseException:

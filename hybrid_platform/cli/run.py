@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import uuid
@@ -40,6 +41,7 @@ def shadow_run(config_file: Path | None, assignments: tuple[str, ...], **flags: 
 
 
 def _run_all_steps(stop: _Stop, config_file: Path | None, assignments: tuple[str, ...], **flags: Any) -> int:
+    from hybrid_platform.cli.dagster_report import report_to_dagster
     from hybrid_platform.cli.run_monitor import monitor_run
     from hybrid_platform.run.steps import run_steps
 
@@ -59,6 +61,9 @@ def _run_all_steps(stop: _Stop, config_file: Path | None, assignments: tuple[str
         not_started = stop.reason is not None and len(result.steps) == 1
         if not not_started:
             monitor.on_verdict(failed.exit_code, failed.reasons)
+    unreported = report_to_dagster(run, os.environ)
+    if unreported is not None:
+        click.echo(f"session not reported to Dagster: {unreported}", err=True)
     if not_started:
         # Exit code 0: a supervisor must not restart a run that was stopped on purpose.
         click.echo(f"stopped by {stop.reason} before the session began: report {report}", err=True)

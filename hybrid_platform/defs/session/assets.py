@@ -165,7 +165,7 @@ def postflight_evidence(context: dg.AssetExecutionContext) -> Iterator[dg.Materi
             finalized = finalize_run(run)
         tag_exit(context, evidence, is_last=True)
         yield dg.MaterializeResult(
-            metadata=metadata.build_postflight_metadata(run, evidence, finalized),
+            metadata=metadata.build_postflight_metadata(run, evidence, finalized.seal, finalized.measures),
             data_version=dg.DataVersion(finalized.seal.sha256),
             check_results=[build_verdict_check(evidence, VERDICT)],
         )

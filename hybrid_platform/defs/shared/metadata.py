@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 
 from hybrid_platform.defs.shared.names import build_table_key
 from hybrid_platform.domain.records import DatabaseReport, HealthcheckRecord, PressureGate
 from hybrid_platform.domain.text import plural
+from hybrid_platform.evidence.bundle import SealedBundle
 from hybrid_platform.evidence.records import (
     Evidence,
     PostflightEvidence,
@@ -19,29 +20,39 @@ from hybrid_platform.evidence.records import (
     SessionEvidence,
     evidence_name,
 )
-from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.report import model
 from hybrid_platform.report.assets import PAGE, REPORT
 from hybrid_platform.report.blocks import Table
 from hybrid_platform.report.measures.records import Measures
-from hybrid_platform.run.finalize import FinalizedRun
+from hybrid_platform.security.paths import DataDir
 
 Metadata = dict[str, Any]
 
 
-def build_preflight_metadata(run: RunContext, evidence: PreflightEvidence) -> Metadata:
+class StoredEvidence(Protocol):
+    """A session whose evidence is below a data directory, such as a run's context."""
+
+    @property
+    def data_dir(self) -> DataDir: ...  # noqa: D102
+    @property
+    def session_id(self) -> str: ...  # noqa: D102
+    @property
+    def database_url(self) -> str: ...  # noqa: D102
+
+
+def build_preflight_metadata(session: StoredEvidence, evidence: PreflightEvidence) -> Metadata:
     """Return the host before the session, and the settings."""
     return {
-        **_build_common(run, evidence),
+        **_build_common(session, evidence),
         **_build_host(evidence.healthcheck, evidence.pressure),
         "settings": dg.MetadataValue.json(evidence.settings),
     }
 
 
-def build_pragma_metadata(run: RunContext, evidence: PragmaGateEvidence) -> Metadata:
+def build_pragma_metadata(session: StoredEvidence, evidence: PragmaGateEvidence) -> Metadata:
     """Return the PRAGMAs as read back from each connection."""
     shown: Metadata = {
-        **_build_common(run, evidence),
+        **_build_common(session, evidence),
         "database": evidence.database,
         **_build_database("before", evidence.before),
     }
@@ -50,11 +61,11 @@ def build_pragma_metadata(run: RunContext, evidence: PragmaGateEvidence) -> Meta
     return shown
 
 
-def build_session_metadata(run: RunContext, evidence: SessionEvidence) -> Metadata:
+def build_session_metadata(session: StoredEvidence, evidence: SessionEvidence) -> Metadata:
     """Return the session's figures."""
     counters = evidence.counters
     return {
-        **_build_common(run, evidence),
+        **_build_common(session, evidence),
         "state": evidence.state,
         "exit_reason": evidence.exit_reason,
         "ticks": counters["tick_count"],
@@ -74,7 +85,7 @@ def build_session_metadata(run: RunContext, evidence: SessionEvidence) -> Metada
         "signals_digest": evidence.signals.sha256,
         "channels": _convert_table(model.channel_table(evidence)),
         "ledger": _convert_table(model.ledger_table(evidence)),
-        "log": dg.MetadataValue.path(str(run.data_dir.root / "logs" / f"{run.session_id}.jsonl")),
+        "log": dg.MetadataValue.path(str(session.data_dir.root / "logs" / f"{session.session_id}.jsonl")),
     }
 
 
@@ -91,25 +102,27 @@ def _build_load(evidence: SessionEvidence) -> Metadata:
     }
 
 
-def build_postflight_metadata(run: RunContext, evidence: PostflightEvidence, finalized: FinalizedRun) -> Metadata:
+def build_postflight_metadata(
+    session: StoredEvidence, evidence: PostflightEvidence, bundle: SealedBundle, measures: Measures | None
+) -> Metadata:
     """Return the verdict, the report itself, and the signed bundle."""
-    folder = run.data_dir.root / "evidence" / run.session_id
+    folder = session.data_dir.root / "evidence" / session.session_id
     return {
-        **_build_common(run, evidence),
+        **_build_common(session, evidence),
         "gates": _convert_table(model.proof_table(model.gates_of(evidence.proofs))),
         # Paths, not links: a browser does not open a file: link from a page that came over http.
         "report_page": dg.MetadataValue.path(str(folder / PAGE)),
-        "report": dg.MetadataValue.md(run.data_dir.read_bytes(f"evidence/{run.session_id}/{REPORT}").decode()),
+        "report": dg.MetadataValue.md(session.data_dir.read_bytes(f"evidence/{session.session_id}/{REPORT}").decode()),
         "report_file": dg.MetadataValue.path(str(folder / REPORT)),
         **_build_host(evidence.healthcheck, evidence.pressure),
         **_build_database("after", evidence.after),
         "proofs": _convert_table(model.proof_table(evidence.proofs)),
         "proofs_passed": sum(proof.verdict.value == "PASS" for proof in evidence.proofs),
-        "bundle": dg.MetadataValue.path(str(finalized.seal.path)),
-        "bundle_sha256": finalized.seal.sha256,
-        "bundle_key": finalized.seal.keyid,
-        "chain_head": f"{finalized.seal.chain.entries} events, {finalized.seal.chain.head}",
-        **_build_trading(finalized.measures),
+        "bundle": dg.MetadataValue.path(str(bundle.path)),
+        "bundle_sha256": bundle.sha256,
+        "bundle_key": bundle.keyid,
+        "chain_head": f"{bundle.chain.entries} events, {bundle.chain.head}",
+        **_build_trading(measures),
     }
 
 
@@ -130,13 +143,14 @@ def _build_trading(found: Measures | None) -> Metadata:
     return {name: value for name, value in numbers.items() if value is not None}
 
 
-def _build_common(run: RunContext, evidence: Evidence) -> Metadata:
+def _build_common(session: StoredEvidence, evidence: Evidence) -> Metadata:
+    path = session.data_dir.root / evidence_name(evidence.session_id, evidence.kind)
     return {
         "verdict": evidence.verdict.value,
         "reasons": "; ".join(evidence.reasons) or "none",
         "session_id": evidence.session_id,
         "exit_code": evidence.exit_code,
-        "evidence": dg.MetadataValue.path(str(run.data_dir.root / evidence_name(evidence.session_id, evidence.kind))),
+        "evidence": dg.MetadataValue.path(str(path)),
     }
 
 
@@ -177,13 +191,13 @@ def _name_type(records: Sequence[Mapping[str, object]], head: str) -> str:
     return "int" if types == {int} else "float" if types and types <= {int, float} else "string"
 
 
-def build_data_version(run: RunContext, evidence: Evidence) -> dg.DataVersion:
+def build_data_version(session: StoredEvidence, evidence: Evidence) -> dg.DataVersion:
     """Return the digest of a piece of evidence as it was written."""
-    content = run.data_dir.read_bytes(evidence_name(evidence.session_id, evidence.kind))
+    content = session.data_dir.read_bytes(evidence_name(evidence.session_id, evidence.kind))
     return dg.DataVersion(hashlib.sha256(content).hexdigest())
 
 
-def build_table_materializations(run: RunContext, evidence: SessionEvidence) -> list[dg.AssetMaterialization]:
+def build_table_materializations(session: StoredEvidence, evidence: SessionEvidence) -> list[dg.AssetMaterialization]:
     """Return one materialization for each table of the database that the session added rows to."""
     if not evidence.began:
         return []
@@ -192,8 +206,8 @@ def build_table_materializations(run: RunContext, evidence: SessionEvidence) -> 
     return [
         dg.AssetMaterialization(
             build_table_key(name),
-            description=f"{plural(count, 'row')} of session {run.session_id}",
-            metadata={"dagster/row_count": count, "session_id": run.session_id, "database": run.database_url},
+            description=f"{plural(count, 'row')} of session {session.session_id}",
+            metadata={"dagster/row_count": count, "session_id": session.session_id, "database": session.database_url},
         )
         for name, count in rows.items()
         if count
