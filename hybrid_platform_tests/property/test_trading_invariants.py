@@ -1,4 +1,4 @@
-"""I1, I2, I3, I4 and the chain of records over generated sessions, in SHADOW and in PAPER."""
+"""Invariants I1 to I4 and the chain of records over generated sessions, in SHADOW and in PAPER."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class NetworkCounter:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.is_armed = False
-        sys.addaudithook(self._audit)  # cannot be taken away again, so there is one for all
+        sys.addaudithook(self._audit)  # cannot be removed, so all tests share one
 
     def _audit(self, event: str, args: object) -> None:
         if self.is_armed and event.startswith(
@@ -77,7 +77,7 @@ NETWORK = NetworkCounter()
 
 
 @pytest.mark.scenario("I1")
-def test_the_network_counter_sees_what_it_should():
+def test_the_network_counter_counts_calls():
     with NETWORK.armed():
         with pytest.raises(PermissionError):
             socket.create_connection(("127.0.0.1", 9))
@@ -103,7 +103,8 @@ def test_no_sequence_of_signals_makes_a_network_call(rows, mode, cuts):
 @pytest.mark.scenario("I2")
 @settings(max_examples=500, **QUICK)
 @given(SESSIONS, MODES)
-def test_no_cap_is_ever_exceeded_and_nothing_within_the_caps_is_refused(rows, mode):
+def test_caps_are_never_exceeded_and_veto_nothing_within(rows, mode):
+    """Every order is within the caps, and every order vetoed by a cap would have exceeded it."""
     ticks, signals = session_of(rows)
     chosen = settings_for(mode)
     Caps(chosen, ticks, run(chosen, ticks, signals).records).check()
@@ -125,7 +126,7 @@ def test_no_cap_is_ever_exceeded_and_nothing_within_the_caps_is_refused(rows, mo
     ),
     st.integers(100, 4000),
 )
-def test_the_cap_of_each_symbol_holds_while_its_price_moves(rows, cap):
+def test_symbol_caps_hold_while_prices_move(rows, cap):
     ticks, signals = session_of(rows)
     chosen = shadow(max_symbol_exposure_usd=cap, max_exposure_usd=10**9)
     outcome = run(chosen, ticks, signals)
@@ -136,7 +137,8 @@ def test_the_cap_of_each_symbol_holds_while_its_price_moves(rows, cap):
 @pytest.mark.scenario("S9")
 @settings(max_examples=200, **QUICK)
 @given(SESSIONS)
-def test_every_shadow_order_is_marked_and_filled_at_the_tick_that_caused_it(rows):
+def test_shadow_orders_are_marked_and_fill_at_their_tick(rows):
+    """Price, quantity, fees and time of every fill follow the stated model."""
     ticks, signals = session_of(rows)
     outcome = run(shadow(), ticks, signals)
     assert all(record.is_shadow for record in [*outcome.orders.values(), *outcome.trades])
@@ -160,7 +162,8 @@ def test_every_shadow_order_is_marked_and_filled_at_the_tick_that_caused_it(rows
 @pytest.mark.scenario("I3", "I4")
 @settings(max_examples=200, **QUICK)
 @given(SESSIONS, MODES, st.randoms(use_true_random=False))
-def test_the_account_is_the_trades_sum_and_comes_back_from_them(rows, mode, chance):
+def test_the_account_is_rebuilt_from_its_trades(rows, mode, chance):
+    """The account equals the sum of its trades, also when they come shuffled and repeated."""
     ticks, signals = session_of(rows)
     chosen = settings_for(mode)
     outcome = run(chosen, ticks, signals)
@@ -182,7 +185,7 @@ def test_the_account_is_the_trades_sum_and_comes_back_from_them(rows, mode, chan
         ({}, {"max_drawdown_usd": 5, "max_daily_loss_usd": 9, "halt_after_rejects": 2, "halt_after_vetoes": 3})
     ),
 )
-def test_the_records_do_not_depend_on_how_ticks_are_cut(rows, mode, cuts, limits):
+def test_records_do_not_depend_on_batch_cuts(rows, mode, cuts, limits):
     ticks, signals = session_of(rows)
     chosen = settings_for(mode, **limits)
     whole, pieces = run(chosen, ticks, signals), run(chosen, ticks, signals, cuts)
@@ -193,7 +196,8 @@ def test_the_records_do_not_depend_on_how_ticks_are_cut(rows, mode, cuts, limits
 @pytest.mark.scenario("I3")
 @settings(max_examples=200, **QUICK)
 @given(SESSIONS, MODES)
-def test_a_signal_that_comes_twice_changes_nothing_but_its_own_veto(rows, mode):
+def test_a_repeated_signal_only_adds_its_veto(rows, mode):
+    """All other records stay the same."""
     ticks, signals = session_of(rows)
     chosen = settings_for(mode)
     once = run(chosen, ticks, signals)

@@ -1,4 +1,4 @@
-"""State machines: any event against the order desk, and a whole paper session rule by rule (S10, S11, I2, I3, I4)."""
+"""State machines: any report against the order manager, and a whole paper session (S10, S11, I2, I3, I4)."""
 
 from __future__ import annotations
 
@@ -53,23 +53,23 @@ ZERO = Decimal(0)
 
 @dataclass
 class Model:
-    """What an order must be, by the rules in words rather than by the table."""
+    """The expected state of an order, by rules instead of the transition table."""
 
     order: Order
     status: OrderStatus = S.SUBMITTED
     fills: dict[int, Decimal] = field(default_factory=dict)
     acknowledged: bool = False
     cancel_asked: bool = False
-    executed: Decimal | None = None
-    """What the venue said it had executed, once it ended the order."""
+    cum_qty: Decimal | None = None
+    """The quantity that the venue executed, once it has ended the order."""
 
     @property
-    def told(self) -> Decimal:
+    def reported(self) -> Decimal:
         return sum(self.fills.values(), ZERO)
 
     @property
     def pending(self) -> Decimal:
-        return (self.order.qty if self.executed is None else self.executed) - self.told
+        return (self.order.qty if self.cum_qty is None else self.cum_qty) - self.reported
 
     @property
     def is_over(self) -> bool:
@@ -77,7 +77,7 @@ class Model:
 
 
 class OrderManagerMachine(RuleBasedStateMachine):
-    """The desk takes what a venue may say and refuses the rest, and nothing is ever counted twice."""
+    """The order manager applies possible reports, refuses the others, and counts nothing twice."""
 
     orders = Bundle("orders")
     reports = Bundle("reports")
@@ -91,21 +91,21 @@ class OrderManagerMachine(RuleBasedStateMachine):
         self.table, self.journal, self.models = table, AuditJournal(), {}
         self.account = Account(lambda venue, symbol: table[0])
         self.exposure = Exposure(self.account, market, {"USD": Decimal(1)}, ZERO)
-        self.desk = OrderManager(
+        self.manager = OrderManager(
             self.journal, self.account, self.exposure, PaperVenue(build_paper_model(settings_of("PAPER")), market)
         )
 
     def apply(self, report: Report, is_legal: bool, is_news: bool) -> bool:
-        """Hand in a report and check how it is taken; return whether the model must follow."""
-        before = (len(self.journal.records), self.account.positions(), self.desk.open_orders)
+        """Apply a report and check the effect; return whether the model must follow."""
+        before = (len(self.journal.records), self.account.positions(), self.manager.open_orders)
         if is_news and not is_legal:
             with pytest.raises(IllegalTransitionError):
-                self.desk.apply(report)
+                self.manager.apply(report)
         else:
-            self.desk.apply(report)
+            self.manager.apply(report)
         if is_legal and is_news:
             return True
-        assert before == (len(self.journal.records), self.account.positions(), self.desk.open_orders)
+        assert before == (len(self.journal.records), self.account.positions(), self.manager.open_orders)
         return False
 
     @rule(target=orders, side=st.sampled_from(Side), qty=st.integers(1, 20))
@@ -113,14 +113,14 @@ class OrderManagerMachine(RuleBasedStateMachine):
         n = len(self.models) + 1
         order = Order(f"O{n}", f"S{n}", n, 0, self.table[0], side, OrderType.MARKET, Decimal(qty), Decimal(100), None,
                       TimeInForce.GTC, None, False, n)  # fmt: skip
-        self.desk.place(RiskEngine([]).judge(order, None))
+        self.manager.place(RiskEngine([]).judge(order, None))
         self.models[order.order_id] = Model(order)
         return order.order_id
 
     @rule(target=reports, order_id=orders)
     def accept(self, order_id: str) -> Report:
         model, report = self.models[order_id], Report(order_id, S.ACCEPTED, "A", 1)
-        news = not (model.acknowledged or model.executed is not None or model.is_over)
+        news = not (model.acknowledged or model.cum_qty is not None or model.is_over)
         if self.apply(report, is_legal=True, is_news=news):
             model.status, model.acknowledged = S.ACCEPTED, True
         return report
@@ -132,25 +132,25 @@ class OrderManagerMachine(RuleBasedStateMachine):
         executed=st.integers(-1, 21),
     )
     def end(self, order_id: str, status: OrderStatus, executed: int) -> Report:
-        model, told = self.models[order_id], Decimal(0 if status is S.REJECTED else executed)
-        report = Report(order_id, status, "E", 1, cum_qty=told)
+        model, cum_qty = self.models[order_id], Decimal(0 if status is S.REJECTED else executed)
+        report = Report(order_id, status, "E", 1, cum_qty=cum_qty)
         possible = model.status in {S.SUBMITTED, S.PENDING_CANCEL} if status is S.REJECTED else True
-        legal = possible and model.told <= told <= model.order.qty
-        if self.apply(report, legal, is_news=model.executed is None and not model.is_over):
-            model.status, model.executed = status, told
+        legal = possible and model.reported <= cum_qty <= model.order.qty
+        if self.apply(report, legal, is_news=model.cum_qty is None and not model.is_over):
+            model.status, model.cum_qty = status, cum_qty
         return report
 
     @rule(target=reports, order_id=orders, number=st.integers(1, 6), qty=st.integers(0, 21))
     def fill(self, order_id: str, number: int, qty: int) -> Report:
         model, amount = self.models[order_id], Decimal(qty)
-        status = S.FILLED if model.told + amount == model.order.qty else S.PARTIALLY_FILLED
+        status = S.FILLED if model.reported + amount == model.order.qty else S.PARTIALLY_FILLED
         report = Report(order_id, status, "F", 1, Fill(number, amount, Decimal(100), Decimal("0.1")))
         legal = ZERO < amount <= model.pending
         if self.apply(report, legal, is_news=number not in model.fills and not model.is_over):
             model.fills[number], model.acknowledged = amount, True
-            if model.executed is None:
+            if model.cum_qty is None:
                 model.status = status
-            elif model.told == model.order.qty:
+            elif model.reported == model.order.qty:
                 model.status = S.FILLED
         return report
 
@@ -158,15 +158,15 @@ class OrderManagerMachine(RuleBasedStateMachine):
     def ask_to_cancel(self, order_id: str) -> None:
         model = self.models[order_id]
         possible = model.status not in CLOSED and not model.cancel_asked
-        assert self.desk.cancel(order_id, "C", 1) is possible
+        assert self.manager.cancel(order_id, "C", 1) is possible
         if possible:
             model.status, model.cancel_asked = S.PENDING_CANCEL, True
 
     @rule(report=reports)
     def repeat(self, report: Report) -> None:
-        """Hand in an earlier report again, if it was taken as news: nothing changes (I3)."""
+        """Apply an earlier report again: nothing changes (I3)."""
         model = self.models[report.order_id]
-        known = report.fill.number in model.fills if report.fill else model.executed is not None or model.is_over
+        known = report.fill.number in model.fills if report.fill else model.cum_qty is not None or model.is_over
         if known or (report.status is S.ACCEPTED and model.acknowledged):
             self.apply(report, is_legal=True, is_news=False)
 
@@ -175,10 +175,10 @@ class OrderManagerMachine(RuleBasedStateMachine):
         holding = self.exposure.holding(0, self.table[0])
         for side, pending in ((Side.BUY, holding.buys), (Side.SELL, holding.sells)):
             assert pending == sum((m.pending for m in self.models.values() if m.order.side is side), ZERO)
-        assert self.desk.open_orders == sum(m.status not in CLOSED for m in self.models.values())
-        told = sum((m.told * (1 if m.order.side is Side.BUY else -1) for m in self.models.values()), ZERO)
-        assert self.account.position("TEST", "ABC").net == told
-        assert self.desk.trades == sum(len(m.fills) for m in self.models.values())
+        assert self.manager.open_orders == sum(m.status not in CLOSED for m in self.models.values())
+        net = sum((m.reported * (1 if m.order.side is Side.BUY else -1) for m in self.models.values()), ZERO)
+        assert self.account.position("TEST", "ABC").net == net
+        assert self.manager.trades == sum(len(m.fills) for m in self.models.values())
 
     @invariant()
     def every_event_follows_from_the_one_before(self) -> None:
@@ -275,8 +275,8 @@ class PaperMachine(RuleBasedStateMachine):
         msgspec.msgpack.encode(self.records)
 
 
-TestDesk = pytest.mark.scenario("S10", "S11", "I3")(OrderManagerMachine.TestCase)
-TestDesk.settings = settings(
+TestOrderManager = pytest.mark.scenario("S10", "S11", "I3")(OrderManagerMachine.TestCase)
+TestOrderManager.settings = settings(
     max_examples=300, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestPaper = pytest.mark.scenario("I2", "I3", "I4", "S11")(PaperMachine.TestCase)

@@ -1,7 +1,12 @@
-"""Generated sessions, and what must hold of any of them: worked out again from the records, in fractions.
+"""An oracle for generated trading sessions: the invariants, computed again from ticks and records, in fractions.
 
-Nothing here uses the code that is tested: an order's worst case, an account and every link are
-computed from ticks and records alone.
+It uses none of the tested code.
+
+* `Wish`, `WISHES`, `SESSIONS`: signals and sessions before they have ids and times.
+* `session_of`: ticks and stamped signals of a drawn session.
+* `shadow`, `paper`: settings with small caps.
+* `Caps`: computes the worst case of every candidate and compares the engine's verdicts (I2).
+* `check_links`, `check_account`: the chain of records, and accounts from trades (I3, I4).
 """
 
 from __future__ import annotations
@@ -39,7 +44,7 @@ SIDES = st.sampled_from(Side)
 
 
 class Wish(NamedTuple):
-    """A signal before it is one."""
+    """A signal before it has a tick, an id and a time."""
 
     side: Side
     size: int
@@ -48,7 +53,7 @@ class Wish(NamedTuple):
     terms: TimeInForce
     reduce_only: bool
     cancels: int | None
-    """How many signals back the order to cancel was."""
+    """Cancel the order of that many signals ago."""
 
 
 WISHES = st.builds(
@@ -111,7 +116,7 @@ def paper(seed: int, **risk: Any) -> SessionSettings:
 
 
 class Judged(NamedTuple):
-    """What the caps say of one candidate."""
+    """The figures of one candidate that the caps limit."""
 
     symbol_usd: Fraction
     total_usd: Fraction
@@ -125,7 +130,7 @@ class Judged(NamedTuple):
 
 
 class Caps:
-    """Follows a session's records, and judges every candidate by them (I2)."""
+    """Follows a session's records and judges every candidate (I2)."""
 
     def __init__(self, settings: SessionSettings, ticks: TickBatch, records: Sequence[Record]) -> None:
         self.settings = settings
@@ -135,7 +140,7 @@ class Caps:
         slippage = settings.execution.slippage_bps if settings.mode.value == "SHADOW" else settings.paper.slippage_bps
         self.collar = 1 + Fraction(slippage) / 10_000
         self.net: dict[str, Fraction] = defaultdict(Fraction)
-        self.left: dict[str, tuple[str, Side, Fraction]] = {}
+        self.remaining: dict[str, tuple[str, Side, Fraction]] = {}
         self.ended: set[str] = set()
 
     def check(self) -> int:
@@ -143,8 +148,8 @@ class Caps:
         signals = {record.signal_id: record for record in self.records if isinstance(record, SignalRecord)}
         judged = 0
         for position, record in enumerate(self.records):
-            if isinstance(record, OrderRecord) and record.order_id not in self.left:
-                self.left[record.order_id] = (record.symbol, record.side, Fraction(record.qty))
+            if isinstance(record, OrderRecord) and record.order_id not in self.remaining:
+                self.remaining[record.order_id] = (record.symbol, record.side, Fraction(record.qty))
                 verdict = self._judge(position, record.seq, record.symbol, record.side, Fraction(0))
                 assert verdict.passes(self.settings), (record, verdict)
                 judged += 1
@@ -157,37 +162,41 @@ class Caps:
                 self.ended.add(record.order_id)
             elif isinstance(record, TradeRecord):
                 change = Fraction(record.fill_qty)
-                symbol, side, left = self.left[record.order_id]
-                self.left[record.order_id] = (symbol, side, left - change)
+                symbol, side, left = self.remaining[record.order_id]
+                self.remaining[record.order_id] = (symbol, side, left - change)
                 self.net[symbol] += change if side is Side.BUY else -change
         return judged
 
     def _judge(self, position: int, seq: int, symbol: str, side: Side, size: Fraction) -> Judged:
         """Judge ``size`` more of a symbol, or, with 0, the candidate that is already among the open orders."""
         pending: dict[tuple[str, Side], Fraction] = defaultdict(Fraction)
-        for order_id, (its_symbol, its_side, left) in self.left.items():
-            pending[its_symbol, its_side] += self._untold(order_id, position) if order_id in self.ended else left
+        for order_id, (its_symbol, its_side, left) in self.remaining.items():
+            pending[its_symbol, its_side] += (
+                self._unreported_qty(order_id, position) if order_id in self.ended else left
+            )
         pending[symbol, side] += size
-        marks = dict(self.seen[:seq])
+        prices = dict(self.seen[:seq])
         usd = {}
-        for index, price in marks.items():
+        for index, price in prices.items():
             item = self.table[index]
             net = self.net[item.symbol]
             worst = max(abs(net + pending[item.symbol, Side.BUY]), abs(net - pending[item.symbol, Side.SELL]))
             usd[item.symbol] = worst * price * self.collar * Fraction(RATES[item.quote])
-        open_orders = sum(left > 0 and key not in self.ended for key, (_, _, left) in self.left.items()) + (size > 0)
+        open_orders = sum(left > 0 and key not in self.ended for key, (_, _, left) in self.remaining.items()) + (
+            size > 0
+        )
         against = -self.net[symbol] if side is Side.BUY else self.net[symbol]
         reducing = against > 0 and pending[symbol, side] <= against
         return Judged(usd[symbol], sum(usd.values(), Fraction(0)), open_orders, reducing)
 
-    def _untold(self, order_id: str, position: int) -> Fraction:
-        """Return what an order that ended will still be told to have executed."""
+    def _unreported_qty(self, order_id: str, position: int) -> Fraction:
+        """Return the quantity of an ended order whose fills are reported later."""
         later = (record for record in self.records[position:] if isinstance(record, TradeRecord))
         return sum((Fraction(trade.fill_qty) for trade in later if trade.order_id == order_id), Fraction(0))
 
 
 def check_links(records: Sequence[Record]) -> None:
-    """Every trade has its order, every order its signal; symbols, sides and quantities agree; one fate a signal."""
+    """Check that trades have orders, orders have signals, all agree, and no signal has both a veto and an order."""
     signals: dict[str, SignalRecord] = {}
     orders: dict[str, OrderRecord] = {}
     filled: dict[str, Decimal] = defaultdict(Decimal)
@@ -232,7 +241,7 @@ def check_links(records: Sequence[Record]) -> None:
 
 
 def check_account(records: Sequence[Record], positions: Sequence[Any]) -> None:
-    """Cash, net and fees of every position are the trades' sums, exactly (I4)."""
+    """Check that cash, net and fees of every position are exactly the trades' sums (I4)."""
     sums: dict[str, list[Fraction]] = defaultdict(lambda: [Fraction(0)] * 3)
     for trade in records:
         if isinstance(trade, TradeRecord):

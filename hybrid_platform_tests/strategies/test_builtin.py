@@ -1,7 +1,8 @@
-"""The built-in strategies: their rule, their exactness, and on_batch against on_tick (S8)."""
+"""The built-in strategies: their rules, their exactness, and on_batch compared with on_tick (S8)."""
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from itertools import pairwise
 
@@ -61,7 +62,8 @@ few_prices = st.lists(st.integers(1, 6).map(lambda n: n * CENT), max_size=200)
 
 @pytest.mark.scenario("S8")
 @given(few_prices, st.integers(1, 6), st.integers(1, 12), st.lists(st.integers(0, 200), max_size=6))
-def test_sma_crossover_gives_the_signals_of_its_definition_however_ticks_are_cut(prices, short, more, cuts):
+def test_sma_crossover_follows_its_definition(prices, short, more, cuts):
+    """Tick by tick and in batches, however cut, the signals are those of exact fractions."""
     settings = StrategySettings(name="sma_crossover", params={"short": short, "long": short + more})
     expected = crossings_by_definition(prices, short, short + more)
     batch = batch_of(prices)
@@ -73,7 +75,7 @@ def test_sma_crossover_gives_the_signals_of_its_definition_however_ticks_are_cut
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers(0, 2)), max_size=150), st.lists(st.integers(0, 150), max_size=5)
 )
-def test_sma_crossover_keeps_a_window_per_instrument(ticks, cuts):
+def test_sma_crossover_keeps_windows_per_instrument(ticks, cuts):
     settings = StrategySettings(name="sma_crossover", params={"short": 2, "long": 5})
     batch = batch_of([price * CENT for price, _ in ticks], [instrument for _, instrument in ticks])
     expected = []
@@ -85,14 +87,15 @@ def test_sma_crossover_keeps_a_window_per_instrument(ticks, cuts):
 
 
 @pytest.mark.scenario("S8")
-def test_sma_crossover_is_exact_where_64_bits_are_not_enough():
+def test_sma_crossover_is_exact_beyond_64_bits():
+    """Sums that exceed 64 bits are compared exactly."""
     prices = [9_000_000_000_000_000_000 - (i * 7919) % 13 for i in range(300)]
     strategy = build_strategy(StrategySettings(name="sma_crossover"))
     assert sides(strategy, batch_of(prices), [100]) == crossings_by_definition(prices, 5, 20)
 
 
 @pytest.mark.scenario("S8")
-def test_sma_crossover_is_exact_after_a_fall_from_huge_prices():
+def test_sma_crossover_is_exact_after_huge_prices():
     """Huge prices that are still in the window count for the choice between columns and single ticks."""
     prices = [9_000_000_000_000_000_000 - i for i in range(60)] + [CENT + (i * 7919) % 13 for i in range(100)]
     for cut in (60, 62, 70, 79):
@@ -102,7 +105,7 @@ def test_sma_crossover_is_exact_after_a_fall_from_huge_prices():
 
 @pytest.mark.scenario("S8")
 @given(st.integers(0, 300), st.integers(1, 30), st.lists(st.integers(0, 300), max_size=6))
-def test_periodic_signals_at_every_nth_tick_buy_and_sell_in_turn(n, every, cuts):
+def test_periodic_alternates_at_every_nth_tick(n, every, cuts):
     settings = StrategySettings(name="periodic", params={"every": every})
     expected = [(k * every, Side.BUY if k % 2 else Side.SELL) for k in range(1, n // every + 1)]
     batch = batch_of([CENT] * n)
@@ -110,7 +113,7 @@ def test_periodic_signals_at_every_nth_tick_buy_and_sell_in_turn(n, every, cuts)
     assert tick_by_tick(build_strategy(settings), batch) == expected
 
 
-def test_a_signal_carries_what_the_contract_says():
+def test_a_signal_has_size_confidence_reason_and_price():
     (signal,) = build_strategy(StrategySettings()).on_batch(batch_of([100 * 10**9] * 10))
     assert (str(signal.size), signal.confidence, signal.reason) == ("0.1", 0.75, "PERIODIC_TRIGGER")
     assert (signal.seq, str(signal.reference_price), signal.instrument.symbol) == (10, "100.000000000", "S0")
@@ -139,9 +142,7 @@ def test_a_wrong_strategy_is_one_clear_message(settings, words):
 
 
 @pytest.mark.scenario("S8")
-def test_the_crossover_fixture_and_the_recorded_files_give_their_known_answers(recorded_data):
-    import json
-
+def test_the_crossover_fixture_gives_its_known_signals(recorded_data):
     lines = (recorded_data / "fixtures" / "crossover_scenario.jsonl").read_text().splitlines()
     prices = [round(json.loads(line)["price"] * 10**9) for line in lines]
     found = sides(build_strategy(StrategySettings(name="sma_crossover")), batch_of(prices), [])

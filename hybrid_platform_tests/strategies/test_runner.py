@@ -1,11 +1,11 @@
-"""The runner: stamps, holes, timers, warm start, and what it does with nonsense (S8)."""
+"""The strategy runner: ids and times of signals, holes, timers, warm start, and wrong signals (S8, L4)."""
 
 from __future__ import annotations
 
 import json
 from itertools import pairwise
-from typing import ClassVar
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,7 +56,8 @@ times_in_order = st.lists(st.integers(0, NS_PER_S), max_size=60).map(
 
 @pytest.mark.scenario("S8")
 @given(times_in_order, st.lists(st.integers(0, 60), max_size=5), st.sets(st.integers(0, 59), max_size=20))
-def test_signals_timers_and_holes_do_not_depend_on_how_ticks_are_cut(times, cuts, lost):
+def test_steps_do_not_depend_on_batch_cuts(times, cuts, lost):
+    """Signals, timers and holes are equal however ticks are cut into batches."""
     batch = ticks(times)
     kept = batch[[i for i in range(len(times)) if i not in lost]] if times else batch
     whole = run(StrategyRunner(Everything(Params()), kept.table), [kept])
@@ -84,19 +85,19 @@ def test_a_hole_at_the_end_is_journalled_too():
     assert runner.on_end(2) == []
 
 
-def test_several_signals_at_one_tick_get_ids_of_their_own():
+def test_signals_at_one_tick_get_different_ids():
     batch = ticks([1, 2, 3])
     signals, _ = run(StrategyRunner(Everything(Params()), batch.table), [batch])
     assert [signal[0] for signal in signals] == ["S3", "S3.2"]
 
 
-def test_warm_start_feeds_the_strategy_without_taking_its_signals():
+def test_warm_start_ignores_signals():
     batch = ticks(list(range(1, 10)))
     signals, _ = run(StrategyRunner(Everything(Params()), batch.table, warm_start_ticks=6), [batch])
     assert [signal[1] for signal in signals] == [9, 9]
 
 
-def test_a_silent_market_still_fires_timers_by_the_wall_clock():
+def test_timers_fire_in_a_silent_market():
     batch = ticks([10 * NS_PER_S])
     runner = StrategyRunner(Everything(Params()), batch.table)
     list(runner.on_batch(batch))
@@ -118,17 +119,17 @@ class Nonsense(Strategy[Params]):
 
 class Elsewhere(Strategy[Params]):
     def on_batch(self, batch: TickBatch) -> list[Signal]:
-        import msgspec
-
         return [msgspec.structs.replace(buy(batch.tick(0), 1, "X"), seq=99)]
 
 
-class Odd(Strategy[Params]):
-    change: ClassVar[dict] = {}
+class Changed(Strategy[Params]):
+    """Signals with some fields changed."""
+
+    def __init__(self, change: dict) -> None:
+        super().__init__(Params())
+        self.change = change
 
     def on_tick(self, tick: Tick) -> Signal:
-        import msgspec
-
         return msgspec.structs.replace(buy(tick, 1, "X"), **self.change)
 
 
@@ -144,11 +145,10 @@ class Odd(Strategy[Params]):
         ({"size": 0.1}, "a size"),
     ],
 )
-def test_a_signal_that_could_not_be_recorded_is_named(change, words, monkeypatch):
-    monkeypatch.setattr(Odd, "change", change)
+def test_a_signal_that_cannot_be_recorded_is_an_error(change, words):
     batch = ticks([1])
     with pytest.raises(StrategyError, match=words):
-        list(StrategyRunner(Odd(Params()), batch.table).on_batch(batch))
+        list(StrategyRunner(Changed(change), batch.table).on_batch(batch))
 
 
 class Late(Strategy[Params]):
@@ -159,7 +159,8 @@ class Late(Strategy[Params]):
 
 
 @pytest.mark.scenario("L4")
-def test_what_was_wanted_before_a_failure_stands():
+def test_signals_before_a_failure_are_kept():
+    """A failing strategy does not withdraw the signals of earlier ticks."""
     batch = ticks([1, 2, 3, 4, 5])
     steps = []
     with pytest.raises(StrategyError, match="Late raised at tick 4: ValueError: no idea"):
@@ -178,7 +179,7 @@ def test_what_was_wanted_before_a_failure_stands():
         (Elsewhere, ["Elsewhere", "99"]),
     ],
 )
-def test_a_strategy_that_misbehaves_is_named(strategy, words):
+def test_the_error_names_a_misbehaving_strategy(strategy, words):
     batch = ticks([1, 2])
     with pytest.raises(StrategyError) as caught:
         list(StrategyRunner(strategy(Params()), batch.table).on_batch(batch))

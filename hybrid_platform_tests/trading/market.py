@@ -1,4 +1,11 @@
-"""A small market for the tests of trading: ticks and signals in a few words, and engines that run them."""
+"""A small market for the tests of trading: ticks and signals in a few words, and engines that run them.
+
+* `settings_of`: settings with a mode and the sections that a test states.
+* `table_of`, `Print`, `ticks_of`: instruments at the venue TEST, and numbered ticks of them.
+* `signal_at`, `stamped`: signals with the ids and times that the strategy stage would give them.
+* `steps_of`: ticks and signals cut into decision steps.
+* `run`, `Outcome`: a whole session, and its records by kind.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +40,11 @@ from hybrid_platform.trading.engine import ExecutionEngine
 START = 1_700_000_000 * NS_PER_S
 SECOND = NS_PER_S
 FREE = {"execution": {"slippage_bps": 0, "fee_bps": 0}}
-"""Fills at the last price, without fees: for tests whose numbers should be seen at a glance."""
+"""Fills at the last price, without fees: for tests whose numbers should be easy to check."""
 
 
 def settings_of(mode: str = "SHADOW", **sections: Mapping[str, Any]) -> SessionSettings:
-    """Return settings with what a test states of them."""
+    """Return settings with the sections that a test states."""
     return load_settings({"mode": mode, "seconds": 60, **sections}, environ={})
 
 
@@ -50,7 +57,7 @@ def table_of(*symbols: str, stated: Iterable[Instrument] = ()) -> InstrumentTabl
 
 
 class Print(NamedTuple):
-    """One tick: price, size and instrument; times in nanoseconds, a second apart if not stated."""
+    """One tick: price, size and instrument; times in nanoseconds, a second apart unless stated."""
 
     price: str | int | Decimal
     size: str | int | Decimal = 1000
@@ -98,7 +105,7 @@ def steps_of(ticks: TickBatch, signals: Sequence[Signal], cuts: Iterable[int] = 
 
 
 class Outcome(NamedTuple):
-    """What a run made, by kind."""
+    """The engine and the records of a run."""
 
     engine: ExecutionEngine
     records: list[Record]
@@ -128,8 +135,8 @@ class Outcome(NamedTuple):
     def trades(self) -> list[TradeRecord]:
         return self.of(TradeRecord)
 
-    def life(self, order_id: str) -> list[str]:
-        """The states of an order, in order."""
+    def states(self, order_id: str) -> list[str]:
+        """Return the states of an order, in order."""
         return [event.status.value for event in self.of(OrderEventRecord) if event.order_id == order_id]
 
 

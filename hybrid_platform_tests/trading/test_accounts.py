@@ -1,4 +1,4 @@
-"""Accounts: exact, from fills alone, idempotent, and the same again from the trades (I3, I4, S11)."""
+"""Accounts: exact, from fills alone, idempotent, and equal when rebuilt from the trades (I3, I4, S11)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_average_price_and_realised_pnl_of_a_long_position():
     assert position.unrealised(Decimal(100)) == -75
 
 
-def test_a_position_is_turned_round_at_the_fills_price():
+def test_a_reversed_position_opens_at_the_price_of_the_fill():
     snapshot = position_of((Side.BUY, 10, 100), (Side.SELL, 15, 110)).snapshot()
     assert (snapshot.net, snapshot.average_price, snapshot.realised) == (-5, 110, 100)
 
@@ -64,7 +64,8 @@ def test_a_flat_position_has_no_average_price_and_no_cost():
     assert (snapshot.net, snapshot.average_price, snapshot.cost, snapshot.realised) == (0, None, 0, 5)
 
 
-def test_an_average_that_does_not_end_is_rounded_and_nothing_is_lost():
+def test_a_rounded_average_loses_nothing():
+    """Realised and unrealised PnL add up exactly, although the average price is rounded."""
     position = position_of((Side.BUY, 1, 100), (Side.BUY, 2, 101), (Side.SELL, 1, 100))
     assert position.realised == Decimal("-0.666666666666666667")
     assert position.cost == Decimal("201.333333333333333333")
@@ -84,7 +85,7 @@ def test_cash_fees_and_equity_add_up_by_quote_and_in_dollars():
 
 
 @pytest.mark.scenario("I3")
-def test_a_fill_that_is_known_changes_nothing():
+def test_a_repeated_fill_changes_nothing():
     account = rebuild_account([], BOTH)
     fill = trade(1, Side.BUY, 2, 100, "0.2")
     assert account.apply(fill)
@@ -107,7 +108,8 @@ FILLS = st.lists(
 
 @pytest.mark.scenario("I3", "I4")
 @given(FILLS, st.randoms(use_true_random=False))
-def test_every_fill_conserves_and_a_rebuilt_account_is_the_same_to_the_last_digit(fills, chance):
+def test_fills_conserve_value_and_a_rebuilt_account_is_equal(fills, chance):
+    """Cash, position value and fees balance at every fill; shuffled and repeated trades rebuild the account exactly."""
     trades = [trade(n, side, qty, price, fees, item) for n, (side, qty, price, fees, item) in enumerate(fills, 1)]
     account = Account(lambda venue, symbol: BOTH[venue, symbol])
     for row in trades:
@@ -134,7 +136,8 @@ def test_every_fill_conserves_and_a_rebuilt_account_is_the_same_to_the_last_digi
 
 
 @given(FILLS)
-def test_the_realised_pnl_is_within_a_quantum_a_fill_of_the_unrounded_one(fills):
+def test_realised_pnl_is_within_a_quantum_per_fill(fills):
+    """Rounding the released cost changes realised PnL by at most one quantum per fill."""
     position, net, cost, realised = Position(STOCK), Fraction(0), Fraction(0), Fraction(0)
     for side, qty, price, _, _ in fills:
         position.fill(side, qty, price, Decimal(0))

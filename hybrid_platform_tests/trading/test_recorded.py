@@ -1,4 +1,4 @@
-"""Real trades through strategy and execution, in SHADOW and in PAPER: accounts, links, caps, and the skewed clock."""
+"""Recorded trades through strategy and execution, in SHADOW and in PAPER: accounts, links, caps, and clock skew."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def binance(recorded_data: Path) -> tuple[TickBatch, list[Signal]]:
 
 
 @pytest.mark.scenario("S7", "S8", "I4")
-def test_the_binance_recording_in_shadow_fills_every_signal(binance):
+def test_the_recording_in_shadow_fills_every_signal(binance):
     ticks, signals = binance
     outcome = run(settings_of(), ticks, signals, range(0, len(ticks), 1000))
     assert Counter(signal.side.value for signal in outcome.signals) == {"BUY": 127, "SELL": 135}
@@ -62,7 +62,7 @@ def test_the_binance_recording_in_shadow_fills_every_signal(binance):
 
 
 @pytest.mark.scenario("S10", "S11", "I2", "I4")
-def test_the_binance_recording_in_paper_fills_in_parts_and_later(binance):
+def test_the_recording_in_paper_fills_later_and_in_parts(binance):
     ticks, signals = binance
     settings = settings_of("PAPER", paper={"latency": "home", "slippage_bps": 1})
     outcome = run(settings, ticks, signals, range(0, len(ticks), 777))

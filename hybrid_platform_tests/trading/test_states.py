@@ -1,4 +1,4 @@
-"""The order's life: the table of transitions, and a desk that nothing gets past (S10, S11, I3)."""
+"""The order state machine: its table of transitions (S10, S11, I3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hybrid_platform.trading.states import ALLOWED, CLOSED, IllegalTransitionErr
 
 
 @pytest.mark.scenario("S10")
-def test_the_table_knows_every_state_and_the_races_of_the_design():
+def test_the_table_has_every_state_and_the_races():
     assert set(ALLOWED) == set(S)
     for before, after in [(S.CANCELED, S.PARTIALLY_FILLED), (S.CANCELED, S.FILLED),
                           (S.PENDING_CANCEL, S.ACCEPTED), (S.PENDING_CANCEL, S.FILLED)]:  # fmt: skip
@@ -17,7 +17,7 @@ def test_the_table_knows_every_state_and_the_races_of_the_design():
 
 
 @pytest.mark.scenario("S10")
-def test_every_pair_that_is_not_in_the_table_is_impossible():
+def test_transitions_outside_the_table_are_errors():
     illegal = [(before, after) for before in S for after in S if after not in ALLOWED[before]]
     assert len(illegal) == 81 - 28
     for before, after in illegal:
@@ -25,7 +25,7 @@ def test_every_pair_that_is_not_in_the_table_is_impossible():
             transition("O1", before, after)
 
 
-def test_every_state_can_be_reached_and_every_life_can_end():
+def test_every_state_is_reachable_and_can_end():
     reached, edge = {S.INITIALIZED}, {S.INITIALIZED}
     while edge:
         edge = {after for before in edge for after in ALLOWED[before]} - reached
@@ -36,7 +36,7 @@ def test_every_state_can_be_reached_and_every_life_can_end():
     assert {S.REJECTED, S.FILLED} == {status for status in S if not ALLOWED[status]}
 
 
-def test_a_whole_life_is_checked_when_it_is_written():
+def test_a_lifecycle_is_checked_when_it_is_built():
     with pytest.raises(IllegalTransitionError, match="expected INITIALIZED to a closed state"):
         build_lifecycle((S.INITIALIZED, ""), (S.SUBMITTED, ""))
     with pytest.raises(IllegalTransitionError, match="in INITIALIZED"):

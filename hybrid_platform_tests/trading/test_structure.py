@@ -1,4 +1,4 @@
-"""In place of a code review: what trading imports, and what its adapters are made of (I1, S9)."""
+"""The imports of trading, and what its adapters hold and accept (I1, I2, S9)."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from hybrid_platform.trading.risk.engine import Approved, Denied, NotApprovedErr
 from hybrid_platform.trading.risk.exposure import Exposure
 from hybrid_platform_tests.trading.market import settings_of, table_of
 
-ROOM = Path(hybrid_platform.trading.__file__).parent
-PACKAGE = ROOM.parent
-PROGRAM = ROOM / "reference.py"
-"""Writes the tables of the handbook; nothing imports it."""
+TRADING = Path(hybrid_platform.trading.__file__).parent
+PACKAGE = TRADING.parent
+PROGRAM = TRADING / "reference.py"
+"""Generates the tables of docs/trading.md; no module imports it."""
 ALLOWED = {
     "__future__", "collections", "dataclasses", "decimal", "heapq", "itertools", "json", "random", "typing", "msgspec",
     "numpy",
 }  # fmt: skip
-"""What the room itself may import: nothing here opens a socket, a pipe, a file or a process."""
-TALKERS = {
+"""Modules that trading may import: none opens a socket, a pipe, a file or a process."""
+NETWORK_MODULES = {
     "socket", "_socket", "ssl", "http", "urllib", "ftplib", "smtplib", "asyncio", "selectors", "subprocess", "ctypes",
     "multiprocessing", "websockets", "requests", "aiohttp", "httpx", "sqlalchemy", "dagster", "ccxt", "psycopg",
 }  # fmt: skip
-"""What nothing that it imports may import either."""
+"""Modules that must not be imported indirectly either."""
 PURE = {"urllib.parse"}
-"""Modules that only look like their package."""
+"""Harmless modules of those packages."""
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -61,9 +61,10 @@ def file_of(module: str) -> Path | None:
 
 
 @pytest.mark.scenario("I1")
-def test_nothing_that_trading_imports_directly_or_by_others_can_open_a_socket():
-    room = [path for path in ROOM.rglob("*.py") if path != PROGRAM]
-    todo, done = sorted(room), set()
+def test_no_import_of_trading_can_open_a_socket():
+    """Neither trading nor any module that it imports, directly or indirectly, imports a network module."""
+    modules = [path for path in TRADING.rglob("*.py") if path != PROGRAM]
+    todo, done = sorted(modules), set()
     while todo:
         path = todo.pop()
         done.add(path)
@@ -71,8 +72,8 @@ def test_nothing_that_trading_imports_directly_or_by_others_can_open_a_socket():
             if module.startswith("hybrid_platform"):
                 todo += [file for file in [file_of(module)] if file and file not in done]
             elif module not in PURE:
-                assert module.split(".")[0] not in TALKERS, (path, module)
-                assert ROOM not in path.parents or module.split(".")[0] in ALLOWED, (path, module)
+                assert module.split(".")[0] not in NETWORK_MODULES, (path, module)
+                assert TRADING not in path.parents or module.split(".")[0] in ALLOWED, (path, module)
     assert PROGRAM not in done
     rooms = {path.relative_to(PACKAGE).parts[0] for path in done}
     assert rooms <= {"trading", "settings", "domain"}
@@ -80,7 +81,7 @@ def test_nothing_that_trading_imports_directly_or_by_others_can_open_a_socket():
 
 @pytest.mark.scenario("I1")
 def test_trading_reads_no_clock_and_opens_no_file():
-    for path in sorted(ROOM.rglob("*.py")):
+    for path in sorted(TRADING.rglob("*.py")):
         called = {node.func.id for node in ast.walk(ast.parse(path.read_text()))
                   if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
         assert not called & {"open", "exec", "eval", "__import__", "compile", "print", "input"}
@@ -120,7 +121,7 @@ def an_order() -> Order:
 
 
 @pytest.mark.scenario("I1", "I2", "S9")
-def test_every_adapter_refuses_an_order_that_risk_has_not_approved():
+def test_every_adapter_refuses_unapproved_orders():
     """A plain order, a look-alike and a denial all raise NotApprovedError, at the adapter and before it."""
     denied = Denied(an_order(), VetoReason.RISK_CAP, "too much")
     look_alike = types.SimpleNamespace(item=an_order())
@@ -139,7 +140,7 @@ def test_every_adapter_refuses_an_order_that_risk_has_not_approved():
 def test_only_the_risk_engine_makes_approvals():
     """No other module of the product calls `Approved`, so an approval cannot come about by accident."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        if path == ROOM / "risk" / "engine.py":
+        if path == TRADING / "risk" / "engine.py":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
@@ -148,7 +149,7 @@ def test_only_the_risk_engine_makes_approvals():
 
 
 @pytest.mark.scenario("I1")
-def test_the_adapters_modules_do_not_hold_anything_that_talks():
+def test_no_network_module_is_in_reach_of_an_adapter():
     for name in ("adapters.shadow", "adapters.paper.venue", "adapters.live", "order_manager", "engine"):
         module = importlib.import_module(f"hybrid_platform.trading.{name}")
         names = {getattr(value, "__module__", "") or "" for value in vars(module).values()}

@@ -1,4 +1,4 @@
-"""The paper venue: latency, fills against what really traded, terms, races, and the session's end (S10, S11, I2)."""
+"""The paper venue: latency, fills against later real trades, order terms, races, the session's end (S10, S11, I2)."""
 
 from __future__ import annotations
 
@@ -51,11 +51,12 @@ def fills(outcome):
 
 
 @pytest.mark.scenario("S11")
-def test_a_market_order_walks_through_the_prints_that_come_later():
+def test_a_market_order_fills_against_later_prints():
+    """Each later print fills at its own price and up to its own size."""
     ticks = ticks_of(table_of(), [Print(100, 9), Print(101, 3), Print(102, 3), Print(103, 9)])
     outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 8)])
     assert fills(outcome) == [(101, 3, "O1"), (102, 3, "O1"), (103, 2, "O1")]
-    assert outcome.life("O1") == [
+    assert outcome.states("O1") == [
         "INITIALIZED",
         "SUBMITTED",
         "ACCEPTED",
@@ -72,14 +73,14 @@ def test_a_market_order_walks_through_the_prints_that_come_later():
     ]
 
 
-def test_participation_limits_the_share_of_a_print_for_all_orders_together():
+def test_participation_limits_all_orders_together():
     ticks = ticks_of(table_of(), [Print(100, 10), Print(100, 10), Print(100, 10)])
     signals = [signal_at(ticks, 0, BUY, 2), signal_at(ticks, 0, BUY, 2, 2)]
     outcome = run(paper(participation="0.3"), ticks, signals)
     assert fills(outcome) == [(100, 2, "O1"), (100, 1, "O1.2"), (100, 1, "O1.2")]
 
 
-def test_parts_are_whole_size_increments():
+def test_partial_fills_are_whole_size_increments():
     stated = Instrument("TEST", "ABC", size_increment=Decimal(2), inferred=False)
     ticks = ticks_of(table_of(stated=[stated]), [Print(100, 5), Print(100, 5), Print(100, 1), Print(100, 50)])
     outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 6)])
@@ -91,7 +92,7 @@ def test_a_print_without_size_moves_the_price_and_fills_nothing():
     assert fills(run(paper(), ticks, [signal_at(ticks, 0, BUY, 1)])) == [(95, 1, "O1")]
 
 
-def test_takers_pay_slippage_and_never_beyond_their_limit():
+def test_takers_pay_slippage_but_never_beyond_their_limit():
     ticks = ticks_of(table_of(), [Print(100), Print(100)])
     settings = paper(slippage_bps=100)
     signals = [
@@ -102,14 +103,15 @@ def test_takers_pay_slippage_and_never_beyond_their_limit():
     assert [trade.fill_price for trade in run(settings, ticks, signals).trades] == [101, 99, Decimal("100.5")]
 
 
-def test_makers_fill_at_their_limit_when_the_market_trades_through_it():
+def test_makers_fill_when_the_market_trades_through():
     ticks = ticks_of(table_of(), [Print(100), Print(99), Print(98, 2), Print(97, 50)])
     outcome = run(paper(slippage_bps=100), ticks, [signal_at(ticks, 0, BUY, 3, limit_price=99)])
     assert fills(outcome) == [(99, 2, "O1"), (99, 1, "O1")]
     assert [event.reason for event in outcome.of(OrderEventRecord)][-2:] == ["MAKER", "MAKER"]
 
 
-def test_at_its_limit_a_maker_waits_for_the_queue_before_it():
+def test_a_maker_waits_for_the_queue_ahead_of_it():
+    """At its limit a maker fills once the queue has traded; a print through the limit fills at once."""
     # The mean print before it rests is 10, so that two of them, 20, stand before it.
     prints = [Print(101, 10), Print(101, 10), Print(100, 15), Print(100, 8), Print(100, 50)]
     ticks = ticks_of(table_of(), prints)
@@ -119,14 +121,14 @@ def test_at_its_limit_a_maker_waits_for_the_queue_before_it():
     assert [trade.fill_price for trade in through.trades] == [Decimal("100.5")]
 
 
-def test_a_limit_order_that_is_reached_takes_and_then_rests():
+def test_a_marketable_limit_order_takes_and_then_rests():
     ticks = ticks_of(table_of(), [Print(100), Print(100, 1), Print(102, 9), Print(100, 9), Print(99, 9)])
     outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 3, limit_price=100)])
     assert [event.reason for event in outcome.of(OrderEventRecord)][3:] == ["TAKER", "MAKER"]
     assert fills(outcome) == [(100, 1, "O1"), (100, 2, "O1")]
 
 
-def test_fees_are_the_makers_or_the_takers():
+def test_makers_and_takers_pay_their_own_fees():
     ticks = ticks_of(table_of(), [Print(100), Print(100, 1), Print(99)])
     settings = paper(maker_fee_bps=-5, execution={"fee_bps": 20})
     signals = [signal_at(ticks, 0, BUY, 1), signal_at(ticks, 0, BUY, 1, 2, limit_price="99.5")]
@@ -138,7 +140,8 @@ def test_fees_are_the_makers_or_the_takers():
     assert [trade.fees for trade in run(settings, ticks, signals).trades] == [Decimal("1.02"), Decimal("1.00995")]
 
 
-def test_every_way_takes_its_time_by_the_session_clock():
+def test_delays_follow_the_session_clock():
+    """An order reaches the venue, and its reports reach us, after their delays."""
     settings = paper(submit_ms=100, report_ms=30, jitter=0)
     prints = [
         Print(100, at=START),
@@ -154,7 +157,7 @@ def test_every_way_takes_its_time_by_the_session_clock():
     assert fills(outcome) == [(102, 1, "O1")]
 
 
-def test_a_timer_moves_the_venue_on_while_the_market_is_silent():
+def test_a_timer_drives_the_venue_in_a_silent_market():
     table = table_of()
     ticks = ticks_of(table, [100])
     engine = ExecutionEngine(paper(submit_ms=100, report_ms=100), table)
@@ -173,7 +176,7 @@ def test_a_timer_moves_the_venue_on_while_the_market_is_silent():
         (TimeInForce.FOK, 3, [(100, 3)]),
     ],
 )
-def test_ioc_and_fok_take_what_the_first_print_allows(terms, size, expected):
+def test_ioc_and_fok_fill_against_the_first_print_only(terms, size, expected):
     ticks = ticks_of(table_of(), [Print(100), Print(100, 3), Print(100, 30)])
     outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, size, time_in_force=terms)])
     assert [fill[:2] for fill in fills(outcome)] == expected
@@ -187,7 +190,7 @@ def test_an_ioc_order_away_from_the_market_expires():
     assert (outcome.trades, outcome.orders["O1"].status) == ([], "EXPIRED")
 
 
-def test_gtd_expires_at_its_instant():
+def test_gtd_expires_at_its_time():
     ticks = ticks_of(table_of(), [Print(100), Print(100), Print(90)])
     terms = {"limit_price": 95, "time_in_force": TimeInForce.GTD, "expires_at": START + 1500 * MS}
     outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 1, **terms)])
@@ -197,7 +200,8 @@ def test_gtd_expires_at_its_instant():
 
 
 @pytest.mark.scenario("S11")
-def test_the_rest_of_a_partial_fill_can_be_canceled_without_counting_twice():
+def test_the_rest_of_a_partial_fill_can_be_canceled():
+    """The fill counts once, the rest is canceled, and a second cancel finds no open order."""
     ticks = ticks_of(table_of(), [Print(100), Print(100, 2), Print(100, 0), Print(100, 50)])
     signals = [
         signal_at(ticks, 0, BUY, 5),
@@ -205,7 +209,7 @@ def test_the_rest_of_a_partial_fill_can_be_canceled_without_counting_twice():
         signal_at(ticks, 2, BUY, 1, 2, cancels="O1"),
     ]
     outcome = run(paper(), ticks, signals)
-    assert outcome.life("O1") == [
+    assert outcome.states("O1") == [
         "INITIALIZED",
         "SUBMITTED",
         "ACCEPTED",
@@ -221,24 +225,24 @@ def test_the_rest_of_a_partial_fill_can_be_canceled_without_counting_twice():
 
 
 @pytest.mark.scenario("S11")
-def test_a_cancel_that_overtakes_its_order_cancels_it_on_arrival():
+def test_a_cancel_that_overtakes_its_order_takes_effect():
     settings = paper(submit_ms=1500, cancel_ms=0)
     ticks = ticks_of(table_of(), [Print(100)] * 5)
     outcome = run(settings, ticks, [signal_at(ticks, 0, BUY, 5), signal_at(ticks, 1, BUY, 1, cancels="O1")])
-    assert outcome.life("O1") == ["INITIALIZED", "SUBMITTED", "PENDING_CANCEL", "ACCEPTED", "CANCELED"]
+    assert outcome.states("O1") == ["INITIALIZED", "SUBMITTED", "PENDING_CANCEL", "ACCEPTED", "CANCELED"]
     assert outcome.trades == []
 
 
 @pytest.mark.scenario("S10", "S11")
-def test_a_cancel_that_comes_too_late_changes_nothing():
+def test_a_late_cancel_changes_nothing():
     settings = paper(cancel_ms=1500, report_ms=3000)
     ticks = ticks_of(table_of(), [Print(100)] * 8)
     outcome = run(settings, ticks, [signal_at(ticks, 0, BUY, 5), signal_at(ticks, 1, BUY, 1, cancels="O1")])
-    assert outcome.life("O1") == ["INITIALIZED", "SUBMITTED", "PENDING_CANCEL", "ACCEPTED", "FILLED"]
+    assert outcome.states("O1") == ["INITIALIZED", "SUBMITTED", "PENDING_CANCEL", "ACCEPTED", "FILLED"]
 
 
 @pytest.mark.scenario("I2", "S11")
-def test_what_the_venue_executed_stays_pending_until_it_is_told_even_after_the_cancel():
+def test_unreported_fills_stay_pending_after_a_cancel():
     """A fill's report is overtaken by the cancel's: some seeds do it, and no cap may be passed meanwhile."""
     late = 0
     for seed in range(40):
@@ -274,7 +278,8 @@ def test_pending_orders_count_against_every_cap():
     assert [veto.detail for veto in few.vetoes][-1] == "max_open_orders: limit 1, would be 2"
 
 
-def test_a_reduce_only_order_never_turns_the_position_though_the_market_took_it_meanwhile():
+def test_a_reduce_only_order_never_reverses_the_position():
+    """The venue fills a reduce-only order only as far as the position at that moment."""
     ticks = ticks_of(table_of(), [Print(100, 50), Print(100, 50), Print(100, 50), Print(120, 50)])
     signals = [
         signal_at(ticks, 0, BUY, 10),
@@ -291,21 +296,21 @@ def test_rejects_are_counted_and_too_many_in_a_row_halt():
     ticks = ticks_of(table_of(), [Print(100)] * 4)
     settings = paper(reject_rate=1, risk={"halt_after_rejects": 2})
     outcome = run(settings, ticks, [signal_at(ticks, position, BUY, 1) for position in range(4)])
-    assert outcome.life("O1") == ["INITIALIZED", "SUBMITTED", "REJECTED"]
+    assert outcome.states("O1") == ["INITIALIZED", "SUBMITTED", "REJECTED"]
     assert outcome.reasons == ["HALTED", "HALTED"]
     counters = outcome.engine.counters
     assert (counters.rejects, counters.open_orders, counters.state, len(outcome.of(InputRecord))) == (2, 0, "HALTED", 1)
 
 
-def test_the_venue_asks_its_rules_at_the_price_of_the_arrival():
+def test_the_venue_checks_rules_at_the_price_on_arrival():
     stated = Instrument("TEST", "ABC", min_notional=Decimal(100), inferred=False)
     ticks = ticks_of(table_of(stated=[stated]), [Print(100), Print(99), Print(100)])
     outcome = run(paper(submit_ms=1500), ticks, [signal_at(ticks, 0, BUY, 1)])
-    assert outcome.life("O1")[-1] == "REJECTED"
+    assert outcome.states("O1")[-1] == "REJECTED"
     assert outcome.of(OrderEventRecord)[-1].reason == "NOTIONAL_LIMIT"
 
 
-def test_a_halt_cancels_what_rests():
+def test_a_halt_cancels_resting_orders():
     ticks = ticks_of(table_of(), [Print(100)] * 3)
     engine = ExecutionEngine(paper(cancel_ms=200, report_ms=100), ticks.table)
     first, second = steps_of(ticks, [signal_at(ticks, 0, BUY, 1, limit_price=90)], [2])
@@ -317,19 +322,20 @@ def test_a_halt_cancels_what_rests():
     assert engine.counters.open_orders == 0
 
 
-def test_at_the_end_what_was_executed_is_told_and_what_rests_is_canceled():
+def test_the_end_reports_fills_and_cancels_resting_orders():
     ticks = ticks_of(table_of(), [Print(100), Print(100, 2), Print(100, 0)])
     settings = paper(report_ms=60_000)
     outcome = run(settings, ticks, [signal_at(ticks, 0, BUY, 5), signal_at(ticks, 2, BUY, 1)])
-    assert outcome.life("O1")[2:] == ["ACCEPTED", "PARTIALLY_FILLED", "CANCELED"]
-    assert outcome.life("O3")[2:] == ["ACCEPTED", "CANCELED"]
+    assert outcome.states("O1")[2:] == ["ACCEPTED", "PARTIALLY_FILLED", "CANCELED"]
+    assert outcome.states("O3")[2:] == ["ACCEPTED", "CANCELED"]
     assert {event.ts for event in outcome.of(OrderEventRecord)[4:]} == {START + 2 * SECOND}
     assert outcome.of(OrderEventRecord)[-1].reason == "SESSION_END"
     counters = outcome.engine.counters
     assert (counters.open_orders, counters.trades, counters.exposure_usd) == (0, 1, 200)
 
 
-def test_ticks_that_no_order_cares_for_are_never_looked_at_one_by_one(monkeypatch):
+def test_ticks_without_resting_orders_pass_as_a_batch(monkeypatch):
+    """Ticks are stepped through one by one only while an order rests."""
     looked = []
     iter_ticks = MarketState.iter_ticks
     monkeypatch.setattr(
@@ -341,13 +347,13 @@ def test_ticks_that_no_order_cares_for_are_never_looked_at_one_by_one(monkeypatc
     assert looked == [301]
 
 
-def test_presets_are_overridden_one_by_one():
+def test_each_delay_of_a_preset_can_be_overridden():
     assert resolve_latency(settings_of(paper={"latency": "home"}).paper) == PRESETS["home"]
     mine = resolve_latency(settings_of(paper={"latency": "home", "cancel_ms": "0.5", "jitter": 0}).paper)
     assert mine == PRESETS["home"]._replace(cancel=500_000, jitter=0.0)
 
 
-def test_the_same_seed_gives_the_same_session_and_another_one_does_not():
+def test_the_seed_decides_the_session():
     ticks = ticks_of(table_of(), [Print(100, 1, at=START + i * MS) for i in range(200)])
     signals = [signal_at(ticks, position, BUY, 3) for position in range(0, 40, 4)]
     settings = [paper("cloud", seed=seed) for seed in (1, 1, 2)]

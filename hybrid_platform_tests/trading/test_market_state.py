@@ -1,4 +1,4 @@
-"""MarketState: last prices, the session clock, and the clock rule for venues whose clock is not ours (S7)."""
+"""Market state: last prices, the session clock, and lag at venues whose clock is not ours (S7)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def fed(market, ticks, cuts=()):
     st.lists(st.integers(0, 40), max_size=5),
     st.integers(1, 4),
 )
-def test_marks_do_not_depend_on_how_ticks_are_cut(rows, cuts, instruments):
+def test_market_state_does_not_depend_on_batch_cuts(rows, cuts, instruments):
+    """Prices, clock, print sizes and reference lag are equal however ticks are cut into batches."""
     table = table_of(*"ABCD"[:instruments])
     prints = [Print(price, size, index % instruments, START + at, lag) for index, price, size, (at, lag) in
               [(i, p, s, (n // 2 - s, lag)) for n, (i, p, s, lag) in enumerate(rows)]]  # fmt: skip
@@ -54,7 +55,7 @@ def test_marks_do_not_depend_on_how_ticks_are_cut(rows, cuts, instruments):
     assert market.reference_lag("TEST") == reference([tick.lag for tick in prints])
 
 
-def test_an_instrument_that_joins_later_gets_its_room():
+def test_an_instrument_may_join_later():
     table = table_of("A")
     market = fed(MarketState(table), ticks_of(table, [5, 6]))
     table.intern("TEST", "B")
@@ -98,12 +99,14 @@ def freshness(lags_ms, last_ms, venues=1):
 
 @pytest.mark.scenario("S7")
 def test_receipt_before_event_is_not_stale_by_itself():
+    """A single negative lag, however large, does not make data stale."""
     assert freshness([], -60_000) == []
     assert freshness([5] * 20, -60_000) == []
 
 
 @pytest.mark.scenario("S7")
-def test_where_clocks_disagree_lag_counts_from_the_running_median():
+def test_lag_counts_from_the_median_if_clocks_disagree():
+    """A negative median lag proves clock skew, and is subtracted."""
     skewed = [-1250] * 40
     assert freshness(skewed, 750) == []
     (detail,) = freshness(skewed, 751)
@@ -116,12 +119,12 @@ def test_one_early_print_does_not_move_the_reference():
 
 
 @pytest.mark.scenario("S7")
-def test_a_venue_that_is_always_late_is_late():
+def test_a_venue_that_is_always_late_stays_late():
     assert len(freshness([3000] * 300, 3000)) == 1
 
 
 @pytest.mark.scenario("S7")
-def test_each_venue_has_a_clock_of_its_own():
+def test_each_venue_has_its_own_clock():
     # Prints alternate: even positions at the venue that runs ahead, odd ones at the other; the last is the odd one's.
     lags = [-1250, 0] * 20 + [-1250]
     assert freshness(lags, 1999, venues=2) == []
@@ -134,7 +137,7 @@ def test_each_venue_has_a_clock_of_its_own():
 @given(
     st.lists(st.integers(-3000, 3000), min_size=1, max_size=2 * WINDOW + 10), st.lists(st.integers(0, 500), max_size=4)
 )
-def test_the_rule_is_the_same_however_ticks_are_cut(lags, cuts):
+def test_the_lag_rule_does_not_depend_on_batch_cuts(lags, cuts):
     table = table_of()
     ticks = ticks_of(table, [Print(100, lag=lag * MS) for lag in lags])
     outcome = run(settings_of(), ticks, [signal_at(ticks, len(lags) - 1, Side.BUY, 1)], cuts)

@@ -1,4 +1,4 @@
-"""The handbook for traders says what the code does: its tables are written by the code."""
+"""docs/trading.md describes what the code does: the code generates its tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DOCUMENT = REPOSITORY / "docs" / "trading.md"
 
 
 @pytest.mark.scenario("S10")
-def test_the_tables_in_the_handbook_are_up_to_date():
+def test_the_generated_tables_are_up_to_date():
     text = DOCUMENT.read_text(encoding="utf-8")
     assert regenerate(text) == text, "run: python -m hybrid_platform.trading.reference docs/trading.md"
     for name in SECTIONS:
@@ -27,12 +27,12 @@ def test_every_code_and_every_state_is_explained():
     assert all(f"| {status.value}" in text for status in OrderStatus)
 
 
-def test_a_section_that_nobody_writes_is_an_error():
+def test_an_unknown_section_is_an_error():
     with pytest.raises(KeyError):
         regenerate("<!-- generated: weather -->\n<!-- end -->")
 
 
-def test_assumptions_name_what_was_stated():
+def test_assumptions_show_the_stated_settings():
     stated = settings_of("PAPER", paper={"latency": "home", "report_ms": "1.5", "limit_fills": "at"})
     values = {item.name: item.value for item in list_assumptions(stated)}
     assert (values["submit_ms"], values["report_ms"], values["limit_fills"]) == ("40", "1.5", "10 mean prints ahead")

@@ -1,4 +1,4 @@
-"""Instruments: rules as the settings state them, and increments inferred from what was seen."""
+"""Instrument rules as the settings state them, and inferred increments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hybrid_platform.trading.risk.instrument_rules import infer_price_increment
 from hybrid_platform_tests.trading.market import settings_of, table_of, ticks_of
 
 
-def test_stated_instruments_take_venue_base_and_quote_from_feed_and_symbol():
+def test_stated_instruments_get_venue_and_quote_from_the_feed():
     replay = {"replay": {"path": "trades.csv", "venue": "NYSE", "quote": "EUR"}}
     wanted = [{"symbol": "spy", "price_increment": 0.01, "fixed_fee": "1"}, {"symbol": "SOL/USDC", "venue": "BINANCE"}]
     stated = settings_of(feed=replay, instruments=wanted).stated_instruments()
@@ -34,12 +34,12 @@ def test_stated_instruments_take_venue_base_and_quote_from_feed_and_symbol():
         ([{"symbol": "A", "tick_size": 1}], r"instruments\.0\.tick_size: expected no such setting"),
     ],
 )
-def test_wrong_rules_are_named(wanted, message):
+def test_wrong_rules_are_errors_that_name_the_setting(wanted, message):
     with pytest.raises(ConfigError, match=message):
         settings_of(instruments=wanted)
 
 
-def test_the_inferred_increment_is_the_largest_step_of_all_prices():
+def test_the_inferred_increment_divides_all_prices():
     table = table_of()
     prices = ticks_of(table, ["100.25", "100.5", "99.75"]).price
     assert infer_price_increment(prices, table[0]) == Decimal("0.25")

@@ -1,9 +1,12 @@
-"""The risk engine: approvals that cannot be forged, every limit at it and beyond it (I2, S7)."""
+"""The risk engine's checks: every limit at its value and beyond it (I2)."""
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
+from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from hybrid_platform.domain.instruments import Instrument
@@ -26,17 +29,29 @@ from hybrid_platform_tests.trading.market import (
 BUY, SELL = Side.BUY, Side.SELL
 
 
-def reasons(settings, prints, *wanted, stated=(), symbols=("ABC",)):
-    """Run signals ``(position, side, size, terms)`` and return the vetoes' reasons in order, "" for an order."""
+class Verdicts(NamedTuple):
+    """The outcome of some signals."""
+
+    reasons: list[str]
+    """One per signal, in order; "" for a signal that became an order."""
+    details: list[str]
+    """One per veto, in order."""
+
+
+def judge(settings, prints, *signals, stated=(), symbols=("ABC",)) -> Verdicts:
+    """Run signals ``(position, side, size, terms)`` over ticks."""
     ticks = ticks_of(table_of(*symbols, stated=stated), prints)
-    signals, counts = [], {}
-    for position, side, size, *terms in wanted:
-        counts[position] = counts.get(position, 0) + 1
-        signals.append(signal_at(ticks, position, side, size, counts[position], **(terms[0] if terms else {})))
-    outcome = run(settings, ticks, signals)
-    vetoes = {veto.signal_id: veto for veto in outcome.vetoes}
-    reasons.details = [veto.detail for veto in outcome.vetoes]
-    return [vetoes[signal.signal_id].reason.value if signal.signal_id in vetoes else "" for signal in signals]
+    stamped, counts = [], Counter()
+    for position, side, size, *terms in signals:
+        counts[position] += 1
+        stamped.append(signal_at(ticks, position, side, size, counts[position], **(terms[0] if terms else {})))
+    outcome = run(settings, ticks, stamped)
+    vetoes = {veto.signal_id: veto.reason.value for veto in outcome.vetoes}
+    return Verdicts([vetoes.get(signal.signal_id, "") for signal in stamped], [veto.detail for veto in outcome.vetoes])
+
+
+def reasons(settings, prints, *signals, **market) -> list[str]:
+    return judge(settings, prints, *signals, **market).reasons
 
 
 def free(**risk):
@@ -65,7 +80,7 @@ def test_a_check_that_raises_denies():
 
 
 @pytest.mark.scenario("I2")
-def test_numbers_too_long_to_be_exact_are_denied_not_rounded():
+def test_numbers_too_long_to_be_exact_are_denied():
     sizes = ["1e59", "1e20", "1." + "0" * 18 + "1", "1." + "0" * 130 + "1", "1e-18", "99999999999999999999"]
     expected = ["INVALID_SIGNAL"] * 4 + ["", "RISK_CAP"]
     assert reasons(free(), ["100"], *((0, BUY, size) for size in sizes)) == expected
@@ -73,37 +88,43 @@ def test_numbers_too_long_to_be_exact_are_denied_not_rounded():
 
 @pytest.mark.scenario("I2")
 @pytest.mark.parametrize("side", [BUY, SELL])
-def test_the_symbol_cap_allows_its_limit_and_nothing_beyond(side):
-    assert reasons(free(), ["100"], (0, side, 20), (0, side, 30), (0, side, "0.00000001")) == ["", "", "RISK_CAP"]
-    assert reasons.details == ["max_symbol_exposure_usd: limit 5000, would be 5000.000001"]
+def test_the_symbol_cap_is_inclusive(side):
+    verdicts = judge(free(), ["100"], (0, side, 20), (0, side, 30), (0, side, "0.00000001"))
+    assert verdicts.reasons == ["", "", "RISK_CAP"]
+    assert verdicts.details == ["max_symbol_exposure_usd: limit 5000, would be 5000.000001"]
 
 
 @pytest.mark.scenario("I2")
-def test_the_total_cap_counts_all_instruments_either_way():
+def test_the_total_cap_counts_both_directions():
     prints = [Print(100, index=0), Print(50, index=1), Print(10, index=2)]
     wanted = [(0, BUY, 50), (1, SELL, 100), (2, SELL, "0.0001")]
-    assert reasons(free(), prints, *wanted, symbols=("A", "B", "C")) == ["", "", "RISK_CAP"]
-    assert reasons.details == ["max_exposure_usd: limit 10000, would be 10000.001"]
+    verdicts = judge(free(), prints, *wanted, symbols=("A", "B", "C"))
+    assert verdicts.reasons == ["", "", "RISK_CAP"]
+    assert verdicts.details == ["max_exposure_usd: limit 10000, would be 10000.001"]
 
 
 @pytest.mark.scenario("I2")
-def test_exposure_is_judged_with_the_slippage_or_the_collar_on_top():
+def test_exposure_includes_the_slippage_or_the_collar():
+    """The larger of the two is added to the last price."""
     settings = settings_of(execution={"slippage_bps": 100, "fee_bps": 0})
-    assert reasons(settings, ["100"], (0, BUY, "49.6"), (0, BUY, "0.0001")) == ["RISK_CAP", ""]
-    assert reasons.details == ["max_symbol_exposure_usd: limit 5000, would be 5009.6"]
+    verdicts = judge(settings, ["100"], (0, BUY, "49.6"), (0, BUY, "0.0001"))
+    assert verdicts.reasons == ["RISK_CAP", ""]
+    assert verdicts.details == ["max_symbol_exposure_usd: limit 5000, would be 5009.6"]
     wider = settings_of(execution={"slippage_bps": 100}, risk={"price_collar_bps": 200})
     assert reasons(wider, ["100"], (0, BUY, "49.5"), (0, BUY, "49")) == ["RISK_CAP", ""]
 
 
 @pytest.mark.scenario("I2")
-def test_the_cap_of_open_orders_counts_the_candidate():
-    assert reasons(free(max_open_orders=0), ["100"], (0, BUY, 1)) == ["RISK_CAP"]
-    assert reasons.details == ["max_open_orders: limit 0, would be 1"]
+def test_the_open_order_cap_counts_the_candidate():
+    verdicts = judge(free(max_open_orders=0), ["100"], (0, BUY, 1))
+    assert verdicts.reasons == ["RISK_CAP"]
+    assert verdicts.details == ["max_open_orders: limit 0, would be 1"]
     assert reasons(free(max_open_orders=1), ["100"], (0, BUY, 1), (0, BUY, 1)) == ["", ""]
 
 
 @pytest.mark.scenario("I2")
-def test_past_a_cap_only_orders_that_reduce_pass_and_they_cannot_turn_the_position():
+def test_beyond_a_cap_only_reducing_orders_pass():
+    """Such orders cannot reverse the position, even to one within the cap."""
     prints = ["100", "150"]
     assert reasons(free(), prints, (0, BUY, 50), (1, BUY, "0.1"), (1, SELL, 101), (1, SELL, "10"), (1, SELL, 40)) == [
         "",
@@ -118,20 +139,20 @@ def test_past_a_cap_only_orders_that_reduce_pass_and_they_cannot_turn_the_positi
 
 
 @pytest.mark.scenario("I2")
-def test_the_total_past_its_cap_still_lets_each_instrument_be_reduced():
+def test_beyond_the_total_cap_each_instrument_can_be_reduced():
     prints = [Print(100), Print(100, index=1), Print(150), Print(100, index=1)]
     wanted = [(0, BUY, 50), (1, BUY, 50), (3, BUY, 1), (3, SELL, 1)]
     assert reasons(free(), prints, *wanted, symbols=("A", "B")) == ["", "", "RISK_CAP", ""]
 
 
 @pytest.mark.scenario("I2")
-def test_other_quotes_are_capped_in_dollars():
+def test_caps_convert_other_quotes_to_dollars():
     settings = free(usd_rates={"EUR": "1.25"})
     assert reasons(settings, ["100"], (0, BUY, 40), (0, BUY, 1), symbols=("X/EUR",)) == ["", "RISK_CAP"]
 
 
 @pytest.mark.scenario("I2")
-def test_a_multiplier_counts():
+def test_exposure_includes_the_multiplier():
     stated = [Instrument("TEST", "ABC", multiplier=Decimal(50), inferred=False)]
     assert reasons(free(), ["100"], (0, BUY, 1), (0, BUY, "0.01"), stated=stated) == ["", "RISK_CAP"]
 
@@ -161,32 +182,30 @@ def test_stated_rules_deny_and_never_round(size, limit, reason):
 
 
 def test_inferred_rules_never_deny():
-    import msgspec
-
     inferred = msgspec.structs.replace(RULES, inferred=True)
     assert reasons(free(), ["100"], (0, BUY, "0.123456789"), stated=[inferred]) == [""]
 
 
-def test_the_notional_of_one_order_is_limited_in_dollars():
+def test_order_notional_is_limited_in_dollars():
     settings = free(max_order_notional_usd=1000)
     assert reasons(settings, ["100"], (0, BUY, 10), (0, BUY, "10.01"), (0, BUY, 10, {"limit_price": "101"})) == [
         "", "ORDER_NOTIONAL", "ORDER_NOTIONAL",
     ]  # fmt: skip
 
 
-def test_limit_prices_outside_the_collar_are_vetoed_on_both_sides():
+def test_limit_prices_outside_the_collar_are_vetoed():
     settings = free(price_collar_bps=100)
     wanted = [(0, side, 1, {"limit_price": limit}) for side in (BUY, SELL) for limit in ("99", "101", "98.9", "101.1")]
     assert reasons(settings, ["100"], *wanted) == ["", "", "PRICE_COLLAR", "PRICE_COLLAR"] * 2
 
 
-def test_reduce_only_orders_pass_only_where_they_make_the_position_smaller():
+def test_reduce_only_orders_pass_only_if_they_reduce():
     reduce = {"reduce_only": True}
     wanted = [(0, BUY, 1, reduce), (0, BUY, 2), (0, BUY, 1, reduce), (0, SELL, 3, reduce), (0, SELL, 2, reduce)]
     assert reasons(free(), ["100"], *wanted) == ["REDUCE_ONLY", "", "REDUCE_ONLY", "REDUCE_ONLY", ""]
 
 
-def test_the_order_rate_is_a_token_bucket_on_the_session_clock():
+def test_the_order_rate_is_a_token_bucket():
     settings = free(max_orders_per_second="0.5", order_burst=2)
     prints = [Print(100, at=START + at) for at in (0, 0, 0, 2 * SECOND - 1, 2 * SECOND, 2 * SECOND, 8 * SECOND)]
     wanted = [(position, BUY, 1) for position in range(7)] + [(6, SELL, 1), (6, SELL, 1)]
@@ -199,14 +218,14 @@ def test_only_approved_orders_use_up_the_rate():
     assert reasons(settings, ["100"], (0, BUY, 2), (0, BUY, 1)) == ["RISK_CAP", ""]
 
 
-def test_limits_beyond_exposure_and_staleness_are_off_until_set():
+def test_optional_limits_are_off_until_set():
     optional = {VetoReason.DAILY_LOSS, VetoReason.DRAWDOWN, VetoReason.ORDER_NOTIONAL, VetoReason.PRICE_COLLAR,
                 VetoReason.ORDER_RATE}  # fmt: skip
-    watch = LossMonitor(None, None, Decimal(0))
-    assert not optional & {check.code for check in build_checks(settings_of().risk, watch)}
+    losses = LossMonitor(None, None, Decimal(0))
+    assert not optional & {check.code for check in build_checks(settings_of().risk, losses)}
     everything = {"max_daily_loss_usd": 1, "max_drawdown_usd": 1, "max_order_notional_usd": 1, "price_collar_bps": 1,
                   "max_orders_per_second": 1}  # fmt: skip
-    checks = build_checks(settings_of(risk=everything).risk, watch)
+    checks = build_checks(settings_of(risk=everything).risk, losses)
     assert optional <= {check.code for check in checks}
     for check in checks:
         assert check.code in VetoReason
@@ -214,6 +233,6 @@ def test_limits_beyond_exposure_and_staleness_are_off_until_set():
 
 
 @pytest.mark.scenario("I2")
-def test_gtd_needs_a_date_to_come():
+def test_gtd_needs_a_future_date():
     good = {"time_in_force": TimeInForce.GTD, "expires_at": START + 1}
     assert reasons(free(), ["100"], (0, BUY, 1, good)) == [""]

@@ -1,0 +1,25 @@
+"""Commands of the kill switch: what they must state, and how they are read back from the journal (S10)."""
+
+from __future__ import annotations
+
+import pytest
+
+from hybrid_platform.domain.commands import Command, CommandKind, parse_command
+from hybrid_platform.domain.orders import InputKind, InputRecord
+
+
+@pytest.mark.parametrize(("who", "why"), [("", "x"), ("ann", " ")])
+def test_a_command_names_who_and_why(who, why):
+    with pytest.raises(ValueError, match="expected who and why"):
+        Command(CommandKind.RESUME, who, why)
+
+
+def test_an_automatic_resume_is_an_error():
+    with pytest.raises(ValueError, match="expected a person"):
+        Command(CommandKind.RESUME, "risk engine", "enough", automatic=True)
+
+
+def test_journal_entries_other_than_commands_are_recognised():
+    assert parse_command(InputRecord(1, 1, InputKind.TIMER, 1, "{}")) is None
+    with pytest.raises(ValueError, match="expected a command's detail"):
+        parse_command(InputRecord(1, 1, InputKind.COMMAND, 1, "[]"))
