@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.evidence.records import RowFigures
 from hybrid_platform.evidence.row_digests import InputDigest, TickDigest, find_changed_row
-from hybrid_platform_tests.report.recording import a_market
+from hybrid_platform_tests.recording import make_ticks
 
 PRICES = st.lists(st.integers(1, 1000), min_size=1, max_size=60)
 
 
 def market(prices: list[int]) -> TickBatch:
-    return a_market([(price % 2, price, price % 7) for price in prices])
+    return make_ticks([(price % 2, price, price % 7) for price in prices])
 
 
 def figures(ticks: TickBatch, cuts: list[int] | None = None) -> RowFigures:

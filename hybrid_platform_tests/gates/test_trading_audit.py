@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hybrid_platform.gates.trading_audit import TradingAudit, audit_trading
-from hybrid_platform_tests.report.recording import Act, Recorder, a_market, acts
+from hybrid_platform_tests.recording import Recorder, SessionEvent, make_ticks, session_events
 from hybrid_platform_tests.reproduce.test_reproduce import a_walk
 
 NUMBER = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
@@ -21,16 +21,18 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
     return Recorder(tmp_path_factory.mktemp("audited") / "data")
 
 
-def audited(recorder: Recorder, moves: list[Any], doings: list[Act], **sections: Any) -> tuple[Any, TradingAudit]:
+def audited(
+    recorder: Recorder, moves: list[Any], doings: list[SessionEvent], **sections: Any
+) -> tuple[Any, TradingAudit]:
     stated = recorder.settings(**sections)
-    recorded = recorder.record(stated, a_market(moves), doings)
+    recorded = recorder.record(stated, make_ticks(moves), doings)
     return recorded, audit_trading(recorder.reading, recorded.session_id, stated)
 
 
 MOVES = st.lists(
     st.tuples(st.integers(0, 1), st.integers(96, 104), st.sampled_from((0, 1, 30, 700))), min_size=12, max_size=60
 )
-ACTS = st.lists(acts(["show", "drop", "idle", "command"], 15), max_size=6)
+ACTS = st.lists(session_events(["show", "drop", "idle", "command"], 15), max_size=6)
 
 
 @pytest.mark.scenario("I2", "I4", "S11")
@@ -47,7 +49,7 @@ def test_a_sound_session_has_the_engines_account_and_no_fault(recorder, moves, d
 
 
 def test_caps_by_hand(recorder):
-    # `Busy` buys 3 at tick 2, at 100, with the default slippage of 10 bps as collar.
+    # `BusyStrategy` buys 3 at tick 2, at 100, with the default slippage of 10 bps as collar.
     free = {"max_symbol_exposure_usd": 10**6, "max_exposure_usd": 10**6, "max_open_orders": 100}
     _, found = audited(recorder, [(0, 100, 10)] * 3, [], mode="SHADOW", risk=free)
     assert (found.orders, found.max_open_orders) == (1, 1)
@@ -67,7 +69,7 @@ def test_caps_by_hand(recorder):
 )
 def test_rows_that_do_not_fit_each_other_are_named(recorder, statement, fault):
     stated = recorder.settings(mode="SHADOW")
-    recorded = recorder.record(stated, a_market(a_walk()))
+    recorded = recorder.record(stated, make_ticks(a_walk()))
     recorder.tamper(statement.format(s=NUMBER), id=recorded.session_id)
     found = audit_trading(recorder.reading, recorded.session_id, stated)
     assert any(fault in each for each in found.faults), found.faults
@@ -75,7 +77,7 @@ def test_rows_that_do_not_fit_each_other_are_named(recorder, statement, fault):
 
 def test_an_account_from_a_changed_price_is_another_account(recorder):
     stated = recorder.settings()
-    recorded = recorder.record(stated, a_market(a_walk()))
+    recorded = recorder.record(stated, make_ticks(a_walk()))
     recorder.tamper(f"UPDATE trade_rows SET fees = fees || '1' WHERE {NUMBER} AND n = 1", id=recorded.session_id)
     found = audit_trading(recorder.reading, recorded.session_id, stated)
     assert found.faults == ()
@@ -85,7 +87,7 @@ def test_an_account_from_a_changed_price_is_another_account(recorder):
 @pytest.mark.scenario("S7")
 def test_an_order_on_a_stale_tick_is_counted(recorder):
     stated = recorder.settings(mode="SHADOW")
-    recorded = recorder.record(stated, a_market([(0, 100, 10)] * 8))
+    recorded = recorder.record(stated, make_ticks([(0, 100, 10)] * 8))
     tick = f"{NUMBER} AND seq = 2"
     recorder.tamper(f"UPDATE tick_rows SET ts_event = ts_event - 3000000000 WHERE {tick}", id=recorded.session_id)
     assert audit_trading(recorder.reading, recorded.session_id, stated).stale_orders == 1

@@ -23,7 +23,7 @@ from hybrid_platform.report.measures.session import measure_session
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.loading import load_settings, read_yaml
 from hybrid_platform_tests.conftest import REPOSITORY
-from hybrid_platform_tests.report.recording import Recorder, a_market
+from hybrid_platform_tests.recording import Recorder, make_ticks
 from hybrid_platform_tests.reproduce.test_reproduce import a_walk
 
 
@@ -35,7 +35,7 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
 @pytest.fixture(scope="module")
 def pair(recorder: Recorder) -> list[str]:
     shadow, paper = recorder.settings(mode="SHADOW"), recorder.settings(paper={"latency": "home"})
-    return [recorder.record(each, a_market(a_walk())).session_id for each in (shadow, paper)]
+    return [recorder.record(each, make_ticks(a_walk())).session_id for each in (shadow, paper)]
 
 
 def test_two_sessions_side_by_side_show_what_was_set_and_what_came_out(recorder, pair):
@@ -71,7 +71,7 @@ def test_a_session_that_is_not_there_is_said_not_to_be(recorder, pair, name):
 
 
 def test_a_session_without_ticks_can_be_compared_too(recorder, pair):
-    empty = recorder.record(recorder.settings(), a_market([]))
+    empty = recorder.record(recorder.settings(), make_ticks([]))
     compared = [
         read_compared_session(recorder.reading, session_id, label)
         for session_id, label in ((pair[0], "A"), (empty.session_id, "B"))

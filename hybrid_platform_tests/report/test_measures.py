@@ -33,7 +33,7 @@ from hybrid_platform.report.measures.sample import Sample, compute_quantiles
 from hybrid_platform.report.measures.session import Measured, measure_session
 from hybrid_platform.storage import reader
 from hybrid_platform.strategies import Params, Strategy, Tick
-from hybrid_platform_tests.report.recording import Recorder, a_market, acts
+from hybrid_platform_tests.recording import Recorder, make_ticks, session_events
 
 PLAIN = {"mode": "SHADOW", "risk": {}, "execution": {"slippage_bps": 100, "fee_bps": 10, "starting_cash_usd": 1000}}
 
@@ -56,7 +56,7 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
 @pytest.fixture(scope="module")
 def planned(recorder: Recorder) -> Measured:
     prices = [100, 100, 110, 120, 120, 90, 95]
-    ticks = a_market([(0, price, 1000) for price in prices], ("AAA",))
+    ticks = make_ticks([(0, price, 1000) for price in prices], ("AAA",))
     recorded = recorder.record(recorder.settings(**PLAIN, strategy={"name": f"{__name__}:Plan"}), ticks)
     return measure_session(recorder.reading, recorded.session_id)
 
@@ -135,7 +135,7 @@ def test_an_inferred_price_increment_is_said_to_be_one(planned):
 MOVES = st.lists(
     st.tuples(st.integers(0, 1), st.integers(96, 104), st.sampled_from((0, 1, 30, 700))), min_size=12, max_size=60
 )
-ACTS = st.lists(acts(["show", "drop", "idle"], 15), max_size=6)
+ACTS = st.lists(session_events(["show", "drop", "idle"], 15), max_size=6)
 slow = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -143,7 +143,7 @@ slow = settings(max_examples=25, deadline=None, suppress_health_check=[HealthChe
 @slow
 @given(moves=MOVES, doings=ACTS, mode=st.sampled_from(("SHADOW", "PAPER")))
 def test_measures_agree_with_plain_loops_over_the_records(recorder, moves, doings, mode):
-    ticks = a_market(moves)
+    ticks = make_ticks(moves)
     recorded = recorder.record(recorder.settings(mode=mode), ticks, doings)
     found = measure_session(recorder.reading, recorded.session_id)
     result, trades = found.measures.result, [row for row in recorded.records if isinstance(row, TradeRecord)]
@@ -206,7 +206,7 @@ def _signed(trade: TradeRecord) -> Fraction:
 
 
 def test_a_thinned_session_still_ends_at_the_exact_result(recorder):
-    recorded = recorder.record(recorder.settings(), a_market([(0, 100 + k % 7, 50) for k in range(90)], ("AAA",)))
+    recorded = recorder.record(recorder.settings(), make_ticks([(0, 100 + k % 7, 50) for k in range(90)], ("AAA",)))
     full = measure_session(recorder.reading, recorded.session_id)
     thin = measure_session(recorder.reading, recorded.session_id, max_valued=10)
     assert thin.measures.result == full.measures.result
@@ -216,7 +216,7 @@ def test_a_thinned_session_still_ends_at_the_exact_result(recorder):
 
 def test_a_session_without_trades_has_figures_that_say_so(recorder):
     quiet = {"risk": {"max_exposure_usd": 0}, "mode": "SHADOW"}
-    recorded = recorder.record(recorder.settings(**quiet), a_market([(0, 100, 10)] * 30, ("AAA",)))
+    recorded = recorder.record(recorder.settings(**quiet), make_ticks([(0, 100, 10)] * 30, ("AAA",)))
     found = measure_session(recorder.reading, recorded.session_id).measures
     assert (found.result.pnl, found.round_trips.count, found.counts.fills) == (0, 0, 0)
     assert (found.risk.sharpe, found.cost.slippage_bps, found.round_trips.win_rate) == (None, None, None)
@@ -325,7 +325,7 @@ def test_a_session_of_ten_times_the_orders_is_measured_holding_no_more_of_them(r
     monkeypatch.setattr(CurveBuilder, "add_block", looked)
     for length in (40, 400):
         strategy = {"strategy": {"name": f"{__name__}:Resting"}, "mode": "PAPER"}
-        ticks = a_market([(0, 100 + k % 7, 700) for k in range(length)], ("AAA",))
+        ticks = make_ticks([(0, 100 + k % 7, 700) for k in range(length)], ("AAA",))
         session = recorder.record(recorder.settings(**strategy), ticks).session_id
         held[session] = []
         whole = measure_session(recorder.reading, session).measures

@@ -22,16 +22,16 @@ from hybrid_platform.settings.session import DEFAULT_ISOLATION
 from hybrid_platform.storage.session_records import SessionState
 from hybrid_platform.strategies import Params, Signal, Strategy, Tick, buy
 from hybrid_platform.strategies.runner import StrategyRunner
-from hybrid_platform_tests.report.recording import CODE, START, Act, Busy, Recorder, a_market
+from hybrid_platform_tests.recording import CODE, START, BusyStrategy, Recorder, SessionEvent, make_ticks
 
 PASS, FAIL, INCOMPLETE = ReproductionVerdict
-SHOW, DROP, EVICT = (lambda count, what=what: Act(what, count) for what in ("show", "drop", "evict"))
+SHOW, DROP, EVICT = (lambda count, kind=kind: SessionEvent(kind, count) for kind in ("show", "drop", "evict"))
 ACTS = {
     "clean": [],
     "drops": [SHOW(10), DROP(7), SHOW(20), DROP(1), SHOW(5), DROP(30)],
-    "halt": [SHOW(30), Act("command", 5), SHOW(20), Act("command", 5, command=CommandKind.RESUME)],
-    "timers": [SHOW(5), Act("idle", 800), SHOW(5), DROP(5), Act("idle", 1500)],
-    "late": [SHOW(5), Act("show", 20, late_ms=9000), SHOW(5)],
+    "halt": [SHOW(30), SessionEvent("command", 5), SHOW(20), SessionEvent("command", 5, command=CommandKind.RESUME)],
+    "timers": [SHOW(5), SessionEvent("idle", 800), SHOW(5), DROP(5), SessionEvent("idle", 1500)],
+    "late": [SHOW(5), SessionEvent("show", 20, late_ms=9000), SHOW(5)],
 }
 
 
@@ -52,7 +52,7 @@ def check(recorder: Recorder, session_id: str) -> ReproductionEvidence:
 @pytest.mark.scenario("S8")
 @pytest.mark.parametrize("kind", ACTS)
 def test_a_session_is_decided_again_from_its_ticks_and_inputs(recorder, kind):
-    recorded = recorder.record(recorder.settings(), a_market(a_walk()), ACTS[kind])
+    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), ACTS[kind])
     found = check(recorder, recorded.session_id)
     assert (found.verdict, found.reasons, found.first) == (PASS, (), None)
     assert {table.name: table.compared for table in found.tables} == {
@@ -90,7 +90,7 @@ TAMPERED = [
 @pytest.mark.scenario("S8")
 @pytest.mark.parametrize(("statement", "where", "field"), TAMPERED)
 def test_a_single_row_that_was_tampered_with_is_named(recorder, statement, where, field):
-    recorded = recorder.record(recorder.settings(), a_market(a_walk()), ACTS["drops"])
+    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), ACTS["drops"])
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
     recorder.tamper(statement.format(s=number), id=recorded.session_id)
     found = check(recorder, recorded.session_id)
@@ -104,8 +104,8 @@ def test_a_single_row_that_was_tampered_with_is_named(recorder, statement, where
 
 @pytest.mark.scenario("S8", "S14")
 def test_a_live_session_is_decided_again_from_the_venues_reports_and_no_adapter(recorder):
-    said = [each for dice in range(60) for each in (SHOW(1), Act("report", 5 * dice))]
-    recorded = recorder.record(recorder.settings(mode="LIVE"), a_market(a_walk()), said)
+    said = [each for dice in range(60) for each in (SHOW(1), SessionEvent("report", 5 * dice))]
+    recorded = recorder.record(recorder.settings(mode="LIVE"), make_ticks(a_walk()), said)
     found = check(recorder, recorded.session_id)
     assert (found.verdict, found.reasons) == (PASS, ())
     assert found.inputs["REPORT"] > 20
@@ -120,7 +120,7 @@ def test_a_live_session_is_decided_again_from_the_venues_reports_and_no_adapter(
 
 
 def test_the_first_difference_is_the_one_that_was_decided_first(recorder):
-    recorded = recorder.record(recorder.settings(), a_market(a_walk()))
+    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()))
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
     recorder.tamper(f"UPDATE trade_rows SET symbol = 'X' WHERE {number} AND n = 9", id=recorded.session_id)
     recorder.tamper(f"UPDATE order_event_rows SET ts = 5 WHERE {number} AND n = 3", id=recorded.session_id)
@@ -141,7 +141,7 @@ def test_the_first_difference_is_the_one_that_was_decided_first(recorder):
     ],
 )
 def test_a_single_tick_that_was_tampered_with_is_named_whatever_followed_from_it(recorder, statement):
-    recorded = recorder.record(recorder.settings(), a_market(a_walk()), [SHOW(60), EVICT(2)])
+    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [SHOW(60), EVICT(2)])
     clean = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock(), recorded.written)
     assert clean.verdict is INCOMPLETE
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
@@ -162,7 +162,7 @@ def test_a_single_tick_that_was_tampered_with_is_named_whatever_followed_from_it
     ],
 )
 def test_a_single_input_that_was_tampered_with_is_named_whatever_followed_from_it(recorder, statement):
-    recorded = recorder.record(recorder.settings(), a_market(a_walk()), ACTS["halt"])
+    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), ACTS["halt"])
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
     recorder.tamper(statement.format(s=number), id=recorded.session_id)
     found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock(), recorded.written)
@@ -172,8 +172,8 @@ def test_a_single_input_that_was_tampered_with_is_named_whatever_followed_from_i
 
 @pytest.mark.scenario("S8")
 def test_evicted_ticks_make_it_incomplete_with_the_holes_named(recorder):
-    acts = [SHOW(20), EVICT(2), SHOW(30), EVICT(3)]
-    recorded = recorder.record(recorder.settings(), a_market(a_walk()), acts)
+    events = [SHOW(20), EVICT(2), SHOW(30), EVICT(3)]
+    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), events)
     found = check(recorder, recorded.session_id)
     assert found.verdict is INCOMPLETE
     assert found.reasons == ("ticks: 5 were not persisted, the strategy saw 21: seq 21–22, 53–55",)
@@ -183,7 +183,7 @@ def test_evicted_ticks_make_it_incomplete_with_the_holes_named(recorder):
 
 @pytest.mark.scenario("S8", "L4")
 def test_records_that_were_refused_do_not_pass_for_evicted_ticks(recorder):
-    recorded = recorder.record(recorder.settings(), a_market(a_walk()), [SHOW(20), EVICT(2)])
+    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [SHOW(20), EVICT(2)])
     ledger = "session_id = :id AND kind = 'channel' AND name = 'persist'"
     refused = (
         "INSERT INTO ledger (session_id, kind, name, reason, count) VALUES (:id, 'channel', 'persist', 'refused', 3)"
@@ -197,7 +197,7 @@ def test_records_that_were_refused_do_not_pass_for_evicted_ticks(recorder):
 
 
 def test_evicted_ticks_that_the_strategy_never_saw_still_make_it_incomplete(recorder):
-    recorded = recorder.record(recorder.settings(), a_market(a_walk()), [SHOW(20), Act("lose", 5), SHOW(10)])
+    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [SHOW(20), SessionEvent("lose", 5), SHOW(10)])
     found = check(recorder, recorded.session_id)
     assert found.verdict is INCOMPLETE
     assert "the strategy saw none of them" in found.reasons[0]
@@ -205,7 +205,7 @@ def test_evicted_ticks_that_the_strategy_never_saw_still_make_it_incomplete(reco
 
 
 def test_what_was_decided_before_a_hole_is_held_to_it(recorder):
-    recorded = recorder.record(recorder.settings(), a_market(a_walk()), [SHOW(60), EVICT(2)])
+    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [SHOW(60), EVICT(2)])
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
     recorder.tamper(f"UPDATE trade_rows SET fees = '0' WHERE {number} AND n = 1", id=recorded.session_id)
     assert check(recorder, recorded.session_id).verdict is FAIL
@@ -213,7 +213,7 @@ def test_what_was_decided_before_a_hole_is_held_to_it(recorder):
 
 @pytest.mark.parametrize("finish", [True, False])
 def test_a_failed_session_is_compared_up_to_its_last_instant_and_is_incomplete(recorder, finish):
-    recorded = recorder.record(recorder.settings(), a_market(a_walk()), state=SessionState.FAILED, finish=finish)
+    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), state=SessionState.FAILED, finish=finish)
     found = check(recorder, recorded.session_id)
     assert (found.verdict, found.reasons) == (INCOMPLETE, ("the session ended FAILED: END_OF_FEED",))
     assert found.tables[0].compared > 10
@@ -226,8 +226,8 @@ def test_a_session_that_is_not_there_or_has_not_ended_is_refused(recorder):
 
 @pytest.mark.scenario("S8")
 def test_a_journalled_runner_fires_the_timers_that_it_is_told_and_none_of_its_own():
-    ticks = a_market([(0, 100, 400)] * 5)
-    runner = StrategyRunner(Busy(Params()), ticks.table, is_journalled=True)
+    ticks = make_ticks([(0, 100, 400)] * 5)
+    runner = StrategyRunner(BusyStrategy(Params()), ticks.table, is_journalled=True)
     assert [step.timer for step in runner.on_batch(ticks)] == [None]
     (step,) = runner.on_entry(InputRecord(1, 5, InputKind.TIMER, START + NS_PER_S, "{}"))
     assert (step.timer, step.inputs[0].after_seq) == (START + NS_PER_S, 5)
@@ -253,7 +253,7 @@ class Loud(Strategy[Params]):
 @pytest.mark.scenario("S8")
 def test_a_strategy_that_follows_chance_is_found_out(recorder):
     settings = recorder.settings(strategy={"name": f"{__name__}:Chance"})
-    recorded = recorder.record(settings, a_market(a_walk()))
+    recorded = recorder.record(settings, make_ticks(a_walk()))
     found = check(recorder, recorded.session_id)
     assert found.verdict is FAIL
     assert found.first is not None
@@ -263,7 +263,7 @@ def test_a_strategy_that_follows_chance_is_found_out(recorder):
 @pytest.mark.scenario("S8")
 def test_a_fresh_process_reproduces_and_leaves_its_evidence(recorder):
     settings = recorder.settings(strategy={"name": f"{__name__}:Loud"})
-    recorded = recorder.record(settings, a_market(a_walk()), ACTS["drops"])
+    recorded = recorder.record(settings, make_ticks(a_walk()), ACTS["drops"])
     data_dir = DataDir(recorder.folder)
     found = reproduce_in_sandbox(data_dir, recorder.url, recorded.session_id)
     assert (found.verdict, found.reasons) == (PASS, ())
@@ -316,7 +316,7 @@ def test_a_strategy_is_guarded_while_it_is_decided_again_as_it_is_in_a_session(r
         port = server.getsockname()[1]
         (tmp_path / f"rogue_{rogue}.py").write_text(ROGUE % {"names": list(map(str, names)), "port": port})
         monkeypatch.syspath_prepend(tmp_path)
-        recorded = recorder.record(recorder.settings(strategy={"name": f"rogue_{rogue}:{rogue}"}), a_market(a_walk()))
+        recorded = recorder.record(recorder.settings(strategy={"name": f"rogue_{rogue}:{rogue}"}), make_ticks(a_walk()))
         found = reproduce_in_sandbox(DataDir(recorder.folder), recorder.url, recorded.session_id, str(outside))
         with pytest.raises(TimeoutError):
             server.accept()
@@ -357,7 +357,7 @@ def test_a_strategy_has_the_limits_of_a_session_while_it_is_decided_again(record
     settings = recorder.settings(
         strategy={"name": f"limitless_{kind}:{kind}"}, isolation_memory_mb=256, watchdog={"stuck_seconds": 1}
     )
-    recorded = recorder.record(settings, a_market(a_walk()))
+    recorded = recorder.record(settings, make_ticks(a_walk()))
     if kind == "Sleeper":
         with pytest.raises(IsolationError, match=r"within watchdog.stuck_seconds \(1 s\), got none"):
             reproduce_in_sandbox(DataDir(recorder.folder), recorder.url, recorded.session_id)
@@ -392,7 +392,7 @@ def test_a_strategy_that_takes_longer_for_what_is_stored_than_silence_is_borne_i
     (tmp_path / f"slow_{kind}.py").write_text(SLOW % {"pid": os.getpid()})
     monkeypatch.syspath_prepend(tmp_path)
     settings = recorder.settings(strategy={"name": f"slow_{kind}:{kind}"}, watchdog={"stuck_seconds": 2})
-    recorded = recorder.record(settings, a_market([(0, 100, 1)] * ticks))
+    recorded = recorder.record(settings, make_ticks([(0, 100, 1)] * ticks))
     found = reproduce_in_sandbox(DataDir(recorder.folder), recorder.url, recorded.session_id)
     assert (found.verdict, found.shown) == (PASS, ticks)
 
@@ -404,7 +404,7 @@ def test_a_fresh_process_says_why_it_cannot(recorder):
 
 @pytest.mark.parametrize(("kind", "code"), [("clean", 0), ("tampered", 1), ("evicted", 3), ("unknown", 12)])
 def test_the_command_exits_with_the_verdict(recorder, kind, code):
-    recorded = recorder.record(recorder.settings(), a_market(a_walk()), [EVICT(2)] if kind == "evicted" else [])
+    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [EVICT(2)] if kind == "evicted" else [])
     session_id = recorded.session_id if kind != "unknown" else "nothing"
     if kind == "tampered":
         number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"

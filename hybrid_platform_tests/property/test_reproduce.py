@@ -1,4 +1,4 @@
-"""Whatever happens to a session's ticks on their way, it is decided again from what was stored (S8)."""
+"""A session is reproduced from its stored rows, whatever happened to its ticks on their way (S8)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.commands import CommandKind
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
 from hybrid_platform.reproduce.session import reproduce
-from hybrid_platform_tests.report.recording import CODE, Act, Recorder, a_market, acts
+from hybrid_platform_tests.recording import CODE, Recorder, SessionEvent, make_ticks, session_events
 
 MOVES = st.lists(
     st.tuples(st.integers(0, 1), st.integers(96, 104), st.sampled_from((0, 0, 1, 30, 700))), min_size=12, max_size=60
 )
 LATE = st.sampled_from((None, None, 0, 5000))
 COMMANDS = st.sampled_from((CommandKind.RESUME, CommandKind.RESUME, CommandKind.REDUCE, CommandKind.HALT))
-SHOWN = st.tuples(st.integers(1, 12), LATE).map(lambda drawn: Act("show", *drawn))
+SHOWN = st.tuples(st.integers(1, 12), LATE).map(lambda drawn: SessionEvent("show", *drawn))
 BETWEEN = st.one_of(
     SHOWN,
     SHOWN,
-    acts(["drop"], 8),
-    acts(["idle"], 2000),
-    acts(["report"], 200),
-    st.tuples(st.integers(0, 300), COMMANDS).map(lambda drawn: Act("command", drawn[0], None, drawn[1])),
+    session_events(["drop"], 8),
+    session_events(["idle"], 2000),
+    session_events(["report"], 200),
+    st.tuples(st.integers(0, 300), COMMANDS).map(lambda drawn: SessionEvent("command", drawn[0], None, drawn[1])),
 )
-LOSS = acts(["evict", "lose"], 4)
+LOSS = session_events(["evict", "lose"], 4)
 LOSSES = st.tuples(st.lists(BETWEEN, max_size=6), st.lists(LOSS, max_size=1), st.lists(BETWEEN | LOSS, max_size=4))
 MODES = st.sampled_from(
     (
@@ -49,9 +49,9 @@ slow = settings(max_examples=25, deadline=None, suppress_health_check=[HealthChe
 
 @pytest.mark.scenario("S8")
 @slow
-@given(moves=MOVES, doings=st.lists(BETWEEN, max_size=12), mode=MODES)
-def test_any_session_whose_ticks_are_all_stored_is_reproduced(recorder, moves, doings, mode):
-    recorded = recorder.record(recorder.settings(**mode), a_market(moves), doings)
+@given(moves=MOVES, events=st.lists(BETWEEN, max_size=12), mode=MODES)
+def test_any_session_whose_ticks_are_all_stored_is_reproduced(recorder, moves, events, mode):
+    recorded = recorder.record(recorder.settings(**mode), make_ticks(moves), events)
     found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock(), recorded.written)
     assert found.reasons == ()
     assert found.verdict is ReproductionVerdict.PASS
@@ -63,9 +63,10 @@ def test_any_session_whose_ticks_are_all_stored_is_reproduced(recorder, moves, d
 
 @pytest.mark.scenario("S8")
 @slow
-@given(moves=MOVES, doings=LOSSES.map(lambda parts: [act for part in parts for act in part]), mode=MODES)
-def test_a_session_that_lost_ticks_before_the_database_is_incomplete_and_never_passes(recorder, moves, doings, mode):
-    recorded = recorder.record(recorder.settings(**mode), a_market(moves), doings)
+@given(moves=MOVES, events=LOSSES.map(lambda parts: [each for part in parts for each in part]), mode=MODES)
+def test_a_session_that_lost_ticks_never_passes(recorder, moves, events, mode):
+    """Ticks lost before the database make the reproduction INCOMPLETE, and no stored row differs."""
+    recorded = recorder.record(recorder.settings(**mode), make_ticks(moves), events)
     found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock())
     expected = ReproductionVerdict.INCOMPLETE if found.evicted else ReproductionVerdict.PASS
     assert (found.verdict, found.missing) == (expected, found.evicted)

@@ -1,7 +1,13 @@
-"""Record whole sessions without threads: strategy and engine driven by hand, and written by the session's own writer.
+"""Sessions recorded without threads: strategy and engine driven by hand, written by the session's own writer.
 
-What a running pipeline can do to a session's ticks is a list of `Act`s here, so that a test can state it and
-Hypothesis can make it up.
+A test states what a running pipeline can do to the ticks of a session as a list of `SessionEvent`s, so that
+Hypothesis can generate it. Helpers:
+
+* `make_ticks`: numbered ticks from (instrument, price, gap) triples.
+* `SessionEvent`, `session_events`: something that happens to the ticks, and a Hypothesis strategy of such events.
+* `BusyStrategy`: a strategy that uses every kind of order, cancels, and timers.
+* `Recorder`: a database that records sessions; `RecordedSession`: one of them.
+* `state_instrument`: an instrument with stated rules.
 """
 
 from __future__ import annotations
@@ -58,8 +64,8 @@ START = 1_700_000_000 * NS_PER_S
 CODE = CodeIdentity("0.0.0", None, None)
 
 
-class Busy(Strategy[Params]):
-    """All that a strategy can ask for: both sides, limits, cancels, two signals at a tick, timers."""
+class BusyStrategy(Strategy[Params]):
+    """A strategy with both sides, limits, cancels, two signals at a tick, and timers."""
 
     timer_seconds = 0.5
 
@@ -88,27 +94,27 @@ class Busy(Strategy[Params]):
         return None if self.last is None else buy(self.last, 1, "TIMER", reduce_only=True)
 
 
-BUSY = f"{__name__}:Busy"
+BUSY = f"{__name__}:BusyStrategy"
 
 
-class Act(NamedTuple):
+class SessionEvent(NamedTuple):
     """Something that happens to the next ticks, or between them."""
 
-    what: str
+    kind: str
     """show, drop (before the strategy), evict (before the database), lose (both), idle, command, report (LIVE)."""
     count: int = 1
-    """Ticks; for ``idle`` and ``command`` milliseconds of silence; for ``report`` which order and what of it."""
+    """Ticks; for ``idle`` and ``command`` ms of silence; for ``report`` a number that selects it."""
     late_ms: int | None = None
-    """How long after the last shown tick execution gets to it; None: as in a replay, where nothing is late."""
+    """Delay of execution after the last shown tick; None: no delay, as in a replay."""
     command: CommandKind = CommandKind.HALT
 
 
-def acts(what: Sequence[str], most: int) -> st.SearchStrategy[Act]:
-    """Return a strategy of acts that touch up to ``most`` ticks, or last as many milliseconds."""
-    return st.tuples(st.sampled_from(what), st.integers(1, most)).map(lambda drawn: Act(*drawn))
+def session_events(kinds: Sequence[str], most: int) -> st.SearchStrategy[SessionEvent]:
+    """Return a Hypothesis strategy of events that affect up to ``most`` ticks, or last up to ``most`` milliseconds."""
+    return st.tuples(st.sampled_from(kinds), st.integers(1, most)).map(lambda drawn: SessionEvent(*drawn))
 
 
-def a_market(moves: Iterable[tuple[int, int, int]], instruments: Sequence[str] = ("AAA", "BBB/USDC")) -> TickBatch:
+def make_ticks(moves: Iterable[tuple[int, int, int]], instruments: Sequence[str] = ("AAA", "BBB/USDC")) -> TickBatch:
     """Return numbered ticks of ``(instrument, price, gap in ms)``."""
     table = InstrumentTable()
     for symbol in instruments:
@@ -122,7 +128,7 @@ def a_market(moves: Iterable[tuple[int, int, int]], instruments: Sequence[str] =
 
 @dataclass
 class Recorder:
-    """A database, and sessions recorded into it."""
+    """A database and the sessions recorded into it."""
 
     folder: Path
     count: int = 0
@@ -135,7 +141,7 @@ class Recorder:
         migrate(self.writing)
 
     def settings(self, **sections: Any) -> SessionSettings:
-        """Return settings: PAPER, `Busy`, small caps, and what a test states."""
+        """Return settings: PAPER, `BusyStrategy`, small caps, and those of the test."""
         caps = {"max_symbol_exposure_usd": 1000, "max_open_orders": 4}
         stated = {
             "mode": "PAPER",
@@ -150,21 +156,21 @@ class Recorder:
         self,
         settings: SessionSettings,
         ticks: TickBatch,
-        acts: Sequence[Act] = (),
+        events: Sequence[SessionEvent] = (),
         *,
         state: SessionState = SessionState.COMPLETE,
         finish: bool = True,
-    ) -> Recorded:
-        """Run a session; what the acts leave of the ticks is shown at once."""
+    ) -> RecordedSession:
+        """Run a session; the ticks that remain after the events are shown at once."""
         self.count += 1
         session_id = f"20260102T030405Z-{self.count:08x}"
         store = SessionStore(self.writing)
         store.start(SessionStart(session_id, f"run-{self.count}", settings, "0.0.0", START, this_process()))
         engine = ExecutionEngine(settings, ticks.table)
         run = _Run(settings, engine, ticks)
-        for act in acts:
-            run.act(act)
-        run.act(Act("show", len(ticks)))
+        for event in events:
+            run.apply(event)
+        run.apply(SessionEvent("show", len(ticks)))
         records = run.end(finish)
         with SessionWriter(self.writing, session_id) as writer:
             writer.write([ticks[np.array(run.kept, dtype=np.bool_)]], records)
@@ -178,16 +184,16 @@ class Recorder:
         journal = [record for record in records if isinstance(record, InputRecord)]
         inputs.add(record_rows(LAYOUTS[InputRecord], journal, 0))
         written = WrittenRows(shown.figures(), inputs.figures())
-        return Recorded(session_id, records, engine.account, run.seen, written)
+        return RecordedSession(session_id, records, engine.account, run.seen, written)
 
     def tamper(self, statement: str, **values: Any) -> None:
-        """Change rows behind everybody's back."""
+        """Change rows outside of a session."""
         with self.writing.begin() as connection:
             assert connection.execute(sa.text(statement), values).rowcount == 1
 
 
-class Recorded(NamedTuple):
-    """A session that was recorded."""
+class RecordedSession(NamedTuple):
+    """A recorded session."""
 
     session_id: str
     records: list[Record]
@@ -199,18 +205,18 @@ class Recorded(NamedTuple):
 
 
 class _LiveVenue:
-    """Takes what a LIVE engine lays out, and says one possible thing at a time."""
+    """A venue that accepts the requests of a LIVE engine and sends one possible report at a time."""
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[Order, Decimal, int]] = {}
-        """Order, executed, fills."""
+        """Order, executed quantity, number of fills."""
 
-    def take(self, wants: Iterable[OrderRequest]) -> None:
+    def submit(self, requests: Iterable[OrderRequest]) -> None:
         self._open |= {
-            want.order.order_id: (want.order, Decimal(0), 0) for want in wants if isinstance(want, SubmitOrder)
+            each.order.order_id: (each.order, Decimal(0), 0) for each in requests if isinstance(each, SubmitOrder)
         }
 
-    def say(self, dice: int) -> Report | None:
+    def report(self, dice: int) -> Report | None:
         if not self._open:
             return None
         order_id, (order, executed, fills) = list(self._open.items())[dice % len(self._open)]
@@ -242,43 +248,43 @@ class _Run:
         self.kept: list[bool] = []
         self.records: list[Record] = []
 
-    def act(self, act: Act) -> None:
-        if act.what == "report":
+    def apply(self, event: SessionEvent) -> None:
+        if event.kind == "report":
             self.now += NS_PER_MS
-            if (report := self.venue.say(act.count)) is not None:
+            if (report := self.venue.report(event.count)) is not None:
                 self.records += self.engine.on_report(report, self.runner.last_seq, self.now)
-                self.venue.take(self.engine.drain_requests())
+                self.venue.submit(self.engine.drain_requests())
             return
-        if act.what in {"idle", "command"}:
-            self.now += act.count * NS_PER_MS
-            if act.what == "idle":
-                self.take(self.runner.on_idle(self.now))
+        if event.kind in {"idle", "command"}:
+            self.now += event.count * NS_PER_MS
+            if event.kind == "idle":
+                self.execute(self.runner.on_idle(self.now))
             else:
-                command = Command(act.command, "a person", "a test")
+                command = Command(event.command, "a person", "a test")
                 self.records += self.engine.on_command(command, self.runner.last_seq, self.now)
-                self.venue.take(self.engine.drain_requests())
+                self.venue.submit(self.engine.drain_requests())
             return
-        part = self.ticks[self.at : self.at + act.count]
+        part = self.ticks[self.at : self.at + event.count]
         self.at += len(part)
-        self.kept += [act.what in {"show", "drop"}] * len(part)
-        if len(part) and act.what in {"show", "evict"}:
+        self.kept += [event.kind in {"show", "drop"}] * len(part)
+        if len(part) and event.kind in {"show", "evict"}:
             self.seen += len(part)
             self.now = max(self.now, int(part.ts_recv.max()))
-            late = None if act.late_ms is None else self.now + act.late_ms * NS_PER_MS
-            self.take(self.runner.on_batch(part), late)
+            late = None if event.late_ms is None else self.now + event.late_ms * NS_PER_MS
+            self.execute(self.runner.on_batch(part), late)
 
-    def take(self, steps: list[DecisionStep], decided_at: int | None = None) -> None:
+    def execute(self, steps: list[DecisionStep], decided_at: int | None = None) -> None:
         for step in steps:
             self.records += self.engine.on_step(step, decided_at)
-        self.venue.take(self.engine.drain_requests())
+        self.venue.submit(self.engine.drain_requests())
 
     def end(self, finish: bool) -> list[Record]:
-        self.take(self.runner.on_end(len(self.ticks)))
+        self.execute(self.runner.on_end(len(self.ticks)))
         if finish:
             self.records += self.engine.finish()
         return self.records
 
 
-def stated_instrument(symbol: str = "AAA", **rules: Any) -> Mapping[tuple[str, str], Instrument]:
-    """Return one instrument as a table takes stated ones."""
+def state_instrument(symbol: str = "AAA", **rules: Any) -> Mapping[tuple[str, str], Instrument]:
+    """Return one instrument with stated rules, in the form that a table takes."""
     return {("TEST", symbol): Instrument("TEST", symbol, inferred=False, **rules)}
