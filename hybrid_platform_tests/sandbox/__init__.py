@@ -1,1 +1,1 @@
-"""The guard: its rules, its parts, and real children that try to get out (I1)."""
+"""Tests of the sandbox: its rules, its parts, and real children that try to get out (I1)."""

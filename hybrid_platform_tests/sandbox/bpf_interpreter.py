@@ -1,4 +1,4 @@
-"""A second opinion on the filter's program: classic BPF run here, as the kernel's documentation has it."""
+"""Interpreter of classic BPF after the kernel's documentation: a second implementation to check the program against."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ALLOW = 0x7FFF_0000
 
 
 def run(program: bytes, arch: int, number: int, arguments: Sequence[int]) -> int:
-    """Return what the program answers to one system call; raise where it would leave its bounds."""
+    """Return the program's answer to one system call; raise if it would leave its bounds."""
     data = struct.pack("<II7Q", number, arch, 0, *(value & (2**64 - 1) for value in (*arguments, *[0] * 6)[:6]))
     code = list(struct.iter_unpack("<HBBI", program))
     accumulator, at = 0, 0

@@ -1,4 +1,4 @@
-"""Main module of the guarded children in these tests: does what its arguments name, as a strategy would."""
+"""Main module of the sandboxed children in these tests: runs the function that its arguments name, like a strategy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import time
 from hybrid_platform.sandbox.child import Sandbox, enter
 
 
-def honest(guard: Sandbox) -> object:
-    """Compute as a strategy does, with the libraries that strategies use."""
+def honest(sandbox: Sandbox) -> object:
+    """Compute with the libraries that strategies use."""
     import getpass
     import platform
     import random
@@ -33,35 +33,35 @@ def honest(guard: Sandbox) -> object:
     return float(pandas.Series(table["price"].to_numpy()).mean())
 
 
-def rogue(guard: Sandbox) -> object:
+def rogue(sandbox: Sandbox) -> object:
     """Try the network once, from a named stage."""
     import socket
 
-    said = []
+    answer = []
 
     def strategy() -> None:
-        guard.stage("strategy")
+        sandbox.stage("strategy")
         try:
             socket.socket()
         except OSError as error:
-            said.append(error.errno)
+            answer.append(error.errno)
 
     thread = threading.Thread(target=strategy)
     thread.start()
     thread.join()
-    return said
+    return answer
 
 
-def careless(guard: Sandbox) -> object:
-    """Let an error go uncaught in a thread: no attempt on anything."""
+def careless(sandbox: Sandbox) -> object:
+    """Raise an uncaught error in a thread, which is not an attempt."""
     thread = threading.Thread(target=lambda: 1 // 0)
     thread.start()
     thread.join()
-    return "went on"
+    return "continued"
 
 
-def look_around(guard: Sandbox) -> object:
-    """Tell what a fresh process finds of its parent."""
+def look_around(sandbox: Sandbox) -> object:
+    """Return what a fresh process sees of its parent."""
     return {
         "environment": dict(os.environ),
         "hash": hash("tick"),
@@ -71,50 +71,50 @@ def look_around(guard: Sandbox) -> object:
     }
 
 
-def echo(guard: Sandbox) -> object:
-    """Return what came down until its end."""
-    said = b""
-    while chunk := os.read(guard.pipes["ticks"], 4096):
-        said += chunk
-    return said.decode()
+def echo(sandbox: Sandbox) -> object:
+    """Return all bytes that arrived before the pipe was closed."""
+    answer = b""
+    while chunk := os.read(sandbox.pipes["ticks"], 4096):
+        answer += chunk
+    return answer.decode()
 
 
-def forge(guard: Sandbox) -> object:
-    """Say at the end what the guard would not."""
+def forge(sandbox: Sandbox) -> object:
+    """Forge the closing messages."""
     from hybrid_platform.domain.isolation import Attempt, Denied, Kind
     from hybrid_platform.sandbox.protocol import Tested
 
-    guard._hook.counts = lambda: (
+    sandbox._hook.counts = lambda: (
         Denied("kernel", Kind.SOCKET, "connect", "x", 1),
         Denied("audit-hook", Kind.SOCKET, "socket.connect", "<b>\x1b[31m" * 20, 1),
         Denied("audit-hook", Kind.SOCKET, "socket.connect", "y", -5),
     )
-    guard._test = lambda: Tested((Attempt("connect", Kind.SOCKET, "EPERM", "EPERM"),), hook_alive=True)
+    sandbox._test = lambda: Tested((Attempt("connect", Kind.SOCKET, "EPERM", "EPERM"),), hook_alive=True)
     return "forged"
 
 
-def kill_itself(guard: Sandbox) -> object:
-    """Die as by an out-of-memory killer."""
+def kill_itself(sandbox: Sandbox) -> object:
+    """Die as if killed for lack of memory."""
     return os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave_early(guard: Sandbox) -> object:
-    """End without a word to the guard."""
+def leave_early(sandbox: Sandbox) -> object:
+    """End without leaving the sandbox."""
     os._exit(3)
 
 
-def hang(guard: Sandbox) -> object:
-    """Say that it runs, and never end."""
-    os.write(guard.pipes["up"], b"running")
+def hang(sandbox: Sandbox) -> object:
+    """Report that it runs, and never end."""
+    os.write(sandbox.pipes["up"], b"running")
     while True:
         time.sleep(1)
 
 
 def main() -> None:
-    guard = enter()
-    said = globals()[guard.arguments](guard)
-    os.write(guard.pipes["up"], json.dumps(said).encode())
-    guard.leave()
+    sandbox = enter()
+    answer = globals()[sandbox.arguments](sandbox)
+    os.write(sandbox.pipes["up"], json.dumps(answer).encode())
+    sandbox.leave()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,15 @@
-"""What the guard's tests share: a function run in a process of its own, and what this host has."""
+"""Helpers of the sandbox's tests.
+
+* ``needs_seccomp``, ``needs_landlock``, ``needs_linux``: marks that skip a test on hosts without that facility.
+* ``spawn_action``: starts a sandboxed child that runs one function of ``child_actions``.
+* ``in_fork``: runs a function in a fork, where filters and hooks that cannot be removed may stay.
+* ``child_actions``: main module of these children; each function behaves like one kind of strategy.
+* ``dishonest_child``: main module of a child that applies no sandbox and claims to have one.
+* ``limited_host``: imitates a host with fewer facilities and prints the evidence of a child there.
+* ``rule_prober``: reports which probes pass a filter without one of its rules.
+* ``bpf_interpreter``: runs a filter's program like the kernel, as a second implementation.
+* ``attacks``: hostile strategies, the runner that judges them, and the table in docs/isolation.md.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +41,9 @@ def spawn_action(action: str, **options: Any) -> SandboxedProcess:
 
 
 def in_fork(action: Callable[[], object]) -> Any:
-    """Run ``action`` in a fork of this process and return what it returned, as JSON carries it.
+    """Run ``action`` in a fork of this process and return its result after a round trip through JSON.
 
-    What cannot be undone (filters, Landlock, audit hooks) stays there. An error of it is an error here.
+    Filters, Landlock and audit hooks cannot be removed; they end with the fork. An error there is an error here.
     """
     read, write = os.pipe()
     child = os.fork()
@@ -48,7 +59,7 @@ def in_fork(action: Callable[[], object]) -> Any:
             os._exit(status)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
-        said = pipe.read()
+        output = pipe.read()
     _, status = os.waitpid(child, 0)
-    assert status == 0, said.decode()
-    return msgspec.json.decode(said)
+    assert status == 0, output.decode()
+    return msgspec.json.decode(output)

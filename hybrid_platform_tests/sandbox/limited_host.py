@@ -1,6 +1,6 @@
-"""Pretends to be a poorer host, by the kernel's own means, and prints the evidence of a child guarded there.
+"""Imitation of a host with fewer facilities, made with a filter; prints the evidence of a child sandboxed there.
 
-Arguments: names of calls that this host does not have, or ``riscv64`` for an unknown instruction set.
+Arguments: names of calls that this host lacks, or ``riscv64`` for an unknown instruction set.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The audit hook: counts who tried what, refuses where it is the last line, and stays out of the way (I1)."""
+"""Tests of the audit hook: it counts attempts by stage, refuses them without a filter, and ignores the rest (I1)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hybrid_platform.sandbox.audit import MAX_ENTRIES, AuditHook
 from hybrid_platform_tests.sandbox.conftest import in_fork, needs_linux
 
 
-def counted(hook: AuditHook) -> dict[str, int]:
+def counts_by_name(hook: AuditHook) -> dict[str, int]:
     return {f"{entry.stage} {entry.kind} {entry.name}": entry.count for entry in hook.counts()}
 
 
-def hook(*, deny: bool = False, every_thread: bool = False) -> AuditHook:
+def install_hook(*, deny: bool = False, every_thread: bool = False) -> AuditHook:
     made = AuditHook(deny=deny, every_thread=every_thread)
     made.install()
     made.install()
@@ -28,91 +28,91 @@ def hook(*, deny: bool = False, every_thread: bool = False) -> AuditHook:
 @pytest.mark.scenario("I1")
 def test_attempts_are_counted_by_event_and_stage():
     def run() -> dict[str, int]:
-        watching = hook()
-        watching.register("strategy")
+        hook = install_hook()
+        hook.register("strategy")
         socket.socket().close()
         socket.socket().close()
-        other = threading.Thread(target=lambda: (watching.register("execution"), socket.socket().close()))
+        other = threading.Thread(target=lambda: (hook.register("execution"), socket.socket().close()))
         other.start()
         other.join()
-        return counted(watching)
+        return counts_by_name(hook)
 
     assert in_fork(run) == {"strategy socket socket.__new__": 2, "execution socket socket.__new__": 1}
 
 
 @pytest.mark.scenario("I1")
-def test_as_the_last_line_it_refuses():
+def test_a_denying_hook_refuses_attempts():
     def run() -> list[str]:
-        watching = hook(deny=True)
-        watching.register("strategy")
-        said = []
+        hook = install_hook(deny=True)
+        hook.register("strategy")
+        outcomes = []
         for action in (socket.socket, os.fork, lambda: os.system("true"), lambda: socket.getaddrinfo("localhost", 1)):
             try:
                 action()
-                said.append("done")
+                outcomes.append("done")
             except PermissionError as error:
-                said.append(os.strerror(error.errno))
-        return said
+                outcomes.append(os.strerror(error.errno))
+        return outcomes
 
     assert in_fork(run) == [os.strerror(1)] * 4
 
 
-def test_threads_that_are_not_guarded_go_on_as_before():
+def test_unregistered_threads_are_not_affected():
     def run() -> dict[str, int]:
-        watching = hook(deny=True)
-        watching.register("strategy")
-        watching.unregister()
+        hook = install_hook(deny=True)
+        hook.register("strategy")
+        hook.unregister()
         socket.socket().close()
-        return counted(watching)
+        return counts_by_name(hook)
 
     assert in_fork(run) == {}
 
 
 @pytest.mark.scenario("I1")
-def test_under_process_isolation_every_thread_counts():
+def test_with_every_thread_unnamed_threads_count():
     def run() -> dict[str, int]:
-        watching = hook(every_thread=True)
+        hook = install_hook(every_thread=True)
         other = threading.Thread(target=lambda: socket.socket().close())
         other.start()
         other.join()
-        return counted(watching)
+        return counts_by_name(hook)
 
     assert in_fork(run) == {"another thread socket socket.__new__": 1}
 
 
-def test_the_self_tests_own_attempts_are_exempt():
+def test_exempt_attempts_are_neither_counted_nor_refused():
     def run() -> dict[str, int]:
-        watching = hook(deny=True, every_thread=True)
-        with watching.exempt():
+        hook = install_hook(deny=True, every_thread=True)
+        with hook.exempt():
             socket.socket().close()
-        return counted(watching)
+        return counts_by_name(hook)
 
     assert in_fork(run) == {}
 
 
 @needs_linux
 @pytest.mark.scenario("I1")
-def test_a_denied_call_looked_up_by_its_c_name_counts_and_an_honest_one_does_not():
+def test_only_lookups_of_denied_c_names_count():
     def run() -> dict[str, int]:
-        watching = hook(every_thread=True)
+        hook = install_hook(every_thread=True)
         libc = ctypes.CDLL(None)
         assert libc.abs and libc.strlen and libc.connect
-        return counted(watching)
+        return counts_by_name(hook)
 
     assert in_fork(run) == {"another thread machine-code ctypes.dlsym": 1}
 
 
-def test_it_knows_whether_it_is_installed():
+def test_the_hook_knows_whether_it_is_installed():
     assert not AuditHook(deny=False, every_thread=True).is_alive()
-    assert in_fork(lambda: hook().is_alive()) is True
+    assert in_fork(lambda: install_hook().is_alive()) is True
 
 
-def test_its_memory_is_bounded():
+def test_the_hooks_counts_are_bounded():
     def run() -> int:
-        watching = hook(every_thread=True)
+        hook = install_hook(every_thread=True)
         for number in range(MAX_ENTRIES + 50):
-            watching.register(f"stage {number}")
+            hook.register(f"stage {number}")
             sys.audit("socket.connect", None, None)
-        return len(watching.counts())
+        return len(hook.counts())
 
     assert in_fork(run) == MAX_ENTRIES + 1

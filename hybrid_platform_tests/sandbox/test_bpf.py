@@ -1,4 +1,4 @@
-"""From rules to bytes: the program denies what the rules say, on both machines, and nothing else (I1)."""
+"""Tests of the filter's program: it denies exactly what the rules state, on both machines (I1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ERRNO, NOTIFY = 0x0005_0000, 0x7FC0_0000
 NUMBERS = {machine: sorted({rule.number(machine) for rule in RULES} - {None}) for machine in MACHINES}
 WORDS = sorted({rule.when.value for rule in RULES if rule.when} | {rule.when.mask for rule in RULES if rule.when})
 PTHREAD_CREATE = 0x3D0F00
-NEEDED = {  # a few that Python cannot live without: x86-64, aarch64
+NEEDED = {  # some calls that Python needs: x86-64, aarch64
     "read": (0, 63), "write": (1, 64), "close": (3, 57), "mmap": (9, 222), "futex": (202, 98),
     "openat": (257, 56), "pipe2": (293, 59), "exit_group": (231, 94), "getrandom": (318, 278),
     "clock_gettime": (228, 113), "rt_sigreturn": (15, 139), "tgkill": (234, 131),
@@ -41,7 +41,7 @@ def calls(draw):
 
 @pytest.mark.scenario("I1")
 @given(calls(), st.booleans())
-def test_the_program_denies_exactly_what_the_rules_say(call, notify):
+def test_the_program_denies_exactly_the_rules(call, notify):
     machine, arch, number, arguments = call
     filter_ = Filter(machine, notify=notify)
     rule = filter_.find_rule(arch, number, arguments)
@@ -54,7 +54,7 @@ def test_the_program_denies_exactly_what_the_rules_say(call, notify):
 @pytest.mark.scenario("I1")
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_without_any_one_rule_the_program_answers_something_else(machine, rule):
+def test_every_rule_changes_the_program(machine, rule):
     filter_ = Filter(machine)
     number = rule.number(machine)
     if number is None and rule.name != "architecture":
@@ -66,14 +66,14 @@ def test_without_any_one_rule_the_program_answers_something_else(machine, rule):
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_what_python_needs_is_allowed(machine):
+def test_calls_that_python_needs_are_allowed(machine):
     filter_ = Filter(machine)
     for name, numbers in NEEDED.items():
         assert verdict(filter_, numbers[MACHINES.index(machine)]) == ALLOW, name
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_a_thread_may_be_made_and_a_process_may_not(machine):
+def test_threads_may_be_created_and_processes_may_not(machine):
     clone = {"x86_64": 56, "aarch64": 220}[machine]
     assert verdict(Filter(machine), clone, [PTHREAD_CREATE]) == ALLOW
     assert verdict(Filter(machine), clone, [17]) == ERRNO | errno.EPERM
@@ -81,25 +81,25 @@ def test_a_thread_may_be_made_and_a_process_may_not(machine):
     assert verdict(Filter(machine), 435) == ERRNO | errno.ENOSYS
 
 
-def test_x32_numbers_are_denied_whatever_they_are():
+def test_all_x32_numbers_are_denied():
     for number in (0, 41, 520, LAST_REVIEWED):
         assert verdict(Filter("x86_64"), X32_BIT | number) == ERRNO | errno.EPERM
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_a_call_that_was_not_reviewed_does_not_exist(machine):
+def test_an_unreviewed_call_gets_enosys(machine):
     assert verdict(Filter(machine), LAST_REVIEWED) in {ALLOW, ERRNO | errno.EPERM}
     assert verdict(Filter(machine), LAST_REVIEWED + 1) == ERRNO | errno.ENOSYS
 
 
-def test_equal_rules_have_an_equal_digest_and_others_another():
+def test_the_digest_identifies_the_rules():
     digests = {Filter(machine, notify=notify).sha256 for machine in MACHINES for notify in (False, True)}
     assert len(digests) == 4
     assert Filter("x86_64").sha256 == Filter("x86_64").sha256
     assert len({Filter("x86_64").without(rule.name).sha256 for rule in RULES}) == len(RULES)
 
 
-def test_an_unknown_machine_or_rule_is_refused_by_name():
+def test_an_unknown_machine_or_rule_is_refused():
     with pytest.raises(ValueError, match="got riscv64"):
         Filter("riscv64")
     with pytest.raises(KeyError):

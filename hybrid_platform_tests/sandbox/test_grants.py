@@ -1,4 +1,4 @@
-"""Which files a guarded process may read: never one of the private ones, however the folders lie (I1)."""
+"""Tests of the granted files: private files are never among them, in any layout of directories (I1)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def covers(grants, path: Path) -> bool:
     return any(path.resolve().is_relative_to(Path(granted).resolve()) for granted in grants.read)
 
 
-def test_python_the_platform_and_the_strategy_are_readable_and_nothing_is_writable(tmp_path):
+def test_only_python_the_platform_and_the_strategy_are_readable(tmp_path):
     strategy = tmp_path / "mine.py"
     strategy.touch()
     (tmp_path / "notes.txt").touch()
@@ -33,7 +33,7 @@ def test_python_the_platform_and_the_strategy_are_readable_and_nothing_is_writab
 
 
 @pytest.mark.scenario("I1")
-def test_a_code_folder_is_granted_around_what_is_private_in_it(tmp_path):
+def test_private_paths_inside_code_are_excluded(tmp_path):
     for name in ("data/keys/signing.key", "data/bot.db", "pack/module.py", "top.py", ".env", "sub/deep/x.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
@@ -47,7 +47,7 @@ def test_a_code_folder_is_granted_around_what_is_private_in_it(tmp_path):
 
 @pytest.mark.scenario("I1")
 @pytest.mark.parametrize("inside", ["", "keys", "deep/er"])
-def test_code_or_work_inside_a_private_directory_is_refused(tmp_path, inside):
+def test_code_inside_a_private_directory_is_refused(tmp_path, inside):
     (tmp_path / inside).mkdir(parents=True, exist_ok=True)
     with pytest.raises(ConfigError, match="stays closed"):
         build_grants([tmp_path / inside], private=[tmp_path])
@@ -58,7 +58,7 @@ def test_code_or_work_inside_a_private_directory_is_refused(tmp_path, inside):
 @pytest.mark.scenario("I1")
 @settings(max_examples=40)
 @given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), min_size=1, max_size=6), st.data())
-def test_no_grant_ever_covers_a_private_file(tmp_path_factory, branches, data):
+def test_no_grant_covers_a_private_file(tmp_path_factory, branches, data):
     root = tmp_path_factory.mktemp("tree")
     folders = [root.joinpath(*branch) for branch in branches]
     for folder in folders:

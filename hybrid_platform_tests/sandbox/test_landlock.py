@@ -1,4 +1,4 @@
-"""Landlock on the kernel that runs these tests, as root where they run as root (I1)."""
+"""Tests of Landlock on this kernel, as root if the tests run as root (I1)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def outcome(action: Callable[[], object]) -> str:
 
 
 def confined(grants: Grants, *actions: Callable[[], object]) -> list[str]:
-    """Return what becomes of each action in a process with these grants."""
+    """Return the outcome of each action in a process with these grants."""
 
     def run() -> list[str]:
         _linux.prctl(_linux.PR_SET_NO_NEW_PRIVS, 1)
@@ -53,7 +53,7 @@ def grants(tree: Path) -> Grants:
 
 @needs_landlock
 @pytest.mark.scenario("I1")
-def test_only_what_is_granted_can_be_read(tree):
+def test_only_granted_files_can_be_read(tree):
     assert confined(
         grants(tree),
         (tree / "code" / "file").read_text,
@@ -67,7 +67,7 @@ def test_only_what_is_granted_can_be_read(tree):
 
 @needs_landlock
 @pytest.mark.scenario("I1")
-def test_nothing_can_be_written_made_moved_or_removed_where_only_reading_is_granted(tree):
+def test_a_readable_directory_cannot_be_changed(tree):
     code = tree / "code"
     assert (
         confined(
@@ -87,7 +87,7 @@ def test_nothing_can_be_written_made_moved_or_removed_where_only_reading_is_gran
 
 
 @needs_landlock
-def test_a_writable_directory_can_be_written_and_a_listable_one_only_listed(tree):
+def test_writable_and_listable_directories_differ(tree):
     assert confined(
         grants(tree),
         lambda: (tree / "work" / "new").write_text("x"),
@@ -114,7 +114,7 @@ def test_tcp_is_denied_by_landlock_alone(tree):
 @needs_landlock
 @pytest.mark.scenario("I1")
 @pytest.mark.skipif(landlock.read_abi() < 6, reason="Landlock knows no signals before ABI 6")
-def test_a_process_outside_cannot_be_signalled_and_oneself_can(tree):
+def test_only_the_own_process_can_be_signalled(tree):
     with subprocess.Popen(["sleep", "600"]) as neighbour:
         assert confined(
             grants(tree),
@@ -126,7 +126,7 @@ def test_a_process_outside_cannot_be_signalled_and_oneself_can(tree):
 
 
 def with_threads(tree: Path) -> dict[str, object]:
-    """Confine a process in which another thread runs already; return what older and newer threads can read."""
+    """Confine a process that already has another thread; return the outcomes of reading in both threads."""
     go, got = threading.Event(), {}
 
     def read(name: str) -> None:
@@ -146,10 +146,10 @@ def with_threads(tree: Path) -> dict[str, object]:
 
 @needs_landlock
 @pytest.mark.scenario("I1")
-def test_a_thread_that_was_there_before_is_outside_and_the_status_says_so(tree):
+def test_the_status_reports_an_unconfined_older_thread(tree):
     got = in_fork(lambda: with_threads(tree))
     assert got["newer"] == "EACCES"
-    # From ABI 8 on the kernel brings the others in; before, only a process with one thread is covered.
+    # From ABI 8 on the kernel includes other threads; before, it covers only a process with one thread.
     assert got["all_threads"] == (landlock.read_abi() >= 8)
     assert got["older"] == ("EACCES" if got["all_threads"] else "OK")
 
@@ -168,11 +168,11 @@ def test_a_thread_that_was_there_before_is_outside_and_the_status_says_so(tree):
         (99, (0x1FFFF, 3, 3)),
     ],
 )
-def test_each_abi_denies_all_that_it_knows(version, expected):
+def test_each_abi_denies_every_right_it_has(version, expected):
     assert landlock.supported_rights(version) == expected
 
 
-def test_a_kernel_without_it_is_told_and_not_an_error(monkeypatch):
+def test_a_kernel_without_landlock_is_reported(monkeypatch):
     monkeypatch.setattr(landlock, "read_abi", lambda: 0)
     status = landlock.restrict(Grants(()))
     assert status.abi == 0 and not status.all_threads and "no Landlock" in status.error

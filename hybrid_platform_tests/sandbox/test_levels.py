@@ -1,4 +1,4 @@
-"""The level follows from the readings: each one broken alone lowers it, and is named (I1)."""
+"""Tests of the level: it follows from the readings, and each broken reading lowers it and is named (I1)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from hybrid_platform.domain.isolation import (
 )
 from hybrid_platform.sandbox.levels import decide_level
 
-GUARDED = ThreadStatus(tid=7, name="strategy", no_new_privs=True, seccomp=2, filters=1, capabilities="0")
-READING = Reading(threads=(GUARDED,), sockets=0, descriptors=("0 device", "3 pipe"), own_network=True)
+FILTERED = ThreadStatus(tid=7, name="strategy", no_new_privs=True, seccomp=2, filters=1, capabilities="0")
+READING = Reading(threads=(FILTERED,), sockets=0, descriptors=("0 device", "3 pipe"), own_network=True)
 CONNECT = Attempt("connect", Kind.SOCKET, "EPERM", "EPERM")
 READ = Attempt("read a private file", Kind.FILE, "EACCES", "EACCES")
 SELFTEST = SelfTest((CONNECT, READ))
@@ -40,12 +40,12 @@ WHOLE = IsolationEvidence(
 )
 
 
-def but(record, **changes):
+def replace(record, **changes):
     return msgspec.structs.replace(record, **changes)
 
 
 @pytest.mark.scenario("I1")
-def test_all_readings_together_are_kernel_process():
+def test_all_readings_give_kernel_process():
     assert decide_level(WHOLE, hook_alive=True) == (Enforced.KERNEL_PROCESS, ())
 
 
@@ -55,23 +55,27 @@ NETWORK_BREAKS = {
     "positive control": {"control": PositiveControl(network=False, file=True, detail="nothing was heard")},
     "start: nothing was read back": {"start": None},
     "end: nothing was read back": {"end": None},
-    "start: no thread's status": {"start": but(READING, threads=())},
-    "end: no thread's status": {"end": but(READING, threads=None)},
-    "thread 7 (strategy) is not under a filter": {"end": but(READING, threads=(GUARDED, but(GUARDED, seccomp=0)))},
-    "start: thread 7": {"start": but(READING, threads=(but(GUARDED, no_new_privs=False),))},
-    "sockets 1 held": {"start": but(READING, sockets=1)},
-    "sockets could not be counted": {"end": but(READING, sockets=None)},
-    "the listener heard 2": {"selftest_end": but(SELFTEST, heard=2)},
-    "connect: expected EPERM, got OK": {"selftest_start": SelfTest((but(CONNECT, outcome="OK"), READ))},
-    "connect: expected EPERM, got ENETUNREACH": {"selftest_end": SelfTest((but(CONNECT, outcome="ENETUNREACH"), READ))},
+    "start: no thread's status": {"start": replace(READING, threads=())},
+    "end: no thread's status": {"end": replace(READING, threads=None)},
+    "thread 7 (strategy) is not under a filter": {
+        "end": replace(READING, threads=(FILTERED, replace(FILTERED, seccomp=0)))
+    },
+    "start: thread 7": {"start": replace(READING, threads=(replace(FILTERED, no_new_privs=False),))},
+    "sockets 1 held": {"start": replace(READING, sockets=1)},
+    "sockets could not be counted": {"end": replace(READING, sockets=None)},
+    "the listener heard 2": {"selftest_end": replace(SELFTEST, heard=2)},
+    "connect: expected EPERM, got OK": {"selftest_start": SelfTest((replace(CONNECT, outcome="OK"), READ))},
+    "connect: expected EPERM, got ENETUNREACH": {
+        "selftest_end": SelfTest((replace(CONNECT, outcome="ENETUNREACH"), READ))
+    },
     "the self-test tried nothing": {"selftest_start": SelfTest(())},
 }
 
 
 @pytest.mark.scenario("I1")
 @pytest.mark.parametrize("words", NETWORK_BREAKS)
-def test_one_reading_that_does_not_hold_leaves_the_audit_hook_alone(words):
-    broken = but(WHOLE, **NETWORK_BREAKS[words])
+def test_each_broken_reading_lowers_the_level(words):
+    broken = replace(WHOLE, **NETWORK_BREAKS[words])
     enforced, why = decide_level(broken, hook_alive=True)
     assert enforced is Enforced.AUDIT_HOOK_ONLY
     assert any(words in reason for reason in why), why
@@ -81,35 +85,36 @@ def test_one_reading_that_does_not_hold_leaves_the_audit_hook_alone(words):
 FILE_BREAKS = {
     "not available": {"landlock": LandlockStatus(abi=0)},
     "the kernel said no": {"landlock": LandlockStatus(abi=7, error="the kernel said no")},
-    "other threads ran": {"landlock": but(WHOLE.landlock, all_threads=False)},
+    "other threads ran": {"landlock": replace(WHOLE.landlock, all_threads=False)},
     "the canary was not read": {"control": PositiveControl(network=True, file=False)},
     "start: no file was tried": {"selftest_start": SelfTest((CONNECT,))},
-    "expected EACCES, got OK": {"selftest_end": SelfTest((CONNECT, but(READ, outcome="OK")))},
+    "expected EACCES, got OK": {"selftest_end": SelfTest((CONNECT, replace(READ, outcome="OK")))},
 }
 
 
 @pytest.mark.scenario("I1")
 @pytest.mark.parametrize("words", FILE_BREAKS)
-def test_without_landlock_in_full_it_is_the_network_only(words):
-    enforced, why = decide_level(but(WHOLE, **FILE_BREAKS[words]), hook_alive=True)
+def test_each_landlock_gap_leaves_network_only(words):
+    enforced, why = decide_level(replace(WHOLE, **FILE_BREAKS[words]), hook_alive=True)
     assert enforced is Enforced.KERNEL_NETWORK_ONLY
     assert any(words in reason for reason in why), why
 
 
 @pytest.mark.scenario("I1")
-def test_a_process_that_was_killed_keeps_the_level_it_started_with():
-    # No filter can be taken off; that there is no reading at the end is told by `end` and `ending`.
-    killed = but(WHOLE, end=None, selftest_end=None, ending="killed by SIGKILL")
+def test_a_killed_process_keeps_its_level():
+    # No filter can be removed; `end` and `ending` show that there is no reading at the end.
+    killed = replace(WHOLE, end=None, selftest_end=None, ending="killed by SIGKILL")
     assert decide_level(killed, hook_alive=True)[0] is Enforced.KERNEL_PROCESS
 
 
 @pytest.mark.scenario("I1")
-def test_threads_of_the_ops_own_process_are_never_more_than_kernel_thread():
-    enforced, why = decide_level(but(WHOLE, requested="thread", start=but(READING, sockets=5)), hook_alive=True)
+def test_threads_reach_at_most_kernel_thread():
+    enforced, why = decide_level(replace(WHOLE, requested="thread", start=replace(READING, sockets=5)), hook_alive=True)
     assert enforced is Enforced.KERNEL_THREAD
     assert "another of its threads" in why[0]
     assert (
-        decide_level(but(WHOLE, requested="thread", filter_sha256=None), hook_alive=True)[0] is Enforced.AUDIT_HOOK_ONLY
+        decide_level(replace(WHOLE, requested="thread", filter_sha256=None), hook_alive=True)[0]
+        is Enforced.AUDIT_HOOK_ONLY
     )
 
 

@@ -1,4 +1,4 @@
-"""Hosts that have less: each says what it has, goes on, and claims nothing that was not read back (I1)."""
+"""Tests on hosts with fewer facilities: each runs the child and claims only what was read back (I1)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_without_landlock_the_network_is_still_closed():
 
 @needs_seccomp
 @pytest.mark.scenario("I1")
-def test_without_seccomp_only_the_audit_hook_is_left_and_it_refuses():
+def test_without_seccomp_only_the_audit_hook_remains():
     evidence = host_without("seccomp")
     assert evidence.enforced is Enforced.AUDIT_HOOK_ONLY
     assert evidence.filter_sha256 is None and not evidence.kernel_counts
@@ -54,14 +54,14 @@ def test_without_namespaces_the_filter_is_enough():
 @needs_seccomp
 @needs_landlock
 @pytest.mark.scenario("I1")
-def test_where_the_parent_may_not_take_descriptors_the_filter_answers_itself():
+def test_without_pidfd_getfd_the_filter_answers_itself():
     evidence = host_without("pidfd_getfd")
     assert evidence.enforced is Enforced.KERNEL_PROCESS
     assert not evidence.kernel_counts
 
 
 @pytest.mark.scenario("I1")
-def test_an_unknown_system_says_audit_hook_only_and_goes_on():
+def test_an_unknown_system_has_audit_hook_only():
     evidence = host_without("riscv64")
     assert evidence.enforced is Enforced.AUDIT_HOOK_ONLY
     assert evidence.machine is None
@@ -70,5 +70,5 @@ def test_an_unknown_system_says_audit_hook_only_and_goes_on():
 
 
 @pytest.mark.skipif(seccomp.is_available(), reason="this host has seccomp")
-def test_a_host_without_seccomp_is_what_these_tests_run_on():
+def test_this_host_without_seccomp_has_audit_hook_only():
     assert host_without().enforced is Enforced.AUDIT_HOOK_ONLY

@@ -1,4 +1,4 @@
-"""``python -m hybrid_platform.sandbox``: what this host's guard is worth, for a person and for a program (I1)."""
+"""Tests of ``python -m hybrid_platform.sandbox``, the report for a person and for a program (I1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hybrid_platform_tests.sandbox.conftest import needs_landlock, needs_seccomp
 @needs_seccomp
 @needs_landlock
 @pytest.mark.scenario("I1")
-def test_it_shows_the_level_and_each_rule_that_was_tried(capsys):
+def test_the_table_shows_the_level_and_each_rule(capsys):
     assert command.main([]) == 0
     shown = capsys.readouterr().out
     assert "enforced: **kernel-process**" in shown
@@ -24,7 +24,7 @@ def test_it_shows_the_level_and_each_rule_that_was_tried(capsys):
             assert f"| {rule.name} | {rule.kind} |" in shown
 
 
-def test_as_json_it_is_the_evidence_and_the_exit_code_follows_from_it(capsys):
+def test_json_output_is_the_evidence(capsys):
     code = command.main(["--json"])
     evidence = msgspec.json.decode(capsys.readouterr().out, type=IsolationEvidence)
     assert (code == 0) == (evidence.enforced is Enforced.KERNEL_PROCESS)

@@ -1,4 +1,4 @@
-"""Each rule is needed: the filter without it, in a real process, lets its probe through (I1)."""
+"""Mutation test: the filter without one rule, in a real process, lets that rule's probe pass (I1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HERE = [rule.name for rule in RULES if rule.number(_linux.machine() or "") is no
 
 @pytest.fixture(scope="module")
 def let_through():
-    """Removed rule → the probes that went through; under the empty name, those of the whole filter."""
+    """Removed rule → probes that passed; the empty name stands for the whole filter."""
     module = "hybrid_platform_tests.sandbox.rule_prober"
     done = subprocess.run([sys.executable, "-m", module], capture_output=True, check=True, timeout=120)
     return json.loads(done.stdout)
@@ -25,16 +25,16 @@ def let_through():
 
 @needs_seccomp
 @pytest.mark.scenario("I1")
-def test_the_whole_filter_lets_no_probe_through(let_through):
+def test_the_whole_filter_stops_every_probe(let_through):
     assert let_through[""] == []
 
 
 @needs_seccomp
 @pytest.mark.scenario("I1")
 @pytest.mark.parametrize("removed", HERE)
-def test_a_filter_without_one_rule_is_caught(let_through, removed):
+def test_the_prober_notices_every_missing_rule(let_through, removed):
     if removed == "architecture" and _linux.machine() != "x86_64":
         pytest.skip("no foreign instruction set to speak from here")
-    # Two returns from one vfork may not survive: then the call was made, and that is seen too.
+    # A process may not survive two returns from one vfork; its death shows that the call was made.
     caught = [[removed], ["died with 11"]] if removed == "vfork" else [[removed]]
     assert let_through[removed] in caught, f"nothing noticed that {removed} is gone"

@@ -25,7 +25,7 @@ def ends():
         os.close(descriptor)
 
 
-def test_messages_arrive_as_they_were_sent_however_they_are_cut(ends):
+def test_messages_survive_any_fragmentation(ends):
     parent, (_, write) = ends
     denied = b'{"source":"kernel","kind":"socket","name":"connect","stage":"s","count":2}'
     sent = b'{"message":"leaving","denied":[' + denied + b']}\n{"message":"proceed"}\n'
@@ -73,7 +73,7 @@ def test_an_endless_line_is_refused(ends):
     sender.join()
 
 
-def test_silence_and_a_closed_pipe_are_told_apart(ends):
+def test_silence_and_a_closed_pipe_differ(ends):
     parent, child = ends
     with pytest.raises(IsolationError, match="silence"):
         parent.receive(Answer, 0.01)
@@ -83,7 +83,7 @@ def test_silence_and_a_closed_pipe_are_told_apart(ends):
         parent.receive(Answer, 20)
 
 
-def test_a_peer_that_is_gone_is_told(ends):
+def test_sending_to_a_closed_pipe_raises(ends):
     parent, child = ends
     os.close(child[0])
     child[0] = os.dup(child[1])

@@ -1,4 +1,4 @@
-"""A loaded filter, on the kernel that runs these tests: which threads it binds, read back from outside them (I1)."""
+"""Tests of loaded filters on this kernel: the threads they bind, read from outside those threads (I1)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = needs_seccomp
 
 
 def with_an_older_thread(all_threads: bool) -> dict[str, object]:
-    """Load the filter while another thread waits; return each one's status, and what the older one got."""
+    """Load the filter while another thread waits; return the status of both, and the outcome of the older one."""
     ready, go, got = threading.Event(), threading.Event(), []
 
     def older() -> None:
@@ -45,7 +45,7 @@ def with_an_older_thread(all_threads: bool) -> dict[str, object]:
 
 
 @pytest.mark.scenario("I1")
-def test_a_filter_for_all_threads_binds_one_that_was_there_before():
+def test_a_filter_for_all_threads_binds_older_threads():
     assert in_fork(lambda: with_an_older_thread(all_threads=True)) == {
         "seccomp": [2, 2],
         "new_privs": [True, True],
@@ -53,7 +53,7 @@ def test_a_filter_for_all_threads_binds_one_that_was_there_before():
     }
 
 
-def test_a_filter_for_one_thread_leaves_the_others_free_and_the_reading_says_so():
+def test_a_filter_for_one_thread_leaves_others_unfiltered():
     assert in_fork(lambda: with_an_older_thread(all_threads=False)) == {
         "seccomp": [2, 0],
         "new_privs": [True, False],
@@ -63,7 +63,7 @@ def test_a_filter_for_one_thread_leaves_the_others_free_and_the_reading_says_so(
 
 @pytest.mark.scenario("I1")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can show that root is bound")
-def test_root_with_all_its_capabilities_is_bound_too():
+def test_root_with_all_capabilities_is_bound_too():
     def try_it() -> list[str]:
         seccomp.load(Filter(_linux.machine()), all_threads=True)
         outcomes = []
@@ -84,7 +84,7 @@ def test_root_with_all_its_capabilities_is_bound_too():
     assert int(capabilities, 16) != 0
 
 
-def test_a_filter_that_the_kernel_refuses_is_an_error_and_not_a_silence():
+def test_a_refused_filter_raises():
     def load_nothing() -> str:
         empty = Filter(_linux.machine(), rules=())
         empty.instructions, empty.program = ((0xFFFF, 0, 0, 0),), bytes.fromhex("ffff000000000000")

@@ -1,4 +1,4 @@
-"""Real guarded children: clean at the start, read back from outside at both ends, honest about how they end (I1)."""
+"""Tests of real sandboxed children: a clean start, readings from outside at both ends, and how they end (I1)."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from hybrid_platform_tests.sandbox.conftest import needs_landlock, needs_linux, 
 TIMEOUT_S = 60.0
 
 
-def said_by(running) -> object:
+def read_answer(running) -> object:
     return json.loads(os.read(running.pipes["up"], 65_536))
 
 
 def run(action: str, **options):
-    """Run a child to its end; return what it said and the evidence."""
+    """Run a child to its end; return its answer and the evidence."""
     with spawn_action(action, **options) as running:
         running.close_out(TIMEOUT_S)
-        return said_by(running), running.evidence()
+        return read_answer(running), running.evidence()
 
 
 @needs_seccomp
 @needs_landlock
 @pytest.mark.scenario("I1")
-def test_an_honest_strategy_computes_and_is_accused_of_nothing():
-    said, evidence = run("honest")
-    assert said == 2.0
+def test_an_honest_strategy_computes_without_attempts():
+    answer, evidence = run("honest")
+    assert answer == 2.0
     assert evidence.enforced is Enforced.KERNEL_PROCESS, evidence.why
     assert evidence.why == ()
     assert evidence.denied == ()
@@ -55,9 +55,9 @@ def test_an_honest_strategy_computes_and_is_accused_of_nothing():
 
 @needs_seccomp
 @pytest.mark.scenario("I1")
-def test_an_attempt_is_denied_counted_by_the_kernel_and_attributed():
-    said, evidence = run("rogue")
-    assert said == [1]
+def test_an_attempt_is_denied_counted_and_attributed():
+    answer, evidence = run("rogue")
+    assert answer == [1]
     kernel = [entry for entry in evidence.denied if entry.source == "kernel"]
     hook = [entry for entry in evidence.denied if entry.source == "audit-hook"]
     if evidence.kernel_counts:
@@ -67,12 +67,12 @@ def test_an_attempt_is_denied_counted_by_the_kernel_and_attributed():
     assert [(entry.kind, entry.name, entry.stage, entry.count) for entry in hook] == [
         (Kind.SOCKET, "socket.__new__", "strategy", 1)
     ]
-    assert evidence.enforced is Enforced.KERNEL_PROCESS  # denied is not broken
+    assert evidence.enforced is Enforced.KERNEL_PROCESS  # a denied attempt does not weaken the sandbox
 
 
 @needs_linux
 @pytest.mark.scenario("I1")
-def test_a_child_that_says_it_is_guarded_is_not_believed():
+def test_a_dishonest_child_is_exposed():
     with spawn("hybrid_platform_tests.sandbox.dishonest_child", SpawnOptions()) as running:
         running.close_out(TIMEOUT_S)
         evidence = running.evidence()
@@ -84,7 +84,7 @@ def test_a_child_that_says_it_is_guarded_is_not_believed():
 
 @needs_seccomp
 @pytest.mark.scenario("I1")
-def test_what_a_strategy_forges_at_the_end_is_not_taken():
+def test_forged_closing_messages_are_rejected():
     _, evidence = run("forge")
     assert [(entry.source, entry.name, entry.stage) for entry in evidence.denied] == [
         ("audit-hook", "socket.connect", "?b???31m" * 4)
@@ -94,15 +94,15 @@ def test_what_a_strategy_forges_at_the_end_is_not_taken():
 
 
 @needs_seccomp
-def test_an_uncaught_error_is_no_attempt():
-    said, evidence = run("careless")
-    assert said == "went on"
+def test_an_uncaught_error_is_not_an_attempt():
+    answer, evidence = run("careless")
+    assert answer == "continued"
     assert evidence.denied == ()
 
 
 @needs_linux
 @pytest.mark.scenario("I1")
-def test_a_child_holds_its_pipes_and_nothing_else(tmp_path):
+def test_a_child_holds_only_its_pipes(tmp_path):
     with socket.socket() as endpoint, (tmp_path / "spare").open("w") as spare:
         for inherited in (endpoint, spare):
             os.set_inheritable(inherited.fileno(), True)
@@ -111,19 +111,19 @@ def test_a_child_holds_its_pipes_and_nothing_else(tmp_path):
 
 
 @pytest.mark.scenario("I1")
-def test_no_secret_of_the_environment_reaches_a_child(monkeypatch):
+def test_a_child_gets_no_secret_of_the_environment(monkeypatch):
     monkeypatch.setenv("EXCHANGE_TOKEN", "a-token")
     monkeypatch.setenv("PYTHONSTARTUP", "evil.py")
     monkeypatch.setenv("LD_PRELOAD", "")
     monkeypatch.setenv("TZ", "UTC")
-    said, _ = run("look_around", environment={"OMP_NUM_THREADS": "1"})
-    assert set(said["environment"]) <= {*KEPT_ENVIRONMENT, "PYTHONHASHSEED", "HOME", "LOGNAME", "OMP_NUM_THREADS"}
-    assert said["environment"]["TZ"] == "UTC" and said["environment"]["OMP_NUM_THREADS"] == "1"
-    assert said["leader"] and not said["dumps"]
+    answer, _ = run("look_around", environment={"OMP_NUM_THREADS": "1"})
+    assert set(answer["environment"]) <= {*KEPT_ENVIRONMENT, "PYTHONHASHSEED", "HOME", "LOGNAME", "OMP_NUM_THREADS"}
+    assert answer["environment"]["TZ"] == "UTC" and answer["environment"]["OMP_NUM_THREADS"] == "1"
+    assert answer["leader"] and not answer["dumps"]
 
 
 @pytest.mark.scenario("S8")
-def test_two_children_hash_alike_and_import_what_their_parent_could(monkeypatch, tmp_path):
+def test_children_share_hash_seed_and_import_path(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", [str(tmp_path), "", *sys.path])
     monkeypatch.setenv("PYTHONHASHSEED", "7")
     first, second = run("look_around")[0], run("look_around", own_network=False)[0]
@@ -131,12 +131,12 @@ def test_two_children_hash_alike_and_import_what_their_parent_could(monkeypatch,
     assert first["path"][:2] == [str(tmp_path), str(Path.cwd())]
 
 
-def test_pipes_carry_bytes_down_and_up_until_one_is_closed():
+def test_pipes_carry_bytes_until_one_is_closed():
     with spawn_action("echo", pipes_to_child=("ticks",)) as running:
         os.write(running.pipes["ticks"], b"tick by tick")
         running.close_pipe("ticks")
         running.close_out(TIMEOUT_S)
-        assert said_by(running) == "tick by tick"
+        assert read_answer(running) == "tick by tick"
         assert running.wait(TIMEOUT_S) == 0
 
 
@@ -146,7 +146,7 @@ def test_pipes_carry_bytes_down_and_up_until_one_is_closed():
     ("action", "ending"),
     [("kill_itself", "killed by SIGKILL before"), ("leave_early", "exited with 3 before")],
 )
-def test_a_child_that_dies_leaves_evidence_that_says_so(action, ending):
+def test_evidence_tells_how_a_child_died(action, ending):
     with spawn_action(action) as running:
         running.close_out(TIMEOUT_S)
         evidence = running.evidence()
@@ -155,7 +155,7 @@ def test_a_child_that_dies_leaves_evidence_that_says_so(action, ending):
     assert evidence.start.sockets == 0
 
 
-def test_a_child_that_hangs_is_given_up_and_killed():
+def test_a_hanging_child_is_killed():
     running = spawn_action("hang")
     assert os.read(running.pipes["up"], 100) == b"running"
     assert running.wait(0.01) is None
@@ -167,7 +167,7 @@ def test_a_child_that_hangs_is_given_up_and_killed():
         os.kill(running.pid, 0)
 
 
-def test_a_child_killed_from_outside_is_no_error_here():
+def test_a_child_killed_from_outside_is_evidence():
     with spawn_action("hang") as running:
         os.read(running.pipes["up"], 100)
         os.kill(running.pid, signal.SIGKILL)
@@ -176,7 +176,7 @@ def test_a_child_killed_from_outside_is_no_error_here():
 
 
 @pytest.mark.parametrize("module", ["hybrid_platform_tests.no_such_module", "this", "json.tool"])
-def test_a_main_module_that_does_not_enter_is_an_error_and_leaves_no_process(module):
+def test_a_main_module_must_enter_the_sandbox(module):
     with pytest.raises(IsolationError, match="did not start"):
         spawn(module, SpawnOptions(timeout_s=20))
 
@@ -189,24 +189,24 @@ def test_an_output_that_is_a_socket_or_a_file_is_refused(tmp_path):
         spawn_action("careless", output=log.fileno())
 
 
-def test_code_in_a_private_directory_is_refused_before_anything_starts(tmp_path):
+def test_code_in_a_private_directory_is_refused_at_start(tmp_path):
     with pytest.raises(ConfigError, match="stays closed"):
         spawn("mine", SpawnOptions(code=[tmp_path / "mine.py"], private=[tmp_path]))
 
 
-def test_a_private_directory_that_is_not_there_is_an_error(tmp_path):
+def test_a_missing_private_directory_is_an_error(tmp_path):
     with pytest.raises(IsolationError, match="to put the canary in"):
         spawn_action("careless", private=[tmp_path / "missing"])
 
 
 @needs_landlock
-def test_the_canary_is_gone_afterwards(tmp_path):
+def test_the_canary_is_removed_afterwards(tmp_path):
     _, evidence = run("careless", private=[tmp_path])
     assert evidence.control.file
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_child_prints_goes_down_the_pipe_it_was_given():
+def test_output_of_a_child_goes_to_its_pipe():
     read, write = os.pipe()
     try:
         run("careless", output=write)
@@ -219,7 +219,7 @@ def test_what_a_child_prints_goes_down_the_pipe_it_was_given():
 @needs_linux
 @pytest.mark.scenario("I1")
 @pytest.mark.parametrize("wanted", [True, False])
-def test_a_network_namespace_is_read_back_and_not_required(wanted):
+def test_a_network_namespace_is_optional_and_read_back(wanted):
     _, evidence = run("careless", own_network=wanted)
     refused = any("network namespace" in fault for fault in evidence.faults)
     assert evidence.start.own_network is (wanted and not refused)
@@ -241,7 +241,7 @@ os.kill(os.getpid(), 9)
 
 @needs_linux
 @pytest.mark.scenario("I1")
-def test_a_child_dies_with_its_parent_which_hid_itself():
+def test_a_child_dies_with_its_hidden_parent():
     done = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     pid, dumpable, enforced = done.stdout.split()

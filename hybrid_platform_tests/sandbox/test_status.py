@@ -1,4 +1,4 @@
-"""What is read back of a process from outside: its threads, its descriptors, its network (I1)."""
+"""Tests of what is read of a process from outside: its threads, descriptors and network (I1)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ print("ready", flush=True); sys.stdin.read()
 
 @pytest.fixture
 def holder():
-    """A process with three sockets of its own and two threads."""
+    """A process with three sockets and two threads."""
     with subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
         running.stdout.readline()
         yield running.pid
@@ -34,7 +34,7 @@ def holder():
 
 @needs_linux
 @pytest.mark.scenario("I1")
-def test_sockets_threads_and_their_missing_guard_are_seen_from_outside(holder):
+def test_sockets_and_unfiltered_threads_are_read(holder):
     reading = read_process(holder)
     assert reading.sockets == 3
     assert [thread.seccomp for thread in reading.threads] == [0, 0]
@@ -44,7 +44,7 @@ def test_sockets_threads_and_their_missing_guard_are_seen_from_outside(holder):
 
 
 @needs_linux
-def test_a_process_that_is_gone_reads_as_unknown_and_not_as_clean():
+def test_an_ended_process_reads_as_unknown():
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
     reading = read_process(gone.pid)
@@ -58,7 +58,7 @@ def test_only_the_named_threads_are_read():
 
 
 @pytest.mark.scenario("I1")
-def test_everything_but_the_named_descriptors_is_closed():
+def test_all_other_descriptors_are_closed():
     def run() -> dict[str, object]:
         kept = {number for number, kind in list_descriptors().items() if kind == "pipe"}
         ends = {endpoint.detach() for endpoint in socket.socketpair()}
@@ -69,7 +69,7 @@ def test_everything_but_the_named_descriptors_is_closed():
     assert in_fork(run) == {"kept": True, "left": []}
 
 
-def test_a_descriptor_is_named_by_what_it_is(tmp_path):
+def test_descriptors_are_described_by_kind(tmp_path):
     read, write = os.pipe()
     with socket.socket() as endpoint, (tmp_path / "file").open("w") as file, Path(os.devnull).open() as device:
         opened = {read: "pipe", endpoint.fileno(): "socket", file.fileno(): "file", device.fileno(): "device"}
@@ -80,7 +80,7 @@ def test_a_descriptor_is_named_by_what_it_is(tmp_path):
 
 @needs_linux
 @pytest.mark.scenario("I1")
-def test_a_process_that_is_not_dumpable_says_so_and_still_reads_itself():
+def test_a_non_dumpable_process_can_read_itself():
     def hide() -> dict[str, object]:
         process.set_dumpable(dumpable=False)
         return {"dumpable": process.is_dumpable(), "threads": len(read_threads(os.getpid()))}
@@ -91,7 +91,7 @@ def test_a_process_that_is_not_dumpable_says_so_and_still_reads_itself():
 
 @needs_linux
 @pytest.mark.scenario("I1")
-def test_capabilities_that_were_dropped_are_gone_from_the_reading():
+def test_dropped_capabilities_are_read_back():
     def drop() -> str:
         process.drop_capabilities()
         return read_threads(os.getpid())[0].capabilities
@@ -101,7 +101,7 @@ def test_capabilities_that_were_dropped_are_gone_from_the_reading():
 
 @needs_linux
 @pytest.mark.scenario("I1")
-def test_an_empty_network_reaches_nothing_even_without_a_filter():
+def test_an_empty_network_reaches_nothing():
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
 
@@ -118,7 +118,7 @@ def test_an_empty_network_reaches_nothing_even_without_a_filter():
 
         namespace = Path("/proc/self/ns/net")
         outside = namespace.readlink()
-        said = in_fork(leave)
-    if said == "refused":
+        answer = in_fork(leave)
+    if answer == "refused":
         pytest.skip("this host allows no network namespace")
-    assert said == "errno 101, own network True"
+    assert answer == "errno 101, own network True"

@@ -1,4 +1,4 @@
-"""The deny-list as data: complete by the contract's own words, and true to the kernel's tables (I1)."""
+"""Tests of the deny-list: complete by the contract, and equal to the kernel's tables (I1)."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ DEMANDED = {
 }
 
 
-def call_of(rule_name: str) -> str:
+def call_name(rule_name: str) -> str:
     return rule_name.partition("(")[0]
 
 
 @pytest.mark.scenario("I1")
 @pytest.mark.parametrize("demand", DEMANDED)
-def test_every_way_that_the_contract_names_has_its_rules(demand):
+def test_every_demanded_way_out_has_its_rules(demand):
     assert DEMANDED[demand] <= {rule.name for rule in RULES}
 
 
-def test_every_rule_has_a_name_of_its_own_and_says_why_in_one_line():
+def test_rules_have_unique_names_and_one_line_reasons():
     assert len({rule.name for rule in RULES}) == len(RULES)
     for rule in RULES:
         assert rule.why and "\n" not in rule.why and len(rule.why) < 100, rule.name
 
 
-def test_architecture_and_x32_are_checked_before_any_number():
+def test_architecture_and_x32_are_checked_first():
     assert [rule.name for rule in RULES[:3]] == ["architecture", "x32", "unreviewed"]
 
 
 @pytest.mark.parametrize("machine", HEADERS)
-def test_the_numbers_are_those_of_the_kernels_own_headers(machine):
+def test_numbers_match_the_kernel_headers(machine):
     header = HEADERS[machine]
     if not header.is_file():
         pytest.skip("no kernel headers on this machine")
@@ -59,7 +59,7 @@ def test_the_numbers_are_those_of_the_kernels_own_headers(machine):
     }
     compared = 0
     for rule in RULES[3:]:
-        name = call_of(rule.name)
+        name = call_name(rule.name)
         if name in kernel or rule.number(machine) is None:
             assert rule.number(machine) == kernel.get(name), rule.name
             compared += 1
@@ -68,5 +68,5 @@ def test_the_numbers_are_those_of_the_kernels_own_headers(machine):
     assert compared > 100
 
 
-def test_no_rule_is_younger_than_the_last_reviewed_call():
+def test_no_rule_is_newer_than_the_last_reviewed_call():
     assert all((rule.number(machine) or 0) <= LAST_REVIEWED for rule in RULES[3:] for machine in HEADERS)

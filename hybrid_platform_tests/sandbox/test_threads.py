@@ -1,4 +1,4 @@
-"""The weaker isolation: the stage's thread is held, the process is not, and the evidence claims no more (I1)."""
+"""Tests of the weaker isolation: only the stages' threads are filtered, and the evidence claims no more (I1)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from hybrid_platform_tests.sandbox.conftest import in_fork, needs_seccomp
 
 def session(try_in_stage=lambda: None) -> IsolationEvidence:
     """Run two stages under `ThreadSandbox` and return the evidence."""
-    with ThreadSandbox() as guards:
+    with ThreadSandbox() as sandbox:
 
         def stage(name: str) -> None:
-            with guards.stage(name):
+            with sandbox.stage(name):
                 try_in_stage()
 
         stages = [threading.Thread(target=stage, args=(name,)) for name in ("strategy", "execution")]
@@ -29,8 +29,8 @@ def session(try_in_stage=lambda: None) -> IsolationEvidence:
             thread.start()
         for thread in stages:
             thread.join()
-        socket.socket().close()  # the op's own threads go on
-        return guards.evidence()
+        socket.socket().close()  # other threads of the process are not affected
+        return sandbox.evidence()
 
 
 def in_fork_evidence(action) -> IsolationEvidence:
@@ -39,7 +39,7 @@ def in_fork_evidence(action) -> IsolationEvidence:
 
 @needs_seccomp
 @pytest.mark.scenario("I1")
-def test_each_stage_is_under_the_filter_and_the_op_is_not():
+def test_stages_are_filtered_and_other_threads_are_not():
     evidence = in_fork_evidence(session)
     assert evidence.enforced is Enforced.KERNEL_THREAD
     assert [thread.name for thread in evidence.start.threads] == ["strategy", "execution"]
@@ -51,7 +51,7 @@ def test_each_stage_is_under_the_filter_and_the_op_is_not():
 
 @needs_seccomp
 @pytest.mark.scenario("I1")
-def test_what_a_stage_tries_is_refused_and_counted():
+def test_attempts_of_a_stage_are_refused_and_counted():
     def rogue() -> None:
         with pytest.raises(PermissionError):
             socket.socket()
@@ -64,7 +64,7 @@ def test_what_a_stage_tries_is_refused_and_counted():
 
 
 @pytest.mark.scenario("I1")
-def test_a_host_that_refuses_the_filter_says_audit_hook_only(monkeypatch):
+def test_a_refused_filter_leaves_audit_hook_only(monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "not here")
 
@@ -80,12 +80,12 @@ def test_a_host_that_refuses_the_filter_says_audit_hook_only(monkeypatch):
     assert evidence.faults == ("seccomp: strategy: [Errno 1] not here", "seccomp: execution: [Errno 1] not here")
 
 
-def test_a_stage_that_ended_leaves_nothing_behind_for_the_next_thread_of_that_number(monkeypatch):
+def test_an_ended_stage_does_not_affect_later_threads(monkeypatch):
     monkeypatch.setattr(seccomp, "load", lambda *_, **__: None)
 
     def run() -> str:
-        with ThreadSandbox() as guards:
-            with guards.stage("strategy"), pytest.raises(PermissionError):
+        with ThreadSandbox() as sandbox:
+            with sandbox.stage("strategy"), pytest.raises(PermissionError):
                 socket.socket()
             socket.socket().close()
             return "free"
@@ -93,10 +93,10 @@ def test_a_stage_that_ended_leaves_nothing_behind_for_the_next_thread_of_that_nu
     assert in_fork(run) == "free"
 
 
-def test_before_any_stage_nothing_is_claimed():
+def test_without_a_stage_only_the_hook_is_claimed():
     def nothing() -> IsolationEvidence:
-        with ThreadSandbox() as guards:
-            return guards.evidence()
+        with ThreadSandbox() as sandbox:
+            return sandbox.evidence()
 
     evidence = in_fork_evidence(nothing)
     assert evidence.enforced is Enforced.AUDIT_HOOK_ONLY
@@ -104,5 +104,5 @@ def test_before_any_stage_nothing_is_claimed():
 
 
 @needs_seccomp
-def test_the_main_thread_of_these_tests_was_never_touched():
+def test_the_main_thread_of_the_tests_is_unfiltered():
     assert read_threads(os.getpid(), only=[os.getpid()])[0].seccomp == 0

@@ -1,4 +1,4 @@
-"""Prints what became of every attack on this host, without a guard, by thread and by process, as Markdown."""
+"""Prints the outcome of every attack on this host without a sandbox, by thread and by process, as a Markdown table."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def row(name: str, nothing: Outcome, thread: Outcome, process: Outcome) -> str:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        stand = AttackRunner(Path(folder))
+        runner = AttackRunner(Path(folder))
         try:
-            print("| attack | no guard (control) | `thread` | `process` | denied calls the kernel reported |")
+            print("| attack | no sandbox (control) | `thread` | `process` | denied calls the kernel reported |")
             print("|---|---|---|---|---|")
             for attack in ATTACKS:
-                outcomes = [stand.run(attack, under) for under in ("nothing", "thread", "process")]
+                outcomes = [runner.run(attack, under) for under in ("nothing", "thread", "process")]
                 print(row(attack.name, *outcomes), flush=True)
         finally:
-            stand.close()
+            runner.close()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The process that is attacked from within: a guarded child, or a host whose forks run unguarded or by thread.
+"""The process that runs an attack: a sandboxed child, or a host whose forks run without a sandbox or by thread.
 
-Guarded: main module of `spawn`. Host (``--host``): reads one job a line, forks, and lets the copy do it
-with a live connection of its own and threads that were there before, as the op's process has.
+As a sandboxed child it is the main module of `spawn`. As a host (``--host``) it reads one job per line and forks; the
+fork does the job with an open connection and older threads, as in a real host process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Stage = Callable[[str], AbstractContextManager[None]]
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One attack, to be run without a guard or under `ThreadSandbox`."""
+    """One attack, to be run without a sandbox or in a `ThreadSandbox`."""
 
     attack: str
     target: bytes
@@ -31,31 +31,31 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What the attack itself said, which proves nothing."""
+    """Return value or error of the attack itself, which proves nothing."""
 
     said: str | None
     error: str | None
     evidence: IsolationEvidence | None = None
 
 
-def guarded() -> None:
-    """Run the job in this guarded child."""
-    guard = enter()
-    job = msgspec.json.decode(guard.arguments, type=Job)
+def run_sandboxed() -> None:
+    """Run the job in this sandboxed child."""
+    sandbox = enter()
+    job = msgspec.json.decode(sandbox.arguments, type=Job)
 
     @contextlib.contextmanager
     def stage(name: str):
-        guard.stage(name)
+        sandbox.stage(name)
         yield
 
-    result = perform(job, stage, allowed=guard.pipes["allowed"])
-    os.write(guard.pipes["result"], msgspec.json.encode(result))
-    guard.leave()
+    result = perform(job, stage, allowed=sandbox.pipes["allowed"])
+    os.write(sandbox.pipes["result"], msgspec.json.encode(result))
+    sandbox.leave()
 
 
 def host() -> None:
-    """Run each job that standard input names in a fork of this process, one after the other."""
-    # Once, before the forks.
+    """Run each job from standard input in a fork of this process, one at a time."""
+    # Import once, before the forks.
     from hybrid_platform.sandbox import threads  # noqa: F401
     from hybrid_platform_tests.sandbox.attacks import catalogue  # noqa: F401
 
@@ -64,14 +64,14 @@ def host() -> None:
         child = os.fork()
         if child == 0:
             try:
-                _unguarded(job)
+                _run_unconfined(job)
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
         os.write(1, b"\n")
 
 
-def _unguarded(job: Job) -> None:
+def _run_unconfined(job: Job) -> None:
     from hybrid_platform.sandbox.threads import ThreadSandbox
     from hybrid_platform_tests.sandbox.attacks.target import Target
 
@@ -82,16 +82,16 @@ def _unguarded(job: Job) -> None:
         job, target=msgspec.json.encode(msgspec.structs.replace(target, descriptor=feed.fileno()))
     )
     if job.thread:
-        with ThreadSandbox() as guards:
-            result = perform(job, guards.stage, allowed)
-            result = msgspec.structs.replace(result, evidence=guards.evidence())
+        with ThreadSandbox() as sandbox:
+            result = perform(job, sandbox.stage, allowed)
+            result = msgspec.structs.replace(result, evidence=sandbox.evidence())
     else:
         result = perform(job, contextlib.nullcontext, allowed)
     os.write(1, msgspec.json.encode(result))
 
 
 def perform(job: Job, stage: Stage, allowed: int) -> Result:
-    """Run the attack in a strategy's thread, while the main thread goes on."""
+    """Run the attack in a strategy's thread while the main thread keeps running."""
     from concurrent.futures import ThreadPoolExecutor
 
     from hybrid_platform_tests.sandbox.attacks.catalogue import BY_NAME
@@ -118,4 +118,4 @@ def perform(job: Job, stage: Stage, allowed: int) -> Result:
 
 
 if __name__ == "__main__":
-    host() if "--host" in sys.argv else guarded()
+    host() if "--host" in sys.argv else run_sandboxed()

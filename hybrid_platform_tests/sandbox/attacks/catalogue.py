@@ -1,4 +1,4 @@
-"""Every attack, its effect, and what is known to leak where the stages are threads of the op's process."""
+"""Every attack, its effect, and whether it is known to leak from threads of the host process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Effect = Literal["heard", "stolen", "pth", "code", "row", "emptied", "evidence",
 class Attack(NamedTuple):
     run: Callable[[Surroundings], str | None]
     effect: Effect
-    """What shows, from outside, that it worked."""
+    """The effect that shows from outside that it worked."""
     leaks_under_thread: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""Ways through a socket that is already open: the op's process has one, a guarded child must not."""
+"""Attacks through an open socket: the host process has one, a sandboxed child must not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def write_inherited(around: Surroundings) -> None:
 
 
 def pwritev2_inherited(around: Surroundings) -> None:
-    # Offset -1 is "here": the one that a socket takes.
+    # Offset -1 means the current position, the only one that a socket accepts.
     os.pwritev(around.target.descriptor, [around.target.message], -1, 0)
 
 

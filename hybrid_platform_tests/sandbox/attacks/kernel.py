@@ -1,4 +1,4 @@
-"""Ways round system calls: rings, asynchronous writes, and another instruction set's numbers."""
+"""Attacks around system calls: rings, asynchronous writes, and numbers of another instruction set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _call(name: str, *arguments: object) -> int:
 
 
 def io_uring(around: Surroundings) -> None:
-    """Open, connect and send, with no other system call than the ring's own."""
+    """Open, connect and send with only the ring's own system calls."""
     parameters = ctypes.create_string_buffer(120)
     ring = _call("io_uring_setup", 4, parameters)
     # struct io_uring_params: entries at 0 and 4, offsets of the submission ring at 40, of the completion at 80.
@@ -74,7 +74,7 @@ def linux_aio(around: Surroundings) -> None:
 
 
 def i386_numbers(around: Surroundings) -> None:
-    """Speak 32-bit through int 0x80, by hand-made machine code: other numbers for the same calls."""
+    """Call through int 0x80 with handwritten machine code, which uses 32-bit numbers for the same calls."""
     own = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     code = mmap.mmap(-1, mmap.PAGESIZE, own, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     # push rbx; mov eax, edi; mov ebx, esi; mov r8d, ecx; mov ecx, edx; mov edx, r8d; int 0x80; pop rbx; cdqe; ret

@@ -1,4 +1,7 @@
-"""Ways to the network: by library (imported where it is used, for each runs alone), by hand, by others."""
+"""Attacks over the network: by library, by system call, and by other processes.
+
+Each function imports its library itself, because each runs alone.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +95,7 @@ def unix_socket(around: Surroundings) -> None:
 
 
 def dns(around: Surroundings) -> None:
-    """Ask a name server of its own choice: the name is the message."""
+    """Query a name server of the attacker; the queried name is the message."""
     libc = ctypes.CDLL(None)
     libc.__res_state.restype = ctypes.c_void_p
     libc.__res_init()
@@ -133,7 +136,7 @@ def executor_hand_off(around: Surroundings) -> None:
 
 
 def pending_call(around: Surroundings) -> None:
-    """Make the main thread do it, between two of its own instructions."""
+    """Make the main thread do it, between two of its instructions."""
     done = threading.Event()
     errors: list[OSError] = []
 

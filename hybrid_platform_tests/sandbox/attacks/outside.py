@@ -1,4 +1,4 @@
-"""Ways at the parent, its files and its neighbours: what is returned is what was stolen."""
+"""Attacks on the parent, its files and other processes. Each returns the data it stole."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_key(around: Surroundings) -> str:
 
 
 def link_key(around: Surroundings) -> str:
-    """Give the key a name where reading is allowed."""
+    """Link the key into a readable directory."""
     link = Path(around.target.code).with_name("linked")
     link.hardlink_to(around.target.key)
     return link.read_text()

@@ -1,4 +1,4 @@
-"""Runs one attack under one isolation, and judges by the effect alone: what the listener heard, what the files say."""
+"""Runner of one attack under one isolation. It judges only the effect: data at the listener, and changed files."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from hybrid_platform_tests.sandbox.attacks.catalogue import Attack
 from hybrid_platform_tests.sandbox.attacks.target import Target
 
 Under = Literal["nothing", "thread", "process"]
-ROGUE = "hybrid_platform_tests.sandbox.attacks.attacker"
+ATTACKER = "hybrid_platform_tests.sandbox.attacks.attacker"
 TIMEOUT_S = 60.0
-SECRET = b"-----BEGIN PRIVATE KEY----- of the stand"
+SECRET = b"-----BEGIN PRIVATE KEY----- of the runner"
 
 
 class Outcome(NamedTuple):
-    """How an attack ended."""
+    """Outcome of an attack."""
 
     got_out: bool
     result: Result
@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
 
 
 class AttackRunner:
-    """Listeners, a connected socket, a secret in memory and a host for forks; files are made anew for each attack."""
+    """Listeners, a connected socket, a secret in memory and a host process for forks; each attack gets new files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -58,7 +58,7 @@ class AttackRunner:
         self._peer.setblocking(False)
         self._secret = ctypes.create_string_buffer(SECRET)
         self._host = subprocess.Popen(
-            [sys.executable, "-m", ROGUE, "--host"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=_checkout()
+            [sys.executable, "-m", ATTACKER, "--host"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=_checkout()
         )
         self._stack.callback(self._end, self._host)
 
@@ -67,21 +67,21 @@ class AttackRunner:
         self._stack.close()
 
     def run(self, attack: Attack, under: Under) -> Outcome:
-        """Run an attack; the token and the files are its own."""
+        """Run an attack with a new token and new files."""
         self._runs += 1
         folder = self._folder / str(self._runs)
         with self._aim(folder) as target:
             evidence = None
             if under == "process":
-                result, evidence = self._guarded(attack, target, folder)
+                result, evidence = self._run_sandboxed(attack, target, folder)
             else:
-                result = self._forked(Job(attack.name, msgspec.json.encode(target), thread=under == "thread"))
+                result = self._run_in_fork(Job(attack.name, msgspec.json.encode(target), thread=under == "thread"))
                 evidence = result.evidence
-            return Outcome(self._happened(attack, target, result), result, evidence)
+            return Outcome(self._took_effect(attack, target, result), result, evidence)
 
     @contextlib.contextmanager
     def _aim(self, folder: Path) -> Iterator[Target]:
-        """Make the files, and a process outside that should live on."""
+        """Create the files, and a process outside that must survive."""
         code, private = folder / "strategy", folder / "private"
         code.mkdir(parents=True)
         private.mkdir()
@@ -113,9 +113,9 @@ class AttackRunner:
         finally:
             self._end(victim)
 
-    def _guarded(self, attack: Attack, target: Target, folder: Path) -> tuple[Result, IsolationEvidence]:
+    def _run_sandboxed(self, attack: Attack, target: Target, folder: Path) -> tuple[Result, IsolationEvidence]:
         with spawn(
-            ROGUE,
+            ATTACKER,
             SpawnOptions(
                 code=[Path(hybrid_platform_tests.__file__).parent, folder / "strategy"],
                 private=[folder / "private"],
@@ -128,21 +128,21 @@ class AttackRunner:
             child.wait(TIMEOUT_S)
             readable = select.select([child.pipes["result"]], [], [], 0)[0]
             said = os.read(child.pipes["result"], 65_536) if readable else b""
-            result = msgspec.json.decode(said, type=Result) if said else Result(None, "it said nothing")
+            result = msgspec.json.decode(said, type=Result) if said else Result(None, "it returned nothing")
             return result, child.evidence()
 
-    def _forked(self, job: Job) -> Result:
+    def _run_in_fork(self, job: Job) -> Result:
         assert self._host.stdin and self._host.stdout
         self._host.stdin.write(msgspec.json.encode(job) + b"\n")
         self._host.stdin.flush()
         line = self._host.stdout.readline().strip()
-        return msgspec.json.decode(line, type=Result) if line else Result(None, "it said nothing")
+        return msgspec.json.decode(line, type=Result) if line else Result(None, "it returned nothing")
 
-    def _happened(self, attack: Attack, target: Target, result: Result) -> bool:
+    def _took_effect(self, attack: Attack, target: Target, result: Result) -> bool:
         key, database, code = Path(target.key), Path(target.database), Path(target.code)
         match attack.effect:
             case "heard":
-                return target.message in self._heard()
+                return target.message in self._received()
             case "stolen":
                 return result.said is not None and SECRET.decode() in result.said
             case "pth":
@@ -165,8 +165,8 @@ class AttackRunner:
                     self._victim.wait(1)  # a signal takes a moment
                 return self._victim.poll() is not None
 
-    def _heard(self) -> bytes:
-        """Return all that reached any of the listeners, or came over the connection that was open before."""
+    def _received(self) -> bytes:
+        """Return all data that reached a listener, or arrived over the connection that was open before."""
         self._listener.count_arrivals()
         said = self._listener.received()
         with contextlib.suppress(BlockingIOError):

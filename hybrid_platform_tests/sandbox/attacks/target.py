@@ -1,4 +1,4 @@
-"""What an attack is aimed at: everything a strategy in the real session might reach for."""
+"""Targets of an attack: everything that a strategy in a real session might reach for."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import msgspec
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where the stand's listener, files and processes are. ``token`` is what must not get out."""
+    """Addresses of the runner's listener, files and processes. ``token`` must not get out."""
 
     token: str
     tcp: int
     udp: int
     unix: str
     parent: int
-    """Pid of the process that holds the keys and the sockets."""
+    """Pid of the process that holds the keys and sockets."""
     parent_socket: int
-    """Number, there, of a connected socket."""
+    """Number of a connected socket in that process."""
     secret_address: int
-    """Where the secret lies in its memory."""
+    """Address of the secret in its memory."""
     key: str
     """A private file with the secret in it."""
     key_length: int
@@ -30,7 +30,7 @@ class Target(msgspec.Struct, frozen=True):
     victim: int
     """Pid of a process outside."""
     descriptor: int
-    """Number of a connected socket: the op's own process has one, a guarded child was told its parent's."""
+    """Number of a connected socket: the host process has one; a sandboxed child gets the number of its parent's."""
     allowed: int = -1
     """Number of a pipe that the strategy may write to."""
 
@@ -41,8 +41,8 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Surroundings(msgspec.Struct):
-    """What a strategy finds in its own process."""
+    """Resources that a strategy finds in its own process."""
 
     target: Target
     executor: Executor
-    """Threads that were there before it."""
+    """Threads that are older than the strategy."""
