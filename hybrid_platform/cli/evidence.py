@@ -120,11 +120,13 @@ def matrix(
     """
     from hybrid_platform.analysis.matrix import matrix_lines, run_matrix, store_matrix
     from hybrid_platform.domain.clocks import SystemClock
-    from hybrid_platform.run.open import this_code
+    from hybrid_platform.run.open import read_code_identity
     from hybrid_platform.security.paths import DataDir
 
     settings = read_settings(config_file, assignments, **flags)
-    found = run_matrix(this_code(), SystemClock(), only=tuple(each.upper() for each in only), timeout_s=timeout)
+    found = run_matrix(
+        read_code_identity(), SystemClock(), only=tuple(each.upper() for each in only), timeout_s=timeout
+    )
     click.echo("\n".join(matrix_lines(found)))
     if not only:
         click.echo(store_matrix(DataDir(settings.data_dir), found, settings.keys))

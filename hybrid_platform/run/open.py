@@ -1,7 +1,7 @@
-"""A run: what its four steps share, opened by whoever launches it, by Dagster or by the CLI.
+"""The opening of a run, by the CLI or by Dagster: the context that its steps share.
 
-in: settings and the run's identity · out: a `RunContext` with an open log. Whatever the settings name
-that is not there raises ConfigError before anything is written.
+in: settings and the run's identity · out: a `RunContext` with an open log. Settings that name something
+missing raise ConfigError before anything is written.
 """
 
 from __future__ import annotations
@@ -43,22 +43,24 @@ def open_run(
 ) -> Iterator[RunContext]:
     """Yield a run's context; its session id follows from ``run_id`` and ``created_ns`` alone.
 
-    Raises ConfigError for whatever the settings name that is not there. A GateRefused that ends the run
-    leaves evidence and a REFUSED row, is told to ``after_refusal``, and goes on its way.
+    Raises ConfigError if the settings name something that is missing. A GateRefused that ends the run leaves
+    evidence and a REFUSED row, calls ``after_refusal``, and propagates.
     """
     clock = clock or SystemClock()
     database_url = resolve_database_url(settings)
     data_dir = DataDir(settings.data_dir)
     session_id = make_session_id(created_ns, run_id)
     if not data_dir.resolve(evidence_name(session_id, PREFLIGHT)).exists():
-        # Only before the first step: what is gone since then is a verdict in the evidence, not a wrong setting.
+        # Only before the first step: if something goes missing later, that is a verdict and not a wrong setting.
         check_settings(settings, database_url, clock, data_dir)
     check_signing_key(data_dir, settings.keys)
     chain = EventChain(data_dir, session_id, clock)
     out = stream or sys.stdout
     log = SessionLog(session_id, clock, stream=out, data_dir=data_dir, render=render, on_line=chain.watch)
     try:
-        context = RunContext(settings, session_id, run_id, data_dir, database_url, this_code(), clock, log, chain)
+        context = RunContext(
+            settings, session_id, run_id, data_dir, database_url, read_code_identity(), clock, log, chain
+        )
         try:
             yield context
         except GateRefused as refused:
@@ -69,7 +71,7 @@ def open_run(
         log.close()
 
 
-def this_code() -> CodeIdentity:
-    """Return which code runs: version, commit and digest."""
+def read_code_identity() -> CodeIdentity:
+    """Return the version, commit and digest of the running code."""
     root = package_root()
     return CodeIdentity(__version__, *read_git(root), tree_sha256(find_package(root)))

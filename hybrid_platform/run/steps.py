@@ -39,7 +39,7 @@ class SessionDriver(Protocol):
 
 
 class RunResult(NamedTuple):
-    """What the steps of a run left."""
+    """The evidence and the report of a run."""
 
     steps: tuple[Evidence, ...]
     """Evidence of each step that was done, in order."""

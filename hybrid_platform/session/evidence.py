@@ -38,7 +38,7 @@ from hybrid_platform.storage.writer import SessionWriter
 
 @dataclass(frozen=True, slots=True)
 class RunHeader:
-    """What is known of a session before it starts."""
+    """The facts about a session that are known before it starts."""
 
     context: RunContext
     preflight: PreflightEvidence
@@ -179,7 +179,7 @@ def _source_figures(feed: Feed) -> tuple[dict[str, Any], ...]:
 
 
 def _quantiles(values: list[float]) -> dict[str, float]:
-    """Return p50, p99 and max, or nothing if there are no values."""
+    """Return p50, p99 and max, or an empty dict without values."""
     if not values:
         return {}
     ordered = sorted(values)

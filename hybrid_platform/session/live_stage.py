@@ -1,4 +1,4 @@
-"""What a session needs from LIVE trading, which stands above it and is passed in (S14, L1).
+"""The interface of a session to LIVE trading, which is passed in from above (S14, L1).
 
 `LiveGate` opens once all conditions hold, `LiveRelease` builds the stage that talks to the venue,
 and `LiveStage` is that stage as the pipeline sees it.
@@ -71,7 +71,7 @@ class LiveStage(Stage):
 
 
 class LiveWiring(NamedTuple):
-    """What a live stage is connected to."""
+    """The connections of a live stage."""
 
     settings: SessionSettings
     table: InstrumentTable

@@ -68,5 +68,5 @@ def format_error(error: BaseException) -> str:
 
 def format_trace(error: BaseException) -> dict[str, str]:
     """Return the traceback as a log field, or nothing for errors whose message says what to do."""
-    is_expected = isinstance(error, PlatformError | OSError | MemoryError)  # what the host refuses is not a bug
+    is_expected = isinstance(error, PlatformError | OSError | MemoryError)  # a refusal of the host is not a bug
     return {} if is_expected else {"trace": "".join(traceback.format_exception(error))}

@@ -51,7 +51,7 @@ from hybrid_platform.strategies.base import Strategy
 
 
 class PipelineInputs(NamedTuple):
-    """What a pipeline joins: a feed at one end, a writer at the other, a strategy in between."""
+    """The ends of a pipeline, a feed and a writer, and the strategy between them."""
 
     feed: Feed
     strategy: Strategy[Any] | StrategyProcess

@@ -149,7 +149,7 @@ class _Database:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What a running session consists of, apart from its pipeline."""
+    """The parts of a running session, apart from its pipeline."""
 
     database: _Database
     feed: Feed

@@ -65,7 +65,7 @@ class StageStatus(NamedTuple):
     remaining: int = 0
     """Ticks of the current batch that are still to be processed."""
     expectation: str = "progress of a stage at work"
-    """What a busy stage owes; part of the message if it is stuck."""
+    """The sign of progress that a busy stage owes; part of the message if it is stuck."""
 
 
 class Stage:

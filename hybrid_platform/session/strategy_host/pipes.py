@@ -57,7 +57,7 @@ class PipeSource:
             try:
                 frame = self._read(timeout)
             except EOFError:
-                # The parent has given up the session: decisions were sent, and no more ticks are taken.
+                # The parent has abandoned the session: decisions were sent, and no more ticks are taken.
                 raise ChannelAborted("pipe") from None
             if frame is None:
                 return []

@@ -63,7 +63,7 @@ class StrategyProcess:
         return evidence
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process, even if it is busy."""
         self.child.close()
         self._output.close()
 
@@ -166,7 +166,7 @@ def _find_code(name: str) -> tuple[Path, ...]:
 
 
 class StrategyOutput:
-    """What user code prints, copied into the log line by line, bounded."""
+    """Copies the output of user code into the log, line by line and bounded."""
 
     def __init__(self, log: SessionLog | None) -> None:
         self._log = log

@@ -1,7 +1,7 @@
 """``isolation: process``: two stages that continue the channels through the pipes of a sandboxed process (I1, S13).
 
 `TickSender` sends ticks down, `ResultReceiver` takes audit records up. A process that dies, or sends
-what does not decode, ends the session and leaves evidence of it.
+a frame that does not decode, ends the session and leaves evidence of it.
 """
 
 from __future__ import annotations
@@ -312,6 +312,6 @@ class ProcessHost:
     def close_out(self, timeout_s: float) -> IsolationEvidence:
         """Read the sandbox back a last time, end the process and return the evidence."""
         if self._live_stage is not None:
-            # A stage that was given up may still be sending cancels.
+            # Even after a failure the stage may still be sending cancels.
             self._live_stage.wait_for_end(timeout_s)
         return self._process.close_out(timeout_s)
