@@ -57,13 +57,14 @@ def test_drop_oldest_keeps_the_newest_and_counts_the_rest():
     assert channel.stats().balances
 
 
-def test_drop_oldest_of_a_parcel_larger_than_the_channel_keeps_its_end():
+def test_drop_oldest_keeps_the_end_of_a_large_message():
     channel = Channel("tick", 3, OnFull.DROP_OLDEST)
     assert channel.send(numbers(0, 10)) == 7
     assert drain(channel) == [7, 8, 9]
 
 
-def test_what_must_be_kept_is_never_evicted_and_fails_only_when_its_reserve_is_full():
+def test_guaranteed_messages_are_never_evicted():
+    """A send fails only if the reserve is full."""
     channel = Channel("persist", 4, OnFull.DROP_OLDEST, reserve=3)
     channel.send(numbers(0, 4))
     channel.send(numbers(100, 3), guaranteed=True)
@@ -75,7 +76,7 @@ def test_what_must_be_kept_is_never_evicted_and_fails_only_when_its_reserve_is_f
     assert channel.stats().balances
 
 
-def test_fail_refuses_what_does_not_fit_and_keeps_what_waits():
+def test_fail_refuses_a_message_and_keeps_the_waiting_ones():
     channel = Channel("signal", 4, OnFull.FAIL)
     channel.send(Whole((1, 2, 3)))
     with pytest.raises(OverloadError, match=r"signal.*capacity of 4, got 3 waiting"):
@@ -84,20 +85,20 @@ def test_fail_refuses_what_does_not_fit_and_keeps_what_waits():
     assert channel.stats().balances
 
 
-def test_one_whole_parcel_larger_than_the_channel_passes_through_an_empty_one():
+def test_a_large_unsplittable_message_fits_an_empty_channel():
     channel = Channel("signal", 2, OnFull.FAIL)
     channel.send(Whole((1, 2, 3)))
     assert drain(channel) == [1, 2, 3]
 
 
-def test_a_take_with_a_limit_cuts_parcels_and_loses_nothing():
+def test_a_receive_with_a_limit_splits_messages_without_loss():
     channel = Channel("tick", 10, OnFull.BLOCK)
     channel.send(numbers(0, 7))
     assert [message.items for message in channel.receive(3)] == [(0, 1, 2)]
     assert drain(channel) == [3, 4, 5, 6]
 
 
-def test_the_three_endings_are_told_apart():
+def test_the_three_endings_raise_different_errors():
     channel = Channel("tick", 10, OnFull.BLOCK, producers=2)
     assert channel.receive(timeout=0) == []
     channel.send(numbers(0, 1))
@@ -115,7 +116,7 @@ def test_the_three_endings_are_told_apart():
     assert channel.stats().balances
 
 
-def test_a_producer_that_waits_is_woken_by_an_abort():
+def test_an_abort_wakes_a_waiting_producer():
     channel = Channel("tick", 1, OnFull.BLOCK)
     channel.send(numbers(0, 1))
     outcome = []
@@ -152,7 +153,7 @@ def test_messages_without_events_are_bounded():
     limit=st.one_of(st.none(), st.integers(1, 30)),
     kept=st.booleans(),
 )
-def test_every_event_of_several_producers_is_received_dropped_or_left(policy, capacity, sizes, limit, kept):
+def test_every_event_is_received_dropped_or_still_waiting(policy, capacity, sizes, limit, kept):
     """Several producers, two consumers: a single waiter slot would deadlock here, a lost update would not balance."""
     channel: Channel[Numbers] = Channel("c", capacity, policy, producers=len(sizes), reserve=capacity)
     received: list[list[int]] = [[], []]
@@ -195,7 +196,7 @@ def test_every_event_of_several_producers_is_received_dropped_or_left(policy, ca
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_one_consumer_sees_each_producers_events_in_order_and_waiting_events_stay_bounded(data):
+def test_order_per_producer_is_kept_and_depth_is_bounded(data):
     capacity = data.draw(st.integers(1, 20))
     channel: Channel[Numbers] = Channel("c", capacity, OnFull.DROP_OLDEST, reserve=10)
     next_item, seen = 0, []
@@ -211,7 +212,8 @@ def test_one_consumer_sees_each_producers_events_in_order_and_waiting_events_sta
     assert seen == sorted(seen)
 
 
-def test_a_consumer_that_waits_for_many_is_woken_by_enough_by_the_end_or_by_its_timeout():
+def test_a_waiting_consumer_is_woken_by_enough_events():
+    """The end of the stream and its timeout wake it too."""
     channel = Channel("persist", 8, OnFull.BLOCK)
     taken = []
     consumer = threading.Thread(target=lambda: taken.extend(channel.receive(timeout=30, at_least=4)), daemon=True)

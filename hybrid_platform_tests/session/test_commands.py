@@ -24,7 +24,8 @@ def standing(tmp_path: Path) -> Command | None:
 
 @pytest.mark.parametrize("halt", [HALT, LIMIT])
 @pytest.mark.parametrize("when", ["before", "during"])
-def test_what_is_said_in_the_limits_name_ends_no_halt_in_the_file(tmp_path: Path, halt: Command, when: str):
+def test_an_automatic_command_does_not_end_a_halt(tmp_path: Path, halt: Command, when: str):
+    """Strategy code could issue one in the name of a limit."""
     operator = CommandFile(DataDir(tmp_path), TestClock())
     watch = CommandWatcher(CommandFile(DataDir(tmp_path), TestClock()), "s")
     if when == "before":
@@ -44,7 +45,7 @@ def test_what_is_said_in_the_limits_name_ends_no_halt_in_the_file(tmp_path: Path
 
 
 @pytest.mark.parametrize("torn", [b'{"at":"2026-', b"\xff\x00"])
-def test_a_resume_behind_a_line_that_broke_off_resumes(tmp_path: Path, torn: bytes):
+def test_a_resume_after_a_torn_line_resumes(tmp_path: Path, torn: bytes):
     data_dir = DataDir(tmp_path)
     operator, reader = CommandFile(data_dir, TestClock()), CommandFile(data_dir, TestClock())
     operator.append(HALT)

@@ -22,7 +22,7 @@ def seconds(value: float) -> int:
 
 
 @pytest.mark.scenario("G4")
-def test_a_beat_at_the_start_and_one_every_interval():
+def test_a_heartbeat_at_the_start_and_every_interval():
     beats = Heartbeats(10, 2)
     found = [beat.n for t in range(0, 31) if (beat := beats.due(seconds(t)))]
     assert found == [0, 1, 2, 3]
@@ -30,7 +30,7 @@ def test_a_beat_at_the_start_and_one_every_interval():
 
 
 @pytest.mark.scenario("G4")
-def test_a_beat_more_than_the_stated_time_late_is_counted():
+def test_a_late_heartbeat_is_counted():
     beats = Heartbeats(10, 2)
     beats.due(0)
     assert beats.due(seconds(12)).is_late is False
@@ -40,7 +40,7 @@ def test_a_beat_more_than_the_stated_time_late_is_counted():
 
 
 @pytest.mark.scenario("G4")
-def test_beats_that_never_came_are_missing():
+def test_heartbeats_that_never_came_are_missing():
     beats = Heartbeats(10, 2)
     beats.due(0)
     beat = beats.due(seconds(35))
@@ -50,7 +50,7 @@ def test_beats_that_never_came_are_missing():
 
 
 @pytest.mark.scenario("G4")
-def test_a_session_that_ends_as_a_beat_falls_due_misses_none():
+def test_a_session_that_ends_at_a_due_heartbeat_misses_none():
     beats = Heartbeats(10, 2)
     beats.due(0)
     assert beats.missing(seconds(10.5)) == 0
@@ -68,7 +68,7 @@ def feed(accepted: int, rejected: int = 0) -> FeedCounters:
 
 
 @pytest.mark.scenario("S6")
-def test_a_ledger_where_every_event_is_accounted_for_balances():
+def test_a_ledger_of_all_events_balances():
     written = {"ticks": 95, "signals": 3}
     ledger = build_ledger("replay", feed(100, 2), [stats("persist", 103, 98, 5)], written, dict(written))
     assert ledger.balances
@@ -89,14 +89,14 @@ def test_a_ledger_where_every_event_is_accounted_for_balances():
         (stats("persist", 100, 100), {"ticks": 100}, {}, "0 counted"),
     ],
 )
-def test_a_ledger_that_does_not_balance_says_where(channel, written, counted, words):
+def test_a_ledger_that_does_not_balance_names_the_sum(channel, written, counted, words):
     ledger = build_ledger("replay", feed(100), [channel], written, counted)
     assert not ledger.balances
     assert words in "; ".join(ledger.faults)
 
 
 @pytest.mark.scenario("S6", "L4")
-def test_a_record_that_the_reserve_refused_is_no_evicted_tick():
+def test_a_refused_record_is_not_an_evicted_tick():
     channel: Channel[TickMessage | RecordMessage] = Channel("persist", 2, OnFull.DROP_OLDEST)
     record = RecordMessage((None,))  # type: ignore[arg-type]  # what it holds does not matter here
     table = InstrumentTable()
@@ -123,7 +123,7 @@ def test_a_feed_whose_rows_do_not_add_up_fails_the_ledger():
 
 
 @pytest.mark.scenario("S6", "S15")
-def test_ticks_that_were_sampled_out_must_be_those_of_the_ladder_levels():
+def test_sampled_out_ticks_must_match_the_ladder_levels():
     counters = FeedCounters(received=100, accepted=60, sampled_out=40)
     written = {"ticks": 60}
     ledger = build_ledger("synthetic", counters, [], written, written, {2: 30, 5: 10})

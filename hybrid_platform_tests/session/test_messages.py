@@ -66,7 +66,8 @@ def said(messages) -> list[object]:
 
 @pytest.mark.scenario("S8", "S6")
 @given(st.lists(st.one_of(st.none(), st.lists(REFS, min_size=1, max_size=MAX_COALESCED + 2)), max_size=12))
-def test_joined_ticks_are_the_same_ticks_and_a_word_keeps_its_place(parts):
+def test_coalesced_ticks_are_unchanged_and_in_order(parts):
+    """A command keeps its place between the ticks."""
     table, messages, first = a_table(), [], 1
     for part in parts:
         if part is None:
@@ -84,14 +85,15 @@ def test_joined_ticks_are_the_same_ticks_and_a_word_keeps_its_place(parts):
 
 
 @pytest.mark.scenario("S6")
-def test_ticks_that_came_one_by_one_are_worked_on_by_eights():
+def test_waiting_single_ticks_are_processed_by_eights():
     table = a_table()
     messages = [ticks_of(table, number, [None]) for number in range(1, 21)]
     assert [message.events for message in coalesce(messages)] == [MAX_COALESCED, MAX_COALESCED, 20 - 2 * MAX_COALESCED]
 
 
 @pytest.mark.scenario("S6")
-def test_a_strategy_lets_execution_have_its_turn_once_half_of_the_signal_channel_waits():
+def test_a_live_strategy_lets_execution_catch_up():
+    """It waits while more than half of the signal channel is full."""
     channel = Channel("signal", 4, OnFull.FAIL)
     for number in range(1, 3):
         channel.send(ticks_of(a_table(), number, [None]))
@@ -122,7 +124,8 @@ class Failing(Strategy[Params]):
 
 @pytest.mark.scenario("S8")
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.integers(1, 20))
-def test_a_strategy_that_fails_leaves_the_same_behind_however_its_ticks_came(cuts, fails_at):
+def test_a_failing_strategy_leaves_the_same_records(cuts, fails_at):
+    """The records do not depend on how its ticks were batched."""
     table, first, steps = a_table(), 1, []
     strategy = Failing(Params())
     strategy.fails_at = fails_at
@@ -167,7 +170,7 @@ def a_stage(strategy: Strategy[Params], signals: Channel, ticks: int) -> tuple[S
 
 
 @pytest.mark.scenario("S6")
-def test_ticks_that_wait_end_no_session_because_execution_takes_its_time():
+def test_slow_execution_does_not_overload_the_signal_channel():
     signals = Channel("signal", 64, OnFull.FAIL)
     stage, errors = a_stage(Busy(Params()), signals, 200)
     stage.start()
@@ -182,7 +185,7 @@ def test_ticks_that_wait_end_no_session_because_execution_takes_its_time():
 
 
 @pytest.mark.scenario("S7")
-def test_a_signal_of_a_slow_strategy_waits_for_no_tick_behind_its_own():
+def test_a_slow_strategys_signal_does_not_wait_for_later_ticks():
     slow = Busy(Params())
     slow.seconds = 2 * SLOW_NS / 1e9
     signals = Channel("signal", 200, OnFull.FAIL)
@@ -203,7 +206,8 @@ def pipes():
 
 
 @pytest.mark.scenario("S6", "S13")
-def test_ticks_are_acknowledged_by_half_a_window_or_when_they_are_few_and_it_takes_long(pipes):
+def test_ticks_are_acknowledged_by_half_a_window(pipes):
+    """Fewer ticks are acknowledged after a time limit."""
     (down_reading, down_writing), (up_reading, up_writing) = pipes
     table, parent, replies = a_table(), PipeWriter(down_writing), PipeReader(up_reading, UpFrame)
     clock = TestClock()
@@ -242,7 +246,7 @@ def test_ticks_are_acknowledged_by_half_a_window_or_when_they_are_few_and_it_tak
     assert source.last_seq == many + 3
 
 
-def test_what_is_loaded_is_not_looked_through_while_stages_run():
+def test_loaded_objects_are_frozen_while_stages_run():
     interval = sys.getswitchinterval()
     frozen = gc.get_freeze_count()
     set_back = tune_interpreter()

@@ -80,7 +80,7 @@ def test_a_signal_beyond_a_cap_becomes_one_veto_and_no_order(tmp_path: Path, ris
 
 
 @pytest.mark.scenario("S7", "L2")
-def test_data_that_came_too_late_is_vetoed_and_the_veto_persisted(tmp_path: Path):
+def test_stale_data_is_vetoed_and_the_veto_is_persisted(tmp_path: Path):
     rows = [f"{row},{int(row.partition(',')[0]) + (3000 if k % 20 else 0)}" for k, row in enumerate(good_rows(41), 1)]
     path = file_of(tmp_path, rows, "ts,price,size,symbol,recv")
     columns = {"ts": "ts", "price": "price", "size": "size", "symbol": "symbol", "ts_recv": "recv"}
@@ -92,7 +92,7 @@ def test_data_that_came_too_late_is_vetoed_and_the_veto_persisted(tmp_path: Path
 
 
 @pytest.mark.scenario("I3")
-def test_a_trade_that_comes_twice_changes_nothing_and_is_counted(tmp_path: Path):
+def test_a_duplicate_trade_changes_nothing_and_is_counted(tmp_path: Path):
     rows = [f"{row},{1000 + k}" for k, row in enumerate(good_rows(50))]
     path = file_of(tmp_path, [*rows, *rows[-20:]], "ts,price,size,symbol,id")
     columns = {"ts": "ts", "price": "price", "size": "size", "symbol": "symbol", "trade_id": "id"}
@@ -109,7 +109,7 @@ def test_identical_neighbours_without_an_id_are_real_prints(tmp_path: Path):
     assert run(tmp_path, replay(path), THREAD).count("ticks") == 30
 
 
-def test_warm_start_gives_history_and_takes_no_signal_of_it(tmp_path: Path):
+def test_warm_start_gives_history_without_signals(tmp_path: Path):
     path = file_of(tmp_path, good_rows(60))
     ended = run(tmp_path, replay(path), THREAD, {"warm_start_ticks": 25})
     assert [signal["signal_id"] for signal in decisions(ended, ended.session_id)["signals"]] == [
@@ -132,7 +132,7 @@ def test_warm_start_gives_history_and_takes_no_signal_of_it(tmp_path: Path):
     ],
     ids=["synthetic seconds", "synthetic ticks", "replay seconds", "replay limit"],
 )
-def test_a_session_says_why_it_ended(tmp_path: Path, settings: dict[str, Any], reason: str, ticks: int | None):
+def test_a_session_states_why_it_ended(tmp_path: Path, settings: dict[str, Any], reason: str, ticks: int | None):
     path = file_of(tmp_path, good_rows(100))
     feed = {} if "synthetic" in settings.get("feed", {}) else replay(path, speed=10)
     ended = run(tmp_path, feed, settings, THREAD)
@@ -141,7 +141,7 @@ def test_a_session_says_why_it_ended(tmp_path: Path, settings: dict[str, Any], r
     assert ticks is not None or ended.count("ticks") < 100
 
 
-def test_prices_and_sizes_are_kept_exactly(tmp_path: Path):
+def test_prices_and_sizes_are_stored_exactly(tmp_path: Path):
     path = file_of(tmp_path, [f"{1_700_000_000_000 + k},0.1{k:07d}1,3,SPY" for k in range(20)])
     ended = run(tmp_path, replay(path), THREAD)
     (order,) = ended.rows("SELECT price FROM orders WHERE order_id = 'O10'")
@@ -152,7 +152,7 @@ def test_prices_and_sizes_are_kept_exactly(tmp_path: Path):
     assert Decimal(trade["fees"]) == last * Decimal("1.001") * Decimal("0.1") * Decimal("0.001")
 
 
-def test_several_symbols_each_have_their_own_instrument_and_state(tmp_path: Path):
+def test_each_symbol_has_its_own_instrument_and_state(tmp_path: Path):
     symbols = ["SOL/USDC", "BTC/USDT", "ETH/USD"]
     ended = run(tmp_path, synthetic("max", ticks=300, symbols=symbols), THREAD)
     found = {row["symbol"]: row["n"] for row in ended.rows("SELECT symbol, count(*) AS n FROM ticks GROUP BY symbol")}
@@ -161,14 +161,14 @@ def test_several_symbols_each_have_their_own_instrument_and_state(tmp_path: Path
 
 
 @pytest.mark.scenario("S1", "I5")
-def test_the_sessions_own_writer_reads_its_pragmas_back_at_its_start(tmp_path: Path):
+def test_the_session_writer_reads_its_pragmas_back(tmp_path: Path):
     ended = run(tmp_path, synthetic("max", ticks=20), THREAD)
     pragmas = ended.evidence("session")["pragmas"]
     expected = {"journal_mode": "wal", "synchronous": 1, "busy_timeout": 5000, "temp_store": 2}
     assert {name: pragmas[name] for name in expected} == expected
 
 
-def test_the_files_that_were_replayed_are_named_by_digest(tmp_path: Path):
+def test_replayed_files_are_listed_with_their_digest(tmp_path: Path):
     import hashlib
 
     path = file_of(tmp_path, good_rows(30))

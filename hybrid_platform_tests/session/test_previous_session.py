@@ -43,14 +43,14 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Here, Here]]
         yield run(folder, feed), run(folder, feed)
 
 
-def test_the_first_session_has_none_before_it(two: tuple[Here, Here]):
+def test_the_first_session_has_no_previous_one(two: tuple[Here, Here]):
     first, _ = two
     session_id = first.steps["session"].session_id
     assert first.steps["session"].since_last is None
     assert first.rows("SELECT * FROM gaps WHERE session_id = ?", session_id) == []
 
 
-def test_the_trades_that_neither_session_saw_are_a_gap_of_the_second(two: tuple[Here, Here]):
+def test_trades_that_neither_session_saw_are_a_gap(two: tuple[Here, Here]):
     first, second = two
     (gap,) = second.rows("SELECT * FROM gaps WHERE session_id = ?", second.session_id)
     ids = [row["trade_id"] for row in first.rows("SELECT trade_id FROM ticks ORDER BY ts_recv, seq")]
@@ -71,7 +71,7 @@ def test_the_trades_that_neither_session_saw_are_a_gap_of_the_second(two: tuple[
     assert second.evidence("session")["ledger"]["balances"], "the row is counted like every other"
 
 
-def test_a_session_that_saw_nothing_ends_no_gap(tmp_path: Path):
+def test_a_session_without_ticks_does_not_end_a_gap(tmp_path: Path):
     """The venue was away for one of them: what was traded meanwhile is missing all the same."""
     script = [[Send(50), Stall(60), Drop()], [Skip(LOST), Stall(60), Drop()], [Send(50), Stall(60)]]
     with LocalVenue(islice(binance_trades(["BTCUSDT"]), 500), script) as venue:
@@ -86,7 +86,8 @@ def test_a_session_that_saw_nothing_ends_no_gap(tmp_path: Path):
     assert gap["missing"] == LOST
 
 
-def test_without_ids_time_is_measured_alone_and_a_replay_has_nothing_before_it(tmp_path: Path):
+def test_without_trade_ids_only_time_is_measured(tmp_path: Path):
+    """A replay has no previous session."""
     run(tmp_path, synthetic(50))
     run(tmp_path, replay(write_csv(tmp_path / "x.csv", good_rows(5))))
     second = run(tmp_path, synthetic(50))
@@ -108,7 +109,7 @@ def test_without_ids_time_is_measured_alone_and_a_replay_has_nothing_before_it(t
         (False, "a", "a", []),
     ],
 )
-def test_a_stream_goes_on_from_what_the_session_before_saw(
+def test_a_stream_resumes_from_the_previous_session(
     contiguous: bool, last: int | str, first: int | str, found: list[Any]
 ):
     tracker = GapTracker("ACME", contiguous=contiguous, numbers=GapNumbers())
@@ -119,7 +120,7 @@ def test_a_stream_goes_on_from_what_the_session_before_saw(
     assert {gap.cause for gap in gaps} <= {BETWEEN_SESSIONS}
 
 
-def test_an_instrument_that_never_traded_again_is_a_gap_without_an_end():
+def test_an_instrument_without_a_new_trade_has_an_open_gap():
     tracker = GapTracker("ACME", contiguous=True, numbers=GapNumbers())
     tracker.resume_from("X", 5, 1)
     (gap,) = tracker.finish(9)

@@ -166,7 +166,8 @@ def test_a_stop_drains_every_stage_and_loses_no_event():
 
 
 @pytest.mark.scenario("G4")
-def test_a_session_that_is_over_before_its_supervisor_looks_has_its_heartbeat():
+def test_a_very_short_session_has_its_heartbeat():
+    """It is over before the supervisor polls for the first time."""
     line = Line()
     supervisor = line.supervised(starts_late=True)
     assert supervisor.ended.wait(WAIT)
@@ -176,7 +177,7 @@ def test_a_session_that_is_over_before_its_supervisor_looks_has_its_heartbeat():
 
 
 @pytest.mark.scenario("L3", "S13")
-def test_a_stage_that_fails_stops_what_feeds_it_and_lets_what_follows_drain():
+def test_a_failed_stage_stops_its_source_and_drains_its_sink():
     line = Line(relay_fails)
     supervisor = line.supervised()
     assert supervisor.ended.wait(WAIT)
@@ -189,7 +190,8 @@ def test_a_stage_that_fails_stops_what_feeds_it_and_lets_what_follows_drain():
 
 
 @pytest.mark.scenario("S13", "G4")
-def test_a_stage_that_is_stuck_is_named_alone_and_heartbeats_go_on_until_it_is_given_up():
+def test_a_stuck_stage_is_named_and_heartbeats_continue():
+    """The heartbeats continue until the drain is given up."""
     release = threading.Event()
     line = Line(lambda: release.wait(WAIT))
     supervisor = line.supervised(time_limit_seconds=0.2, drain_timeout_seconds=0.5)
@@ -203,7 +205,7 @@ def test_a_stage_that_is_stuck_is_named_alone_and_heartbeats_go_on_until_it_is_g
 
 
 @pytest.mark.scenario("S13")
-def test_a_stage_that_gets_stuck_in_the_middle_of_a_run_ends_it_by_its_own_name():
+def test_a_stage_stuck_during_a_run_is_named_as_its_failure():
     release = threading.Event()
     line = Line(lambda: release.wait(WAIT))
     supervisor = line.supervised(watchdog={"stuck_seconds": 0.5})

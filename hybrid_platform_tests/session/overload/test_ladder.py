@@ -40,31 +40,31 @@ def climb(
     return ladder, steps
 
 
-def test_a_load_that_stays_climbs_a_rung_each_time_it_has_held():
+def test_a_lasting_load_climbs_level_by_level():
     ladder, steps = climb([(40, "high")])
     assert [(step.before, step.after, step.held_s) for step in steps] == [(1, 2, 10), (2, 5, 10), (5, 10, 10)]
     assert ladder.is_at_top and ladder.sample_every == 10
     assert ladder.seconds_at(45 * NS_PER_S) == {1: 11, 2: 10, 5: 10, 10: 14}
 
 
-def test_a_load_that_does_not_last_changes_nothing():
+def test_a_short_load_changes_nothing():
     ladder, steps = climb([(9, "high"), (1, "between")] * 20)
     assert steps == [] and ladder.sample_every == 1
 
 
-def test_between_the_limits_the_ladder_stays_where_it_is():
+def test_between_the_limits_the_ladder_does_not_move():
     ladder, steps = climb([(25, "high"), (600, "between")])
     assert ladder.sample_every == 5 and len(steps) == 2
 
 
-def test_it_recovers_rung_by_rung_and_slower_than_it_climbed():
+def test_the_ladder_recovers_slower_than_it_climbs():
     ladder, steps = climb([(40, "high"), (63, "low")])
     assert [step.after for step in steps] == [2, 5, 10, 5, 2, 1]
     assert [step.held_s for step in steps[3:]] == [20, 20, 20]
     assert ladder.sample_every == 1
 
 
-def test_at_the_top_for_too_long_is_an_overload_and_not_before():
+def test_too_long_at_the_top_level_is_an_overload():
     assert climb([(90, "high")])[0].overloaded_s() is None
     assert climb([(91, "high")])[0].overloaded_s() == 60
     assert climb([(80, "high"), (1, "between"), (60, "high")])[0].overloaded_s() is None
@@ -73,7 +73,8 @@ def test_at_the_top_for_too_long_is_an_overload_and_not_before():
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.sampled_from(["high", "between", "low"])), max_size=40))
-def test_whatever_the_load_it_moves_one_rung_at_a_time_and_accounts_for_all_time(looks):
+def test_the_ladder_moves_one_level_at_a_time(looks):
+    """Whatever the load, the times at each level add up to the whole time."""
     ladder, steps = climb(looks)
     rungs = [1, *(step.after for step in steps)]
     assert [step.before for step in steps] == rungs[:-1]
@@ -84,7 +85,8 @@ def test_whatever_the_load_it_moves_one_rung_at_a_time_and_accounts_for_all_time
         assert steps == []
 
 
-def test_limits_say_what_is_above_them_and_what_is_off_is_never_above():
+def test_limits_describe_the_figures_above_them():
+    """A limit that is switched off is never exceeded."""
     limits = LoadLimits(60, 80, None, 0.5)
     assert limits.describe_high(Load(59.9, 79, 10**9)) == ""
     assert limits.describe_high(Load(61, 80, 0)) == "CPU pressure 61 %, limit 60 %; queue 80 %, limit 80 %"
@@ -92,7 +94,8 @@ def test_limits_say_what_is_above_them_and_what_is_off_is_never_above():
     assert LoadLimits(None, None, None, 0.5).is_low(Load(100, 100, 10**9))
 
 
-def test_a_backlog_grows_with_time_and_a_clock_that_is_stepped_is_none():
+def test_a_stepped_clock_is_not_a_backlog():
+    """A backlog grows by at most a second per second."""
     backlog = LagBaseline()
     lags = [(0, 50), (1, 60), (2, 900), (3, 1900), (4, 60)]
     assert [backlog.observe(at * NS_PER_S, lag * NS_PER_MS) for at, lag in lags] == [0, 10, 850, 1850, 10]
@@ -116,13 +119,13 @@ def refs(ticks: TickBatch) -> list[int]:
     return [row[5] for row in ticks.rows()]
 
 
-def test_without_throttling_the_batch_itself_goes_on():
+def test_without_throttling_the_same_batch_is_returned():
     sampler, ticks = Sampler(), batch([(0, n) for n in range(9)])
     assert sampler.pick(ticks) is ticks
     assert not sampler.sampled_out
 
 
-def test_each_instrument_gives_its_first_tick_and_then_every_nth():
+def test_each_instrument_passes_its_first_and_every_nth_tick():
     sampler = Sampler()
     sampler.every = 5
     picked = sampler.pick(batch([(n % 2, n) for n in range(24)]))
@@ -130,7 +133,7 @@ def test_each_instrument_gives_its_first_tick_and_then_every_nth():
     assert sampler.sampled_out == {5: 18}
 
 
-def test_after_a_step_each_instrument_begins_anew_with_its_next_tick():
+def test_after_a_step_each_instrument_passes_its_next_tick():
     sampler = Sampler()
     for every, first, expected in ((5, 0, [0, 1, 10, 11]), (2, 12, [12, 13, 16, 17, 20, 21]), (10, 24, [24, 25])):
         sampler.every = every
@@ -143,7 +146,7 @@ PRINTS = st.lists(st.integers(0, 2), min_size=1, max_size=300)
 
 
 @given(PRINTS, st.sampled_from([2, 5, 10]), st.lists(st.integers(0, 300), max_size=8))
-def test_the_choice_does_not_depend_on_how_the_ticks_are_cut(instruments, every, cuts):
+def test_sampling_does_not_depend_on_batch_boundaries(instruments, every, cuts):
     ticks = batch([(instrument, n) for n, instrument in enumerate(instruments)])
     seen: dict[int, int] = {}
     expected = []
@@ -209,7 +212,8 @@ def played(draw: st.DrawFn) -> tuple[int, FeedBatch]:
 
 @pytest.mark.scenario("S6", "I3")
 @given(st.lists(played(), max_size=12))
-def test_under_any_steps_every_tick_that_came_is_accounted_for_and_the_numbers_have_no_hole(batches):
+def test_sampling_accounts_for_every_tick(batches):
+    """Whatever the steps of the ladder, the numbers of the ticks that pass have no hole."""
     counters, sent, sampler = ingested(batches)
     assert counters.balances
     parts = counters.accepted + counters.rejected + counters.duplicate + counters.sampled_out + counters.history

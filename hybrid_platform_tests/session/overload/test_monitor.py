@@ -77,7 +77,7 @@ def psi(percent: float) -> CpuPressure:
     return CpuPressure(0, PressureSource.PSI, 0.0, ResourcePressure(line, None), None, None)
 
 
-def test_pressure_above_its_limit_for_its_time_throttles_and_a_calm_host_recovers():
+def test_lasting_pressure_throttles_and_a_calm_host_recovers():
     host = Host().run(30, pressure=59.9)
     assert (host.sampler.every, host.figures.stepped) == (1, 0)
     host.run(45, pressure=85)
@@ -105,7 +105,7 @@ def test_pressure_above_its_limit_for_its_time_throttles_and_a_calm_host_recover
     ],
     ids=["pressure", "queue"],
 )
-def test_each_kind_of_load_climbs_and_at_the_top_ends_the_session_with_overload(load, words):
+def test_each_kind_of_load_climbs_and_ends_in_overload(load, words):
     host = Host(stop_seconds=30).run(60, **load)
     assert not host.failures and host.sampler.every == 10
     host.run(30)
@@ -115,7 +115,7 @@ def test_each_kind_of_load_climbs_and_at_the_top_ends_the_session_with_overload(
     assert host.figures.stopped
 
 
-def test_a_channel_that_drops_between_two_looks_counts_as_full():
+def test_a_channel_that_dropped_counts_as_full():
     host = Host()
     for _ in range(15):
         host.dropped += 1
@@ -123,7 +123,7 @@ def test_a_channel_that_drops_between_two_looks_counts_as_full():
     assert host.sampler.every == 2
 
 
-def test_an_ingest_that_falls_behind_climbs_and_one_that_is_far_away_does_not():
+def test_a_backlog_climbs_and_a_constant_lag_does_not():
     host = Host()
     host.counters.lag_ns[0] = 5_000 * NS_PER_MS
     host.run(40)
@@ -135,7 +135,7 @@ def test_an_ingest_that_falls_behind_climbs_and_one_that_is_far_away_does_not():
     assert "lag" in host.log.of(LogEvent.LADDER_STEPPED)[0]["why"]
 
 
-def test_a_slow_feed_is_watched_and_never_sampled():
+def test_a_slow_feed_is_monitored_but_never_sampled():
     host = Host().run(300, pressure=100.0, rate=9)
     assert (host.sampler.every, host.failures) == (1, [])
     assert host.figures.spared_s == host.figures.above_s == pytest.approx(300, abs=2)
@@ -143,7 +143,7 @@ def test_a_slow_feed_is_watched_and_never_sampled():
     assert verdict is ProofVerdict.NOT_RUN
 
 
-def test_a_feed_that_becomes_slow_leaves_the_ladder():
+def test_a_feed_that_becomes_slow_recovers():
     host = Host().run(15, pressure=100.0)
     assert host.sampler.every == 2
     host.run(30, rate=2)
@@ -151,13 +151,14 @@ def test_a_feed_that_becomes_slow_leaves_the_ladder():
     assert host.log.of(LogEvent.LADDER_STEPPED)[-1]["why"].startswith("CPU pressure 100 %")
 
 
-def test_it_can_be_told_only_to_watch():
+def test_sampling_can_be_switched_off():
     host = Host(sample=False).run(300, pressure=100.0)
     assert (host.sampler.every, host.failures) == (1, [])
     assert host.figures.above_s > 290
 
 
-def test_a_gate_that_is_off_switches_pressure_off_unless_a_limit_is_stated():
+def test_a_gate_switched_off_switches_pressure_off():
+    """Unless the overload settings set a limit of their own."""
     off = {"gates": {"cpu_pressure_limit": 100}}
     assert build_limits(load_settings(environ={})).pressure == 60
     assert build_limits(load_settings(off, environ={})).pressure is None
@@ -171,16 +172,16 @@ def test_a_gate_that_is_off_switches_pressure_off_unless_a_limit_is_stated():
     [(synthetic(2), True), (synthetic("max"), False), (replay("x.csv"), False)],
     ids=["synthetic", "as fast as it goes", "replay"],
 )
-def test_only_a_live_feed_with_a_pace_of_its_own_has_a_ladder(feed, has):
+def test_only_a_paced_live_feed_can_be_throttled(feed, has):
     assert can_throttle(load_settings(feed, environ={})) is has
 
 
-def test_sampling_is_part_of_what_was_proved():
+def test_sampling_is_part_of_trading_sha256():
     base, other = (load_settings({"overload": {"pressure_limit": n}}, environ={}).trading_sha256 for n in (60, 61))
     assert base != other
 
 
-def test_the_proof_says_what_was_seen():
+def test_the_proof_states_the_readings():
     calm = Host().run(20, pressure=3.0)
     _, actual, verdict = judge_overload(calm.figures)
     assert verdict is ProofVerdict.PASS
@@ -204,7 +205,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Here:
     return run_here(tmp_path_factory.mktemp("loaded") / "data", synthetic(200, symbols=["A/USD", "B/USD"]), settings)
 
 
-def test_a_session_above_its_limits_climbs_step_by_step_and_stops_with_overload(loaded: Here):
+def test_an_overloaded_session_climbs_and_stops(loaded: Here):
     assert loaded.code == 13
     assert (loaded.session["state"], loaded.session["exit_reason"]) == ("FAILED", "OverloadError")
     assert loaded.evidence("session")["failure"].startswith("overload: expected the load to fall below its limits")
@@ -216,7 +217,8 @@ def test_a_session_above_its_limits_climbs_step_by_step_and_stops_with_overload(
 
 
 @pytest.mark.scenario("S6")
-def test_what_was_sampled_out_is_neither_seen_nor_persisted_and_counted_by_rung(loaded: Here):
+def test_sampled_out_ticks_are_counted_by_level(loaded: Here):
+    """They are neither shown to the strategy nor persisted."""
     ledger = loaded.ledger()
     out = ledger["feed", "synthetic", "sampled_out"]
     assert out > 20
@@ -231,7 +233,7 @@ def test_what_was_sampled_out_is_neither_seen_nor_persisted_and_counted_by_rung(
     assert loaded.said("FINAL METRICS")[0]["sampled_out"] == out
 
 
-def test_each_step_stands_in_the_chain_of_events_and_in_the_proof(loaded: Here):
+def test_each_step_is_in_the_event_chain_and_the_proof(loaded: Here):
     chain = (loaded.data_dir / "evidence" / loaded.session_id / "events.jsonl").read_text()
     assert chain.count(LogEvent.LADDER_STEPPED) == 3
     (proof,) = [proof for proof in loaded.evidence("postflight")["proofs"] if proof["id"] == "S15"]
@@ -248,7 +250,7 @@ def test_a_replay_is_never_sampled(tmp_path: Path):
     assert proof["verdict"] == "NOT_RUN"
 
 
-def test_a_step_down_stands_in_the_chain_too(tmp_path: Path):
+def test_a_step_down_is_in_the_event_chain_too(tmp_path: Path):
     chain = EventChain(DataDir(tmp_path), "20260102T030405Z-1a2b3c4d", TestClock())
     chain.watch({"level": "info", "message": LogEvent.LADDER_STEPPED, "sample_every": 1})
     chain.flush()
@@ -256,7 +258,7 @@ def test_a_step_down_stands_in_the_chain_too(tmp_path: Path):
     assert LogEvent.LADDER_STEPPED in events.read_text()
 
 
-def test_both_reports_show_the_ladder_and_the_page_plots_it(loaded: Here):
+def test_both_reports_show_the_ladder(loaded: Here):
     assert "## Load and sampling" in loaded.report
     for step in ("1 → 2", "2 → 5", "5 → 10"):
         assert step in loaded.report
@@ -265,7 +267,7 @@ def test_both_reports_show_the_ladder_and_the_page_plots_it(loaded: Here):
 
 
 @pytest.mark.scenario("S3", "I3")
-def test_what_a_venue_repeats_or_lost_is_told_from_what_was_sampled_out(tmp_path: Path):
+def test_duplicates_and_gaps_are_not_taken_for_sampling(tmp_path: Path):
     """A venue sends 300 trades, loses 7 with the line, repeats its last 60 on the next one, and goes on."""
     script = [[Send(300, per_second=300), Skip(7), Drop()], [Repeat(60), Send(200, per_second=300)]]
     ladder = {"pressure_limit": 0, "step_up_seconds": 0.3, "stop_seconds": None}

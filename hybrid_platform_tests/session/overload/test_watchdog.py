@@ -93,7 +93,7 @@ class Watched:
 STUCK = {"watchdog": {"stuck_seconds": 5, "feed_seconds": 10_000}}
 
 
-def test_who_is_at_work_and_does_not_move_is_stuck_and_named():
+def test_a_busy_stage_without_progress_is_stuck_and_named():
     watched = Watched(STUCK)
     idle, busy = StageStatus("execution", False, 7), StageStatus("strategy", True, 3, 60)
     assert watched.wait(4.9, idle, busy) is None
@@ -102,19 +102,20 @@ def test_who_is_at_work_and_does_not_move_is_stuck_and_named():
     assert found.error.exit_code is ExitCode.CRASH and not found.can_drain
 
 
-def test_who_waits_for_more_is_never_stuck():
+def test_an_idle_stage_is_never_stuck():
     assert Watched(STUCK).wait(600, StageStatus("execution", False, 7), StageStatus("strategy", False, 3)) is None
 
 
 @pytest.mark.parametrize("what", ["ticks ahead", "batches"])
-def test_who_is_slow_and_moves_is_not_stuck(what: str):
+def test_a_slow_stage_with_progress_is_not_stuck(what: str):
     watched = Watched(STUCK)
     for n in range(50):
         ahead, iterations = (64 - n, 1) if what == "ticks ahead" else (0, n)
         assert watched.wait(4.5, StageStatus("strategy", True, iterations, ahead)) is None
 
 
-def test_where_a_full_channel_makes_wait_only_the_last_of_those_at_work_can_be_stuck():
+def test_with_blocking_channels_only_the_last_stage_is_stuck():
+    """The busy stages before it may only be waiting for it."""
     blocking = {"feed": {"replay": {"path": "x.csv"}}}
     slow = [StageStatus("execution", True, n) for n in range(5)]
     watched = Watched(STUCK, blocking)
@@ -128,7 +129,7 @@ def test_where_a_full_channel_makes_wait_only_the_last_of_those_at_work_can_be_s
 
 
 @pytest.mark.scenario("L4", "S12")
-def test_a_writer_is_given_the_time_to_name_a_lock_itself():
+def test_a_writer_has_time_to_report_a_lock_itself():
     watched = Watched(STUCK)
     assert watched.wait(79, StageStatus("persist", True, 1)) is None
     found = watched.wait(5, StageStatus("persist", True, 1))
@@ -136,7 +137,7 @@ def test_a_writer_is_given_the_time_to_name_a_lock_itself():
     assert "the database's disk does not answer" in str(found.error)
 
 
-def test_a_thread_that_is_gone_without_a_word_is_dead():
+def test_a_thread_that_ends_without_an_error_is_dead():
     watched = Watched(STUCK)
     watched.ingest.lives = False
     found = watched.wait(1)
@@ -145,7 +146,7 @@ def test_a_thread_that_is_gone_without_a_word_is_dead():
     assert watched.wait(1) is None
 
 
-def test_a_stage_whose_last_word_fails_is_found_dead(recwarn: pytest.WarningsRecorder):
+def test_a_stage_whose_failure_report_fails_is_found_dead(recwarn: pytest.WarningsRecorder):
     def fails(stage: str, error: BaseException) -> None:
         raise SystemExit
 
@@ -159,7 +160,8 @@ def test_a_stage_whose_last_word_fails_is_found_dead(recwarn: pytest.WarningsRec
 
 
 @pytest.mark.scenario("S4")
-def test_a_feed_that_gives_nothing_is_silent_and_one_that_waits_for_the_pipeline_is_not():
+def test_a_feed_that_delivers_nothing_is_silent():
+    """A feed that waits for the pipeline is not."""
     watched = Watched({"watchdog": {"feed_seconds": 30}})
     for n in range(5):
         watched.received = n
@@ -174,7 +176,7 @@ def test_a_feed_that_gives_nothing_is_silent_and_one_that_waits_for_the_pipeline
 
 
 @pytest.mark.scenario("S4")
-def test_how_long_a_feed_may_be_silent_follows_from_what_it_is():
+def test_the_feed_timeout_follows_from_the_kind_of_feed():
     def patience(feed: dict[str, Any], **watchdog: Any) -> float | None:
         return feed_timeout_s(load_settings({"feed": feed, "watchdog": watchdog}, environ={}))
 
@@ -186,7 +188,7 @@ def test_how_long_a_feed_may_be_silent_follows_from_what_it_is():
     assert patience({"replay": {"path": "x.csv"}}, feed_seconds=90) is None
 
 
-def test_the_watchdog_is_no_part_of_what_was_proved():
+def test_the_watchdog_does_not_change_trading_sha256():
     one, other = (load_settings({"watchdog": {"stuck_seconds": n}}, environ={}).trading_sha256 for n in (5, 6))
     assert one == other
 
@@ -208,9 +210,7 @@ class Slow(Strategy[Params]):
 
 @pytest.mark.scenario("L4")
 @pytest.mark.parametrize("isolation", ISOLATIONS)
-def test_a_strategy_that_is_slow_goes_on_and_once_it_is_stuck_ends_the_session_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: str
-):
+def test_a_slow_strategy_continues_until_it_is_stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: str):
     """One batch, of which twelve ticks take twice the watchdog's patience and the next never ends."""
     module = f"slow_as_{isolation}"
     (tmp_path / f"{module}.py").write_text(STRATEGY)
@@ -230,7 +230,7 @@ def test_a_strategy_that_is_slow_goes_on_and_once_it_is_stuck_ends_the_session_b
 
 @GUARDED
 @pytest.mark.scenario("L4", "I1")
-def test_a_guarded_process_that_is_stopped_is_named(tmp_path: Path):
+def test_a_stopped_sandboxed_process_is_named(tmp_path: Path):
     settings = layered(synthetic(50), {"seconds": 600, "watchdog": {"stuck_seconds": 2}, "drain_timeout_seconds": 0.5})
     with start_cli(tmp_path, "shadow-run", settings=settings) as running:
         running.wait_for("signal generated")
@@ -252,7 +252,7 @@ def child_of(pid: int) -> int:
 
 
 @pytest.mark.scenario("S4")
-def test_a_live_feed_that_falls_silent_ends_the_session_with_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_silent_live_feed_ends_the_session_with_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     whole = RandomWalkFeed.batches
 
     def silent(self: RandomWalkFeed, stop: Any) -> Any:
@@ -269,7 +269,7 @@ def test_a_live_feed_that_falls_silent_ends_the_session_with_network(tmp_path: P
 
 
 @pytest.mark.scenario("L4", "S12")
-def test_a_write_that_never_comes_back_ends_the_session_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_write_that_hangs_ends_the_session_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     released = threading.Event()
     whole = SessionWriter._insert_ticks
 

@@ -31,7 +31,8 @@ ids = st.one_of(st.none(), st.integers(0, 40), st.integers(0, 20).map(lambda n: 
 
 
 @given(st.lists(st.tuples(ids, st.integers(0, 1)), max_size=200), st.lists(st.integers(0, 200), max_size=6))
-def test_the_first_of_each_id_stays_and_ticks_without_an_id_always_do(ticks, cuts):
+def test_the_first_tick_of_each_id_stays(ticks, cuts):
+    """Ticks without an id always stay."""
     whole = batch([ref for ref, _ in ticks], [i for _, i in ticks])
     seen, expected = set(), []
     for ref, instrument in ticks:
@@ -51,7 +52,7 @@ def test_a_burst_of_duplicates_after_a_reconnect_is_removed():
     assert kept(deduplicator.new_only(batch(list(range(1050, 1150))))) == list(range(1100, 1150))
 
 
-def test_the_same_file_twice_counts_once_although_memory_is_bounded():
+def test_a_repeated_file_counts_once_with_bounded_memory():
     deduplicator = Deduplicator(window=64)
     for start in range(0, 2000, 50):
         assert len(deduplicator.new_only(batch(list(range(start, start + 50))))) == 50
@@ -61,13 +62,13 @@ def test_the_same_file_twice_counts_once_although_memory_is_bounded():
     assert len(remembered.known) + remembered.pending <= 64 + 50
 
 
-def test_ids_that_do_not_increase_are_never_judged_by_their_size():
+def test_ids_that_do_not_increase_are_not_compared_by_size():
     deduplicator = Deduplicator(window=8)
     refs = [(61_111 * i) % 100_003 for i in range(1, 200)]
     assert kept(deduplicator.new_only(batch(refs))) == refs
 
 
-def test_an_id_is_the_same_id_whether_its_batch_holds_integers_or_text():
+def test_integer_and_text_forms_of_an_id_are_the_same():
     deduplicator = Deduplicator()
     assert kept(deduplicator.new_only(batch([5, 6]))) == [5, 6]
     assert kept(deduplicator.new_only(batch(["5", "a", "06"]))) == ["a", "06"]

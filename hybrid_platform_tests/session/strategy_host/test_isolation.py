@@ -57,7 +57,7 @@ def run(folder: Path, code: str, name: str = "Rogue", **layer):
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_under_process_nothing_gets_out_and_the_attempt_fails_the_session(tmp_path, act):
+def test_nothing_leaves_the_process_and_the_attempt_fails_it(tmp_path, act):
     with listener() as (port, heard):
         ended, left = run(tmp_path, HEAD + ACTS[act] % {"port": port} if "%(port)d" in ACTS[act] else HEAD + ACTS[act])
     assert heard == []
@@ -73,7 +73,8 @@ def test_under_process_nothing_gets_out_and_the_attempt_fails_the_session(tmp_pa
     assert left.count("signals") == 1
 
 
-def test_the_positive_control_the_same_strategy_reaches_the_listener_where_nothing_guards_it(tmp_path, monkeypatch):
+def test_the_same_strategy_reaches_the_listener_unguarded(tmp_path, monkeypatch):
+    """Without the sandbox the attack succeeds, so the tests above can fail."""
     (tmp_path / "mine.py").write_text(HEAD)
     monkeypatch.syspath_prepend(tmp_path)
     with listener() as (port, heard):
@@ -90,7 +91,7 @@ def test_the_positive_control_the_same_strategy_reaches_the_listener_where_nothi
     ["b'\\xff' * 64", "struct.pack('<I', 2**31) + b'x'", "struct.pack('<I', 6) + b'\\x81\\xa4type'"],
     ids=["garbage", "an endless frame", "no message"],
 )
-def test_a_malicious_message_on_the_pipe_ends_the_session_with_one_clear_error(tmp_path, frame):
+def test_a_malicious_frame_ends_the_session_with_one_error(tmp_path, frame):
     ended, left = run(tmp_path, FORGER % {"frame": frame})
     assert ended.code == 1
     assert "Traceback" not in ended.text
@@ -100,7 +101,7 @@ def test_a_malicious_message_on_the_pipe_ends_the_session_with_one_clear_error(t
     assert left.count("ticks") >= 10
 
 
-def test_the_database_the_evidence_and_the_keys_are_out_of_reach(tmp_path):
+def test_database_evidence_and_keys_are_out_of_reach(tmp_path):
     data = tmp_path / "data"
     names = [str(data / "bot.db"), str(data / "logs"), str(data / "keys" / "signing.key"), f"/proc/{os.getpid()}/mem"]
     (data / "keys").mkdir(parents=True, mode=0o700)
@@ -112,7 +113,7 @@ def test_the_database_the_evidence_and_the_keys_are_out_of_reach(tmp_path):
     assert ended.code == 0
 
 
-def test_an_honest_strategy_of_the_users_runs_prints_and_is_recorded(tmp_path):
+def test_an_honest_user_strategy_runs_and_its_prints_are_logged(tmp_path):
     ended, left = run(tmp_path, SILENT, "Honest")
     assert ended.code == 0, ended.text
     assert left.count("orders") == 60 // 7
@@ -152,7 +153,7 @@ def test_threads_and_process_decide_alike(tmp_path):
     assert len(digests) == 3
 
 
-def test_a_guarded_process_that_is_killed_leaves_evidence_saying_so(tmp_path):
+def test_a_killed_sandboxed_process_leaves_evidence(tmp_path):
     settings = layered(synthetic(200), {"data_dir": "data", "seconds": 60})
     with start_cli(tmp_path, "shadow-run", settings=settings) as running:
         running.wait_for("signal generated", 3)
@@ -186,7 +187,8 @@ def children_of(pid: int) -> list[int]:
 
 
 @pytest.mark.scenario("S13")
-def test_a_strategy_that_blocks_ends_the_session_instead_of_hanging_it(tmp_path):
+def test_a_blocked_strategy_ends_the_session(tmp_path):
+    """The drain's time limit ends the session; it does not hang."""
     ended, left = run(tmp_path, SILENT, "Stuck", drain_timeout_seconds=2, seconds=3)
     assert ended.code == 1
     assert left.session["exit_reason"] == "StageStuck"
@@ -194,7 +196,8 @@ def test_a_strategy_that_blocks_ends_the_session_instead_of_hanging_it(tmp_path)
     assert left.has_evidence("postflight")
 
 
-def test_a_strategy_that_cannot_be_imported_is_a_config_error_before_anything_is_written(tmp_path):
+def test_a_strategy_that_cannot_be_imported_is_a_config_error(tmp_path):
+    """The error comes before anything is written."""
     (tmp_path / "mine.py").write_text("raise RuntimeError('no such luck')")
     ended = cli(tmp_path, "shadow-run", settings=layered(FAST, {"data_dir": "data", "strategy": {"name": "mine:X"}}))
     assert ended.code == 12
@@ -203,7 +206,7 @@ def test_a_strategy_that_cannot_be_imported_is_a_config_error_before_anything_is
     assert not (tmp_path / "data").exists()
 
 
-def test_require_isolation_refuses_what_is_weaker(tmp_path):
+def test_require_isolation_refuses_weaker_isolation(tmp_path):
     settings = layered(FAST, {"data_dir": "data", "isolation": "thread", "require_isolation": True})
     ended = cli(tmp_path, "shadow-run", settings=settings)
     assert ended.code == 12
@@ -211,7 +214,7 @@ def test_require_isolation_refuses_what_is_weaker(tmp_path):
 
 
 @pytest.mark.scenario("S13")
-def test_a_stuck_strategy_is_found_although_heartbeats_go_on(tmp_path):
+def test_a_stuck_strategy_is_found_despite_heartbeats(tmp_path):
     beats = {"interval_seconds": 0.5}
     ended, left = run(tmp_path, SILENT, "Stuck", drain_timeout_seconds=2, seconds=2, heartbeat=beats)
     assert ended.code == 1
@@ -236,7 +239,8 @@ def test_a_slow_strategy_is_not_taken_for_a_stuck_one(tmp_path, isolation, monke
 
 
 @pytest.mark.scenario("S6")
-def test_an_overload_keeps_every_tick_accounted_for_and_blames_nobody_else(tmp_path):
+def test_an_overload_accounts_for_every_tick(tmp_path):
+    """The failure names the overloaded stage and no other."""
     layers = {"data_dir": "data", "seconds": 3, "channels": {"on_full": "FAIL"}}
     ended = cli(tmp_path, "shadow-run", settings=layered(synthetic("max"), layers))
     left = Left(tmp_path / "data")
