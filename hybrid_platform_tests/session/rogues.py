@@ -1,4 +1,7 @@
-"""Strategies that try what they must not, each as a user would install it: a module of its own beside the run."""
+"""Strategies that attempt what they must not, each a module that a user would install.
+
+`ACTS` reach for the network, `FORGER` writes to the pipe, `FILES` reads and writes files, `SILENT` is honest or stuck.
+"""
 
 from __future__ import annotations
 

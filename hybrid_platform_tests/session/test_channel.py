@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import NamedTuple
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from hybrid_platform.domain.errors import OverloadError
 from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelClosed, EndOfStream
 from hybrid_platform.settings.runtime import OnFull
+from hybrid_platform_tests.session.ticks import single_table, tick_message
+from hybrid_platform_tests.support import PATIENCE
 
 pytestmark = pytest.mark.scenario("S6")
 
@@ -230,3 +233,22 @@ def test_a_waiting_consumer_is_woken_by_enough_events():
     channel.close()
     assert channel.receive(at_least=4) == [numbers(5, 1)]
     assert channel.stats().balances
+
+
+@pytest.mark.scenario("S6")
+def test_a_sender_can_wait_until_half_empty():
+    """A live strategy waits like this to let execution catch up."""
+    channel = Channel("signal", 4, OnFull.FAIL)
+    for number in range(1, 3):
+        channel.send(tick_message(single_table(), number, [None]))
+    started = time.monotonic()
+    channel.wait_until_half_empty(PATIENCE)
+    assert time.monotonic() - started < PATIENCE / 2, "half of it is not more than half"
+    channel.send(tick_message(single_table(), 3, [None]))
+    waiting = threading.Thread(target=channel.wait_until_half_empty, args=(PATIENCE,))
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive(), "three of four wait"
+    channel.receive()
+    waiting.join(PATIENCE / 2)
+    assert not waiting.is_alive()

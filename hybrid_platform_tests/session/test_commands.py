@@ -41,7 +41,7 @@ def test_an_automatic_command_does_not_end_a_halt(tmp_path: Path, halt: Command,
     watch.automatic += [LIMIT, LIE]
     assert watch.poll() == []
     assert standing(tmp_path) == LIMIT, "a limit's halt outlasts the session"
-    assert watch.poll() == [], "its own commands are no news to it"
+    assert watch.poll() == [], "its own commands are not returned to it"
 
 
 @pytest.mark.parametrize("torn", [b'{"at":"2026-', b"\xff\x00"])

@@ -72,7 +72,7 @@ def test_trades_that_neither_session_saw_are_a_gap(two: tuple[Here, Here]):
 
 
 def test_a_session_without_ticks_does_not_end_a_gap(tmp_path: Path):
-    """The venue was away for one of them: what was traded meanwhile is missing all the same."""
+    """The venue was away during one session; trades of that time are still missing."""
     script = [[Send(50), Stall(60), Drop()], [Skip(LOST), Stall(60), Drop()], [Send(50), Stall(60)]]
     with LocalVenue(islice(binance_trades(["BTCUSDT"]), 500), script) as venue:
         source = {"venue": "binance", "symbols": ["BTCUSDT"], "url": venue.url}

@@ -1,4 +1,4 @@
-"""A stage ends in one of three ways, and whoever is before and after it ends too (S13, L3)."""
+"""A stage ends in one of three ways, and the stages before and after it end too (S13, L3)."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Source(Stage):
 
 
 class Relay(Stage):
-    """Hands messages on, until what it is told happens."""
+    """Forwards messages, and calls ``then`` on one of them."""
 
     def __init__(self, inp: Channel[Any], output: Channel[Any], failures: list[Any], then: Any = None) -> None:
         super().__init__("relay", (inp,), (output,), lambda *told: failures.append(told))
         self._input, self._output, self._then = inp, output, then
 
     def work(self) -> None:
-        handed = 0
+        forwarded = 0
         while True:
             self.progress.mark_idle()
             try:
@@ -59,8 +59,8 @@ class Relay(Stage):
             self.progress.mark_busy()
             for message in messages:
                 self._output.send(message)
-                handed += 1
-                if handed > 100 and self._then is not None:
+                forwarded += 1
+                if forwarded > 100 and self._then is not None:
                     self._then()
 
 
@@ -191,7 +191,7 @@ def test_a_failed_stage_stops_its_source_and_drains_its_sink():
 
 @pytest.mark.scenario("S13", "G4")
 def test_a_stuck_stage_is_named_and_heartbeats_continue():
-    """The heartbeats continue until the drain is given up."""
+    """The heartbeats continue until the drain has failed."""
     release = threading.Event()
     line = Line(lambda: release.wait(WAIT))
     supervisor = line.supervised(time_limit_seconds=0.2, drain_timeout_seconds=0.5)

@@ -222,4 +222,6 @@ def test_sampling_accounts_for_every_tick(batches):
     numbers = [row[0] for ticks in sent for row in ticks.rows()]
     assert numbers == list(range(1, counters.accepted + 1)), "what is sampled out gets no number"
     different = {(row[1], row[5]) for _, each in batches for row in each.ticks.rows()}
-    assert counters.accepted + counters.sampled_out == len(different), "an id that was left out is known all the same"
+    assert counters.accepted + counters.sampled_out == len(different), (
+        "the id of a tick that was sampled out is remembered"
+    )

@@ -1,4 +1,4 @@
-"""A session under load: what is watched, what is said, what is counted, and how it ends (S15)."""
+"""A session under load: its readings, log lines, counts and end (S15)."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_backlog_climbs_and_a_constant_lag_does_not():
     host = Host()
     host.counters.lag_ns[0] = 5_000 * NS_PER_MS
     host.run(40)
-    assert host.sampler.every == 1, "five seconds of distance, or of two clocks, are no backlog"
+    assert host.sampler.every == 1, "five seconds of distance or clock difference are not a backlog"
     for _ in range(40):
         host.counters.lag_ns[0] += 900 * NS_PER_MS
         host.run(1)
@@ -268,7 +268,7 @@ def test_both_reports_show_the_ladder(loaded: Here):
 
 @pytest.mark.scenario("S3", "I3")
 def test_duplicates_and_gaps_are_not_taken_for_sampling(tmp_path: Path):
-    """A venue sends 300 trades, loses 7 with the line, repeats its last 60 on the next one, and goes on."""
+    """A venue sends 300 trades, loses 7 with the connection, repeats its last 60 on the next one, and continues."""
     script = [[Send(300, per_second=300), Skip(7), Drop()], [Repeat(60), Send(200, per_second=300)]]
     ladder = {"pressure_limit": 0, "step_up_seconds": 0.3, "stop_seconds": None}
     with LocalVenue(islice(binance_trades(["BTCUSDT"]), 507), script) as venue:
@@ -284,4 +284,4 @@ def test_duplicates_and_gaps_are_not_taken_for_sampling(tmp_path: Path):
     assert feed_rows["accepted"] + feed_rows["sampled_out"] == 500, "an id that was left out is known when it returns"
     assert feed_rows["received"] == 500 + feed_rows["duplicate"]
     gaps = ended.rows("SELECT missing FROM gaps WHERE missing > 0")
-    assert [gap["missing"] for gap in gaps] == [7], "and is no gap"
+    assert [gap["missing"] for gap in gaps] == [7], "and not a gap"

@@ -1,4 +1,4 @@
-"""Stuck, dead, silent, hanging on the disk: told apart, named, and ended with the right code (S13, L4)."""
+"""The watchdog names stuck and dead stages, silent feeds and hanging writers, with their exit codes (S13, L4)."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_with_blocking_channels_only_the_last_stage_is_stuck():
     assert found is not None and found.name == "execution"
     live = Watched(STUCK)
     found = live.wait(10, StageStatus("persist", True, 1), StageStatus("strategy", True, 1))
-    assert found is not None and found.name == "strategy", "live, nobody waits for the writer"
+    assert found is not None and found.name == "strategy", "in a live session no stage waits for the writer"
 
 
 @pytest.mark.scenario("L4", "S12")

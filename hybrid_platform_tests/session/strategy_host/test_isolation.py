@@ -67,7 +67,7 @@ def test_nothing_leaves_the_process_and_the_attempt_fails_it(tmp_path, act):
     assert sum(entry["count"] for entry in isolation["denied"] if entry["source"] == "kernel") > 0
     assert {entry["stage"] for entry in isolation["denied"]} <= {"strategy", "execution"} or act == "a child thread"
     assert "(I1)" in ended.text
-    # The decision itself is on record, and the ledger balances all the same.
+    # The decision itself is recorded, and the ledger still balances.
     assert left.session["state"] == "FAILED"
     assert left.evidence("session")["ledger"]["balances"] is True
     assert left.count("signals") == 1
