@@ -197,9 +197,7 @@ class SessionLog:
                 **event,
             }
             for name, value in safe_fields.items():
-                while name in line:
-                    name += "_"  # noqa: PLW2901
-                line[name] = value
+                line[_find_free_key(name, line)] = value
             if self._on_line is not None:
                 self._on_line(line)
             for sink in (self._file, self._stream):
@@ -322,6 +320,13 @@ class _Sink:
             with self._changed:
                 self._queue.popleft()
         self._finish()
+
+
+def _find_free_key(name: str, line: Line) -> str:
+    """Return the name with as many ``_`` appended as the line needs."""
+    while name in line:
+        name += "_"
+    return name
 
 
 def _file_writer(descriptor: int) -> Callable[[bytes], None]:
