@@ -80,17 +80,17 @@ def require_file(url: str) -> None:
 
 
 @contextmanager
-def transaction(engine: sa.Engine, doing: str) -> Iterator[sa.Connection]:
+def transaction(engine: sa.Engine, operation: str) -> Iterator[sa.Connection]:
     """Run one transaction of an engine of `open_engine`: commit at the end, roll back on any error.
 
     A reader's transaction is a snapshot; keep it short, because the log cannot be truncated while it is open.
     Raises StorageError for any error of the drivers.
     """
     try:
-        with storage_errors(doing), engine.begin() as connection:
+        with storage_errors(operation), engine.begin() as connection:
             yield connection
     except SQLAlchemyError as error:
-        raise to_storage_error(error, doing) from error
+        raise to_storage_error(error, operation) from error
 
 
 def raw_connection(connection: sa.Connection) -> sqlite3.Connection:

@@ -81,8 +81,8 @@ class PragmaError(StorageError):
         self.got = got
 
 
-def to_storage_error(error: Exception, doing: str) -> StorageError:
-    """Return a driver's error as a StorageError; ``doing`` describes the operation and its target."""
+def to_storage_error(error: Exception, operation: str) -> StorageError:
+    """Return a driver's error as a StorageError; ``operation`` describes the operation and its target."""
     if isinstance(error, StorageError):
         return error
     original = getattr(error, "orig", None) or error
@@ -90,19 +90,19 @@ def to_storage_error(error: Exception, doing: str) -> StorageError:
         code = getattr(original, "sqlite_errorcode", None)
         cause = Cause.FAILED if code is None else _CAUSES_EXTENDED.get(code) or _CAUSES.get(code & 0xFF, Cause.FAILED)
         name = getattr(original, "sqlite_errorname", type(original).__name__)
-        return DatabaseError(cause, f"{doing}: {original} ({name})")
+        return DatabaseError(cause, f"{operation}: {original} ({name})")
     if isinstance(original, InvalidOperation):
-        return DatabaseError(Cause.CORRUPT, f"{doing}: expected a decimal number, got another text")
+        return DatabaseError(Cause.CORRUPT, f"{operation}: expected a decimal number, got another text")
     if isinstance(original, OverflowError | UnicodeError | TypeError | ValueError):
-        return DatabaseError(Cause.UNSTORABLE, f"{doing}: {type(original).__name__}: {original}")
+        return DatabaseError(Cause.UNSTORABLE, f"{operation}: {type(original).__name__}: {original}")
     # SQLAlchemy's messages repeat statements and parameters, which may be secret: the type is enough.
-    return DatabaseError(Cause.FAILED, f"{doing}: {type(original).__name__}")
+    return DatabaseError(Cause.FAILED, f"{operation}: {type(original).__name__}")
 
 
 @contextmanager
-def storage_errors(doing: str) -> Iterator[None]:
+def storage_errors(operation: str) -> Iterator[None]:
     """Translate errors of the driver, and of values that do not fit, into a StorageError."""
     try:
         yield
     except (sqlite3.Error, ArithmeticError, UnicodeError) as error:
-        raise to_storage_error(error, doing) from error
+        raise to_storage_error(error, operation) from error

@@ -23,7 +23,7 @@ from hybrid_platform.storage.migrations import REVISION
 from hybrid_platform.storage.probe import probe_database
 from hybrid_platform.storage.schema import METADATA
 
-SPEC_10 = {
+PUBLIC_COLUMNS = {
     "sessions": "session_id run_id mode state exit_code exit_reason started_at ended_at config_sha256 code_version"
     " strategy feed",
     "ticks": "session_id seq venue symbol price volume side trade_id ts_event ts_recv",
@@ -63,11 +63,11 @@ def test_models_and_migrations_agree(writing):
         assert [c.nullable for c in made.tables[name].c] == [c.nullable for c in table.c]
 
 
-@pytest.mark.parametrize("name", SPEC_10)
+@pytest.mark.parametrize("name", PUBLIC_COLUMNS)
 def test_the_public_tables_and_columns_exist(writing, name):
     with writing.connect() as connection:
         columns = list(connection.exec_driver_sql(f"SELECT * FROM {name}").keys())
-    assert set(SPEC_10[name].split()) <= set(columns)
+    assert set(PUBLIC_COLUMNS[name].split()) <= set(columns)
     assert [column.name for column in views.READABLE[name].c] == columns
 
 
