@@ -17,7 +17,7 @@ from typing import Any
 from bench_writer import ROWS_A_COMMIT, fresh_writer
 
 from hybrid_platform.storage.rows import MAX_PARAMETERS
-from hybrid_platform.storage.schema import COUNTED, TICK_BATCHES
+from hybrid_platform.storage.schema import COUNTED_TABLES, TICK_BATCHES
 
 ROWS_A_STATEMENT = (32, 256, 1_024, MAX_PARAMETERS)
 PRAGMAS = ("synchronous = 1", "temp_store = 2", "wal_autocheckpoint = 4096")
@@ -28,7 +28,7 @@ def rows_of(database: Path) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]
     """Return table -> columns without those that hold nothing, and the rows of the database's only session."""
     found = {}
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        for table in (*(table.name for table in COUNTED.values()), TICK_BATCHES.name):
+        for table in (*(table.name for table in COUNTED_TABLES.values()), TICK_BATCHES.name):
             names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
             told = [
                 name

@@ -48,7 +48,7 @@ from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.location import default_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.queries import count_rows
-from hybrid_platform.storage.rows import LAYOUTS, record_rows
+from hybrid_platform.storage.rows import RECORD_LAYOUTS, record_rows
 from hybrid_platform.storage.session_records import SessionEnd, SessionStart, SessionState
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import SessionWriter
@@ -182,7 +182,7 @@ class Recorder:
         shown, inputs = TickDigest(), InputDigest()
         shown.add(ticks[np.array(run.kept, dtype=np.bool_)])
         journal = [record for record in records if isinstance(record, InputRecord)]
-        inputs.add(record_rows(LAYOUTS[InputRecord], journal, 0))
+        inputs.add(record_rows(RECORD_LAYOUTS[InputRecord], journal, 0))
         written = WrittenRows(shown.figures(), inputs.figures())
         return RecordedSession(session_id, records, engine.account, run.seen, written)
 

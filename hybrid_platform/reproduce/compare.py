@@ -16,7 +16,7 @@ import msgspec
 
 from hybrid_platform.domain.orders import OrderRecord, Record
 from hybrid_platform.evidence.reproduction import Difference, TableComparison
-from hybrid_platform.storage.rows import LAYOUTS, record_rows
+from hybrid_platform.storage.rows import RECORD_LAYOUTS, record_rows
 
 BATCH_ROWS = 1_024
 LOOK_AHEAD = 64
@@ -52,7 +52,7 @@ class TableComparer:
     def __init__(self, kind: type[Record], recorded: Iterator[Row], *, whole: bool) -> None:
         """``whole``: every row must exist on both sides; else compare while both have rows, without orders' status."""
         self._whole = whole
-        self._layout = layout = LAYOUTS[kind]
+        self._layout = layout = RECORD_LAYOUTS[kind]
         self._key = layout.columns.index(layout.key)
         # Numbers given by the writer only show the order, and have gaps where orders change their status.
         self._from = int(layout.is_numbered)

@@ -50,7 +50,7 @@ from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.errors import DatabaseError
 from hybrid_platform.storage.queries import count_ticks, find_missing_ticks, find_session, read_ledger
 from hybrid_platform.storage.reader import read_records, read_rows, read_tick_batches
-from hybrid_platform.storage.rows import LAYOUTS
+from hybrid_platform.storage.rows import RECORD_LAYOUTS
 from hybrid_platform.storage.session_records import SessionInfo, SessionState
 from hybrid_platform.strategies.loader import build_strategy
 
@@ -231,7 +231,7 @@ class _Comparison:
         return tables, min(found, key=lambda each: each.position, default=None)
 
     def _earlier(self, kind: type[Record], rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-        place, before = LAYOUTS[kind].columns.index("ts"), self._before
+        place, before = RECORD_LAYOUTS[kind].columns.index("ts"), self._before
         return (row for row in rows if before is None or row[place] < before)
 
 
@@ -293,6 +293,6 @@ def _find_missing(engine: sa.Engine, session_id: str, journal: SessionJournal) -
 def _find_last_instant(engine: sa.Engine, session_id: str) -> int:
     last = 0
     for kind in COMPARED:
-        place = LAYOUTS[kind].columns.index("ts")
+        place = RECORD_LAYOUTS[kind].columns.index("ts")
         last = max(last, max((row[place] for row in read_rows(engine, session_id, kind)), default=0))
     return last

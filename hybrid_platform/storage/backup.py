@@ -163,7 +163,7 @@ def _verified(connection: sqlite3.Connection, path: Path, sha256: str) -> Backup
     if revision not in known_revisions():
         raise ConfigError([Fault("backup", "a schema that this release knows", f"{path}: revision {revision}")])
     faults: list[str] = []
-    total = dict.fromkeys(schema.COUNTED, 0)
+    total = dict.fromkeys(schema.COUNTED_TABLES, 0)
     by_session: dict[str, int] = {}
     archived_total = running = 0
     sessions = rows("SELECT session_no, session_id, state FROM sessions ORDER BY session_no")
@@ -171,7 +171,7 @@ def _verified(connection: sqlite3.Connection, path: Path, sha256: str) -> Backup
         running += state == "RUNNING"
         ledger_query = "SELECT name, count FROM ledger WHERE session_id = ? AND kind = 'table' AND reason = 'counted'"
         ledger = {str(name): count for name, count in rows(ledger_query, session_id)}
-        for name, table in schema.COUNTED.items():
+        for name, table in schema.COUNTED_TABLES.items():
             query = f'SELECT count(*) FROM "{table.name}" WHERE session_no = ?'  # noqa: S608  # a table name of the schema
             count = there = int(str(rows(query, number)[0][0]))
             total[name] += count

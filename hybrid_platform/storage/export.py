@@ -39,15 +39,17 @@ def export_session(
     unknown session or table, or a folder that is a link; DatabaseError if reading or writing fails.
     """
     find_session(engine, session_id)
-    names = list(views.READABLE if tables is None else tables)
+    names = list(views.PUBLIC_TABLES if tables is None else tables)
     for name in names:
-        if name not in views.READABLE:
-            raise ConfigError([Fault("tables", f"of {', '.join(views.READABLE)}", repr(name[:80]))])
+        if name not in views.PUBLIC_TABLES:
+            raise ConfigError([Fault("tables", f"of {', '.join(views.PUBLIC_TABLES)}", repr(name[:80]))])
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.is_symlink():
             raise ConfigError([Fault("folder", "a directory, not a link", str(folder))])
-        return [_export_table(engine, views.READABLE[name], session_id, folder / f"{name}.{kind}") for name in names]
+        return [
+            _export_table(engine, views.PUBLIC_TABLES[name], session_id, folder / f"{name}.{kind}") for name in names
+        ]
     except OSError as error:
         raise DatabaseError(Cause.FAILED, f"exporting to {folder}: {error.strerror or error}") from error
 

@@ -30,7 +30,7 @@ class SessionFrames(Mapping[str, pd.DataFrame]):
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         """Return one table, in order; raise KeyError for an unknown name."""
-        table = views.READABLE[name]
+        table = views.PUBLIC_TABLES[name]
         if table is views.TICKS:
             return _build_frame(
                 chain.from_iterable(read_pages(self._engine, table, self._session_id, ROWS_AT_ONCE)), table.c
@@ -41,10 +41,10 @@ class SessionFrames(Mapping[str, pd.DataFrame]):
         return _query_frame(self._engine, [query], list(table.c))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(views.READABLE)
+        return iter(views.PUBLIC_TABLES)
 
     def __len__(self) -> int:
-        return len(views.READABLE)
+        return len(views.PUBLIC_TABLES)
 
 
 def frames(engine: sa.Engine, session_id: str) -> SessionFrames:

@@ -44,10 +44,10 @@ def migrate(engine: sa.Engine) -> list[str]:
             )
         missing = [each.revision for each in script.iterate_revisions("head", current or "base")]
         config.attributes["connection"] = connection
-        for name in views.SQL:
+        for name in views.VIEW_SQL:
             connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
         command.upgrade(config, "head")
-        for name, select in views.SQL.items():
+        for name, select in views.VIEW_SQL.items():
             connection.exec_driver_sql(f"CREATE VIEW {name} AS {select}")
         return missing[::-1]
 

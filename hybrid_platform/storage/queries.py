@@ -68,7 +68,7 @@ def count_session_rows(connection: sa.Connection, session_no: int) -> dict[str, 
     counts = {
         name: connection.scalar(sa.select(sa.func.count()).select_from(table).where(table.c.session_no == session_no))
         or 0
-        for name, table in schema.COUNTED.items()
+        for name, table in schema.COUNTED_TABLES.items()
     }
     return counts | {"ticks": counts["ticks"] + count_archived_ticks(connection, session_no)}
 
@@ -95,7 +95,7 @@ def receive_time_span(engine: sa.Engine, session_id: str) -> tuple[int, int, int
     return None if first is None else (first, last, int(count))
 
 
-def last_trading_ts(engine: sa.Engine, session_id: str) -> int | None:
+def last_trading_ns(engine: sa.Engine, session_id: str) -> int | None:
     """Return the session time in nanoseconds of the last order event or trade, or None without either."""
     session_no = find_session(engine, session_id).session_no
     tables = (schema.ORDER_EVENTS, schema.TRADES)

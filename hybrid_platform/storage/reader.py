@@ -26,7 +26,7 @@ from hybrid_platform.storage.archive import count_archived_ticks, list_archived_
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.queries import ROWS_AT_ONCE, find_session, read_pages
-from hybrid_platform.storage.rows import LAYOUTS
+from hybrid_platform.storage.rows import RECORD_LAYOUTS
 from hybrid_platform.storage.session_records import SessionInfo, SessionState
 from hybrid_platform.storage.tick_rows import TickRows, read_tick_rows
 from hybrid_platform.storage.views import VIEWS
@@ -128,7 +128,7 @@ def read_prices(engine: sa.Engine, session_id: str, *, every: int = 1) -> Iterat
 
 def read_records(engine: sa.Engine, session_id: str, kind: type[R]) -> Iterator[R]:
     """Yield a session's records of one type in order; orders have their last status."""
-    layout = LAYOUTS[cast(type[Record], kind)]
+    layout = RECORD_LAYOUTS[cast(type[Record], kind)]
     view = VIEWS[layout.name]
     places = [(field.name, view.c.keys().index(field.name)) for field in msgspec.structs.fields(kind)]
     for page in read_pages(engine, view, session_id, RECORDS_AT_ONCE):
@@ -142,8 +142,8 @@ def read_records(engine: sa.Engine, session_id: str, kind: type[R]) -> Iterator[
 
 def read_rows(engine: sa.Engine, session_id: str, kind: type[Record]) -> Iterator[tuple[Any, ...]]:
     """Yield a session's rows of one type in order, unconverted: the form of `rows.record_rows`."""
-    layout, session_no = LAYOUTS[kind], find_session(engine, session_id).session_no
-    table = schema.COUNTED[layout.name]
+    layout, session_no = RECORD_LAYOUTS[kind], find_session(engine, session_id).session_no
+    table = schema.COUNTED_TABLES[layout.name]
     # Untyped columns are not converted, so that a damaged value is returned unchanged.
     columns: list[sa.ColumnElement[Any]] = [sa.column(name) for name in layout.columns]
     query = sa.select(*columns).select_from(table)

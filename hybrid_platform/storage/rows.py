@@ -84,7 +84,7 @@ def _choose_codec(kind: Any) -> Callable[[Any], Any] | None:
     return None
 
 
-LAYOUTS: dict[type[Record], RecordLayout] = {
+RECORD_LAYOUTS: dict[type[Record], RecordLayout] = {
     SignalRecord: _build_layout("signals", SignalRecord, "signal_id"),
     VetoRecord: _build_layout("vetoes", VetoRecord, "signal_id"),
     OrderRecord: _build_layout("orders", OrderRecord, "order_id"),

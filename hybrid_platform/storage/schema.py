@@ -224,7 +224,7 @@ LEDGER = sa.Table(
     sqlite_with_rowid=False,
 )
 
-COUNTED = {
+COUNTED_TABLES = {
     "ticks": TICKS,
     "signals": SIGNALS,
     "vetoes": VETOES,

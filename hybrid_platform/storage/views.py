@@ -13,18 +13,18 @@ import sqlalchemy as sa
 from hybrid_platform.storage import schema
 
 _METADATA = sa.MetaData()
-SQL: dict[str, str] = {}
+VIEW_SQL: dict[str, str] = {}
 """SELECT statement of each view."""
 
 
 def _view(name: str, select: str, columns: list[sa.Column[Any]]) -> sa.Table:
-    SQL[name] = select
+    VIEW_SQL[name] = select
     return sa.Table(name, _METADATA, sa.Column("session_id", sa.Text), *columns)
 
 
 def _session_view(name: str) -> sa.Table:
     """Return a view of all columns of a table, with the session's id in place of its number."""
-    table = schema.COUNTED[name]
+    table = schema.COUNTED_TABLES[name]
     columns = [column for column in table.columns if column.name != "session_no"]
     return _view(
         name,
@@ -57,11 +57,11 @@ TICKS = _view(
 )
 
 VIEWS: dict[str, sa.Table] = {"ticks": TICKS} | {
-    name: _session_view(name) for name in schema.COUNTED if name != "ticks"
+    name: _session_view(name) for name in schema.COUNTED_TABLES if name != "ticks"
 }
 """The views with their column types, for typed selects; ``session_id`` comes first in each."""
 
-READABLE: dict[str, sa.Table] = {"sessions": schema.SESSIONS} | VIEWS | {"ledger": schema.LEDGER}
+PUBLIC_TABLES: dict[str, sa.Table] = {"sessions": schema.SESSIONS} | VIEWS | {"ledger": schema.LEDGER}
 """Every public table and view by its name."""
 
 

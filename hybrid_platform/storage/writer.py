@@ -27,8 +27,8 @@ from hybrid_platform.storage.connection import LOCK_WAIT_SECONDS, begin_immediat
 from hybrid_platform.storage.errors import Cause, DatabaseError, storage_errors, to_storage_error
 from hybrid_platform.storage.location import FILE_SUFFIXES, read_file_ids
 from hybrid_platform.storage.rows import (
-    LAYOUTS,
     MAX_PARAMETERS,
+    RECORD_LAYOUTS,
     TICK_COLUMNS,
     BulkInsert,
     group_by_type,
@@ -113,14 +113,14 @@ class SessionWriter:
         }
         self._records = {
             kind: BulkInsert(
-                schema.COUNTED[layout.name].name,
+                schema.COUNTED_TABLES[layout.name].name,
                 layout.columns,
                 session_no,
                 key=layout.key,
                 on_conflict="UPDATE SET status = excluded.status" if kind is OrderRecord else "NOTHING",
                 max_parameters=max_parameters,
             )
-            for kind, layout in LAYOUTS.items()
+            for kind, layout in RECORD_LAYOUTS.items()
         }
         self._span_row = BulkInsert(
             schema.TICK_BATCHES.name,
@@ -129,8 +129,8 @@ class SessionWriter:
             key="first_seq",
             on_conflict=f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _TickSpan._fields[1:])}",
         )
-        self._written = dict.fromkeys(schema.COUNTED, 0)
-        self._last_n = dict.fromkeys(schema.COUNTED, 0)
+        self._written = dict.fromkeys(schema.COUNTED_TABLES, 0)
+        self._last_n = dict.fromkeys(schema.COUNTED_TABLES, 0)
         self._numbers: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._span: _TickSpan | None = None
         self._errors = self._lock_timeouts = 0
@@ -194,7 +194,7 @@ class SessionWriter:
                 new["ticks"] = self._insert_ticks(cursor, ticks, numbers)
                 span = self._index(cursor, _TickSpan.from_ticks(ticks))
             for kind, group in group_by_type(records).items():
-                name = LAYOUTS[kind].name
+                name = RECORD_LAYOUTS[kind].name
                 new[name] = self._insert_records(cursor, kind, group, last_n)
             self._connection.execute("COMMIT")
         except BaseException as error:
@@ -223,7 +223,7 @@ class SessionWriter:
     def _insert_records(
         self, cursor: sqlite3.Cursor, kind: type[Record], records: list[Any], last_n: dict[str, int]
     ) -> int:
-        layout, table = LAYOUTS[kind], self._records[kind]
+        layout, table = RECORD_LAYOUTS[kind], self._records[kind]
         if kind is OrderRecord:
             records = merge_order_updates(records)
         before = last_n[layout.name]

@@ -30,7 +30,7 @@ from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.session_records import SessionStart
 from hybrid_platform.storage.sessions import SessionStore
-from hybrid_platform.storage.views import READABLE
+from hybrid_platform.storage.views import PUBLIC_TABLES
 from hybrid_platform_tests.support import (
     PATIENCE,
     Here,
@@ -325,8 +325,8 @@ def test_an_export_holds_every_row_of_the_session(ended: Here, tmp_path: Path, k
     )
     assert result.exit_code == 0, result.output
     told = dict(re.findall(r"(\w+)\.\w+: ([\d,]+) rows?\b", result.stdout))
-    assert set(told) == set(READABLE) == {path.stem for path in (tmp_path / "out").iterdir()}
-    for name in READABLE:
+    assert set(told) == set(PUBLIC_TABLES) == {path.stem for path in (tmp_path / "out").iterdir()}
+    for name in PUBLIC_TABLES:
         path = tmp_path / "out" / f"{name}.{kind}"
         read = pyarrow.parquet.read_table(path) if kind == "parquet" else pyarrow.csv.read_csv(path)
         assert read.num_rows == int(told[name].replace(",", "")) == ended.count(name), name

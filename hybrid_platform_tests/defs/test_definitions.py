@@ -17,7 +17,7 @@ import hybrid_platform
 from hybrid_platform.defs.feeds.assets import VENUES
 from hybrid_platform.defs.shared.names import PLATFORM_JOBS
 from hybrid_platform.evidence.code_digest import tree_sha256
-from hybrid_platform.storage.views import READABLE
+from hybrid_platform.storage.views import PUBLIC_TABLES
 from hybrid_platform_tests.definitions import defs
 from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
 
@@ -32,7 +32,7 @@ NAMES = {
         "supervisor",
         *(f"feed/{name}" for name in ("synthetic", "replay", "websocket")),
         *(f"venue/{name}" for name in VENUES),
-        *(f"database/{name}" for name in READABLE),
+        *(f"database/{name}" for name in PUBLIC_TABLES),
     },
     "checks": {
         "preflight_healthcheck:host_ready",
@@ -125,7 +125,7 @@ def test_the_lineage_leads_from_an_exchange_to_a_trade(repository: dg.Repository
 
 
 def test_every_table_shows_its_columns(repository: dg.RepositoryDefinition):
-    for name, table in READABLE.items():
+    for name, table in PUBLIC_TABLES.items():
         metadata = repository.asset_graph.get(dg.AssetKey(["database", name])).metadata
         columns = [column.name for column in metadata["dagster/column_schema"].columns]
         assert columns == [column.name for column in table.columns]

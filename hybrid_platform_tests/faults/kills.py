@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hybrid_platform.storage.schema import COUNTED
+from hybrid_platform.storage.schema import COUNTED_TABLES
 from hybrid_platform_tests.code_server import Ui
 from hybrid_platform_tests.support import Left, Settings, cli, layered, start_cli, synthetic, until
 
@@ -25,7 +25,7 @@ LONG = layered(
     {"seconds": 600, "storage": {"flush_interval_ms": 20}, "heartbeat": {"interval_seconds": 0.1}},
     {"channels": {"persist": 65_536}},  # so that no tick is evicted, and every hole is a loss
 )
-TABLES = tuple(COUNTED)
+TABLES = tuple(COUNTED_TABLES)
 
 
 class Killed(NamedTuple):

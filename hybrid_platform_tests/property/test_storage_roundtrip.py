@@ -28,7 +28,7 @@ from hybrid_platform.storage.location import default_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.queries import count_rows
 from hybrid_platform.storage.reader import read_records, read_tick_batches
-from hybrid_platform.storage.rows import LAYOUTS
+from hybrid_platform.storage.rows import RECORD_LAYOUTS
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform_tests.storage.samples import session_start
@@ -113,7 +113,7 @@ IDS = ("signal_id", "order_id", "trade_id", "venue", "symbol")
 
 def _records(kind: type) -> st.SearchStrategy[list[object]]:
     texts = {name: TEXT for name in kind.__struct_fields__ if name in IDS}
-    unique = [name for name in (LAYOUTS[kind].key, "trade_id") if name in kind.__struct_fields__]
+    unique = [name for name in (RECORD_LAYOUTS[kind].key, "trade_id") if name in kind.__struct_fields__]
     return st.lists(
         st.builds(kind, **texts, **FIELDS[kind]),
         max_size=8,
@@ -131,8 +131,8 @@ def test_any_records_come_back_as_they_were(folder, kind):
             total = writer.write([], records[:cut]) + writer.write([], records[cut:])
             if again:
                 assert writer.write([], records) == 0
-            assert total == writer.written[LAYOUTS[kind].name] == len(records)
-        if not LAYOUTS[kind].is_numbered:
+            assert total == writer.written[RECORD_LAYOUTS[kind].name] == len(records)
+        if not RECORD_LAYOUTS[kind].is_numbered:
             records = sorted(records, key=lambda record: record.n)
         assert list(read_records(engine, session_id, kind)) == records
 

@@ -16,7 +16,7 @@ from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import DatabaseError
 from hybrid_platform.storage.export import export_session
 from hybrid_platform.storage.frames import frames
-from hybrid_platform.storage.views import READABLE
+from hybrid_platform.storage.views import PUBLIC_TABLES
 from hybrid_platform_tests.storage.conftest import SESSION
 
 
@@ -24,7 +24,7 @@ def test_an_exported_session_is_complete_and_exact(finished, tmp_path, monkeypat
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 3_000)
     files = dict(export_session(finished, SESSION, tmp_path / "out"))
     tables = frames(finished, SESSION)
-    assert [path.stem for path in files] == list(READABLE)
+    assert [path.stem for path in files] == list(PUBLIC_TABLES)
     for path, rows in files.items():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         read = pyarrow.parquet.read_table(path)

@@ -9,20 +9,20 @@ import pytest
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.storage import queries
 from hybrid_platform.storage.frames import frames, list_sessions, ticks_between
-from hybrid_platform.storage.views import READABLE
+from hybrid_platform.storage.views import PUBLIC_TABLES
 from hybrid_platform_tests.storage.conftest import SESSION
 from hybrid_platform_tests.storage.samples import MS, START_NS
 
 
 def test_every_table_of_the_contract_is_a_frame(finished):
     tables = frames(finished, SESSION)
-    assert list(tables) == list(READABLE)
+    assert list(tables) == list(PUBLIC_TABLES)
     assert {name: len(tables[name]) for name in tables} == {
         "sessions": 1, "ticks": 10_000, "signals": 40, "vetoes": 0, "orders": 40, "order_events": 160, "trades": 40,
         "inputs": 0, "heartbeats": 0, "gaps": 0, "ledger": 9,
     }  # fmt: skip
     for name in tables:
-        assert list(tables[name].columns) == [column.name for column in READABLE[name].c]
+        assert list(tables[name].columns) == [column.name for column in PUBLIC_TABLES[name].c]
     with pytest.raises(KeyError):
         tables["nonsense"]
     with pytest.raises(ConfigError, match="the id of a session"):

@@ -68,7 +68,7 @@ def test_the_public_tables_and_columns_exist(writing, name):
     with writing.connect() as connection:
         columns = list(connection.exec_driver_sql(f"SELECT * FROM {name}").keys())
     assert set(PUBLIC_COLUMNS[name].split()) <= set(columns)
-    assert [column.name for column in views.READABLE[name].c] == columns
+    assert [column.name for column in views.PUBLIC_TABLES[name].c] == columns
 
 
 def test_tables_with_many_rows_are_clustered_by_session(writing):
@@ -144,7 +144,7 @@ def test_another_programs_database_is_refused_unchanged(path, url):
 
 
 def test_a_failed_migration_is_rolled_back(url, monkeypatch):
-    monkeypatch.setitem(views.SQL, "ticks", "SELECT nonsense FROM nowhere, )")
+    monkeypatch.setitem(views.VIEW_SQL, "ticks", "SELECT nonsense FROM nowhere, )")
     engine = open_engine(url, role="write")
     with pytest.raises(Exception, match="migrating the database"):
         migrate(engine)

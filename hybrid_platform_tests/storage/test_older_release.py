@@ -27,7 +27,7 @@ from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.probe import probe_database
 from hybrid_platform.storage.queries import find_sessions, read_ledger
 from hybrid_platform.storage.reader import read_records, read_tick_batches
-from hybrid_platform.storage.views import READABLE
+from hybrid_platform.storage.views import PUBLIC_TABLES
 from hybrid_platform_tests.storage.samples import create_release_database
 
 RELEASES = sorted(path.stem for path in (Path(__file__).parent / "releases").glob("*.sql"))
@@ -72,7 +72,7 @@ def test_this_releases_readers_read_every_row(old: Path, url: str):
         tables = frames(engine, session.session_id)
         for name, count in audit.counted.items():
             assert ledger["table", name, "counted"] == count == len(tables[name])
-        assert set(tables) == set(READABLE)
+        assert set(tables) == set(PUBLIC_TABLES)
         batches = list(read_tick_batches(engine, session.session_id, InstrumentTable()))
         assert sum(map(len, batches)) == audit.counted["ticks"]
         kinds = {

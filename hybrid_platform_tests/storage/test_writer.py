@@ -30,7 +30,7 @@ from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.queries import count_rows, count_ticks
 from hybrid_platform.storage.reader import read_records, read_tick_batches
-from hybrid_platform.storage.rows import LAYOUTS, MAX_PARAMETERS, TICK_COLUMNS, BulkInsert
+from hybrid_platform.storage.rows import MAX_PARAMETERS, RECORD_LAYOUTS, TICK_COLUMNS, BulkInsert
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.writer import TICKS_PER_BATCH_ROW, SessionWriter
 from hybrid_platform_tests.storage.conftest import SESSION
@@ -158,10 +158,10 @@ ALL_RECORDS = [
 def test_every_record_type_comes_back_equal(writer, reading):
     writer.write([], ALL_RECORDS)
     kinds = {type(record) for record in ALL_RECORDS}
-    assert kinds == set(LAYOUTS)
+    assert kinds == set(RECORD_LAYOUTS)
     for kind in kinds:
         latest = {
-            getattr(record, LAYOUTS[kind].key, index): record
+            getattr(record, RECORD_LAYOUTS[kind].key, index): record
             for index, record in enumerate(ALL_RECORDS)
             if type(record) is kind
         }

@@ -12,7 +12,7 @@ import dagster as dg
 from sqlalchemy.dialects import sqlite
 
 from hybrid_platform.defs.shared.names import SHADOW, build_table_key
-from hybrid_platform.storage.views import READABLE
+from hybrid_platform.storage.views import PUBLIC_TABLES
 
 GROUP = "database"
 _DESCRIPTIONS = {
@@ -53,7 +53,7 @@ def _build_metadata(name: str) -> dict[str, Any]:
             type=column.type.compile(dialect=dialect),
             constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
         )
-        for column in READABLE[name].columns
+        for column in PUBLIC_TABLES[name].columns
     ]
     metadata: dict[str, Any] = {"dagster/column_schema": dg.TableSchema(columns), "dagster/table_name": name}
     if name in _COLUMN_LINEAGE:
@@ -75,5 +75,5 @@ tables = [
         description=_DESCRIPTIONS[name],
         metadata=_build_metadata(name),
     )
-    for name in READABLE
+    for name in PUBLIC_TABLES
 ]

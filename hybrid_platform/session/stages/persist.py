@@ -15,7 +15,7 @@ from hybrid_platform.observability.counters import PersistCounters
 from hybrid_platform.session.channel import Channel, EndOfStream
 from hybrid_platform.session.messages import RecordMessage, TickMessage
 from hybrid_platform.session.stage import OnFailure, Stage
-from hybrid_platform.storage.rows import LAYOUTS, record_rows
+from hybrid_platform.storage.rows import RECORD_LAYOUTS, record_rows
 from hybrid_platform.storage.writer import SessionWriter
 
 IDLE_TIMEOUT_S = 0.25
@@ -91,7 +91,7 @@ class Persist(Stage):
             self.ticks.add(batch)
         inputs = [record for record in self._records if type(record) is InputRecord]
         if inputs:
-            self.inputs.add(record_rows(LAYOUTS[InputRecord], inputs, 0))
+            self.inputs.add(record_rows(RECORD_LAYOUTS[InputRecord], inputs, 0))
         counters = self._counters
         took_ns = self._clock.monotonic_ns() - started
         counters.longest_commit_ns = max(counters.longest_commit_ns, took_ns)
