@@ -1,4 +1,9 @@
-"""What the tests of the feeds share: a clock that only waiting moves, and one way to read a feed to its end."""
+"""Helpers of the feed tests.
+
+`ManualClock`: a clock that only moves by waiting. `ReplayResult`: everything that a feed yielded.
+`read`: read an open feed to its end. `replay`: replay files to the end. `replay_settings`: validated settings.
+`csv_text`: a CSV file from rows. `good_rows`: valid rows, one per second.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +26,7 @@ START_WALL_NS = 1_700_000_000_000_000_000
 
 
 class ManualClock:
-    """A clock and the stopper that moves it: time passes only by waiting, or by hand. Waits are recorded."""
+    """A `Clock` and `Stopper` in one: time passes only by waiting or by assignment. Waits are recorded."""
 
     def __init__(self, stop_at_ns: int | None = None) -> None:
         self.now_ns = 0
@@ -46,8 +51,8 @@ class ManualClock:
 
 
 @dataclass
-class Read:
-    """A feed read to its end."""
+class ReplayResult:
+    """Everything that a feed yielded up to its end."""
 
     table: InstrumentTable
     batches: list[FeedBatch] = field(default_factory=list)
@@ -70,9 +75,9 @@ class Read:
         return sum(len(batch.ticks) for batch in self.batches)
 
 
-def read(feed: Feed, table: InstrumentTable, stop: Any = None) -> Read:
-    """Read an open feed to its end, and check what holds for every batch."""
-    result = Read(table)
+def read(feed: Feed, table: InstrumentTable, stop: Any = None) -> ReplayResult:
+    """Read an open feed to its end and check the accounting of every batch."""
+    result = ReplayResult(table)
     try:
         for batch in feed.batches(stop or threading.Event()):
             assert batch.received == len(batch.ticks) + sum(batch.rejected.values()) + batch.history
@@ -93,8 +98,8 @@ def replay(
     clock: Any = None,
     instruments: dict[tuple[str, str], Instrument] | None = None,
     **settings: Any,
-) -> Read:
-    """Replay files with these settings to the end."""
+) -> ReplayResult:
+    """Replay files with these settings to their end."""
     table = InstrumentTable(instruments)
     feed = FileFeed(replay_settings(path, **settings), table, clock or SystemClock())
     feed.open()
@@ -114,11 +119,11 @@ HEADER = "ts,price,size,symbol"
 T0 = 1_700_000_000_000
 
 
-def trades(*rows: str, header: str = HEADER) -> str:
-    """Return a CSV text."""
+def csv_text(*rows: str, header: str = HEADER) -> str:
+    """Return the text of a CSV file."""
     return "\n".join([header, *rows]) + "\n"
 
 
 def good_rows(count: int, first: int = 0) -> list[str]:
-    """Return so many good rows, one a second."""
+    """Return ``count`` valid rows, one per second."""
     return [f"{T0 + 1000 * k},{100 + k % 7}.25,{1 + k % 3},SPY" for k in range(first, first + count)]

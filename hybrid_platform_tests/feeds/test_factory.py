@@ -1,4 +1,4 @@
-"""From settings to the feed they name."""
+"""Selection of the feed by the settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hybrid_platform.settings.loading import load_settings
 
 
 class Silent:
-    """A log that nobody reads."""
+    """A log that discards everything."""
 
     def info(self, message: str, **fields: Any) -> None: ...
 
@@ -35,7 +35,7 @@ def built(feed: Mapping[str, Any] | None, stored: Callable[..., Any] | None = No
     return build_feed(settings, InstrumentTable(), SystemClock(), Silent(), read_session=stored)
 
 
-def test_settings_name_their_feed() -> None:
+def test_settings_select_the_feed() -> None:
     assert isinstance(built(None), RandomWalkFeed)
     assert isinstance(built({"replay": {"path": "x.csv"}}), FileFeed)
     assert isinstance(built({"replay": {"session": "x"}}, stored=lambda *_: iter(())), RecordedSessionFeed)
@@ -46,7 +46,8 @@ def test_a_session_without_a_database_is_a_config_error() -> None:
         built({"replay": {"session": "x"}})
 
 
-def test_a_synthetic_feed_starts_without_pyarrow_and_a_csv_replay_without_pandas() -> None:
+def test_slow_imports_are_avoided() -> None:
+    """A synthetic feed starts without pyarrow, a CSV replay without pandas."""
     code = """
 import sys, threading
 from hybrid_platform.feeds import build_feed

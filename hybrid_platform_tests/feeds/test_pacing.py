@@ -1,4 +1,4 @@
-"""How fast a recording plays: as it happened, a factor of it, or as fast as it is taken; and sessions played again."""
+"""Playback speed of recordings, and replay of stored sessions."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from hybrid_platform_tests.feeds.support import (
     COLUMNS,
     T0,
     ManualClock,
-    Read,
+    ReplayResult,
+    csv_text,
     good_rows,
     read,
     replay,
     replay_settings,
-    trades,
 )
 
 
 def paced(
     tmp_path: Path, seconds: list[float], speed: float, stop_at_ns: int | None = None
 ) -> tuple[ManualClock, list[tuple[int, int]]]:
-    """Replay ticks at these seconds; return when each was handed on, and its own time, in ns from the first."""
+    """Replay ticks at these seconds; return when each was yielded and its own time, in ns from the first."""
     path = tmp_path / "t.csv"
-    path.write_text(trades(*(f"{T0 + round(1000 * second)},1,1,A" for second in seconds)))
+    path.write_text(csv_text(*(f"{T0 + round(1000 * second)},1,1,A" for second in seconds)))
     clock = ManualClock(stop_at_ns)
     feed = FileFeed(replay_settings(path, columns=COLUMNS, speed=speed), InstrumentTable(), clock)
     feed.open()
@@ -42,19 +42,21 @@ def paced(
 
 
 @pytest.mark.parametrize("speed", [1, 10, 0.5])
-def test_ticks_come_a_factor_of_real_time_after_the_first(tmp_path: Path, speed: float) -> None:
+def test_speed_is_a_factor_of_real_time(tmp_path: Path, speed: float) -> None:
     _, handed = paced(tmp_path, [0, 0.25, 0.25, 3, 3.001], speed)
     assert [(now, ts) for now, ts in handed] == [(round(ts / speed), ts) for _, ts in handed]
     assert len(handed) == 5
 
 
-def test_a_tick_that_steps_back_is_due_at_once_and_the_pace_goes_on(tmp_path: Path) -> None:
+def test_a_tick_that_steps_back_in_time_is_due_at_once(tmp_path: Path) -> None:
+    """The ticks after it keep their pace."""
     _, handed = paced(tmp_path, [0, 2, 1, 3], 1)
     assert [now for now, _ in handed] == [0, 2 * 10**9, 2 * 10**9, 3 * 10**9]
 
 
 @pytest.mark.scenario("S13")
-def test_a_night_between_two_days_is_waited_for_in_short_steps_and_can_be_stopped(tmp_path: Path) -> None:
+def test_a_long_wait_can_be_stopped(tmp_path: Path) -> None:
+    """The night between two days is waited for in steps of at most a second."""
     clock, handed = paced(tmp_path, [0, 50_000], 1, stop_at_ns=90 * 10**9)
     assert len(handed) == 1
     assert max(clock.waits) <= 1.0
@@ -63,7 +65,7 @@ def test_a_night_between_two_days_is_waited_for_in_short_steps_and_can_be_stoppe
 
 def test_a_late_process_catches_up(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text(trades(*good_rows(9_000)))
+    path.write_text(csv_text(*good_rows(9_000)))
     clock = ManualClock()
     feed = FileFeed(replay_settings(path, columns=COLUMNS, speed=1), InstrumentTable(), clock)
     feed.open()
@@ -77,25 +79,25 @@ def test_a_late_process_catches_up(tmp_path: Path) -> None:
     assert not clock.waits
 
 
-def test_rejections_are_told_at_any_pace(tmp_path: Path) -> None:
+def test_rejections_are_reported_at_any_pace(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text(trades("bad", *good_rows(2), "bad"))
+    path.write_text(csv_text("bad", *good_rows(2), "bad"))
     result = replay(path, ManualClock(), columns=COLUMNS, speed=1)
     assert (result.count, result.rejected) == (2, {"bad_columns": 2})
 
 
-def test_a_stop_at_full_speed_ends_within_a_portion(tmp_path: Path) -> None:
+def test_a_stop_at_full_speed_ends_within_a_batch(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text(trades(*good_rows(20_000)))
+    path.write_text(csv_text(*good_rows(20_000)))
     clock = ManualClock(stop_at_ns=0)
     assert replay(path, clock, columns=COLUMNS).count == 0
 
 
-# --- an earlier session ------------------------------------------------------------------------------
+# --- stored sessions ------------------------------------------------------------------------------
 
 
 def stored(session_id: str, table: InstrumentTable) -> Iterator[TickBatch]:
-    """What the storage room provides."""
+    """Stand-in for the storage package."""
     if session_id != "20260102T030405Z-1a2b3c4d":
         raise ConfigError([Fault("feed.replay.session", "a session in the database", session_id)])
     index = table.intern("BINANCE", "BTCUSDT")
@@ -106,7 +108,7 @@ def stored(session_id: str, table: InstrumentTable) -> Iterator[TickBatch]:
         yield batch_from_rows(table, rows).with_seq_from(first + 1)
 
 
-def again(session_id: str, **more: object) -> Read:
+def again(session_id: str, **more: object) -> ReplayResult:
     table = InstrumentTable()
     settings = load_settings({"feed": {"replay": {"session": session_id, **more}}}, environ={}).feed.replay
     assert settings is not None
@@ -116,7 +118,8 @@ def again(session_id: str, **more: object) -> Read:
 
 
 @pytest.mark.scenario("S8")
-def test_a_session_is_replayed_with_its_own_venues_and_receive_times_to_be_numbered_anew() -> None:
+def test_a_stored_session_is_replayed() -> None:
+    """Venues and receive times are the stored ones; sequence numbers are assigned again."""
     result = again("20260102T030405Z-1a2b3c4d")
     assert result.count == 10_000
     assert [item.venue for item in result.table] == ["BINANCE"]
@@ -125,6 +128,6 @@ def test_a_session_is_replayed_with_its_own_venues_and_receive_times_to_be_numbe
     assert again("20260102T030405Z-1a2b3c4d", limit=4_500).count == 4_500
 
 
-def test_an_unknown_session_is_known_at_open() -> None:
+def test_an_unknown_session_is_refused_at_open() -> None:
     with pytest.raises(ConfigError, match=r"feed\.replay\.session: expected a session in the database, got nonsense"):
         again("nonsense")

@@ -1,4 +1,4 @@
-"""The synthetic feed: deterministic by its seed, exact in its schedule."""
+"""The synthetic feed: determined by its seed, with an exact schedule."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.feeds.synthetic import RandomWalkFeed
 from hybrid_platform.settings.feeds import SyntheticFeed
 from hybrid_platform.settings.loading import load_settings
-from hybrid_platform_tests.feeds.support import START_WALL_NS, ManualClock, Read, read
+from hybrid_platform_tests.feeds.support import START_WALL_NS, ManualClock, ReplayResult, read
 
 
 def synthetic(
     clock: Any = None, seconds: float | None = None, table: InstrumentTable | None = None, **feed: Any
-) -> Read:
+) -> ReplayResult:
     table = InstrumentTable() if table is None else table
     loaded = load_settings({"seconds": seconds, "feed": {"synthetic": feed}}, environ={})
     assert loaded.feed.synthetic is not None
@@ -32,13 +32,13 @@ def synthetic(
     return read(made, table, clock)
 
 
-def what(result: Read) -> list[tuple[Any, ...]]:
-    """Everything that may follow from the seed alone."""
+def walked(result: ReplayResult) -> list[tuple[Any, ...]]:
+    """Return the part of the rows that depends on the seed alone."""
     return [row[:5] for row in result.rows]
 
 
 @pytest.mark.scenario("G0")
-def test_the_reference_run_is_61_ticks_half_a_second_apart() -> None:
+def test_the_reference_run_has_61_ticks() -> None:
     result = synthetic(ManualClock(), seconds=30)
     assert result.count == 61
     assert [row[5] for row in result.rows] == [START_WALL_NS + k * 500_000_000 for k in range(61)]
@@ -46,7 +46,7 @@ def test_the_reference_run_is_61_ticks_half_a_second_apart() -> None:
     assert {(item.venue, item.symbol) for item in result.table} == {("SYNTHETIC", "SOL/USDC")}
 
 
-def test_a_process_that_was_delayed_still_emits_every_tick_that_is_due() -> None:
+def test_a_delayed_process_still_emits_every_due_tick() -> None:
     clock = ManualClock()
     feed = RandomWalkFeed(SyntheticFeed(), InstrumentTable(), clock, 30)
     feed.open()
@@ -59,7 +59,7 @@ def test_a_process_that_was_delayed_still_emits_every_tick_that_is_due() -> None
 
 
 @pytest.mark.scenario("S13")
-def test_a_stop_lets_out_what_is_due_and_nothing_more() -> None:
+def test_a_stop_emits_the_due_ticks_and_no_more() -> None:
     result = synthetic(ManualClock(stop_at_ns=2_600_000_000), seconds=30)
     assert result.count == 6  # 0, 0.5 … 2.5 s
     assert synthetic(ManualClock(stop_at_ns=0), seconds=30, ticks_per_second=1e6).count == 1
@@ -72,20 +72,21 @@ def test_a_stop_lets_out_what_is_due_and_nothing_more() -> None:
     symbols=st.lists(st.sampled_from(["SOL/USDC", "BTC/USD", "ETH/USD", "X"]), min_size=1, max_size=4, unique=True),
     rate=st.sampled_from([1, 7.3, 100, 33_333.3]),
 )
-def test_prices_follow_from_the_seed_whatever_rate_and_batching(seed: int, symbols: list[str], rate: float) -> None:
+def test_prices_depend_on_the_seed_alone(seed: int, symbols: list[str], rate: float) -> None:
+    """Neither the rate nor the batching changes them."""
     common: dict[str, Any] = {"seed": seed, "symbols": symbols, "ticks": 4_500}
-    at_once = what(synthetic(ticks_per_second="max", **common))
-    paced = what(synthetic(ManualClock(), ticks_per_second=rate, **common))
+    at_once = walked(synthetic(ticks_per_second="max", **common))
+    paced = walked(synthetic(ManualClock(), ticks_per_second=rate, **common))
     assert at_once == paced
     assert len(at_once) == 4_500
     assert all(price > 0 and size > 0 and side in (-1, 1) for _, price, size, side, _ in at_once)
     assert {row[0] for row in at_once} == set(symbols)
 
 
-def test_the_same_seed_gives_the_same_prices_in_every_release() -> None:
+def test_a_seed_gives_the_same_prices_in_every_release() -> None:
     result = synthetic(ticks_per_second="max", ticks=5, symbols=["A", "B"])
-    assert what(result) == PINNED
-    assert what(synthetic(ticks_per_second="max", ticks=5, symbols=["A", "B"], seed=8)) != PINNED
+    assert walked(result) == PINNED
+    assert walked(synthetic(ticks_per_second="max", ticks=5, symbols=["A", "B"], seed=8)) != PINNED
 
 
 PINNED: list[tuple[Any, ...]] = [
@@ -99,14 +100,15 @@ PINNED: list[tuple[Any, ...]] = [
 
 @settings(max_examples=20, deadline=None)
 @given(rate=st.one_of(st.floats(0.001, 5_000), st.integers(1, 5_000)), seconds=st.floats(0.001, 0.5))
-def test_the_last_tick_is_the_last_that_is_due(rate: float, seconds: float) -> None:
+def test_the_last_due_tick_is_the_last_one(rate: float, seconds: float) -> None:
     result = synthetic(ManualClock(), seconds=seconds, ticks_per_second=rate)
     exact = Fraction(repr(float(rate)))
     last = int(exact * Fraction(repr(seconds)))
     assert [row[5] - START_WALL_NS for row in result.rows] == [ceil(k * 10**9 / exact) for k in range(last + 1)]
 
 
-def test_prices_stay_in_a_sane_band_on_their_increment_for_ever() -> None:
+def test_prices_stay_in_their_band() -> None:
+    """Even after many ticks, between half and twice the start price and on the increment."""
     result = synthetic(ticks_per_second="max", ticks=300_000, start_price="0.02")
     price = np.concatenate([batch.ticks.price for batch in result.batches])
     assert price.min() >= 10_000_000 and price.max() <= 40_000_000  # half and twice 0.02

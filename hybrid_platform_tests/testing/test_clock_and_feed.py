@@ -1,4 +1,4 @@
-"""The test clock stands still, and the list feed gives what it was given."""
+"""The test clock, the list feed and the list log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.testing import ListFeed, ListLog, TestClock, TickSpec
 
 
-def test_time_passes_only_when_told():
+def test_a_test_clock_only_moves_when_advanced():
     clock = TestClock(wall_ns=5, monotonic_ns=7)
     clock.advance(1.5)
     assert (clock.wall_ns(), clock.monotonic_ns()) == (1_500_000_005, 1_500_000_007)
@@ -22,7 +22,7 @@ def test_time_passes_only_when_told():
         clock.advance(-1)
 
 
-def test_a_list_feed_gives_its_prints_in_order():
+def test_a_list_feed_yields_its_ticks_in_order():
     feed = ListFeed(InstrumentTable(), [100, "100.5", TickSpec(99, 2, "ETH/USD", -1, "t3")], per_batch=2)
     feed.open()
     batches = list(feed.batches(threading.Event()))

@@ -28,7 +28,7 @@ _NOT_IN_A_KIND = re.compile(r"[^A-Za-z0-9_.:@-]")
 
 
 class FrameResult(NamedTuple):
-    """What a frame means for the connection that received it."""
+    """Consequences of a frame for the connection that received it."""
 
     has_trades: bool = False
     """Whether it held trades, new or from history: the venue is alive."""

@@ -1,4 +1,4 @@
-"""Bad rows: each is rejected under its own name with its line, and every good one around it is kept (S5)."""
+"""Bad rows: each is rejected with its cause and line, and the good rows around it are kept (S5)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hybrid_platform_tests.feeds.support import COLUMNS, HEADER, T0, good_rows, replay, trades
+from hybrid_platform_tests.feeds.support import COLUMNS, HEADER, T0, csv_text, good_rows, replay
 
 ARABIC = "١٢٣"
 
@@ -70,10 +70,10 @@ BAD_CSV = {
 
 @pytest.mark.scenario("S5")
 @pytest.mark.parametrize("case", BAD_CSV)
-def test_one_bad_row_among_good_ones_is_rejected_by_name_and_line(tmp_path: Path, case: str) -> None:
+def test_a_bad_row_is_rejected_with_cause_and_line(tmp_path: Path, case: str) -> None:
     bad, cause = BAD_CSV[case]
     path = tmp_path / "t.csv"
-    path.write_bytes(trades(*good_rows(700), bad, *good_rows(800, 700)).encode())
+    path.write_bytes(csv_text(*good_rows(700), bad, *good_rows(800, 700)).encode())
     result = replay(path, columns=COLUMNS)
     assert result.rejected == {cause: 1}
     assert [row[5] for row in result.rows] == [(T0 + 1000 * k) * 10**6 for k in range(1_500)]
@@ -84,7 +84,7 @@ def test_one_bad_row_among_good_ones_is_rejected_by_name_and_line(tmp_path: Path
 
 
 @pytest.mark.scenario("S5")
-def test_bytes_that_are_no_utf_8_spoil_their_row_only(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_affect_their_row_only(tmp_path: Path) -> None:
     rows = [row.encode() for row in good_rows(4)]
     rows[2] = b"1700000000000,1,1,SP\xffY"
     path = tmp_path / "t.csv"
@@ -94,10 +94,10 @@ def test_bytes_that_are_no_utf_8_spoil_their_row_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.scenario("S5")
-def test_every_bad_row_at_once_and_each_good_row_between_them_is_kept(tmp_path: Path) -> None:
+def test_good_rows_between_bad_ones_are_kept(tmp_path: Path) -> None:
     rows = [row for number, (bad, _) in enumerate(BAD_CSV.values()) for row in (*good_rows(50, 50 * number), bad)]
     path = tmp_path / "t.csv"
-    path.write_bytes(trades(*rows).encode())
+    path.write_bytes(csv_text(*rows).encode())
     result = replay(path, columns=COLUMNS)
     assert result.count == 50 * len(BAD_CSV)
     assert result.rejected.total() == len(BAD_CSV)
@@ -135,7 +135,7 @@ BAD_JSON = {
 
 @pytest.mark.scenario("S5")
 @pytest.mark.parametrize("line", BAD_JSON, ids=[line[:60] for line in BAD_JSON])
-def test_one_bad_json_line_is_rejected_by_name_and_line(tmp_path: Path, line: str) -> None:
+def test_a_bad_json_line_is_rejected_with_cause_and_line(tmp_path: Path, line: str) -> None:
     good = f'{{"ts": {T0}, "price": 1.5, "size": 1, "symbol": "A", "side": "buy", "id": 5}}'
     path = tmp_path / "t.jsonl"
     path.write_text("\n".join([good, good, line.replace("TS", str(T0)), good]))
@@ -145,10 +145,11 @@ def test_one_bad_json_line_is_rejected_by_name_and_line(tmp_path: Path, line: st
 
 
 @pytest.mark.scenario("S5")
-def test_a_line_beyond_one_mebibyte_is_rejected_and_never_held(tmp_path: Path) -> None:
+def test_a_line_over_one_mebibyte_is_rejected(tmp_path: Path) -> None:
+    """It is never held in memory."""
     path = tmp_path / "t.csv.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
-        file.write(trades(*good_rows(5)).encode())
+        file.write(csv_text(*good_rows(5)).encode())
         for _ in range(64):
             file.write(b"x" * (1 << 20))
         file.write(b"\n" + "\n".join(good_rows(5, 5)).encode() + b"\n" + b"y" * ((1 << 20) + 5))
@@ -178,23 +179,23 @@ def test_a_gzip_bomb_of_newlines_costs_no_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.scenario("S5")
-def test_a_swarm_of_symbols_is_cut_off_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_symbols_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hybrid_platform.feeds.files.columns.MAX_SYMBOLS", 100)
     path = tmp_path / "t.csv"
-    path.write_text(trades(*(f"{T0},1,1,S{k}" for k in range(150)), f"{T0},1,1,S7"))
+    path.write_text(csv_text(*(f"{T0},1,1,S{k}" for k in range(150)), f"{T0},1,1,S7"))
     result = replay(path, columns=COLUMNS)
     assert (result.count, result.rejected) == (101, {"too_many_symbols": 50})
 
 
 def test_zero_sizes_and_identical_neighbours_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text(trades(*[f"{T0},1,0,SPY"] * 9))
+    path.write_text(csv_text(*[f"{T0},1,0,SPY"] * 9))
     assert replay(path, columns=COLUMNS).count == 9
 
 
-def test_samples_are_few_even_where_everything_is_bad(tmp_path: Path) -> None:
+def test_samples_stay_few_when_all_rows_are_bad(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text(trades(*["x,y,z,w"] * 3_000))
+    path.write_text(csv_text(*["x,y,z,w"] * 3_000))
     result = replay(path, columns=COLUMNS)
     assert result.rejected == {"bad_time": 3_000}
     assert len(result.samples) < 60

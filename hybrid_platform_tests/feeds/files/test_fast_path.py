@@ -1,4 +1,4 @@
-"""The fast path gives what the row-by-row definition gives, or nothing: on good input, on garbage, on both mixed."""
+"""The fast path gives the same result as the row-by-row definition, or none: for good rows, garbage and mixtures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def parser(unit: str = "ms", fields: tuple[str, ...] = FIELDS, ask: bool = False
     return TickParser(layout, date(2024, 3, 10), "DEFAULT", SymbolInterner(InstrumentTable(STATED), "X"))
 
 
-def contents(ticks: TickBatch) -> list[tuple[Any, ...]]:
+def rows_with_symbols(ticks: TickBatch) -> list[tuple[Any, ...]]:
     return [(ticks.table[row[1]].symbol, *row[2:]) for row in ticks.rows()]
 
 
@@ -49,14 +49,18 @@ def flat(batches: list[FeedBatch]) -> tuple[list[tuple[Any, ...]], Counter[str],
     for batch in batches:
         rejected.update(batch.rejected)
         assert batch.received == len(batch.ticks) + sum(batch.rejected.values())
-    return [row for batch in batches for row in contents(batch.ticks)], rejected, sum(b.received for b in batches)
+    return (
+        [row for batch in batches for row in rows_with_symbols(batch.ticks)],
+        rejected,
+        sum(b.received for b in batches),
+    )
 
 
-def same_both_ways(block: Block, **more: Any) -> None:
+def assert_same_both_ways(block: Block, **more: Any) -> None:
     fast, slow = list(parse_block(block, parser(**more), "f")), parse_rows(block, parser(**more), "f")
     rows, rejected, received = flat(fast)
     expected, expected_rejected, expected_received = flat([slow])
-    # A mixed column of ids is all text in the one batch and may be integers in the parts of the other.
+    # A mixed column of ids is text in a whole batch, but may be integers in the halves of a split one.
     assert [as_text(row) for row in rows] == [as_text(row) for row in expected]
     assert (rejected, received) == (expected_rejected, expected_received)
     if len(fast) == 1 and fast[0].ticks.trade_ref is not None and slow.ticks.trade_ref is not None:
@@ -134,30 +138,30 @@ def csv_block(data: bytes, *widths: int) -> CsvBlock:
     return CsvBlock(Lines(1, data, data.count(b"\n")), range(min(7, *widths)), widths.__contains__)
 
 
-def text_of(lines: list[str]) -> bytes:
+def join_lines(lines: list[str]) -> bytes:
     return b"".join(item.replace("\n", "").replace("\r", "").encode("utf-8", "surrogatepass") + b"\n" for item in lines)
 
 
 @pytest.mark.scenario("S5")
 @settings(max_examples=100, deadline=None)
 @given(st.lists(line, min_size=1, max_size=8))
-def test_csv_both_ways_is_the_same_on_good_rows_and_garbage(lines: list[str]) -> None:
-    same_both_ways(csv_block(text_of(lines), 7))
+def test_csv_rows_parse_alike(lines: list[str]) -> None:
+    assert_same_both_ways(csv_block(join_lines(lines), 7))
 
 
 @pytest.mark.scenario("S5")
 @pytest.mark.parametrize("symbol", ["SPY", "FINE", "COARSE"])
-def test_one_odd_cell_in_a_good_block_both_ways(symbol: str) -> None:
+def test_one_unusual_cell_parses_alike(symbol: str) -> None:
     good = (str(T0), "1.25", "3", symbol, "17", "buy", str(T0))
     pools = {0: ODD_NUMBERS, 1: ODD_NUMBERS, 2: ODD_NUMBERS, 3: ODD_SYMBOLS, 4: ODD_IDS, 5: SIDES, 6: ODD_NUMBERS}
     for at, pool in pools.items():
         for cell in [*pool, str(T0 * 1000), str(T0 * 10**6), f"{T0}.5", f" {T0} "]:
             bad = ",".join((*good[:at], cell, *good[at + 1 :]))
             for lines in ([bad], [",".join(good), bad]):
-                same_both_ways(csv_block(text_of(lines), 7, 8))
+                assert_same_both_ways(csv_block(join_lines(lines), 7, 8))
 
 
-def test_one_odd_line_in_a_good_block_both_ways() -> None:
+def test_one_unusual_line_parses_alike() -> None:
     good = f"{T0},1.25,3,SPY,17,buy,{T0},rest".encode()
     for odd_line in (
         b"",
@@ -172,10 +176,10 @@ def test_one_odd_line_in_a_good_block_both_ways() -> None:
         good + b"\0",
         good + b"\x0c",
     ):
-        same_both_ways(csv_block(b"\n".join([good, odd_line, good, b""]), 7, 8, 9))
+        assert_same_both_ways(csv_block(b"\n".join([good, odd_line, good, b""]), 7, 8, 9))
 
 
-def test_the_exact_middle_of_a_quote_both_ways() -> None:
+def test_midpoints_of_quotes_parse_alike() -> None:
     for bid, ask in [
         ("1.000000001", "1.000000002"),
         ("1.000000001", "1.000000003"),
@@ -183,16 +187,16 @@ def test_the_exact_middle_of_a_quote_both_ways() -> None:
         ("2", "1"),
         ("1", "1"),
     ]:
-        data = text_of([f"1,{bid},{ask}"])
+        data = join_lines([f"1,{bid},{ask}"])
         more = {"fields": ("ts", "price"), "ask": True, "zone": "UTC"}
-        same_both_ways(csv_block(data, 3), **more)
+        assert_same_both_ways(csv_block(data, 3), **more)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(row, min_size=1, max_size=5), st.sampled_from(["s", "ms", "us", "ns", "ms_or_us", "iso"]))
-def test_csv_rows_both_ways_in_every_unit_of_time(rows: list[tuple[str, ...]], unit: str) -> None:
-    data = text_of([",".join(item) for item in rows])
-    same_both_ways(csv_block(data, 7, 8), unit=unit)
+def test_times_in_every_unit_parse_alike(rows: list[tuple[str, ...]], unit: str) -> None:
+    data = join_lines([",".join(item) for item in rows])
+    assert_same_both_ways(csv_block(data, 7, 8), unit=unit)
 
 
 iso = st.one_of(
@@ -209,9 +213,9 @@ iso = st.one_of(
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(iso, min_size=1, max_size=3), st.sampled_from(["", "Z", "+00:30"]))
-def test_iso_times_both_ways(times: list[str], ending: str) -> None:
-    data = text_of([f"{item}{ending},1" for item in times])
-    same_both_ways(csv_block(data, 2), unit="iso", fields=("ts", "price"))
+def test_iso_times_parse_alike(times: list[str], ending: str) -> None:
+    data = join_lines([f"{item}{ending},1" for item in times])
+    assert_same_both_ways(csv_block(data, 2), unit="iso", fields=("ts", "price"))
 
 
 of_day = st.one_of(st.decimals(-1, 86_400_001, places=4).map(str), odd_number)
@@ -219,12 +223,10 @@ of_day = st.one_of(st.decimals(-1, 86_400_001, places=4).map(str), odd_number)
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(of_day, number, number), min_size=1, max_size=4), st.sampled_from([0, 4]))
-def test_quotes_and_times_of_day_both_ways_on_the_day_when_clocks_change(
-    rows: list[tuple[str, ...]], shift: int
-) -> None:
-    data = text_of([",".join(item) for item in rows])
+def test_times_of_day_parse_alike_when_clocks_change(rows: list[tuple[str, ...]], shift: int) -> None:
+    data = join_lines([",".join(item) for item in rows])
     more = {"fields": ("ts", "price"), "ask": True, "zone": "America/New_York", "price_shift": shift}
-    same_both_ways(csv_block(data, 3), **more)
+    assert_same_both_ways(csv_block(data, 3), **more)
 
 
 json_cell = st.one_of(
@@ -250,11 +252,11 @@ json_odd = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, json_cell))
 @pytest.mark.scenario("S5")
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.one_of(json_good, json_good, json_odd), min_size=1, max_size=6))
-def test_json_both_ways_is_the_same(objects: list[dict[str, Any]]) -> None:
+def test_json_rows_parse_alike(objects: list[dict[str, Any]]) -> None:
     data = "".join(json.dumps(item) + "\n" for item in objects).encode()
     for fields in (FIELDS, FIELDS[:6]):
         for block in json_blocks(Lines(1, data, len(objects)), fields):
-            same_both_ways(block, fields=fields)
+            assert_same_both_ways(block, fields=fields)
 
 
 arrow_number = st.one_of(
@@ -275,40 +277,41 @@ arrow_number = st.one_of(
 @pytest.mark.scenario("S5")
 @settings(max_examples=100, deadline=None)
 @given(arrow_number, arrow_number, arrow_number)
-def test_parquet_both_ways_is_the_same(ts: Any, price: Any, size: Any) -> None:
+def test_parquet_rows_parse_alike(ts: Any, price: Any, size: Any) -> None:
     fields = ("ts", "price", "size")
     columns = [_prepare_column(column, field) for column, field in zip((ts, price, size), fields, strict=True)]
-    same_both_ways(ParquetBlock(columns, 1), fields=fields)
+    assert_same_both_ways(ParquetBlock(columns, 1), fields=fields)
 
 
-def test_the_fast_path_is_taken_where_nothing_is_odd(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ordinary_rows_take_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "parse_rows", lambda *_: pytest.fail("the slow path"))
-    data = text_of([f"{T0 + k},1.{k % 10},{k},SPY,{k},buy,{T0}.5" for k in range(2_000)])
+    data = join_lines([f"{T0 + k},1.{k % 10},{k},SPY,{k},buy,{T0}.5" for k in range(2_000)])
     block = csv_block(data, 7)
     [batch] = parse_block(block, parser(), "f")
     assert len(batch.ticks) == 2_000
     assert batch.ticks.trade_ref is not None and batch.ticks.trade_ref.dtype == np.int64
 
 
-def test_a_bad_row_in_a_large_block_is_found_by_halving(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_block_is_halved_around_a_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a few hundred rows are parsed one by one."""
     looked_at: list[int] = []
     by_row = blocks.parse_rows
     monkeypatch.setattr(blocks, "parse_rows", lambda block, *rest: looked_at.append(len(block)) or by_row(block, *rest))
     lines = [f"{T0 + k},1,1,SPY,,," + str(T0) for k in range(50_000)]
     lines[49_337] = "garbage"
-    # One line that is longer than all the others together must not stop the halving.
+    # A line longer than all others together must not stop the halving.
     lines[-1] += " " * 400_000
-    block = csv_block(text_of(lines), 7)
+    block = csv_block(join_lines(lines), 7)
     batches = list(parse_block(block, parser(), "t"))
     assert sum(len(batch.ticks) for batch in batches) == 49_999
     assert [sample.where for batch in batches for sample in batch.samples] == ["t:49338"]
     assert sum(looked_at) < 1_000
 
 
-def test_scales_of_stated_instruments_are_kept_both_ways() -> None:
-    data = text_of([f"{T0},1.25,3,FINE,,,{T0}", f"{T0},1.25,3,COARSE,,,{T0}", f"{T0},1.25,3,SPY,,,{T0}"])
+def test_scales_of_configured_instruments_parse_alike() -> None:
+    data = join_lines([f"{T0},1.25,3,FINE,,,{T0}", f"{T0},1.25,3,COARSE,,,{T0}", f"{T0},1.25,3,SPY,,,{T0}"])
     block = csv_block(data, 7)
     [batch] = parse_block(block, parser(), "t")
     assert [(tick.price, tick.size) for tick in batch.ticks.ticks()] == [(Decimal("1.25"), Decimal(3))] * 3
     assert batch.ticks.price.tolist() == [1_250_000_000_000, 125, 1_250_000_000]
-    same_both_ways(csv_block(text_of([f"{T0},1.255,3,COARSE,,,{T0}"]), 7))
+    assert_same_both_ways(csv_block(join_lines([f"{T0},1.255,3,COARSE,,,{T0}"]), 7))

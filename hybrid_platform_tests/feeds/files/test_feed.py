@@ -1,4 +1,4 @@
-"""Whole files: every kind that can be replayed, and every one that is refused or breaks off (SPEC 9)."""
+"""Replay of whole files: all supported kinds, refused files, and damaged or truncated ones."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.instruments import InstrumentTable
 from hybrid_platform.feeds.files import FileFeed
-from hybrid_platform_tests.feeds.support import COLUMNS, HEADER, T0, good_rows, read, replay, replay_settings, trades
+from hybrid_platform_tests.feeds.support import COLUMNS, HEADER, T0, csv_text, good_rows, read, replay, replay_settings
 
-TEXT = trades(*good_rows(1_000))
+TEXT = csv_text(*good_rows(1_000))
 OBJECTS = [
     {"ts": T0 + 1000 * k, "price": 100 + k % 7 + 0.25, "size": str(1 + k % 3), "symbol": "SPY"} for k in range(1_000)
 ]
@@ -72,7 +72,7 @@ EXPECTED = [
         ("lower.csv", TEXT.replace("SPY", "spy").encode()),
     ],
 )
-def test_every_container_and_line_end_gives_the_same_ticks(tmp_path: Path, name: str, data: bytes) -> None:
+def test_all_containers_and_line_ends_give_the_same_ticks(tmp_path: Path, name: str, data: bytes) -> None:
     result = replay(write(tmp_path / name, data), columns=COLUMNS)
     assert result.rows == EXPECTED
     assert not result.rejected and result.error is None
@@ -163,7 +163,7 @@ def test_iso_times_with_and_without_offsets(tmp_path: Path) -> None:
 def test_sides_ids_and_receive_times(tmp_path: Path) -> None:
     header = "ts,price,side,trade_id,ts_recv"
     rows = ["BUY,7", "s,007", "1,", "-1,9223372036854775808", "true,a-b", "False,-3", "unknown,12", ",0"]
-    path = write(tmp_path / "t.csv", trades(*(f"{T0},1,{row},{T0 + 5}000" for row in rows), header=header))
+    path = write(tmp_path / "t.csv", csv_text(*(f"{T0},1,{row},{T0 + 5}000" for row in rows), header=header))
     columns = {name: name for name in header.split(",")}
     result = replay(path, columns=columns, recv_unit="us", symbol="A")
     assert [row[3] for row in result.rows] == [1, -1, 1, -1, -1, 1, 0, 0]
@@ -196,32 +196,32 @@ def test_json_numbers_are_exact_and_sides_may_be_booleans(tmp_path: Path) -> Non
     assert result.rejected == {"size_does_not_fit": 1}
 
 
-def test_a_glob_is_replayed_in_order_of_its_names_when_listed(tmp_path: Path) -> None:
+def test_a_listed_glob_is_replayed_in_order_of_names(tmp_path: Path) -> None:
     for name, first in (("b.csv", 0), ("a.csv", 10)):
-        write(tmp_path / name, trades(*good_rows(10, first)))
+        write(tmp_path / name, csv_text(*good_rows(10, first)))
     result = replay(str(tmp_path / "*.csv"), columns=COLUMNS, order="listed")
     assert [row[5] for row in result.rows] == [(T0 + 1000 * k) * 10**6 for k in [*range(10, 20), *range(10)]]
 
 
-def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
-    write(tmp_path / "t1.csv", trades(*good_rows(9)))
-    assert replay(write(tmp_path / "t[1].csv", trades(*good_rows(2))), columns=COLUMNS).count == 2
+def test_a_file_named_like_a_pattern_is_found(tmp_path: Path) -> None:
+    write(tmp_path / "t1.csv", csv_text(*good_rows(9)))
+    assert replay(write(tmp_path / "t[1].csv", csv_text(*good_rows(2))), columns=COLUMNS).count == 2
 
 
 def test_limit_counts_accepted_ticks(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.csv", trades("bad,bad,bad,bad", *good_rows(9_000)))
+    path = write(tmp_path / "t.csv", csv_text("bad,bad,bad,bad", *good_rows(9_000)))
     result = replay(path, columns=COLUMNS, limit=5_000)
     assert result.count == 5_000
     assert result.received == 5_000 + sum(result.rejected.values())
 
 
-# --- what is refused before anything starts -------------------------------------------------------
+# --- files refused before anything starts -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "make", ["missing", "directory", "fifo", "device", "glob", "nul", "long", "empty name", "dangling"]
 )
-def test_what_is_no_regular_file_is_a_config_error(tmp_path: Path, make: str) -> None:
+def test_irregular_files_are_refused(tmp_path: Path, make: str) -> None:
     path = str(tmp_path / "x.csv")
     expected = "an existing file"
     if make == "directory":
@@ -255,7 +255,8 @@ def test_every_wrong_path_is_named_at_once(tmp_path: Path) -> None:
     assert [fault.expected for fault in caught.value.faults] == ["an existing file", "a regular file", "each file once"]
 
 
-def test_a_directory_is_refused_without_being_read_and_so_is_an_unreadable_file(tmp_path: Path) -> None:
+def test_unreadable_paths_are_refused(tmp_path: Path) -> None:
+    """A directory and a file without read permission."""
     path = write(tmp_path / "t.csv", TEXT)
     path.chmod(0)
     if os.access(path, os.R_OK):
@@ -321,7 +322,7 @@ def test_a_directory_is_refused_without_being_read_and_so_is_an_unreadable_file(
         (b"x" * 1_200_000, {"columns": COLUMNS}, "feed.replay.path: expected a first line of at most 1 MiB"),
     ],
 )
-def test_a_file_that_cannot_be_what_the_settings_say_is_a_config_error(
+def test_a_file_that_contradicts_the_settings_is_refused(
     tmp_path: Path, data: bytes | str, settings: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -336,17 +337,19 @@ def test_a_parquet_column_that_is_a_list_is_a_config_error(tmp_path: Path) -> No
         replay(path, columns={"ts": "ts", "price": "price"}, symbol="A")
 
 
-# --- what ends well without a tick, and what breaks off --------------------------------------------
+# --- files without ticks, and damaged files --------------------------------------------
 
 
 @pytest.mark.parametrize("data", [b"", b"\n\n\n", b"\xef\xbb\xbf", HEADER.encode(), f"{HEADER}\n\n".encode()])
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
-def test_an_empty_file_and_one_with_only_a_header_end_cleanly(tmp_path: Path, data: bytes, compress: Any) -> None:
+def test_a_file_with_only_a_header_ends_without_an_error(tmp_path: Path, data: bytes, compress: Any) -> None:
+    """So does an empty file."""
     result = replay(write(tmp_path / "t.csv", compress(data)), columns=COLUMNS)
     assert (result.received, result.error) == (0, None)
 
 
-def test_an_empty_parquet_file_and_an_empty_file_without_any_settings_end_cleanly(tmp_path: Path) -> None:
+def test_empty_files_end_without_an_error(tmp_path: Path) -> None:
+    """An empty Parquet file, and an empty file without any format settings."""
     path = parquet(tmp_path / "t.parquet", ts=pa.array([], pa.int64()), price=pa.array([], pa.float64()))
     assert replay(path, columns={"ts": "ts", "price": "price"}, symbol="A").received == 0
     assert replay(write(tmp_path / "t.csv", b"")).received == 0
@@ -354,7 +357,8 @@ def test_an_empty_parquet_file_and_an_empty_file_without_any_settings_end_cleanl
 
 @pytest.mark.scenario("L4")
 @pytest.mark.parametrize("cut", [0.0005, 0.2, 0.5, 0.9, 0.99, 1.0])
-def test_a_truncated_gzip_gives_its_good_rows_and_then_fails(tmp_path: Path, cut: float) -> None:
+def test_a_truncated_gzip_keeps_its_good_rows(tmp_path: Path, cut: float) -> None:
+    """It fails after the last complete row."""
     whole = gzip.compress(TEXT.encode())
     path = write(tmp_path / "t.csv.gz", whole[: max(4, int((len(whole) - 4) * cut))])
     result = replay(path, columns=COLUMNS)
@@ -368,9 +372,9 @@ def test_a_truncated_gzip_gives_its_good_rows_and_then_fails(tmp_path: Path, cut
 
 
 @pytest.mark.scenario("L4")
-def test_a_damaged_gzip_gives_every_row_before_the_damage(tmp_path: Path) -> None:
+def test_a_damaged_gzip_keeps_the_rows_before_the_damage(tmp_path: Path) -> None:
     rows = [f"{T0 + k},{100 + (k * 7919) % 1000}.{k % 100:02},{k % 9},SPY" for k in range(20_000)]
-    whole = bytearray(gzip.compress(trades(*rows).encode()))
+    whole = bytearray(gzip.compress(csv_text(*rows).encode()))
     whole[-6] ^= 1  # the checksum
     result = replay(write(tmp_path / "t.csv.gz", bytes(whole)), columns=COLUMNS)
     assert "is damaged" in str(result.error)
@@ -381,13 +385,14 @@ def test_a_damaged_gzip_gives_every_row_before_the_damage(tmp_path: Path) -> Non
     assert 9_000 < result.count < 20_000
 
 
-def test_something_after_the_gzip_data_is_an_error_after_all_rows(tmp_path: Path) -> None:
+def test_garbage_after_gzip_data_fails_after_all_rows(tmp_path: Path) -> None:
     result = replay(write(tmp_path / "t.csv.gz", gzip.compress(TEXT.encode()) + b"garbage"), columns=COLUMNS)
     assert result.rows == EXPECTED
     assert "not gzip" in str(result.error)
 
 
-def test_a_zip_whose_checksum_is_wrong_gives_its_rows_and_then_fails(tmp_path: Path) -> None:
+def test_a_zip_with_a_wrong_checksum_keeps_its_rows(tmp_path: Path) -> None:
+    """It fails after the last row."""
     data = bytearray(zipped({"a.csv": TEXT}, zipfile.ZIP_STORED))
     at = data.index(b"100.25")
     data[at : at + 6] = b"999.75"
@@ -407,7 +412,7 @@ def test_a_truncated_zip_or_parquet_is_a_parse_error(tmp_path: Path, suffix: str
     assert f"t.{suffix} is truncated" in str(result.error)
 
 
-def test_a_parquet_file_with_a_broken_page_gives_what_comes_before(tmp_path: Path) -> None:
+def test_a_damaged_parquet_page_keeps_the_rows_before(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     table = pa.table({"ts": [T0 + k for k in range(60_000)], "price": [f"{k}.5" for k in range(1, 60_001)]})
     pq.write_table(table, path, row_group_size=10_000, compression="gzip")
@@ -418,8 +423,9 @@ def test_a_parquet_file_with_a_broken_page_gives_what_comes_before(tmp_path: Pat
     assert 10_000 <= result.count < 60_000
 
 
-def test_a_file_with_only_bad_rows_is_a_parse_error_that_says_why(tmp_path: Path) -> None:
-    bad = write(tmp_path / "bad.csv", trades(*["x,1,1,SPY"] * 7, *["1700000000000,0,1,SPY"] * 2))
+def test_a_file_with_only_bad_rows_is_a_parse_error(tmp_path: Path) -> None:
+    """The message lists the causes and the first bad row."""
+    bad = write(tmp_path / "bad.csv", csv_text(*["x,1,1,SPY"] * 7, *["1700000000000,0,1,SPY"] * 2))
     good = write(tmp_path / "good.csv", TEXT)
     result = replay([bad, good], columns=COLUMNS)
     assert result.rows == EXPECTED
@@ -428,7 +434,7 @@ def test_a_file_with_only_bad_rows_is_a_parse_error_that_says_why(tmp_path: Path
     )
 
 
-def test_a_file_that_vanished_after_it_was_checked_is_an_error_not_a_crash(tmp_path: Path) -> None:
+def test_a_file_deleted_after_open_is_a_parse_error(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", TEXT)
     table = InstrumentTable()
     feed = FileFeed(replay_settings(path, columns=COLUMNS), table, SystemClock())

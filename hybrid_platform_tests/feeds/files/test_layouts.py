@@ -1,4 +1,4 @@
-"""The layouts that are known by name, on files made here as venues and vendors write them."""
+"""The presets, on generated files in the formats of venues and vendors."""
 
 from __future__ import annotations
 
@@ -71,13 +71,14 @@ def test_binances_public_dumps_are_recognised(
     assert replay(renamed, format=preset, symbol="B").rows == [("B", *row[1:]) for row in result.rows]
 
 
-def test_a_dump_in_which_milliseconds_turn_into_microseconds_is_read_row_by_row(tmp_path: Path) -> None:
+def test_a_dump_may_change_from_ms_to_us(tmp_path: Path) -> None:
+    """The unit is decided row by row."""
     rows = [SPOT_TRADES[0].replace("{t}7", f"{T0}"), SPOT_TRADES[1].replace("{t}8", f"{T0}001")]
     result = replay(dump(tmp_path, "BTCUSDT-trades-2025-01", rows, ""))
     assert [row[5] for row in result.rows] == [T0 * 10**6, T0 * 10**6 + 1_000]
 
 
-def test_a_dump_whose_first_line_is_garbage_loses_that_line_only(tmp_path: Path) -> None:
+def test_a_dump_with_a_garbage_first_line_loses_only_that(tmp_path: Path) -> None:
     result = replay(dump(tmp_path, "BTCUSDT-trades-2025-01", ["garbage", *SPOT_TRADES], MILLIS))
     assert (result.count, result.rejected) == (2, {"bad_columns": 1})
 
@@ -96,9 +97,8 @@ def lean(folder: Path, name: str, members: dict[str, str]) -> Path:
 @pytest.mark.parametrize(
     ("day", "offset_hours"), [("20131008", 4), ("20131220", 5)], ids=["summer in New York", "winter in New York"]
 )
-def test_lean_equity_ticks_are_on_new_yorks_clocks_and_in_ten_thousandths(
-    tmp_path: Path, day: str, offset_hours: int
-) -> None:
+def test_lean_equity_ticks(tmp_path: Path, day: str, offset_hours: int) -> None:
+    """Times are New York's wall clock, prices are in ten-thousandths."""
     rows = "34200000,1821000,300,P,2000,0\n34200001,1820650,100,P,2000,1\n"
     path = lean(tmp_path / "equity/usa/tick/ibm", f"{day}_trade.zip", {f"{day}_ibm_Trade_Tick.csv": rows})
     result = replay(path)
@@ -108,7 +108,7 @@ def test_lean_equity_ticks_are_on_new_yorks_clocks_and_in_ten_thousandths(
     assert since_midnight_utc == (9 + offset_hours) * 3600 + 1800
 
 
-def test_lean_futures_are_merged_over_their_contract_months(tmp_path: Path) -> None:
+def test_lean_futures_are_merged_over_contract_months(tmp_path: Path) -> None:
     members = {
         "20131007_gc_tick_trade_201312.csv": "100,1313.7,1,usa,,0\n300,1313.8,0,usa,,0\n",
         "20131007_gc_tick_trade_201402.csv": "200,1314.5,2,usa,,0\n300,1314.6,2,usa,,0\n",
@@ -123,7 +123,8 @@ def test_lean_futures_are_merged_over_their_contract_months(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("folder", "hours"), [("forex/fxcm/tick/eurusd", 5), ("forex/oanda/tick/eurusd", 0)], ids=["fxcm", "oanda"]
 )
-def test_lean_quotes_are_exact_middles_in_their_brokers_time(tmp_path: Path, folder: str, hours: int) -> None:
+def test_lean_quotes_give_exact_midpoints(tmp_path: Path, folder: str, hours: int) -> None:
+    """Times are in the broker's time zone."""
     path = lean(
         tmp_path / folder, "20140508_quote.zip", {"20140508_eurusd_tick_quote.csv": "40.1868,1.39147,1.39148\n"}
     )
@@ -139,7 +140,7 @@ def test_lean_quotes_of_an_unknown_broker_must_be_named(tmp_path: Path) -> None:
     assert replay(path, format="lean_oanda_quotes").count == 1
 
 
-def test_a_name_without_a_day_is_refused_where_times_count_from_midnight(tmp_path: Path) -> None:
+def test_times_since_midnight_need_a_day_in_the_name(tmp_path: Path) -> None:
     path = tmp_path / "eurusd.csv"
     path.write_text("40,1.39147,1.39148\n")
     with pytest.raises(ConfigError, match=r"feed\.replay\.path: expected a name with the day of its trades"):
@@ -158,7 +159,7 @@ def described(layout: Layout) -> dict[str, Any]:
     return {name: value for name, value in layout.fields.items() if value is not None}
 
 
-def test_the_users_page_has_every_preset_with_its_columns() -> None:
+def test_the_page_lists_every_preset_with_its_columns() -> None:
     page = (REPOSITORY / "docs" / "feeds.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", page, re.MULTILINE))
     assert set(rows) >= set(PRESETS)
@@ -167,7 +168,7 @@ def test_the_users_page_has_every_preset_with_its_columns() -> None:
             assert f"`{column}`" in rows[name], (name, column)
 
 
-def test_the_users_page_names_every_cause_of_rejection() -> None:
+def test_the_page_lists_every_cause_of_rejection() -> None:
     page = (REPOSITORY / "docs" / "feeds.md").read_text(encoding="utf-8")
     source = "".join(
         path.read_text(encoding="utf-8") for path in (REPOSITORY / "hybrid_platform/feeds/files").rglob("*.py")

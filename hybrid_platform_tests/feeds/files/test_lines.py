@@ -1,4 +1,4 @@
-"""Whole physical lines out of pieces that are cut anywhere."""
+"""Whole physical lines from chunks with arbitrary boundaries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ text = st.lists(st.sampled_from([b"a", b"bb", b"\n", b"\r", b"\r\n", b"\xef\xbb\
 
 @settings(max_examples=150, deadline=None)
 @given(text, st.lists(st.integers(0, 60), max_size=12))
-def test_lines_do_not_depend_on_where_the_pieces_are_cut(data: bytes, cuts: list[int]) -> None:
+def test_lines_do_not_depend_on_chunk_boundaries(data: bytes, cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(data)]
     pieces = [data[start:end] for start, end in pairwise(places) if start < end]
     blocks = list(split_lines(pieces))
@@ -30,7 +30,7 @@ def test_lines_do_not_depend_on_where_the_pieces_are_cut(data: bytes, cuts: list
 
 
 @pytest.mark.parametrize("pieces", [[700_000, 700_000], [1_000_000, 48_577], [10, 1_048_567], [600_000] * 9])
-def test_a_long_line_is_skipped_however_its_pieces_fall(pieces: list[int]) -> None:
+def test_a_long_line_is_skipped_for_any_chunks(pieces: list[int]) -> None:
     def read() -> Iterator[bytes]:
         yield b"first\n"
         for size in pieces[:-1]:
@@ -51,7 +51,9 @@ def test_the_longest_line_that_is_allowed_is_kept() -> None:
     ]
 
 
-def test_a_source_that_breaks_off_inside_a_line_says_so_after_the_whole_ones() -> None:
+def test_a_source_that_ends_inside_a_line_is_truncated() -> None:
+    """The lines before it are yielded first."""
+
     def broken() -> Iterator[bytes]:
         yield b"one\ntw"
         raise SourceError("is truncated")

@@ -1,4 +1,4 @@
-"""Several files at once: merged by event time, stable, and without ever reordering a file."""
+"""Merge of several files: by event time, stable, and without reordering a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hybrid_platform.feeds.base import FeedBatch
 from hybrid_platform.feeds.files import FileFeed, reader
 from hybrid_platform.feeds.files.merge import merge_files
 from hybrid_platform.settings.feeds import ReplayFeed
-from hybrid_platform_tests.feeds.support import COLUMNS, T0, replay, trades
+from hybrid_platform_tests.feeds.support import COLUMNS, T0, csv_text, replay
 
 
 class Listed:
@@ -51,7 +51,8 @@ files = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(files, st.booleans())
-def test_the_merge_is_the_stable_sort_by_each_files_running_maximum(times: list[list[list[int]]], knows: bool) -> None:
+def test_merging_is_a_stable_sort(times: list[list[list[int]]], knows: bool) -> None:
+    """The key is the running maximum of each file's own times."""
     table = InstrumentTable()
     table.intern("X", "A")
     names = iter(range(10**6))
@@ -71,7 +72,7 @@ def test_the_merge_is_the_stable_sort_by_each_files_running_maximum(times: list[
     assert all(batch.received == len(batch.ticks) + sum(batch.rejected.values()) for batch in out)
 
 
-def test_a_file_is_begun_only_when_the_stream_reaches_it() -> None:
+def test_a_file_is_opened_when_the_stream_reaches_it() -> None:
     table = InstrumentTable()
     table.intern("X", "A")
     days = [Listed([[(day * 10 + k, day)] for k in range(5)], table, True) for day in range(4)]
@@ -84,12 +85,12 @@ def written(tmp_path: Path, files: dict[str, list[int]]) -> list[Path]:
     paths = []
     for name, seconds in files.items():
         path = tmp_path / name
-        path.write_text(trades(*(f"{T0 + 1000 * second},{second + 1},1,{name[0]}" for second in seconds)))
+        path.write_text(csv_text(*(f"{T0 + 1000 * second},{second + 1},1,{name[0]}" for second in seconds)))
         paths.append(path)
     return paths
 
 
-def test_files_are_merged_by_event_time_or_played_as_listed(tmp_path: Path) -> None:
+def test_files_are_merged_by_time_or_read_as_listed(tmp_path: Path) -> None:
     paths = written(tmp_path, {"b.csv": [0, 2, 4, 4], "a.csv": [1, 2, 3, 4]})
     merged_rows = replay(paths, columns=COLUMNS).rows
     assert [row[0] for row in merged_rows] == ["B", "A", "B", "A", "A", "B", "B", "A"]
@@ -98,9 +99,7 @@ def test_files_are_merged_by_event_time_or_played_as_listed(tmp_path: Path) -> N
 
 
 @pytest.mark.scenario("S8")
-def test_the_merge_does_not_depend_on_how_the_files_are_cut_into_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_merging_does_not_depend_on_block_boundaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(5)
     paths = written(tmp_path, {f"{name}.csv": random.integers(0, 3_000, 4_000).tolist() for name in "abc"})
     whole = replay(paths, columns=COLUMNS).rows
@@ -110,16 +109,16 @@ def test_the_merge_does_not_depend_on_how_the_files_are_cut_into_blocks(
     assert len(whole) == 12_000
 
 
-def test_ids_of_different_kinds_are_merged_as_text(tmp_path: Path) -> None:
+def test_ids_of_mixed_types_are_merged_as_text(tmp_path: Path) -> None:
     columns: dict[str, Any] = {"ts": "ts", "price": "price", "trade_id": "id"}
     for name, ids in {"a": {0: "7", 4: "8"}, "b": {1: "x", 3: ""}, "c": {2: ""}}.items():
         rows = (f"{T0 + ms},1,{ref}" for ms, ref in ids.items())
-        (tmp_path / f"{name}.csv").write_text(trades(*rows, header="ts,price,id"))
+        (tmp_path / f"{name}.csv").write_text(csv_text(*rows, header="ts,price,id"))
     result = replay(str(tmp_path / "*.csv"), columns=columns, symbol="A")
     assert [None if row[4] is None else str(row[4]) for row in result.rows] == ["7", "x", None, None, "8"]
 
 
-def test_many_files_do_not_stay_open_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_files_are_not_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = written(tmp_path, {f"{name}.csv": [at * 10, at * 10 + 1] for at, name in enumerate("abcdefghij")})
     opened: list[str] = []
     closed: list[str] = []
@@ -138,5 +137,5 @@ def test_many_files_do_not_stay_open_together(tmp_path: Path, monkeypatch: pytes
     feed.open()
     for _ in feed.batches(threading.Event()):
         at_once.append(len(opened) - len(closed))
-    assert len(opened) == 20, "each is looked at, then read"
+    assert len(opened) == 20, "each file is opened twice: for its first time, then to be read"
     assert max(at_once) <= 2

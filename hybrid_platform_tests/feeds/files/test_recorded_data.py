@@ -1,4 +1,4 @@
-"""Real recordings: counts, and the known answers of an exact moving-average rule computed here, independently."""
+"""Real recordings: counts, and the signals of an exact moving-average rule that is computed independently here."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform_tests.feeds.support import Read, replay
+from hybrid_platform_tests.feeds.support import ReplayResult, replay
 
 
-def crossings(result: Read, short: int = 5, long: int = 20) -> list[tuple[int, str, str]]:
+def crossings(result: ReplayResult, short: int = 5, long: int = 20) -> list[tuple[int, str, str]]:
     """Return ``(seq, side, price)`` of each crossing of two exact averages, of one symbol."""
     window: deque[int] = deque(maxlen=long)
     previous = None
@@ -81,13 +81,14 @@ def test_every_recording_is_recognised_and_read_whole(
     assert (result.count, dict(result.rejected), len(result.table), result.error) == (ticks, rejected, symbols, None)
 
 
-def test_lean_ticks_and_their_converted_file_agree_on_time(recorded_data: Path) -> None:
+def test_lean_ticks_agree_with_the_converted_file(recorded_data: Path) -> None:
     lean = replay(recorded_data / "trades/lean_equity_usa_tick_ibm_20131008_trade.zip", limit=1).rows[0]
     converted = replay(recorded_data / "trades/us_equity_aig_20131008-10.csv.gz", limit=1).rows[0]
     assert lean[5] // (86_400 * 10**9) == converted[5] // (86_400 * 10**9)
 
 
-def test_the_gold_contracts_are_merged_by_time_and_keep_their_zero_sizes(recorded_data: Path) -> None:
+def test_the_gold_contracts_are_merged_by_time(recorded_data: Path) -> None:
+    """Trades of size zero are kept."""
     result = replay(recorded_data / "trades/lean_future_comex_tick_gc_20131007_trade.zip")
     times = [row[5] for row in result.rows]
     assert times == sorted(times)

@@ -1,4 +1,8 @@
-"""Runs a `LiveFeed` in the test's own thread until something holds, and keeps all that it gave."""
+"""Helpers that run a `LiveFeed` in the test's own thread.
+
+`LiveRun`: a feed and everything it yielded; `until` and `until_ticks` run it. `StopWhen`: a stopper with a condition.
+`binance`: settings of a source at a local venue. `closed_port`: a port without a listener.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +25,11 @@ from hybrid_platform.settings.websocket import WebsocketFeed
 from hybrid_platform.testing import ListLog
 
 PATIENCE_S = 60.0
-"""A hang is a failure; nothing else here depends on how fast the machine is."""
+"""A longer wait is a failure; nothing else here depends on the speed of the machine."""
 
 
-class Until:
-    """A `Stopper` that is set once ``holds()``."""
+class StopWhen:
+    """A `Stopper` that is set as soon as ``holds()``."""
 
     def __init__(self, holds: Callable[[], bool]) -> None:
         self._holds = holds
@@ -41,8 +45,8 @@ class Until:
         return self.is_set()
 
 
-class Run:
-    """What one feed gave."""
+class LiveRun:
+    """One feed and everything that it yielded."""
 
     def __init__(self, *sources: dict[str, Any], store: Any = None, clock: Any = None, **settings: Any) -> None:
         settings = {"backoff_seconds": 0.01, "backoff_max_seconds": 0.05} | settings
@@ -66,9 +70,9 @@ class Run:
         self.received = 0
         self.error: PlatformError | None = None
 
-    def until(self, holds: Callable[[Run], bool]) -> Run:
-        """Listen until it holds, or until the feed fails; a hang fails the test."""
-        stop = Until(lambda: holds(self))
+    def until(self, holds: Callable[[LiveRun], bool]) -> LiveRun:
+        """Run until the condition holds or the feed fails; a hang fails the test."""
+        stop = StopWhen(lambda: holds(self))
         try:
             for batch in self.feed.batches(stop):
                 self.take(batch)
@@ -76,15 +80,15 @@ class Run:
             self.error = error
         finally:
             self.feed.close()
-        assert not stop.expired, f"nothing more came: {self.stats}"
+        assert not stop.expired, f"the feed yielded nothing more: {self.stats}"
         return self
 
-    def ticks_are(self, count: int) -> Run:
-        """Listen until so many ticks came."""
+    def until_ticks(self, count: int) -> LiveRun:
+        """Run until ``count`` ticks have arrived."""
         return self.until(lambda run: len(run.ticks) >= count)
 
     def take(self, batch: FeedBatch) -> None:
-        """Keep a batch; it must balance."""
+        """Store a batch and check its accounting."""
         assert batch.received == len(batch.ticks) + sum(batch.rejected.values()) + batch.history
         self.batches.append(batch)
         self.ticks += batch.ticks.ticks()
@@ -97,28 +101,28 @@ class Run:
 
     @property
     def stats(self) -> SourceStats:
-        """The first source's."""
+        """Figures of the first source."""
         return self.feed.stats()[0]
 
     @property
     def ids(self) -> list[int | str | None]:
-        """Trade ids as they came."""
+        """Trade ids in order of arrival."""
         return [tick.trade_ref for tick in self.ticks]
 
     @property
     def unique_ids(self) -> list[int | str | None]:
-        """Trade ids as ingest lets them through."""
+        """Trade ids after ingest has removed duplicates."""
         new = Deduplicator()
         return [ref for batch in self.batches for ref in [t.trade_ref for t in new.new_only(batch.ticks).ticks()]]
 
 
 def binance(url: str, *symbols: str, **changes: Any) -> dict[str, Any]:
-    """Return a source at a local venue."""
+    """Return the settings of a source at a local venue."""
     return {"venue": "binance", "symbols": symbols or ("BTCUSDT",), "url": url} | changes
 
 
 def closed_port() -> int:
-    """Return a port of this machine where nobody listens."""
+    """Return a port of this machine that has no listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Made-up frames in each venue's own shape: what the decoders are tested and fuzzed with."""
+"""Generated frames in each venue's format, for the tests of the decoders and the fuzzer."""
 
 # ruff: noqa: E501 (a frame is one line)
 
@@ -151,6 +151,6 @@ REFUSALS: dict[str, tuple[str, str]] = {
 }
 
 
-def form_of(name: str, **changes: Any) -> FrameFormat:
+def frame_format(name: str, **changes: Any) -> FrameFormat:
     """Return how the venue's frames are read."""
     return FrameFormat.model_validate(FORMS[name] | changes)

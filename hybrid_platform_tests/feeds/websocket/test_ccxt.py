@@ -1,4 +1,4 @@
-"""ccxt.pro behind the same interface, against a local server (needs the extra ``ccxt``)."""
+"""Trades through ccxt.pro from a local server (needs the extra ``ccxt``)."""
 
 # ruff: noqa: E501 (an answer is one line)
 
@@ -10,7 +10,7 @@ import pytest
 
 from hybrid_platform.domain.errors import ConfigError, NetworkError
 from hybrid_platform.testing import Drop, LocalVenue, Send, Skip
-from hybrid_platform_tests.feeds.websocket.live import Run, closed_port
+from hybrid_platform_tests.feeds.websocket.live import LiveRun, closed_port
 
 HAVE_CCXT = importlib.util.find_spec("ccxt") is not None
 needs_ccxt = pytest.mark.skipif(not HAVE_CCXT, reason="the extra `ccxt` is not installed")
@@ -38,9 +38,9 @@ def source(venue_url: str) -> dict:
 
 @needs_ccxt
 @pytest.mark.scenario("S2")
-def test_an_exchange_is_heard_through_ccxt():
+def test_trades_arrive_through_ccxt():
     with LocalVenue(frames(20), pages=PAGES) as venue:
-        run = Run(source(venue.url)).ticks_are(20)
+        run = LiveRun(source(venue.url)).until_ticks(20)
     assert run.ids == list(range(1, 21))
     tick = run.ticks[0]
     assert (tick.venue, tick.symbol, str(tick.price), str(tick.size)) == (
@@ -58,7 +58,7 @@ def test_an_exchange_is_heard_through_ccxt():
 @pytest.mark.scenario("S3")
 def test_a_drop_behind_ccxt_is_a_reconnect_and_a_gap():
     with LocalVenue(frames(20), [[Send(10), Drop()], [Skip(2), Send()]], pages=PAGES) as venue:
-        run = Run(source(venue.url)).ticks_are(18)
+        run = LiveRun(source(venue.url)).until_ticks(18)
     assert [ref for ref in run.ids if ref <= 10] == list(range(1, 11))
     assert set(run.unique_ids) == {*range(1, 11), *range(13, 21)}
     [gap] = run.gaps
@@ -67,25 +67,25 @@ def test_a_drop_behind_ccxt_is_a_reconnect_and_a_gap():
 
 @needs_ccxt
 @pytest.mark.scenario("S4")
-def test_an_exchange_that_cannot_be_reached_ends_the_session():
-    run = Run(source(f"ws://127.0.0.1:{closed_port()}"), max_failures=2).until(lambda _: False)
+def test_an_unreachable_exchange_ends_the_session():
+    run = LiveRun(source(f"ws://127.0.0.1:{closed_port()}"), max_failures=2).until(lambda _: False)
     assert isinstance(run.error, NetworkError)
     assert "BITSTAMP: 2 failures" in str(run.error)
 
 
 @needs_ccxt
 def test_a_plain_connection_to_another_machine_is_refused():
-    run = Run(source("ws://venue.example"), max_failures=1).until(lambda _: False)
+    run = LiveRun(source("ws://venue.example"), max_failures=1).until(lambda _: False)
     assert "plain connection" in str(run.error)
 
 
 @needs_ccxt
-def test_an_exchange_that_ccxt_does_not_know_is_a_setting_to_correct():
+def test_an_unknown_ccxt_exchange_is_a_config_error():
     with pytest.raises(ConfigError, match=r"ccxt\.pro"):
-        Run({"venue": "ccxt", "exchange": "mtgox", "symbols": ["BTC/USD"]})
+        LiveRun({"venue": "ccxt", "exchange": "mtgox", "symbols": ["BTC/USD"]})
 
 
 @pytest.mark.skipif(HAVE_CCXT, reason="the extra `ccxt` is installed")
-def test_without_the_extra_the_settings_say_what_to_install():
+def test_without_ccxt_the_error_says_what_to_install():
     with pytest.raises(ConfigError, match="extra `ccxt`"):
-        Run({"venue": "ccxt", "exchange": "bitstamp", "symbols": ["BTC/USD"]})
+        LiveRun({"venue": "ccxt", "exchange": "bitstamp", "symbols": ["BTC/USD"]})

@@ -1,4 +1,4 @@
-"""What docs/live-data.md says, runs."""
+"""The settings and the example in docs/live-data.md are valid and run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_example_of_the_page_runs():
     exec(compile(text, "docs/live-data.md", "exec"), {})
 
 
-def test_every_venue_and_every_step_is_on_the_page():
+def test_the_page_lists_every_venue_and_action():
     for name in get_args(VenueName):
         assert f"| `{name}` |" in PAGE
     for name in hybrid_platform.testing.__all__:

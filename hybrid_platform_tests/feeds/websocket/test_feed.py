@@ -1,4 +1,4 @@
-"""A live feed against a local venue, over real sockets: S2, S3, S4 and the parts of S7 that a feed measures."""
+"""A live feed connected to a local venue over real sockets: S2, S3, S4 and the lag measurements of S7."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from hybrid_platform.testing import (
     TestClock,
     binance_trades,
 )
-from hybrid_platform_tests.feeds.websocket.live import Run, binance, closed_port
+from hybrid_platform_tests.feeds.websocket.live import LiveRun, binance, closed_port
 from hybrid_platform_tests.feeds.websocket.samples import HISTORY, OTHERS, SYMBOLS, TRADES
 
 
 @pytest.mark.scenario("S2")
 def test_it_connects_subscribes_and_emits_ticks():
     with LocalVenue(islice(binance_trades(), 50)) as venue:
-        run = Run(binance(venue.url)).ticks_are(50)
+        run = LiveRun(binance(venue.url)).until_ticks(50)
     assert run.ids == list(range(1, 51))
     assert all(tick.ts_recv > 0 and tick.venue == "BINANCE" and tick.symbol == "BTCUSDT" for tick in run.ticks)
     assert [json.loads(message)["method"] for message in venue.received] == ["SUBSCRIBE", "UNSUBSCRIBE"]
@@ -54,7 +54,7 @@ def test_several_venues_and_symbols_share_one_session():
             sources.append({"venue": name, "symbols": [SYMBOLS[name]], "url": venue.url})
         local = stack.enter_context(LocalVenue(islice(binance_trades(["BTCUSDT", "ETHUSDT"]), 20)))
         sources.append(binance(local.url, "BTCUSDT", "ETHUSDT"))
-        run = Run(*sources).ticks_are(len(names) + 20)
+        run = LiveRun(*sources).until_ticks(len(names) + 20)
     assert {tick.venue for tick in run.ticks} == {
         *("BINANCE", "BITSTAMP", "BYBIT", "COINBASE", "GEMINI", "KRAKEN", "OKX"),
     }
@@ -68,20 +68,20 @@ def test_several_venues_and_symbols_share_one_session():
 def test_many_symbols_are_spread_over_connections():
     symbols = [f"C{n}USDT" for n in range(401)]
     with LocalVenue(islice(binance_trades(symbols), 0)) as venue:
-        run = Run(binance(venue.url, *symbols)).until(lambda _: len(venue.received) >= 5)
+        run = LiveRun(binance(venue.url, *symbols)).until(lambda _: len(venue.received) >= 5)
     asked = [json.loads(message)["params"] for message in venue.received if "UNSUB" not in message]
-    assert sorted(map(len, asked)) == [1, 100, 100, 100, 100], "at most 100 a message, 200 a connection"
+    assert sorted(map(len, asked)) == [1, 100, 100, 100, 100], "at most 100 per message, 200 per connection"
     assert sorted(name for names in asked for name in names) == sorted(f"{name.lower()}@trade" for name in symbols)
     assert run.stats.connects == 3
 
 
 @pytest.mark.scenario("S3")
-def test_a_drop_is_followed_by_a_reconnect_and_the_gap_is_exact():
+def test_a_drop_gives_a_reconnect_and_an_exact_gap():
     script = [[Send(50), Drop()], [Skip(7), Send(20), Close(1012, "restart")], [Repeat(10), Send(30)]]
     with LocalVenue(islice(binance_trades(), 107), script) as venue:
-        run = Run(binance(venue.url)).ticks_are(110)
+        run = LiveRun(binance(venue.url)).until_ticks(110)
     assert run.ids == [*range(1, 51), *range(58, 78), *range(68, 108)]
-    assert run.unique_ids == [*range(1, 51), *range(58, 108)], "ingest removes what came twice"
+    assert run.unique_ids == [*range(1, 51), *range(58, 108)], "ingest removes duplicates"
     [gap] = run.gaps
     assert (gap.n, gap.venue, gap.symbol, gap.from_id, gap.to_id, gap.missing, gap.cause) == (
         *(1, "BINANCE", "BTCUSDT", "50", "58", 7, "drop"),
@@ -93,44 +93,46 @@ def test_a_drop_is_followed_by_a_reconnect_and_the_gap_is_exact():
 
 
 @pytest.mark.scenario("S3")
-def test_a_venue_without_contiguous_ids_has_a_gap_of_unknown_size():
+def test_opaque_ids_give_a_gap_of_unknown_size():
     frames = [TRADES["bybit_v5"].replace("0b5c1d5e", f"0b5c1d5{n}") for n in range(4)]
     with LocalVenue(frames, [[Send(2), Drop()], [Skip(1), Send()]]) as venue:
-        run = Run({"venue": "bybit_v5", "symbols": ["ETHUSDT"], "url": venue.url}).ticks_are(3)
+        run = LiveRun({"venue": "bybit_v5", "symbols": ["ETHUSDT"], "url": venue.url}).until_ticks(3)
     [gap] = run.gaps
     assert (gap.from_id[:8], gap.to_id[:8], gap.missing, gap.cause) == ("0b5c1d51", "0b5c1d53", None, "drop")
 
 
 @pytest.mark.scenario("S3")
-def test_a_hole_on_a_living_connection_is_a_gap_too():
+def test_missing_ids_on_an_open_connection_are_a_gap():
     with LocalVenue(islice(binance_trades(), 30), [[Send(10), Skip(3), Send()]]) as venue:
-        run = Run(binance(venue.url)).ticks_are(27)
+        run = LiveRun(binance(venue.url)).until_ticks(27)
     [gap] = run.gaps
     assert (gap.missing, gap.cause) == (3, "trade_id")
 
 
 @pytest.mark.scenario("S3")
-def test_a_jump_in_the_venues_message_counter_is_a_gap():
+def test_a_jump_in_message_numbers_is_a_gap():
     trade = TRADES["coinbase_advanced"]
     frames = [trade, trade.replace('"sequence_num":4', '"sequence_num":9').replace('"701"', '"702"')]
     with LocalVenue(frames) as venue:
-        run = Run({"venue": "coinbase_advanced", "symbols": ["ETH-USD"], "url": venue.url}).ticks_are(2)
+        run = LiveRun({"venue": "coinbase_advanced", "symbols": ["ETH-USD"], "url": venue.url}).until_ticks(2)
     [gap] = run.gaps
     assert (gap.symbol, gap.from_id, gap.to_id, gap.cause) == ("*", "4", "9", "sequence")
 
 
 @pytest.mark.scenario("S3")
-def test_disorder_is_no_gap():
+def test_disorder_is_not_a_gap():
     with LocalVenue(islice(binance_trades(), 60), [[Send(20), Reverse(20), Send()]]) as venue:
-        run = Run(binance(venue.url)).ticks_are(60)
+        run = LiveRun(binance(venue.url)).until_ticks(60)
     assert sorted(run.ids) == list(range(1, 61))
     assert not run.gaps
 
 
 @pytest.mark.scenario("S3")
-def test_a_session_that_ends_while_the_venue_is_away_says_so():
+def test_a_session_that_ends_disconnected_has_a_gap():
     with LocalVenue(islice(binance_trades(), 9), [[Send(5), Drop()], *([Refuse()] for _ in range(1000))]) as venue:
-        run = Run(binance(venue.url), max_failures=1000).until(lambda run: run.stats.disconnects.get("refused", 0) >= 2)
+        run = LiveRun(binance(venue.url), max_failures=1000).until(
+            lambda run: run.stats.disconnects.get("refused", 0) >= 2
+        )
     [gap] = run.gaps
     assert (gap.from_id, gap.to_id, gap.missing, gap.cause) == ("5", None, None, "drop")
 
@@ -139,7 +141,7 @@ def test_a_session_that_ends_while_the_venue_is_away_says_so():
 @pytest.mark.parametrize("stable_seconds", [30, 0])
 def test_a_reconnect_storm_is_bounded(stable_seconds):
     with LocalVenue([], [[Drop()] for _ in range(100)]) as venue:
-        run = Run(binance(venue.url), max_failures=6, stable_seconds=stable_seconds).until(lambda _: False)
+        run = LiveRun(binance(venue.url), max_failures=6, stable_seconds=stable_seconds).until(lambda _: False)
     assert venue.attempts == 6
     assert isinstance(run.error, NetworkError)
     assert len(run.log.of("feed disconnected (S3)")) == 5
@@ -148,18 +150,18 @@ def test_a_reconnect_storm_is_bounded(stable_seconds):
 
 
 @pytest.mark.scenario("S3")
-def test_connections_that_give_trades_start_the_count_again():
+def test_stable_connections_reset_the_failures():
     with LocalVenue(islice(binance_trades(), 40), [[Send(4), Drop()] for _ in range(10)]) as venue:
-        run = Run(binance(venue.url), max_failures=2, stable_seconds=0).ticks_are(40)
+        run = LiveRun(binance(venue.url), max_failures=2, stable_seconds=0).until_ticks(40)
     assert run.error is None
     assert run.stats.connects == 10
 
 
 @pytest.mark.scenario("S3")
-def test_connections_that_give_only_history_do_not():
+def test_connections_with_only_history_do_not():
     history = HISTORY["kraken_v2"][0]
     with LocalVenue([history] * 50, [[Send(1), Drop()] for _ in range(50)]) as venue:
-        run = Run({"venue": "kraken_v2", "symbols": ["ETH/USD"], "url": venue.url}, max_failures=4).until(
+        run = LiveRun({"venue": "kraken_v2", "symbols": ["ETH/USD"], "url": venue.url}, max_failures=4).until(
             lambda _: False
         )
     assert isinstance(run.error, NetworkError)
@@ -167,12 +169,12 @@ def test_connections_that_give_only_history_do_not():
 
 
 @pytest.mark.scenario("S4")
-def test_a_venue_that_goes_silent_is_left():
+def test_a_silent_venue_is_reconnected():
     with LocalVenue(islice(binance_trades(), 10), [[Send(5), Stall()]]) as venue:
-        run = Run(binance(venue.url), stall_seconds=0.4).ticks_are(10)
+        run = LiveRun(binance(venue.url), stall_seconds=0.4).until_ticks(10)
     assert run.stats.disconnects["stall"] >= 1
     assert run.ids == list(range(1, 11))
-    assert not run.gaps, "a silence that lost nothing is no gap"
+    assert not run.gaps, "a silence without lost trades is not a gap"
 
 
 @pytest.mark.scenario("S4")
@@ -180,21 +182,21 @@ def test_heartbeats_do_not_hide_a_silence():
     heartbeats = ['{"channel":"heartbeat"}'] * 100_000
     with LocalVenue(heartbeats, [[Send(per_second=100)]]) as venue:
         source = {"venue": "kraken_v2", "symbols": ["ETH/USD"], "url": venue.url}
-        run = Run(source, stall_seconds=0.4).until(lambda run: run.stats.disconnects.get("stall", 0) >= 1)
+        run = LiveRun(source, stall_seconds=0.4).until(lambda run: run.stats.disconnects.get("stall", 0) >= 1)
     assert run.ignored["heartbeat"] > 5
 
 
 @pytest.mark.scenario("S4")
-def test_a_venue_that_answers_no_ping_is_left():
+def test_a_venue_without_pongs_is_reconnected():
     with LocalVenue(islice(binance_trades(), 10), [[Send(5), NoPong()]]) as venue:
-        run = Run(binance(venue.url), ping_seconds=0.1, pong_seconds=0.3).ticks_are(10)
+        run = LiveRun(binance(venue.url), ping_seconds=0.1, pong_seconds=0.3).until_ticks(10)
     assert run.stats.disconnects["no_pong"] >= 1
 
 
 @pytest.mark.scenario("S4")
 def test_a_venue_that_answers_pings_is_kept():
     with LocalVenue(islice(binance_trades(), 10), [[Send(5), Stall(1.0), Send()]]) as venue:
-        run = Run(binance(venue.url), ping_seconds=0.1, pong_seconds=30).ticks_are(10)
+        run = LiveRun(binance(venue.url), ping_seconds=0.1, pong_seconds=30).until_ticks(10)
     assert run.stats.connects == 1
 
 
@@ -205,7 +207,7 @@ def test_a_venues_own_keepalive_is_sent(monkeypatch):
 
     monkeypatch.setattr(OkxV5, "ping", Ping("ping", 0.05))
     with LocalVenue([TRADES["okx_v5"]]) as venue:
-        Run({"venue": "okx_v5", "symbols": ["ETH-USDT"], "url": venue.url}).until(
+        LiveRun({"venue": "okx_v5", "symbols": ["ETH-USDT"], "url": venue.url}).until(
             lambda _: venue.received.count("ping") >= 2
         )
     assert "ping" in venue.received
@@ -219,8 +221,8 @@ def test_a_venues_own_keepalive_is_sent(monkeypatch):
         ("wss://venue.invalid:1/", "unreachable: "),
     ],
 )
-def test_without_a_network_the_session_ends_with_a_clear_error(url, words):
-    run = Run(binance(url.format(port=closed_port())), max_failures=3).until(lambda _: False)
+def test_without_a_network_the_feed_fails_clearly(url, words):
+    run = LiveRun(binance(url.format(port=closed_port())), max_failures=3).until(lambda _: False)
     assert isinstance(run.error, NetworkError)
     assert run.error.exit_code is ExitCode.NETWORK == 10
     message = str(run.error)
@@ -232,26 +234,27 @@ def test_without_a_network_the_session_ends_with_a_clear_error(url, words):
 
 
 @pytest.mark.scenario("S4")
-def test_a_server_that_never_answers_the_handshake_is_left():
+def test_a_silent_handshake_times_out():
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"ws://127.0.0.1:{server.getsockname()[1]}/"
-        run = Run(binance(url), max_failures=2, open_seconds=0.2).until(lambda _: False)
+        run = LiveRun(binance(url), max_failures=2, open_seconds=0.2).until(lambda _: False)
     assert run.stats.disconnects == {"timeout": 2}
 
 
 @pytest.mark.scenario("S4")
-def test_a_venue_that_refuses_is_asked_again_then_given_up():
+def test_a_refusing_venue_is_retried_and_then_fails():
     with LocalVenue([], [[Refuse(503)], [Refuse(429)], [Refuse(403)]]) as venue:
-        run = Run(binance(venue.url), max_failures=3).until(lambda _: False)
+        run = LiveRun(binance(venue.url), max_failures=3).until(lambda _: False)
     assert run.stats.disconnects == {"refused": 3}
     assert "403" in str(run.error)
 
 
 @pytest.mark.scenario("S4")
-def test_a_venue_that_rejects_the_subscription_is_named_with_its_words():
+def test_a_rejected_subscription_is_reported():
+    """The error names the venue and its reason."""
     refusal = '{"error":{"code":2,"msg":"Invalid request: unknown symbol"},"id":1}'
     with LocalVenue([refusal] * 3, [[Send(1)] for _ in range(3)]) as venue:
-        run = Run(binance(venue.url), max_failures=3).until(lambda _: False)
+        run = LiveRun(binance(venue.url), max_failures=3).until(lambda _: False)
     assert run.stats.disconnects == {"venue": 3}
     assert "unknown symbol" in str(run.error)
 
@@ -260,13 +263,13 @@ def test_a_venue_that_rejects_the_subscription_is_named_with_its_words():
 def test_one_dead_venue_among_several_ends_the_session():
     with LocalVenue(binance_trades(), [[Send(100_000_000, per_second=200)]]) as venue:
         dead = binance(f"ws://127.0.0.1:{closed_port()}/", "ETHUSDT", label="DEAD")
-        run = Run(binance(venue.url), dead, max_failures=3).until(lambda _: False)
+        run = LiveRun(binance(venue.url), dead, max_failures=3).until(lambda _: False)
     assert "DEAD" in str(run.error)
 
 
 @pytest.mark.scenario("S13")
-def test_being_told_to_stop_ends_a_long_wait_at_once():
-    run = Run(
+def test_a_stop_request_ends_a_long_backoff_at_once():
+    run = LiveRun(
         binance(f"ws://127.0.0.1:{closed_port()}/"), backoff_seconds=600, backoff_max_seconds=600, max_failures=1000
     )
     run.until(lambda run: bool(run.stats.disconnects))
@@ -274,9 +277,9 @@ def test_being_told_to_stop_ends_a_long_wait_at_once():
 
 
 @pytest.mark.scenario("S13")
-def test_a_feed_that_is_left_in_the_middle_closes_its_connections():
+def test_an_abandoned_feed_closes_its_connections():
     with LocalVenue(binance_trades(), [[Send(10)]]) as venue:
-        run = Run(binance(venue.url))
+        run = LiveRun(binance(venue.url))
         batches = run.feed.batches(type("Never", (), {"is_set": lambda _: False, "wait": lambda *_: False})())
         next(batches)
         batches.close()
@@ -290,14 +293,15 @@ def test_lag_and_clocks_that_disagree_are_measured():
     ahead = TestClock()
     ahead.step_wall(4_000_000_000 - 1_700_000_000)
     with LocalVenue(islice(binance_trades(clock=ahead), 60)) as venue:
-        run = Run(binance(venue.url)).ticks_are(60)
+        run = LiveRun(binance(venue.url)).until_ticks(60)
     assert run.stats.clocks_disagree
     assert run.stats.lag_ms < 0
     assert all(tick.ts_recv < tick.ts_event for tick in run.ticks)
 
 
 @pytest.mark.scenario("S3", "S5", "S6")
-def test_two_thousand_messages_a_second_through_drops_a_stall_and_garbage():
+def test_2000_messages_per_second_with_faults():
+    """Drops, a stall and garbage lose no other message."""
     from hybrid_platform.testing import Garbage
 
     rate = 2_000
@@ -309,14 +313,14 @@ def test_two_thousand_messages_a_second_through_drops_a_stall_and_garbage():
         [Skip(1), Send()],
     ]
     with LocalVenue(islice(binance_trades(["BTCUSDT", "ETHUSDT"]), 5_000), script) as venue:
-        run = Run(binance(venue.url, "BTCUSDT", "ETHUSDT"), stall_seconds=2.0).until(
+        run = LiveRun(binance(venue.url, "BTCUSDT", "ETHUSDT"), stall_seconds=2.0).until(
             lambda run: len(run.ticks) >= 5_000 - 51 + 25
         )
     assert (venue.sent, venue.skipped) == (5_000 - 51, 51)
     assert sum(gap.missing or 0 for gap in run.gaps) == 51
     assert {gap.cause for gap in run.gaps} >= {"drop"}
     new = {(tick.symbol, tick.trade_ref) for tick in run.ticks}
-    assert len(new) == venue.sent, "each once, none lost but those that were never sent"
+    assert len(new) == venue.sent, "each arrived once; only trades that were never sent are missing"
     assert run.rejected["binary_frame"] == 1
     assert sum(run.rejected.values()) == 11
     assert run.stats.disconnects["drop"] == 3

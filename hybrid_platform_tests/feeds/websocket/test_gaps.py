@@ -1,4 +1,4 @@
-"""Gaps: exact where ids are contiguous, honest where they are not (S3)."""
+"""Gaps: exact counts with contiguous ids, an unknown count with opaque ones (S3)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def feed(gaps: GapTracker, *refs: int | str, at: int = T0) -> None:
         gaps.observe("X", [trade(ref, ts=at)], at)
 
 
-def test_ids_without_a_hole_are_no_gap():
+def test_consecutive_ids_are_not_a_gap():
     gaps = tracker()
     feed(gaps, 5, 6, 7, 8)
     assert not gaps.finish(T0)
@@ -37,7 +37,7 @@ def test_a_jump_says_exactly_what_is_missing():
     gaps = tracker()
     feed(gaps, 5, 6)
     feed(gaps, 10, at=T0 + 9)
-    assert not gaps.settle(T0 + 10), "late trades may still come"
+    assert not gaps.settle(T0 + 10), "late trades may still arrive"
     [gap] = gaps.settle(T0 + 9 + SETTLE_NS)
     assert (gap.n, gap.venue, gap.symbol, gap.from_id, gap.to_id, gap.missing) == (1, "ACME", "X", "6", "10", 3)
     assert (gap.cause, gap.ts_from, gap.ts_to, gap.ts) == ("trade_id", T0, T0 + 9, T0 + 9)
@@ -50,10 +50,10 @@ def test_trades_that_come_late_fill_the_gap():
     assert not gaps.finish(T0)
     feed(gaps, 10, 8, 8, 8)
     [gap] = gaps.finish(T0)
-    assert gap.missing == 2, "a repeated late trade fills once"
+    assert gap.missing == 2, "a repeated late trade counts once"
 
 
-def test_duplicates_after_a_reconnect_are_no_gap_and_do_not_hide_one():
+def test_duplicates_neither_make_nor_hide_a_gap():
     gaps = tracker()
     feed(gaps, 1, 2, 3)
     gaps.on_disconnect(["X"], "drop")
@@ -70,7 +70,7 @@ def test_a_reconnect_that_lost_nothing_leaves_no_gap():
     assert not gaps.finish(T0)
 
 
-def test_opaque_ids_after_a_break_are_a_gap_of_unknown_size():
+def test_a_break_in_opaque_ids_is_a_gap_of_unknown_size():
     gaps = tracker(contiguous=False)
     feed(gaps, "a", "b", "z")
     gaps.on_disconnect(["X"], "stall")
@@ -79,23 +79,23 @@ def test_opaque_ids_after_a_break_are_a_gap_of_unknown_size():
     assert (gap.from_id, gap.to_id, gap.missing, gap.cause) == ("z", "q", None, "stall")
 
 
-def test_numeric_ids_that_count_something_else_are_opaque_too():
+def test_numeric_ids_can_be_opaque():
     gaps = tracker(contiguous=False)
     feed(gaps, 10, 500, 20)
     assert not gaps.finish(T0)
 
 
-def test_a_stream_that_never_came_back_is_a_gap_at_the_end():
+def test_a_stream_that_never_resumed_is_a_gap_at_the_end():
     gaps = tracker()
     feed(gaps, 1)
     gaps.on_disconnect(["X", "NEVER-SEEN"], "closed")
     gaps.on_disconnect(["X"], "unreachable")
     [gap] = gaps.finish(T0 + 5)
     assert (gap.from_id, gap.to_id, gap.missing, gap.cause, gap.ts) == ("1", None, None, "closed", T0 + 5)
-    assert not gaps.finish(T0 + 5), "told once"
+    assert not gaps.finish(T0 + 5), "reported once"
 
 
-def test_entries_that_stand_for_several_ids_close_the_row():
+def test_entries_may_stand_for_several_ids():
     gaps = tracker()
     gaps.observe("X", [trade(10)], T0)
     gaps.observe("X", [trade(15, span=5)], T0)
@@ -105,7 +105,7 @@ def test_entries_that_stand_for_several_ids_close_the_row():
     assert (gap.from_id, gap.to_id, gap.missing) == ("15", "17", 1)
 
 
-def test_a_trade_that_was_left_out_knowingly_is_no_gap():
+def test_a_skipped_trade_is_not_a_gap():
     gaps = tracker()
     feed(gaps, 1)
     gaps.skip("X", 2, T0)
@@ -119,7 +119,7 @@ def test_the_order_inside_a_frame_does_not_matter():
     assert not gaps.finish(T0)
 
 
-def test_a_jump_in_the_venues_own_count_belongs_to_no_symbol():
+def test_a_jump_in_message_numbers_has_no_symbol():
     gaps = tracker()
     gaps.on_sequence_jump(7, 9, T0)
     [gap] = gaps.settle(T0)
@@ -136,7 +136,8 @@ def test_gaps_of_all_sources_are_numbered_together():
 
 @pytest.mark.scenario("S3")
 @given(st.data())
-def test_what_was_lost_is_what_is_reported_whatever_the_order_within_a_second(data):
+def test_reported_gaps_equal_the_lost_trades(data):
+    """For any disorder within a second."""
     total = data.draw(st.integers(2, 60))
     lost = data.draw(st.sets(st.integers(2, total), max_size=total)) - {total}
     kept = [n for n in range(1, total + 1) if n not in lost]

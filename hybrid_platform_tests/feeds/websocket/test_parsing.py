@@ -1,4 +1,4 @@
-"""Exact values from JSON text: numbers, times, ids; and samples without secrets."""
+"""Exact values from JSON text (numbers, times, ids), and samples without secrets."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def test_a_number_is_as_exact_as_its_text_quoted_or_not(value, quoted):
 
 
 @pytest.mark.parametrize(("text", "value"), [("5e-1", "0.5"), ("1E+2", "100"), ("0.10000", "0.1"), ('"1e-8"', "1e-8")])
-def test_trailing_zeros_and_scientific_notation_lose_nothing(text, value):
+def test_every_number_notation_is_exact(text, value):
     assert parse_size(raw(text)) == Decimal(value)
 
 
-def test_no_float_decides():
+def test_numbers_never_become_floats():
     assert parse_price(raw("0.1000000000000000055511151231257827")) != Decimal("0.1")
 
 
 @pytest.mark.parametrize("text", ["true", "null", "[1]", "{}", '""', '"0x10"', '"１"', '" 1"', "-1"])
-def test_what_is_no_number_is_refused(text):
+def test_bad_numbers_are_refused(text):
     with pytest.raises(InvalidValueError, match="bad_price"):
         parse_price(raw(text))
 
@@ -81,7 +81,7 @@ def test_an_iso_time_may_have_an_offset_and_no_fraction():
         "2026-01-01T00:00:00+99:00",
     ],
 )
-def test_what_is_no_sane_iso_time_is_refused(text):
+def test_bad_iso_times_are_refused(text):
     with pytest.raises(InvalidValueError, match="bad_time"):
         iso(text)
 
@@ -114,12 +114,13 @@ def test_a_time_in_the_wrong_unit_is_refused(text, unit):
         ('"a9188a0a-82bc-50de"', "a9188a0a-82bc-50de"),
     ],
 )
-def test_an_id_is_a_number_where_that_says_the_same_else_text(text, ref):
+def test_canonical_integer_ids_become_integers(text, ref):
+    """All other ids stay text."""
     assert parse_trade_id(raw(text)) == ref
 
 
 @pytest.mark.parametrize("text", ["null", "true", "1.5", "1e3", '""', '"a b"', '"é"', f'"{"x" * 65}"', "[]", "-1"])
-def test_what_is_no_id_is_refused(text):
+def test_bad_ids_are_refused(text):
     with pytest.raises(InvalidValueError, match="bad_trade_id"):
         parse_trade_id(raw(text))
 
@@ -166,5 +167,5 @@ def test_secrets_do_not_reach_a_sample(text):
         ("USD", ("USD", UNKNOWN_QUOTE)),
     ],
 )
-def test_the_quote_currency_is_what_the_symbol_says(symbol, pair):
+def test_the_quote_currency_comes_from_the_symbol(symbol, pair):
     assert base_and_quote(symbol) == pair

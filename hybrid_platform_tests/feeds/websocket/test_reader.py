@@ -1,4 +1,4 @@
-"""Nothing that arrives is neither a tick nor counted (S5)."""
+"""Every frame gives ticks or is counted (S5)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.feeds.websocket.gaps import GapNumbers, GapTracker
 from hybrid_platform.feeds.websocket.reader import MAX_KINDS, FrameReader
 from hybrid_platform.feeds.websocket.venues import create_venue
-from hybrid_platform_tests.feeds.websocket.samples import FORMS, HISTORY, OTHERS, TRADES, form_of
+from hybrid_platform_tests.feeds.websocket.samples import FORMS, HISTORY, OTHERS, TRADES, frame_format
 
 RECEIVED = 1_700_000_001_000_000_000
 
 
-def reader_of(name: str, table: InstrumentTable | None = None, **options) -> FrameReader:
-    venue = create_venue(form_of(name))
+def make_reader(name: str, table: InstrumentTable | None = None, **options) -> FrameReader:
+    venue = create_venue(frame_format(name))
     gaps = GapTracker(venue.label, contiguous=venue.contiguous, numbers=GapNumbers())
     return FrameReader(venue, InstrumentTable() if table is None else table, gaps, **options)
 
 
 def test_a_trade_becomes_a_tick_with_both_times():
-    reader = reader_of("binance")
+    reader = make_reader("binance")
     assert reader.read(TRADES["binance"], RECEIVED).has_trades
     [batch] = reader.drain()
     tick = batch.ticks.tick(0)
@@ -42,15 +42,15 @@ def test_a_trade_becomes_a_tick_with_both_times():
 
 
 def test_a_frame_without_a_receive_time_takes_the_event_time():
-    reader = reader_of("binance")
+    reader = make_reader("binance")
     reader.read(TRADES["binance"], 0)
     [batch] = reader.drain()
     assert batch.ticks.ts_recv[0] == batch.ticks.ts_event[0]
     assert len(reader.lag) == 0
 
 
-def test_a_symbol_that_was_not_asked_for_is_ignored():
-    reader = reader_of("binance", symbols=["btcusdt"])
+def test_a_symbol_without_a_subscription_is_ignored():
+    reader = make_reader("binance", symbols=["btcusdt"])
     reader.read(TRADES["binance"], RECEIVED)
     [batch] = reader.drain()
     assert (len(batch.ticks), batch.received, batch.ignored) == (0, 0, {"foreign_symbol": 1})
@@ -59,8 +59,8 @@ def test_a_symbol_that_was_not_asked_for_is_ignored():
 @pytest.mark.parametrize(
     "symbol", ["'; DROP TABLE", "<img onerror=x>", "ＢＴＣ", "A" * 40, "=HYPERLINK(1)", "\\u202e", ""]
 )
-def test_a_symbol_that_is_none_is_rejected(symbol):
-    reader = reader_of("binance")
+def test_an_invalid_symbol_is_rejected(symbol):
+    reader = make_reader("binance")
     reader.read(TRADES["binance"].replace("ETHUSDT", symbol), RECEIVED)
     [batch] = reader.drain()
     assert (len(batch.ticks), batch.rejected) == (0, {"bad_symbol": 1})
@@ -75,8 +75,8 @@ def test_a_symbol_that_is_none_is_rejected(symbol):
         ('"0.50000000"', f'"{2**63}"', "size_does_not_fit"),
     ],
 )
-def test_a_number_that_does_not_fit_the_instrument_is_rejected_by_name(old, new, cause):
-    reader = reader_of("binance")
+def test_a_number_that_does_not_fit_is_rejected(old, new, cause):
+    reader = make_reader("binance")
     reader.read(TRADES["binance"].replace(old, new), RECEIVED)
     [batch] = reader.drain()
     assert batch.rejected == {cause: 1}
@@ -84,30 +84,30 @@ def test_a_number_that_does_not_fit_the_instrument_is_rejected_by_name(old, new,
 
 
 def test_gemini_keeps_ten_decimals_of_bitcoin():
-    reader = reader_of("gemini_v2")
+    reader = make_reader("gemini_v2")
     reader.read(TRADES["gemini_v2"].replace("ETHUSD", "BTCUSD").replace('"0.5"', '"0.1437398746"'), RECEIVED)
     [batch] = reader.drain()
     assert str(batch.ticks.tick(0).size) == "0.1437398746"
 
 
-def test_a_stated_instrument_is_kept_as_it_was_stated():
+def test_a_configured_instrument_is_unchanged():
     stated = Instrument("BINANCE", "ETHUSDT", base="ETH", quote="USD", price_scale=2, inferred=False)
-    reader = reader_of("binance", InstrumentTable({stated.key: stated}))
+    reader = make_reader("binance", InstrumentTable({stated.key: stated}))
     reader.read(TRADES["binance"], RECEIVED)
     [batch] = reader.drain()
     assert batch.ticks.tick(0).instrument == stated
     assert batch.ticks.price[0] == 200_010
 
 
-def test_a_quote_nobody_knows_is_not_taken_for_dollars():
-    reader = reader_of("binance")
+def test_an_unknown_quote_is_not_dollars():
+    reader = make_reader("binance")
     reader.read(TRADES["binance"].replace("ETHUSDT", "WHAT"), RECEIVED)
     [batch] = reader.drain()
     assert batch.ticks.tick(0).instrument.quote == "UNKNOWN"
 
 
-def test_numbers_and_texts_as_ids_do_not_share_a_batch():
-    reader = reader_of("coinbase_exchange")
+def test_a_batch_holds_ids_of_one_type():
+    reader = make_reader("coinbase_exchange")
     frame = TRADES["coinbase_exchange"]
     for ref in ("701", str(2**63), "703", "704"):
         reader.read(frame.replace("701", ref), RECEIVED)
@@ -116,15 +116,15 @@ def test_numbers_and_texts_as_ids_do_not_share_a_batch():
     assert batches[0].ticks.trade_ref.dtype == np.int64
 
 
-def test_a_binary_frame_is_rejected_even_where_it_is_json():
-    reader = reader_of("binance")
+def test_a_binary_frame_is_rejected_even_if_it_is_json():
+    reader = make_reader("binance")
     reader.read(TRADES["binance"].encode(), RECEIVED, binary=True)
     [batch] = reader.drain()
     assert (len(batch.ticks), batch.received, batch.rejected) == (0, 1, {"binary_frame": 1})
 
 
-def test_a_venue_that_makes_up_kinds_without_end_costs_no_memory():
-    reader = reader_of("binance")
+def test_kinds_of_ignored_frames_are_bounded():
+    reader = make_reader("binance")
     for n in range(5 * MAX_KINDS):
         reader.read(f'{{"e":"kind{n}\\u0001"}}', RECEIVED)
     assert len(reader.ignored) == MAX_KINDS + 1
@@ -133,7 +133,7 @@ def test_a_venue_that_makes_up_kinds_without_end_costs_no_memory():
 
 
 def test_one_sample_of_each_cause_is_kept():
-    reader = reader_of("binance")
+    reader = make_reader("binance")
     for frame in ("{", "{", "null", "null"):
         reader.read(frame, RECEIVED)
     [batch] = reader.drain()
@@ -142,7 +142,7 @@ def test_one_sample_of_each_cause_is_kept():
 
 
 def test_lag_is_measured():
-    reader = reader_of("binance")
+    reader = make_reader("binance")
     for _ in range(30):
         reader.read(TRADES["binance"], RECEIVED)
     assert reader.lag.median_ns == RECEIVED - 1_700_000_000_123_000_000
@@ -167,9 +167,10 @@ FRAMES = st.sampled_from(sorted(FORMS)).flatmap(
 @pytest.mark.scenario("S5")
 @settings(deadline=None)
 @given(FRAMES)
-def test_every_frame_is_accounted_for_whenever_it_is_taken(case):
+def test_every_frame_is_accounted_for(case):
+    """Whenever the reader is drained."""
     name, frames, takes = case
-    reader = reader_of(name)
+    reader = make_reader(name)
     batches = []
     for n, (frame, _) in enumerate(frames):
         reader.read(frame, RECEIVED)

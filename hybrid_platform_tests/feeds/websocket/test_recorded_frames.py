@@ -1,4 +1,4 @@
-"""Real recordings decode to exactly the trades they hold, history included, with nothing unaccounted for (S5)."""
+"""Real recordings decode to exactly their trades and history, and every frame is accounted for (S5)."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_recording_gives_the_trades_it_holds(recorded_data, name, form, frames
     assert sum((Counter(batch.ignored) for batch in batches), Counter()) == feed.reader.ignored
 
 
-def test_extracted_ticks_are_the_ones_that_the_frames_hold(recorded_data):
+def test_extracted_ticks_match_the_frames(recorded_data):
     batches, _ = replay(recorded_data / "frames" / "binance_spot_trade_btcusdt_20240808.jsonl", {"venue": "binance"})
     with gzip.open(recorded_data / "trades" / "binance_spot_btcusdt_20240808.csv.gz", "rt") as file:
         header = file.readline().strip().split(",")
@@ -95,7 +95,7 @@ def test_extracted_ticks_are_the_ones_that_the_frames_hold(recorded_data):
 
 
 @pytest.mark.scenario("S7")
-def test_a_recorder_whose_clock_was_slow_is_found_out(recorded_data):
+def test_a_slow_recorder_clock_is_detected(recorded_data):
     _, feed = replay(recorded_data / "frames" / "binance_spot_trade_btcusdt_20240808.jsonl", {"venue": "binance"})
     assert feed.reader.lag.clocks_disagree
     assert -1.28e9 < feed.reader.lag.median_ns < -1.2e9
@@ -115,8 +115,8 @@ def test_newest_first_messages_come_out_oldest_first(recorded_data):
         assert (np.diff([tick.ts_event for tick in ticks]) >= 0).all()
 
 
-def test_coinbase_advanced_states_the_makers_side(recorded_data):
-    """Held against the book of the same capture: the aggressor bought where the print is at the ask."""
+def test_coinbase_advanced_gives_the_makers_side(recorded_data):
+    """The book of the same capture shows it: the aggressor bought if the trade is at the ask."""
     import json
     from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""What a venue sent on a bad day becomes a test: frames are kept, and read again through the same decoder (S5, S8)."""
+"""Recording of frames and their replay through the same decoder (S5, S8)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from hybrid_platform.testing import (
     binance_trades,
     recorded_frames,
 )
-from hybrid_platform_tests.feeds.websocket.live import Run, binance
+from hybrid_platform_tests.feeds.websocket.live import LiveRun, binance
 from hybrid_platform_tests.feeds.websocket.samples import TRADES
 
 T0 = 1_700_000_000 * NS_PER_S
@@ -47,7 +47,7 @@ def recorder(folder: Path, log: ListLog | None = None, *, segment: int = 10**9, 
 
 def replay(
     path: Path | list[Path], frames: dict | None = None, clock=None, **settings
-) -> tuple[Run, RecordedFramesFeed]:
+) -> tuple[LiveRun, RecordedFramesFeed]:
     paths = [str(item) for item in (path if isinstance(path, list) else [path])]
     feed = RecordedFramesFeed(
         ReplayFeed.model_validate({"path": paths, "frames": frames or {"venue": "binance"}, **settings}),
@@ -55,12 +55,10 @@ def replay(
         clock or SystemClock(),
     )
     feed.open()
-    run = Run.__new__(Run)
-    Run.__init__(run, binance("wss://unused.example/"))
-    return run, feed
+    return LiveRun(binance("wss://unused.example/")), feed
 
 
-def played(path: Path | list[Path], **options) -> Run:
+def play(path: Path | list[Path], **options) -> LiveRun:
     run, feed = replay(path, **options)
     for batch in feed.batches(threading.Event()):
         run.take(batch)
@@ -68,13 +66,14 @@ def played(path: Path | list[Path], **options) -> Run:
 
 
 @pytest.mark.scenario("S5", "S8")
-def test_a_recorded_session_replays_to_the_same_ticks_rejections_and_gaps(tmp_path):
+def test_a_recording_replays_identically(tmp_path):
+    """Ticks, rejections and gaps are the same."""
     script = [[Send(100), Garbage(), Drop()], [Skip(9), Send(50), NotUtf8()], [Repeat(5), Send()]]
     with LocalVenue(islice(binance_trades(), 259), script) as venue:
-        live = Run(binance(venue.url), store=DataDir(tmp_path), record_frames=True).ticks_are(255)
+        live = LiveRun(binance(venue.url), store=DataDir(tmp_path), record_frames=True).until_ticks(255)
     [path] = (tmp_path / "frames" / "session").iterdir()
     assert path.name == "01-BINANCE-00001.rec.gz"
-    again = played(path)
+    again = play(path)
     assert list(map(repr, again.ticks)) == list(map(repr, live.ticks))
     assert again.rejected == live.rejected
     assert again.ignored == live.ignored
@@ -82,7 +81,7 @@ def test_a_recorded_session_replays_to_the_same_ticks_rejections_and_gaps(tmp_pa
     assert live.stats.recorded_frames == live.stats.frames
 
 
-def test_recordings_are_for_their_owner_alone(tmp_path):
+def test_recordings_are_private_to_their_owner(tmp_path):
     kept = recorder(tmp_path)
     kept.write(T0, "x")
     kept.close()
@@ -135,10 +134,10 @@ def test_a_recording_is_rotated_and_bounded(tmp_path):
     assert kept.deleted_files > 90
     assert other.exists()
     newest = list(read_frames(find_sources([str(files[-1])])[0]))
-    assert newest[-1].ts_recv == T0 + 399 * NS_PER_S, "what is kept is what came last"
+    assert newest[-1].ts_recv == T0 + 399 * NS_PER_S, "the newest frames are kept"
 
 
-def test_a_process_that_is_killed_loses_a_second_at_most(tmp_path):
+def test_a_killed_process_loses_at_most_a_second(tmp_path):
     kept = recorder(tmp_path)
     for n in range(50):
         kept.write(T0 + n * NS_PER_S, TRADES["binance"])
@@ -150,7 +149,7 @@ def test_a_process_that_is_killed_loses_a_second_at_most(tmp_path):
     assert len(run.ticks) >= 49
 
 
-def test_a_disk_that_is_full_ends_the_recording_and_not_the_feed(tmp_path):
+def test_a_full_disk_ends_only_the_recording(tmp_path):
     class Full:
         def open(self, name, flags):
             return os.open("/dev/full", os.O_WRONLY)
@@ -159,7 +158,7 @@ def test_a_disk_that_is_full_ends_the_recording_and_not_the_feed(tmp_path):
             return tmp_path / name
 
     with LocalVenue(islice(binance_trades(), 5_000)) as venue:
-        run = Run(binance(venue.url), store=Full(), record_frames=True).ticks_are(5_000)
+        run = LiveRun(binance(venue.url), store=Full(), record_frames=True).until_ticks(5_000)
     assert run.stats.recording_failed
     [entry] = run.log.of("frame recording ended: the disk failed")
     assert "No space left" in entry["error"]
@@ -167,29 +166,31 @@ def test_a_disk_that_is_full_ends_the_recording_and_not_the_feed(tmp_path):
 
 def test_recording_needs_somewhere_to_write():
     with pytest.raises(ConfigError, match="record_frames"):
-        Run(binance("wss://venue.example/"), record_frames=True)
+        LiveRun(binance("wss://venue.example/"), record_frames=True)
 
 
-def test_a_line_that_is_no_recording_is_rejected_and_the_rest_is_read(tmp_path):
+def test_a_damaged_line_is_rejected(tmp_path):
+    """The other lines are read."""
     path = tmp_path / "x.rec"
     good = f"{T0} {TRADES['binance']}\n".encode()
     path.write_bytes(good + b"garbage\n" + b"%d~!!!\n" % T0 + good[:-1])
-    run = played(path)
+    run = play(path)
     assert len(run.ticks) == 2
     assert run.rejected == {"bad_recording": 2}
 
 
-def test_receive_times_beside_the_frames_are_used(tmp_path):
+def test_receive_times_in_a_separate_file_are_used(tmp_path):
     path = tmp_path / "x.jsonl.gz"
     with gzip.open(path, "wt") as file:
         file.write((TRADES["binance"] + "\n") * 3)
     (tmp_path / "x.recv.txt").write_text("1700000000.1234567\n1700000000200000000\nnever\n")
-    run = played(path)
+    run = play(path)
     assert [tick.ts_recv for tick in run.ticks] == [1_700_000_000_123_456_700, 1_700_000_000_200_000_000]
     assert run.rejected == {"bad_receive_time": 1}
 
 
-def test_too_few_receive_times_are_an_error_after_the_good_frames(tmp_path):
+def test_too_few_receive_times_are_a_parse_error(tmp_path):
+    """The frames before it are read."""
     (tmp_path / "x.jsonl").write_text((TRADES["binance"] + "\n") * 3)
     (tmp_path / "x.recv.txt").write_text("1700000000.5\n")
     run, feed = replay(tmp_path / "x.jsonl")
@@ -223,7 +224,7 @@ def test_one_damaged_file_does_not_hide_the_others(tmp_path):
 
 def test_missing_files_are_named():
     with pytest.raises(ConfigError, match=r"nowhere\.rec"):
-        played(Path("/nowhere/nowhere.rec"))
+        play(Path("/nowhere/nowhere.rec"))
 
 
 def test_several_recordings_are_merged_by_receive_time(tmp_path):
@@ -233,14 +234,14 @@ def test_several_recordings_are_merged_by_receive_time(tmp_path):
             for n in range(first, 40, 2)
         ]
         (tmp_path / name).write_text("\n".join(lines))
-    assert played([tmp_path / "a.rec", tmp_path / "b.rec"]).ids == list(range(1, 40))
-    listed = played([tmp_path / "a.rec", tmp_path / "b.rec"], order="listed").ids
+    assert play([tmp_path / "a.rec", tmp_path / "b.rec"]).ids == list(range(1, 40))
+    listed = play([tmp_path / "a.rec", tmp_path / "b.rec"], order="listed").ids
     assert listed == [*range(1, 40, 2), *range(2, 40, 2)]
 
 
 def test_a_limit_ends_the_replay_exactly(tmp_path):
     (tmp_path / "x.rec").write_text("".join(f"{T0 + n} {TRADES['binance']}\n" for n in range(20)))
-    run = played(tmp_path / "x.rec", limit=7)
+    run = play(tmp_path / "x.rec", limit=7)
     assert len(run.ticks) == run.received == 7
 
 
@@ -282,12 +283,12 @@ def test_a_recording_can_be_played_by_a_local_venue(tmp_path):
 
 
 @pytest.mark.scenario("S3", "S8")
-def test_real_frames_survive_a_bad_day(recorded_data):
+def test_real_frames_survive_connection_faults(recorded_data):
     """Recorded frames of a real venue, with drops, repeats and garbage: every trade comes, and once."""
     path = recorded_data / "frames" / "binance_spot_trade_btcusdt_20240808.jsonl"
     script = [[Send(3000), Drop()], [Repeat(100), Send(3000), Garbage(), Drop()], [Repeat(300), Send()]]
     with LocalVenue(recorded_frames(path), script) as venue:
-        run = Run(binance(venue.url)).ticks_are(9757 + 400)
+        run = LiveRun(binance(venue.url)).until_ticks(9757 + 400)
     assert len(run.unique_ids) == len(set(run.unique_ids)) == 9757
     assert not run.gaps
     assert sum(run.rejected.values()) == 11

@@ -1,4 +1,4 @@
-"""Each venue's decoder on frames in its own shape: values, sides, history, what is ignored, what refuses."""
+"""Each venue's decoder with frames in its own format: values, sides, history, ignored frames, refusals."""
 
 # ruff: noqa: E501 (a frame is one line)
 
@@ -14,13 +14,21 @@ from hybrid_platform.feeds.websocket import venues
 from hybrid_platform.feeds.websocket.venue import Decoded
 from hybrid_platform.feeds.websocket.venues import create_venue, load_venue_class
 from hybrid_platform.settings.websocket import VenueName
-from hybrid_platform_tests.feeds.websocket.samples import FORMS, HISTORY, OTHERS, REFUSALS, SYMBOLS, TRADES, form_of
+from hybrid_platform_tests.feeds.websocket.samples import (
+    FORMS,
+    HISTORY,
+    OTHERS,
+    REFUSALS,
+    SYMBOLS,
+    TRADES,
+    frame_format,
+)
 
 NAMES = sorted(FORMS)
 
 
 def decode(name: str, frame: str | bytes, **changes: object) -> Decoded:
-    return create_venue(form_of(name, **changes)).decode(frame)
+    return create_venue(frame_format(name, **changes)).decode(frame)
 
 
 def test_every_venue_has_a_module_and_samples():
@@ -47,7 +55,7 @@ def test_one_trade_means_the_same_at_every_venue(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_acks_heartbeats_and_foreign_channels_are_ignored_by_kind(name):
+def test_frames_without_trades_are_ignored_by_kind(name):
     for frame, kind in OTHERS[name]:
         assert decode(name, frame)._replace(sequence=None) == Decoded(ignored=kind), frame
 
@@ -59,7 +67,7 @@ def test_trades_from_before_the_subscription_are_history(name):
 
 
 @pytest.mark.parametrize("name", sorted(REFUSALS))
-def test_a_refusal_ends_the_connection_with_the_venues_words(name):
+def test_a_refusal_gives_the_venues_reason(name):
     frame, words = REFUSALS[name]
     decoded = decode(name, frame)
     assert words in decoded.close_reason
@@ -68,7 +76,7 @@ def test_a_refusal_ends_the_connection_with_the_venues_words(name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "binance"])
-def test_the_other_side_is_the_other_side(name):
+def test_the_opposite_side_is_recognised(name):
     flips = {"bitstamp": ('"type":1', '"type":0'), "generic": ('"maker_bought":true', '"maker_bought":false')}
     old, new = flips.get(name, ('"sell"', '"buy"') if '"sell"' in TRADES[name] else ('"BUY"', '"SELL"'))
     if name == "bybit_v5":
@@ -79,12 +87,12 @@ def test_the_other_side_is_the_other_side(name):
     assert decode(name, TRADES[name].replace(old, new)).trades[0].side == 1
 
 
-def test_on_binance_a_buying_maker_means_that_the_seller_was_the_aggressor():
+def test_binance_buyer_maker_means_seller_aggressor():
     assert decode("binance", TRADES["binance"].replace('"m":true', '"m":false')).trades[0].side == 1
 
 
 @pytest.mark.parametrize(("side", "aggressor"), [("BUY", -1), ("SELL", 1)])
-def test_coinbase_states_the_makers_side(side, aggressor):
+def test_coinbase_gives_the_makers_side(side, aggressor):
     assert (
         decode("coinbase_advanced", TRADES["coinbase_advanced"].replace('"BUY"', f'"{side}"')).trades[0].side
         == aggressor
@@ -94,7 +102,7 @@ def test_coinbase_states_the_makers_side(side, aggressor):
 
 
 @pytest.mark.parametrize("name", ["gemini_v2", "kraken_v2", "okx_v5", "bybit_v5", "ccxt"])
-def test_a_side_that_is_neither_is_unknown_and_the_tick_is_kept(name):
+def test_an_unknown_side_keeps_the_tick(name):
     frame = TRADES[name].replace('"sell"', '"auction"').replace('"Sell"', '"auction"')
     assert decode(name, frame).trades[0].side == 0
 
@@ -112,12 +120,13 @@ def test_binance_events_without_an_envelope_are_read_too():
 
 
 @pytest.mark.parametrize("kind", ["INSURANCE_FUND", "ADL", "NA"])
-def test_binance_prints_that_are_no_market_prints_are_left_out_but_their_ids_are_seen(kind):
+def test_binance_non_market_trades_are_left_out(kind):
+    """Their ids are recorded, so that they are not gaps."""
     frame = f'{{"data":{{"e":"trade","E":2,"T":1,"s":"BTCUSDT","t":67,"p":"0","q":"0","X":"{kind}","m":false}}}}'
     assert decode("binance", frame, market="usdm") == Decoded(ignored=f"trade:{kind}", skipped=(("BTCUSDT", 67),))
 
 
-def test_a_message_that_lists_newest_first_comes_out_oldest_first():
+def test_newest_first_lists_are_reversed():
     trades = ",".join(
         f'{{"product_id":"ETH-USD","trade_id":"{n}","price":"1","size":"1","time":"2023-11-14T22:13:20.{ms}Z","side":"BUY"}}'
         for n, ms in ((9, "300"), (8, "200"), (7, "200"), (6, "100"))
@@ -128,14 +137,14 @@ def test_a_message_that_lists_newest_first_comes_out_oldest_first():
     assert decoded.sequence == 7
 
 
-def test_trades_of_one_millisecond_keep_the_order_in_which_they_are_listed():
+def test_trades_of_one_millisecond_keep_their_order():
     item = '{{"symbol":"ETH/USD","side":"buy","price":1,"qty":1,"trade_id":{},"timestamp":"2023-11-14T22:13:20.{}Z"}}'
     items = ",".join(item.format(n, ms) for n, ms in ((5, "2"), (3, "2"), (4, "2"), (2, "1")))
     decoded = decode("kraken_v2", f'{{"channel":"trade","type":"update","data":[{items}]}}')
     assert [trade.ref for trade in decoded.trades] == [2, 5, 3, 4]
 
 
-def test_a_snapshot_and_an_update_in_one_message_are_told_apart():
+def test_a_message_may_hold_a_snapshot_and_an_update():
     update = TRADES["coinbase_advanced"]
     event = update[update.index('{"type"') : update.rindex("]")]
     both = update.replace(event, event.replace('"update"', '"snapshot"') + "," + event)
@@ -143,7 +152,7 @@ def test_a_snapshot_and_an_update_in_one_message_are_told_apart():
     assert len(decode("coinbase_advanced", both).trades) == 1
 
 
-def test_okx_reckons_the_fills_that_one_entry_stands_for():
+def test_okx_counts_the_fills_of_one_entry():
     assert decode("okx_v5", TRADES["okx_v5"]).trades[0].span == 3
     assert decode("okx_v5", TRADES["okx_v5"].replace(',"count":"3"', "")).trades[0].span == 1
     assert decode("okx_v5", TRADES["okx_v5"].replace('"3"', '"0"')).rejected[0][0] == "bad_count"
@@ -151,7 +160,7 @@ def test_okx_reckons_the_fills_that_one_entry_stands_for():
 
 @pytest.mark.scenario("S5")
 @pytest.mark.parametrize("name", ["bybit_v5", "ccxt", "coinbase_advanced", "generic", "kraken_v2", "okx_v5"])
-def test_one_bad_trade_does_not_take_its_neighbours_with_it(name):
+def test_a_bad_trade_is_rejected_alone(name):
     frame = TRADES[name]
     start = frame.index("[{", frame.index('"trades":') if name == "coinbase_advanced" else 0) + 1
     end = frame.index("}]", start) + 1
@@ -179,7 +188,7 @@ def test_one_bad_trade_does_not_take_its_neighbours_with_it(name):
         ("0.5", "Infinity", "bad_size"),
     ],
 )
-def test_what_is_no_price_or_size_is_rejected_by_name(name, old, new, cause):
+def test_bad_prices_and_sizes_are_rejected_by_cause(name, old, new, cause):
     frame = (
         TRADES[name]
         .replace('"2000.10000000"', '"2000.1"')
@@ -215,7 +224,7 @@ def test_what_is_no_price_or_size_is_rejected_by_name(name, old, new, cause):
         ("\ud800", {"bad_utf8"}),
     ],
 )
-def test_what_is_no_message_at_all_is_rejected_and_never_raises(name, frame, cause):
+def test_a_malformed_message_is_rejected(name, frame, cause):
     decoded = decode(name, frame)
     if name == "generic" and frame == '"text"':
         assert decoded == Decoded(ignored="other")
@@ -225,8 +234,8 @@ def test_what_is_no_message_at_all_is_rejected_and_never_raises(name, frame, cau
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_subscriptions_name_every_symbol_and_can_be_undone(name):
-    venue = create_venue(form_of(name))
+def test_subscriptions_name_every_symbol(name):
+    venue = create_venue(frame_format(name))
     symbols = [SYMBOLS[name], SYMBOLS[name].replace("ETH", "BTC").replace("eth", "btc")]
     asked, undone = " ".join(venue.subscribe(symbols)), " ".join(venue.unsubscribe(symbols))
     if name == "ccxt":
@@ -237,30 +246,31 @@ def test_subscriptions_name_every_symbol_and_can_be_undone(name):
         assert name == "generic" or symbol.lower() in undone.lower()
 
 
-def test_binance_subscribes_to_the_documented_stream_of_each_market():
-    assert "ethusdt@trade" in create_venue(form_of("binance")).subscribe(["ETHUSDT"])[0]
+def test_binance_subscribes_to_the_documented_streams():
+    assert "ethusdt@trade" in create_venue(frame_format("binance")).subscribe(["ETHUSDT"])[0]
     for market, host in (("usdm", "fstream"), ("coinm", "dstream")):
-        venue = create_venue(form_of("binance", market=market))
+        venue = create_venue(frame_format("binance", market=market))
         assert "@aggTrade" in venue.subscribe(["x"])[0]
         assert host in venue.url
-    assert "@trade" in create_venue(form_of("binance", market="usdm", stream="trade")).subscribe(["x"])[0]
+    assert "@trade" in create_venue(frame_format("binance", market="usdm", stream="trade")).subscribe(["x"])[0]
 
 
-def test_every_native_venue_speaks_tls_by_default():
+def test_every_native_venue_uses_tls_by_default():
     for name in NAMES:
-        venue = create_venue(form_of(name))
+        venue = create_venue(frame_format(name))
         assert venue.url.startswith("wss://") or name in {"generic", "ccxt"}
         assert venue.per_connection >= 1
         assert venue.per_message >= 1
 
 
 def test_the_label_can_be_chosen():
-    assert create_venue(form_of("binance", market="coinm")).label == "BINANCE_COINM"
-    assert create_venue(form_of("binance", label="Binance-EU")).label == "BINANCE-EU"
-    assert create_venue(form_of("ccxt")).label == "BITMEX"
+    assert create_venue(frame_format("binance", market="coinm")).label == "BINANCE_COINM"
+    assert create_venue(frame_format("binance", label="Binance-EU")).label == "BINANCE-EU"
+    assert create_venue(frame_format("ccxt")).label == "BITMEX"
 
 
-def test_the_generic_venue_reads_positions_and_repeats_a_message_per_symbol():
+def test_the_generic_venue_reads_list_positions():
+    """It also repeats a subscription message per symbol."""
     paths = {
         "subscribe": ['{"sub":"{symbol}"}'],
         "trades": "1",
@@ -274,7 +284,7 @@ def test_the_generic_venue_reads_positions_and_repeats_a_message_per_symbol():
         "buy": "b",
         "sell": "s",
     }
-    venue = create_venue(form_of("generic", generic=paths, label="KRAKEN"))
+    venue = create_venue(frame_format("generic", generic=paths, label="KRAKEN"))
     decoded = venue.decode(
         '[321,[["58721.2","0.5","1617666461.465618","s","m",""],["58722","1","1617666461.4","b"]],"trade","XBT/USD"]'
     )
