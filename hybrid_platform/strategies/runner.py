@@ -165,9 +165,8 @@ class StrategyRunner:
 
     def _fire_timer(self, now: int, inputs: tuple[InputRecord, ...] = ()) -> DecisionStep:
         stamped = []
-        for signal in self._on_timer(now):
-            if signal.seq != self._seq:
-                signal = msgspec.structs.replace(signal, seq=self._seq)  # noqa: PLW2901
+        for made in self._on_timer(now):
+            signal = made if made.seq == self._seq else msgspec.structs.replace(made, seq=self._seq)
             self._ordinal += 1
             if self._seq > self._warm_start_ticks:
                 stamped.append(self._stamp(signal, self._ordinal, now))

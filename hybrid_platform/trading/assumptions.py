@@ -54,9 +54,9 @@ def _paper(settings: SessionSettings) -> tuple[Assumption, ...]:
     delays = model.latency
     queue = f"{canonical(model.queue_prints)} mean prints ahead" if model.fills_at_limit else "only when traded through"
     return (
-        Assumption("submit_ms", _ms(delays.submit), "delay of an order on its way to the venue"),
-        Assumption("cancel_ms", _ms(delays.cancel), "delay of a cancel on its way to the venue"),
-        Assumption("report_ms", _ms(delays.report), "delay of a report on its way back"),
+        Assumption("submit_ms", _ms(delays.submit_ns), "delay of an order on its way to the venue"),
+        Assumption("cancel_ms", _ms(delays.cancel_ns), "delay of a cancel on its way to the venue"),
+        Assumption("report_ms", _ms(delays.report_ns), "delay of a report on its way back"),
         Assumption("jitter", str(delays.jitter), "share by which each delay is randomly longer, at most"),
         Assumption("fill_price", "later real prints", "nothing fills against a print from before the order arrived"),
         Assumption("slippage_bps", canonical(model.slippage_bps), "by which a taking fill is worse than its print"),

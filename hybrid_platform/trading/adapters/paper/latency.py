@@ -11,13 +11,13 @@ from hybrid_platform.settings.trading import PaperSettings
 
 
 class Latency(NamedTuple):
-    """Delays in nanoseconds; each is drawn uniformly between its value and its value × (1 + jitter)."""
+    """Delays; each is drawn uniformly between its value and its value × (1 + jitter)."""
 
-    submit: int
+    submit_ns: int
     """From us to the venue, for an order."""
-    cancel: int
+    cancel_ns: int
     """From us to the venue, for a cancel."""
-    report: int
+    report_ns: int
     """From the venue to us."""
     jitter: float
 
@@ -35,9 +35,9 @@ def resolve_latency(paper: PaperSettings) -> Latency:
     """Return the preset, with the delays that the settings override."""
     preset = PRESETS[paper.latency]
     return Latency(
-        _ns(paper.submit_ms, preset.submit),
-        _ns(paper.cancel_ms, preset.cancel),
-        _ns(paper.report_ms, preset.report),
+        _ns(paper.submit_ms, preset.submit_ns),
+        _ns(paper.cancel_ms, preset.cancel_ns),
+        _ns(paper.report_ms, preset.report_ns),
         preset.jitter if paper.jitter is None else float(paper.jitter),
     )
 
@@ -54,9 +54,9 @@ class VenueRandom:
         self._jitter = jitter
         self._reject_rate = reject_rate
 
-    def draw_delay(self, base: int) -> int:
+    def draw_delay(self, base_ns: int) -> int:
         """Return one delay in nanoseconds."""
-        return base + int(base * self._jitter * self._random.random()) if self._jitter and base else base
+        return base_ns + int(base_ns * self._jitter * self._random.random()) if self._jitter and base_ns else base_ns
 
     def draw_reject(self) -> bool:
         """Return whether the venue rejects an order at random."""

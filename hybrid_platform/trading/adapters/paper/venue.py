@@ -50,11 +50,11 @@ class PaperVenue:
         """Send an approved order on its way."""
         order = require_approved(approved)
         sent = self._orders[order.order_id] = VenueOrder(order)
-        self._schedule(now + self._random.draw_delay(self._model.latency.submit), lambda at: self._arrive(sent, at))
+        self._schedule(now + self._random.draw_delay(self._model.latency.submit_ns), lambda at: self._arrive(sent, at))
 
     def cancel(self, order_id: str, now: int) -> None:
         """Send a cancel on its way; a cancel that finds no open order has no effect."""
-        arrives = now + self._random.draw_delay(self._model.latency.cancel)
+        arrives = now + self._random.draw_delay(self._model.latency.cancel_ns)
         self._schedule(arrives, lambda at: self._cancel(order_id, at))
 
     def process_next(self) -> tuple[int, Report | None]:
@@ -191,7 +191,7 @@ class PaperVenue:
         fill: Fill | None = None,
         cum_qty: Decimal = ZERO,
     ) -> None:
-        arrives = now + self._random.draw_delay(self._model.latency.report)
+        arrives = now + self._random.draw_delay(self._model.latency.report_ns)
         self._schedule(arrives, Report(order.order_id, status, reason, arrives, fill, cum_qty))
 
     def _schedule(self, at: int, event: Report | Callable[[int], None]) -> None:

@@ -350,7 +350,7 @@ def test_ticks_without_resting_orders_pass_as_a_batch(monkeypatch):
 def test_each_delay_of_a_preset_can_be_overridden():
     assert resolve_latency(settings_of(paper={"latency": "home"}).paper) == PRESETS["home"]
     mine = resolve_latency(settings_of(paper={"latency": "home", "cancel_ms": "0.5", "jitter": 0}).paper)
-    assert mine == PRESETS["home"]._replace(cancel=500_000, jitter=0.0)
+    assert mine == PRESETS["home"]._replace(cancel_ns=500_000, jitter=0.0)
 
 
 def test_the_seed_decides_the_session():
