@@ -1,7 +1,7 @@
-"""Which run is wanted: one file, named by ``HYBRID_PLATFORM_SUPERVISED_RUN`` or ``run_configs/supervised.yaml``.
+"""The desired run: one file, ``HYBRID_PLATFORM_SUPERVISED_RUN`` or ``run_configs/supervised.yaml``.
 
-in: the environment, the file · out: validated settings, and the run config to launch. Read anew at each
-look, so a corrected file needs no restart; the run that goes on keeps what it was launched with.
+In: the environment, the file. Out: validated settings, and the run config to launch. The file is read at each
+evaluation, so a correction needs no restart; a running session keeps its settings.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ DEFAULT_FILE = "run_configs/supervised.yaml"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The run that shall always be there."""
+class DesiredRun:
+    """The run that the supervisor keeps alive."""
 
     path: Path
     stated: Mapping[str, Any]
-    """What the launch says; the rest comes from the environment and the defaults."""
+    """The run config of a launch; other settings come from the environment and the defaults."""
     settings: SessionSettings
     rolls: bool
-    """Whether its time limit is the supervisor's own."""
+    """Whether the supervisor sets its time limit."""
 
     @property
     def digest(self) -> str:
-        """Tell one wanted run from another, whatever it depends on."""
+        """Digest that identifies the desired run, including environment and defaults."""
         text = json.dumps(self.settings.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def wanted_path(environ: Mapping[str, str]) -> Path:
-    """Return the absolute path of the file; relative ones count from the code server's working directory."""
+def desired_run_path(environ: Mapping[str, str]) -> Path:
+    """Return the absolute path of the file; relative to the working directory of the code server."""
     return Path(environ.get(SUPERVISED_RUN) or DEFAULT_FILE).absolute()
 
 
-def read_wanted(environ: Mapping[str, str]) -> Wanted:
-    """Return the wanted run; raise ConfigError for a file, or settings, that cannot be meant.
+def read_desired_run(environ: Mapping[str, str]) -> DesiredRun:
+    """Return the desired run. Raises ConfigError for a wrong file or wrong settings.
 
-    Without ``seconds`` it has no end of its own. A live feed is then cut into sessions of
-    ``supervision.max_session_seconds``; a replay, or a synthetic feed with ``ticks``, would begin anew.
+    A run without ``seconds`` is endless. A live feed is then cut into sessions of ``supervision.max_session_seconds``;
+    a replay, or a synthetic feed with ``ticks``, is not, because it would start from its beginning.
     """
-    path = wanted_path(environ)
+    path = desired_run_path(environ)
     stated = read_yaml(path)
     if "seconds" not in stated and "seconds" not in environment_layer(environ):
         stated["seconds"] = None
@@ -58,4 +58,4 @@ def read_wanted(environ: Mapping[str, str]) -> Wanted:
     if rolls:
         stated["seconds"] = settings.supervision.max_session_seconds
         settings = load_settings(stated, environ=environ)
-    return Wanted(path, stated, settings, rolls)
+    return DesiredRun(path, stated, settings, rolls)

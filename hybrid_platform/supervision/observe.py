@@ -1,6 +1,7 @@
-"""What can be seen of a session without Dagster: the last preflight, a standing halt, who holds the lease.
+"""Facts about a session that do not need Dagster: the last preflight, a halt in force, the holder of the lease.
 
-in: the wanted run's data directory and database · out: facts for `seen.Seen`. Reads a few small files, waits for none.
+In: data directory and database of the desired run. Out: facts for an `Observation`. Reads a few small files and never
+waits.
 """
 
 from __future__ import annotations
@@ -20,24 +21,24 @@ from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.commands import CommandFile
 from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage.location import resolve_database_url
-from hybrid_platform.supervision.observed import TOLERANCE_NS, CheckSeen
+from hybrid_platform.supervision.observed import TOLERANCE_NS, ObservedPreflight
 
 _MAX_BYTES = 1 << 20
 
 
-class _Written(msgspec.Struct, frozen=True):
-    """What is needed of a `pipeline.gates.checks.CheckEvidence`."""
+class _CheckRecord(msgspec.Struct, frozen=True):
+    """The needed part of a `CheckEvidence`."""
 
     verdict: Verdict
     reasons: tuple[str, ...]
     at: str
 
 
-def last_preflight(data_dir: DataDir, now_ns: int) -> CheckSeen | None:
-    """Return the newest preflight that ran alone and left evidence; None where none did, or it cannot be read.
+def read_last_preflight(data_dir: DataDir, now_ns: int) -> ObservedPreflight | None:
+    """Return the newest stand-alone preflight with evidence; None if there is none that can be read.
 
-    One that is dated in the future (the clock was set back) counts only where there is no other: it must not hide
-    those that are made until the clock has caught up with it.
+    A preflight that is dated in the future (the clock was set back) counts only if there is no other, because it must
+    not hide newer ones until the clock has caught up.
     """
     folder = data_dir.resolve(CHECKS)
     names = sorted(path.name for path in folder.glob("*-preflight.json")) if folder.is_dir() else []
@@ -46,25 +47,25 @@ def last_preflight(data_dir: DataDir, now_ns: int) -> CheckSeen | None:
     try:
         now = make_session_id(now_ns + TOLERANCE_NS, "").partition("-")[0]
         name = next((name for name in reversed(names) if name.partition("-")[0] <= now), names[-1])
-        found = msgspec.json.decode(data_dir.read_bytes(f"{CHECKS}/{name}", _MAX_BYTES), type=_Written)
+        found = msgspec.json.decode(data_dir.read_bytes(f"{CHECKS}/{name}", _MAX_BYTES), type=_CheckRecord)
         at = datetime.fromisoformat(found.at)
     except (OSError, PlatformError, msgspec.DecodeError, ValueError):
         return None
-    return CheckSeen(int(at.timestamp() * NS_PER_S), found.verdict is Verdict.PASS, "; ".join(found.reasons))
+    return ObservedPreflight(int(at.timestamp() * NS_PER_S), found.verdict is Verdict.PASS, "; ".join(found.reasons))
 
 
-def standing_halt(data_dir: DataDir, clock: Clock) -> str | None:
-    """Return who halted trading and why, as long as nobody resumed it."""
-    standing = CommandFile(data_dir, clock).standing()
-    if standing is None or standing.kind is not CommandKind.HALT:
+def read_halt(data_dir: DataDir, clock: Clock) -> str | None:
+    """Return by whom and why trading is halted; None if it is not."""
+    command = CommandFile(data_dir, clock).standing()
+    if command is None or command.kind is not CommandKind.HALT:
         return None
-    return f"by {standing.who}: {standing.why}"
+    return f"by {command.who}: {command.why}"
 
 
-def lease_holder(settings: SessionSettings, data_dir: DataDir, clock: Clock) -> str | None:
-    """Return who holds the lease on the wanted run's database; None where nobody does, as far as can be seen.
+def read_lease_holder(settings: SessionSettings, data_dir: DataDir, clock: Clock) -> str | None:
+    """Return the holder of the lease on the desired run's database; None if there is none, as far as can be observed.
 
-    A holder of another boot or host counts while its beats are younger than ``supervision.stale_seconds``.
+    A holder of another boot or host counts while its last beat is younger than ``supervision.stale_seconds``.
     """
     path = lease_path(resolve_database_url(settings))
     holder: LeaseHolder | None = read_holder(path)

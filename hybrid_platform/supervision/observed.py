@@ -1,4 +1,4 @@
-"""What the supervisor sees at one look: plain facts, and how a run's life is told from them."""
+"""One observation of the supervisor: plain facts, and how a run's liveness follows from them."""
 
 from __future__ import annotations
 
@@ -11,110 +11,110 @@ from hybrid_platform.observability.liveness import LivenessRecord, SessionPhase
 from hybrid_platform.settings.operations import SupervisionSettings
 
 TOLERANCE_NS = NS_PER_S
-"""Two readings of a clock may differ by so much: evidence that is dated later is dated in the future."""
+"""Tolerated difference of two clock readings; evidence dated later than that is dated in the future."""
 
 
-class Life(Enum):
-    """What is known of a run that Dagster believes to go on."""
+class RunLiveness(Enum):
+    """Liveness of a run that Dagster regards as in progress."""
 
     QUEUED = "queued"
-    """Dagster itself holds it back."""
+    """Queued by Dagster."""
     STARTING = "starting"
     ALIVE = "alive"
     SILENT = "silent"
-    """Its process lives, and nobody supervises the session in it."""
+    """Its process is alive, but the session in it is not supervised."""
     GONE = "gone"
 
 
-class RunSeen(NamedTuple):
-    """One run that the supervisor had asked for."""
+class ObservedRun(NamedTuple):
+    """One run that the supervisor requested."""
 
     run_id: str
     generation: int
     launched_ns: int
-    life: Life | None
-    """None: it has ended."""
+    liveness: RunLiveness | None
+    """None: the run has ended."""
     detail: str = ""
-    """What its life was told from; the session's id, where there is one."""
+    """The finding that its liveness follows from; the session's id, if there is one."""
     started_ns: int = 0
     ended_ns: int = 0
     exit_code: int = 0
     exit_reason: str = ""
     error: str = ""
-    """Class of the error that kept its session from beginning."""
-    by_person: bool = False
-    """Somebody ended it, in the UI or by a signal to its process."""
+    """Class of the error that prevented the start of its session."""
+    by_operator: bool = False
+    """Ended by an operator, in the UI or by a signal to its process."""
 
 
-class CheckSeen(NamedTuple):
-    """The newest preflight that left evidence, whoever ran it."""
+class ObservedPreflight(NamedTuple):
+    """The newest preflight that left evidence."""
 
     at_ns: int
     passed: bool
     reasons: str
 
     def ahead_ns(self, now_ns: int) -> int:
-        """Return how far in the future it is dated; 0 within what two readings of a clock may differ."""
+        """Return how far in the future it is dated; 0 within the tolerance."""
         ahead = self.at_ns - now_ns
         return ahead if ahead > TOLERANCE_NS else 0
 
 
-class Seen(NamedTuple):
-    """One look."""
+class Observation(NamedTuple):
+    """One observation."""
 
     now_ns: int
     switched_on: float | None
-    wanted: str
-    """Digest of the wanted configuration."""
+    desired: str
+    """Digest of the desired configuration."""
     rolls: bool
-    """Whether the end of a session's time is the supervisor's own cut."""
-    run: RunSeen | None
-    """The newest one."""
-    check_run: RunSeen | None
-    check: CheckSeen | None
+    """Whether the supervisor sets the time limit of a session."""
+    run: ObservedRun | None
+    """The newest run."""
+    check_run: ObservedRun | None
+    check: ObservedPreflight | None
     halted: str | None
-    """Who halted trading, and why."""
+    """By whom and why trading is halted."""
     holder: str | None
-    """Who else holds the lease on the database."""
+    """Another holder of the lease on the database."""
 
 
-def life_of(
+def assess_liveness(
     *,
     queued: bool,
     owner: ProcessIdentity | None,
-    sign: LivenessRecord | None,
+    record: LivenessRecord | None,
     launched_ns: int,
     now_ns: int,
     settings: SupervisionSettings,
-) -> tuple[Life, str]:
-    """Return how a run that Dagster believes to go on really stands, and from what that is told.
+) -> tuple[RunLiveness, str]:
+    """Return the liveness of a run that Dagster regards as in progress, and the finding it follows from.
 
-    ``owner``: the process that said it runs the steps; ``sign``: the last sign of life, of any session. On
-    this host the kernel's word decides, elsewhere the sign's age. A process that lives is never GONE.
+    ``owner``: the process that runs the steps, as it reported itself; ``record``: the last liveness record, of any
+    session. On this host the kernel decides, elsewhere the age of the record. A process that is alive is never GONE.
     """
     waited_s = (now_ns - launched_ns) / NS_PER_S
-    patient = waited_s < settings.start_timeout_seconds
+    may_still_start = waited_s < settings.start_timeout_seconds
     if queued:
-        return Life.QUEUED, "queued by Dagster"
+        return RunLiveness.QUEUED, "queued by Dagster"
     if owner is None:
-        told = f"no process has shown itself for {waited_s:.0f} s"
-        return (Life.STARTING, told) if patient else (Life.GONE, told)
+        finding = f"no process has appeared for {waited_s:.0f} s"
+        return (RunLiveness.STARTING, finding) if may_still_start else (RunLiveness.GONE, finding)
     process = f"process {owner.pid} on {owner.host}"
-    own = sign if sign is not None and sign.owner == owner else None
+    own = record if record is not None and record.owner == owner else None
     age_s = None if own is None else own.age_s(now_ns)
+    # Before and after the session there are checks and a report, without liveness records.
     supervised = own is not None and own.phase in {SessionPhase.STARTING, SessionPhase.RUNNING}
+    limit_s = settings.stale_seconds if supervised else settings.start_timeout_seconds
     if owner.is_of_this_boot:
         if owner.is_gone:
-            return Life.GONE, f"{process} is gone"
-        # After the session there are checks and a report, without signs of life: they have their time too.
-        limit_s = settings.stale_seconds if supervised else settings.start_timeout_seconds
+            return RunLiveness.GONE, f"{process} is gone"
         if age_s is not None and age_s > limit_s:
-            return Life.SILENT, f"{process} lives, last sign of life {age_s:.0f} s ago"
-        return Life.ALIVE, process
+            return RunLiveness.SILENT, f"{process} is alive, last liveness record {age_s:.0f} s ago"
+        return RunLiveness.ALIVE, process
     if age_s is None:
-        told = f"{process}, which cannot be looked at from here, has given no sign of life for {waited_s:.0f} s"
-        return (Life.STARTING, told) if patient else (Life.GONE, told)
-    # Before and after the session there are checks and a report, without signs of life.
-    limit_s = settings.stale_seconds if supervised else settings.start_timeout_seconds
-    told = f"{process}, last sign of life {age_s:.0f} s ago"
-    return (Life.ALIVE, told) if age_s <= limit_s else (Life.GONE, told)
+        finding = (
+            f"{process}, which cannot be observed from this host, has written no liveness record for {waited_s:.0f} s"
+        )
+        return (RunLiveness.STARTING, finding) if may_still_start else (RunLiveness.GONE, finding)
+    finding = f"{process}, last liveness record {age_s:.0f} s ago"
+    return (RunLiveness.ALIVE, finding) if age_s <= limit_s else (RunLiveness.GONE, finding)

@@ -1,6 +1,7 @@
-"""What follows from what the supervisor sees: launch, check, reap or wait (SPEC 9).
+"""Reconciliation of the observed with the desired state: launch, check, reap, or wait.
 
-in: the memory, one look, the settings · out: one action and the memory after it. Pure: no clock, no file.
+In: the supervisor's state, one observation, the settings. Out: one action and the next state. Pure: no clock, no file.
+The rules are in docs/supervision.md, the exit codes in docs/contract.md.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from hybrid_platform.domain.errors import ExitCode
 from hybrid_platform.maintenance.lease import LeaseHeld
 from hybrid_platform.session.outcome import StopReason
 from hybrid_platform.settings.operations import SupervisionSettings
-from hybrid_platform.supervision.observed import Life, RunSeen, Seen
-from hybrid_platform.supervision.state import Block, Memory, Phase
+from hybrid_platform.supervision.observed import Observation, ObservedRun, RunLiveness
+from hybrid_platform.supervision.state import Block, Phase, SupervisorState
 
 AGAIN = "switch the sensor off and on to start it again"
 STOPPED_BY_SIGNAL = frozenset({StopReason.TERMINATED, StopReason.SIGTERM, StopReason.SIGINT})
 
 
 class Launch(NamedTuple):
-    """Start the wanted session."""
+    """Start the desired session."""
 
     generation: int
 
@@ -35,171 +36,179 @@ class Check(NamedTuple):
 
 
 class Reap(NamedTuple):
-    """Tell Dagster that a run is over: its process is gone, and cannot say so."""
+    """Mark a run as failed in Dagster, because its process is gone."""
 
     run_id: str
     why: str
 
 
 class Wait(NamedTuple):
-    """Do nothing; the memory says why."""
+    """Do nothing; the state has the reason."""
 
 
 Action = Launch | Check | Reap | Wait
 
 
 class Decision(NamedTuple):
-    """What to do now, and what to remember."""
+    """An action and the state after it."""
 
     action: Action
-    memory: Memory
+    state: SupervisorState
 
 
-def decide(before: Memory, seen: Seen, settings: SupervisionSettings) -> Decision:
-    """Return what to do. Called again and again with what it returned, it keeps one session alive at most."""
-    memory = _check_judged(_wanted_anew(_in_reach(before, seen, settings), seen), seen, settings)
-    run = seen.run
-    if run is not None and run.life is not None:
-        return _watch(memory, seen, run, settings)
-    if run is not None and run.generation > memory.judged:
-        memory = _judged(memory, seen, run, settings)
-    elif memory.generation > max(memory.judged, run.generation if run else 0):
-        if seen.now_ns < memory.launched_ns + _ns(settings.start_timeout_seconds):
-            return _wait(memory, Phase.STARTING, f"generation {memory.generation} was asked for, and is not there yet")
-        told = f"generation {memory.generation} never appeared"
-        memory = replace(_failed(memory, seen, settings, 0.0, told), judged=memory.generation)
-    if memory.blocked is not None:
-        return _wait(memory, memory.blocked.phase, memory.blocked.why)
-    if seen.halted is not None:
-        return _wait(memory, Phase.HALTED, f"trading is halted ({seen.halted}); `hybrid-platform resume` ends it")
-    if seen.holder is not None:
-        return _wait(memory, Phase.WAITING, f"another session holds the lease: {seen.holder}")
-    if seen.now_ns < memory.not_before_ns:
-        return _wait(memory, Phase.BACKOFF, memory.cause, memory.not_before_ns)
-    return _begin(memory, seen, settings)
+def reconcile(before: SupervisorState, observed: Observation, settings: SupervisionSettings) -> Decision:
+    """Return the next action and state; repeated calls keep at most one session alive."""
+    state = _limit_to_clock(before, observed, settings)
+    state = _reset_if_changed(state, observed)
+    state = _on_preflight_ended(state, observed, settings)
+    run = observed.run
+    if run is not None and run.liveness is not None:
+        return _on_running(state, observed, run, settings)
+    if run is not None and run.generation > state.handled:
+        state = _on_run_ended(state, observed, run, settings)
+    elif state.generation > max(state.handled, run.generation if run else 0):
+        if observed.now_ns < state.launched_ns + _to_ns(settings.start_timeout_seconds):
+            return _wait(state, Phase.STARTING, f"generation {state.generation} was requested and has not appeared yet")
+        text = f"generation {state.generation} never appeared"
+        state = replace(_on_failure(state, observed, settings, 0.0, text), handled=state.generation)
+    if state.blocked is not None:
+        return _wait(state, state.blocked.phase, state.blocked.why)
+    if observed.halted is not None:
+        return _wait(state, Phase.HALTED, f"trading is halted ({observed.halted}); `hybrid-platform resume` ends it")
+    if observed.holder is not None:
+        return _wait(state, Phase.WAITING, f"another session holds the lease: {observed.holder}")
+    if observed.now_ns < state.not_before_ns:
+        return _wait(state, Phase.BACKOFF, state.cause, state.not_before_ns)
+    return _start_if_allowed(state, observed, settings)
 
 
 def backoff_seconds(failures: int, settings: SupervisionSettings) -> float:
-    """Return how long to wait after so many failures in a row (at least 1)."""
+    """Return the wait after a number of consecutive failures (at least 1)."""
     return backoff_s(failures, settings.backoff_seconds, settings.max_backoff_seconds)
 
 
-def _in_reach(memory: Memory, seen: Seen, settings: SupervisionSettings) -> Memory:
-    """Bring back what a clock that was set back has left ahead: else it would be waited for, for days or years."""
-    furthest_ns = seen.now_ns + _ns(max(settings.backoff_seconds, settings.max_backoff_seconds))
+def _limit_to_clock(state: SupervisorState, observed: Observation, settings: SupervisionSettings) -> SupervisorState:
+    """Limit stored times to the present; a clock that was set back would otherwise cause endless waits."""
+    furthest_ns = observed.now_ns + _to_ns(max(settings.backoff_seconds, settings.max_backoff_seconds))
     return replace(
-        memory,
-        not_before_ns=min(memory.not_before_ns, furthest_ns),
-        launched_ns=min(memory.launched_ns, seen.now_ns),
-        check_launched_ns=min(memory.check_launched_ns, seen.now_ns),
-        restarts_ns=tuple(min(at, seen.now_ns) for at in memory.restarts_ns),
+        state,
+        not_before_ns=min(state.not_before_ns, furthest_ns),
+        launched_ns=min(state.launched_ns, observed.now_ns),
+        check_launched_ns=min(state.check_launched_ns, observed.now_ns),
+        restarts_ns=tuple(min(at, observed.now_ns) for at in state.restarts_ns),
     )
 
 
-def _wanted_anew(memory: Memory, seen: Seen) -> Memory:
-    """Forget old failures and blocks where a person has changed what is wanted, or switched the sensor on anew."""
-    switched = seen.switched_on != memory.switched_on
-    if seen.wanted == memory.wanted and not switched:
-        return memory
-    run, check = seen.run, seen.check_run
+def _reset_if_changed(state: SupervisorState, observed: Observation) -> SupervisorState:
+    """Forget failures and blocks after the desired run changed or the sensor was switched on again."""
+    switched = observed.switched_on != state.switched_on
+    if observed.desired == state.desired and not switched:
+        return state
+    run, check = observed.run, observed.check_run
     return replace(
-        memory,
-        wanted=seen.wanted,
-        switched_on=seen.switched_on,
+        state,
+        desired=observed.desired,
+        switched_on=observed.switched_on,
         blocked=None,
         failures=0,
         restarts_ns=(),
         not_before_ns=0,
-        # How a run ended that a person knows of says nothing about the one that is wanted now.
-        judged=max(memory.judged, run.generation if run and run.life is None else 0),
-        check_judged=max(memory.check_judged, check.generation if check and check.life is None else 0),
+        # The end of a run before the change does not concern the run that is desired now.
+        handled=max(state.handled, run.generation if run and run.liveness is None else 0),
+        handled_check=max(state.handled_check, check.generation if check and check.liveness is None else 0),
     )
 
 
-def _watch(memory: Memory, seen: Seen, run: RunSeen, settings: SupervisionSettings) -> Decision:
-    """A run goes on, as far as Dagster knows."""
-    memory = replace(memory, generation=max(memory.generation, run.generation))
-    if run.life is Life.GONE:
-        return Decision(Reap(run.run_id, run.detail), replace(memory, phase=Phase.REAPED, why=run.detail, next_at=None))
-    if run.life is Life.SILENT:
-        return _wait(memory, Phase.STUCK, f"{run.detail}: look at it, and end it if it does not go on")
-    if run.life is not Life.ALIVE:
-        return _wait(memory, Phase.STARTING, f"generation {run.generation}: {run.detail}")
-    told = f"generation {run.generation}: {run.detail}"
-    if not seen.rolls:
-        return _wait(memory, Phase.RUNNING, told)
-    rolls_ns = run.started_ns + _ns(settings.max_session_seconds)
-    # Ready in time: the next session then begins as soon as this one has ended.
-    ahead_ns = min(_ns(settings.preflight_max_age_seconds), _ns(settings.max_session_seconds)) // 4
-    is_time = seen.now_ns >= max(rolls_ns - ahead_ns, memory.not_before_ns)
-    if is_time and memory.blocked is None and not _is_checked(seen, settings, rolls_ns):
-        checking = _check(memory, seen, settings)
+def _on_running(
+    state: SupervisorState, observed: Observation, run: ObservedRun, settings: SupervisionSettings
+) -> Decision:
+    """Return the decision while a run is in progress, as far as Dagster knows."""
+    state = replace(state, generation=max(state.generation, run.generation))
+    if run.liveness is RunLiveness.GONE:
+        return Decision(Reap(run.run_id, run.detail), replace(state, phase=Phase.REAPED, why=run.detail, next_at=None))
+    if run.liveness is RunLiveness.SILENT:
+        return _wait(state, Phase.STUCK, f"{run.detail}: check the process, and end it if it does not continue")
+    if run.liveness is not RunLiveness.ALIVE:
+        return _wait(state, Phase.STARTING, f"generation {run.generation}: {run.detail}")
+    text = f"generation {run.generation}: {run.detail}"
+    if not observed.rolls:
+        return _wait(state, Phase.RUNNING, text)
+    rolls_ns = run.started_ns + _to_ns(settings.max_session_seconds)
+    # Checked in advance, so that the next session can begin as soon as this one has ended.
+    ahead_ns = min(_to_ns(settings.preflight_max_age_seconds), _to_ns(settings.max_session_seconds)) // 4
+    is_due = observed.now_ns >= max(rolls_ns - ahead_ns, state.not_before_ns)
+    if is_due and state.blocked is None and not _is_checked(observed, settings, rolls_ns):
+        checking = _request_preflight(state, observed, settings)
         if isinstance(checking.action, Check):
-            return Decision(checking.action, replace(checking.memory, phase=Phase.RUNNING, why=told))
-    return _wait(memory, Phase.RUNNING, f"{told}; rolls", rolls_ns)
+            return Decision(checking.action, replace(checking.state, phase=Phase.RUNNING, why=text))
+    return _wait(state, Phase.RUNNING, f"{text}; rolls", rolls_ns)
 
 
-def _judged(memory: Memory, seen: Seen, run: RunSeen, settings: SupervisionSettings) -> Memory:
-    """Return the memory after a run's end: begin again at once, later, or not at all."""
-    memory = replace(memory, judged=run.generation, generation=max(memory.generation, run.generation))
-    told = f"generation {run.generation} ended with exit code {run.exit_code} ({run.exit_reason or 'no reason given'})"
-    if run.by_person:
-        return _blocked(memory, Phase.STOPPED, f"{told}: a person ended it; {AGAIN}")
+def _on_run_ended(
+    state: SupervisorState, observed: Observation, run: ObservedRun, settings: SupervisionSettings
+) -> SupervisorState:
+    """Return the state after the end of a run: restart at once, later, or not at all."""
+    state = replace(state, handled=run.generation, generation=max(state.generation, run.generation))
+    text = f"generation {run.generation} ended with exit code {run.exit_code} ({run.exit_reason or 'no reason given'})"
+    if run.by_operator:
+        return _blocked(state, Phase.STOPPED, f"{text}: an operator ended it; {AGAIN}")
     if run.exit_code == ExitCode.CONFIG and run.error == LeaseHeld.__name__:
-        # Nothing is wrong with it: it came while another session ran.
-        return replace(memory, cause=told, not_before_ns=seen.now_ns + _ns(settings.backoff_seconds))
+        # The run itself is fine; another session was running.
+        return replace(state, cause=text, not_before_ns=observed.now_ns + _to_ns(settings.backoff_seconds))
     if run.exit_code == ExitCode.CONFIG:
-        return _blocked(memory, Phase.CONFIG, f"{told}: correct the wanted run; or {AGAIN}")
+        return _blocked(state, Phase.CONFIG, f"{text}: correct the desired run; or {AGAIN}")
     if run.exit_code != ExitCode.COMPLETE or run.exit_reason in STOPPED_BY_SIGNAL:
         lived_s = max(0, run.ended_ns - run.started_ns) / NS_PER_S
-        return _failed(memory, seen, settings, lived_s, told)
-    if seen.rolls and run.exit_reason == StopReason.TIME_LIMIT:
-        return replace(memory, failures=0, not_before_ns=0)
-    return _blocked(memory, Phase.ENDED, f"{told}: there is nothing more to do; {AGAIN}")
+        return _on_failure(state, observed, settings, lived_s, text)
+    if observed.rolls and run.exit_reason == StopReason.TIME_LIMIT:
+        return replace(state, failures=0, not_before_ns=0)
+    return _blocked(state, Phase.ENDED, f"{text}: the work is done; {AGAIN}")
 
 
-def _failed(memory: Memory, seen: Seen, settings: SupervisionSettings, lived_s: float, told: str) -> Memory:
-    """Return the memory after a failure: the next try waits."""
-    failures = 1 if lived_s >= settings.healthy_seconds else memory.failures + 1
+def _on_failure(
+    state: SupervisorState, observed: Observation, settings: SupervisionSettings, lived_s: float, text: str
+) -> SupervisorState:
+    """Return the state after a failure, with the wait before the next attempt."""
+    failures = 1 if lived_s >= settings.healthy_seconds else state.failures + 1
     wait_s = backoff_seconds(failures, settings)
-    cause = f"{told}; failure {failures} in a row, waits {wait_s:g} s"
-    return replace(memory, failures=failures, not_before_ns=seen.now_ns + _ns(wait_s), cause=cause)
+    cause = f"{text}; failure {failures} in a row, waits {wait_s:g} s"
+    return replace(state, failures=failures, not_before_ns=observed.now_ns + _to_ns(wait_s), cause=cause)
 
 
-def _begin(memory: Memory, seen: Seen, settings: SupervisionSettings) -> Decision:
-    """Nothing keeps the session from beginning but the budget and its host."""
-    window_ns = _ns(settings.budget_seconds)
-    recent = tuple(at for at in memory.restarts_ns if at > seen.now_ns - window_ns)
-    if memory.failures and len(recent) >= settings.restart_budget:
+def _start_if_allowed(state: SupervisorState, observed: Observation, settings: SupervisionSettings) -> Decision:
+    """Return the decision to launch, if the restart budget and a fresh preflight allow it."""
+    window_ns = _to_ns(settings.budget_seconds)
+    recent = tuple(at for at in state.restarts_ns if at > observed.now_ns - window_ns)
+    if state.failures and len(recent) >= settings.restart_budget:
         used_up = f"the budget of {settings.restart_budget} restarts in {settings.budget_seconds:g} s is used up"
         free_ns = recent[-settings.restart_budget] + window_ns
-        return _wait(memory, Phase.BACKOFF, f"{used_up}; last: {memory.cause}", free_ns)
-    if not _is_checked(seen, settings, seen.now_ns):
-        return _check(memory, seen, settings)
-    generation = max(memory.generation, seen.run.generation if seen.run else 0) + 1
+        return _wait(state, Phase.BACKOFF, f"{used_up}; last: {state.cause}", free_ns)
+    if not _is_checked(observed, settings, observed.now_ns):
+        return _request_preflight(state, observed, settings)
+    generation = max(state.generation, observed.run.generation if observed.run else 0) + 1
     launched = replace(
-        memory,
+        state,
         phase=Phase.STARTING,
         why=f"generation {generation} was launched",
         next_at=None,
         generation=generation,
-        launched_ns=seen.now_ns,
-        restarts_ns=(*recent, seen.now_ns) if memory.failures else recent,
+        launched_ns=observed.now_ns,
+        restarts_ns=(*recent, observed.now_ns) if state.failures else recent,
     )
     return Decision(Launch(generation), launched)
 
 
-def _is_checked(seen: Seen, settings: SupervisionSettings, at_ns: int) -> bool:
-    """Return whether a preflight that passed is fresh at an instant."""
-    check = seen.check
-    if check is None or not check.passed or check.ahead_ns(seen.now_ns):
+def _is_checked(observed: Observation, settings: SupervisionSettings, at_ns: int) -> bool:
+    """Return whether a passed preflight is fresh at a given time."""
+    check = observed.check
+    if check is None or not check.passed or check.ahead_ns(observed.now_ns):
         return False
-    return at_ns - check.at_ns <= _ns(settings.preflight_max_age_seconds)
+    return at_ns - check.at_ns <= _to_ns(settings.preflight_max_age_seconds)
 
 
-def _why_unchecked(seen: Seen) -> str:
-    check = seen.check
-    if check is None or not (ahead_ns := check.ahead_ns(seen.now_ns)):
+def _why_unchecked(observed: Observation) -> str:
+    check = observed.check
+    if check is None or not (ahead_ns := check.ahead_ns(observed.now_ns)):
         return "no fresh preflight passed"
     ahead = f"{ahead_ns / NS_PER_S:,.0f} s after now"
     return (
@@ -207,53 +216,57 @@ def _why_unchecked(seen: Seen) -> str:
     )
 
 
-def _check(memory: Memory, seen: Seen, settings: SupervisionSettings) -> Decision:
-    """Run the preflight, unless it runs."""
-    run = seen.check_run
-    if run is not None and run.life is Life.GONE:
+def _request_preflight(state: SupervisorState, observed: Observation, settings: SupervisionSettings) -> Decision:
+    """Return the decision to run the preflight, unless it is running."""
+    run = observed.check_run
+    if run is not None and run.liveness is RunLiveness.GONE:
         why = f"preflight: {run.detail}"
-        return Decision(Reap(run.run_id, run.detail), replace(memory, phase=Phase.REAPED, why=why, next_at=None))
-    if run is not None and run.life is not None:
-        return _wait(memory, Phase.CHECKING, "the job preflight runs")
-    if memory.check > max(memory.check_judged, run.generation if run else 0):
-        if seen.now_ns < memory.check_launched_ns + _ns(settings.start_timeout_seconds):
-            return _wait(memory, Phase.CHECKING, "the job preflight was asked for, and is not there yet")
-        memory = replace(memory, check_judged=memory.check)
-    number = max(memory.check, run.generation if run else 0) + 1
-    asked = replace(memory, check=number, check_launched_ns=seen.now_ns, phase=Phase.CHECKING, next_at=None)
-    return Decision(Check(number), replace(asked, why=f"{_why_unchecked(seen)}: the job preflight was launched"))
+        return Decision(Reap(run.run_id, run.detail), replace(state, phase=Phase.REAPED, why=why, next_at=None))
+    if run is not None and run.liveness is not None:
+        return _wait(state, Phase.CHECKING, "the job preflight runs")
+    if state.check > max(state.handled_check, run.generation if run else 0):
+        if observed.now_ns < state.check_launched_ns + _to_ns(settings.start_timeout_seconds):
+            return _wait(state, Phase.CHECKING, "the job preflight was requested and has not appeared yet")
+        state = replace(state, handled_check=state.check)
+    number = max(state.check, run.generation if run else 0) + 1
+    requested = replace(state, check=number, check_launched_ns=observed.now_ns, phase=Phase.CHECKING, next_at=None)
+    return Decision(
+        Check(number), replace(requested, why=f"{_why_unchecked(observed)}: the job preflight was launched")
+    )
 
 
-def _check_judged(memory: Memory, seen: Seen, settings: SupervisionSettings) -> Memory:
-    """Return the memory after the end of a preflight that was asked for."""
-    run = seen.check_run
-    if run is None or run.life is not None or run.generation <= memory.check_judged:
-        return memory
-    memory = replace(memory, check_judged=run.generation, check=max(memory.check, run.generation))
-    told = f"preflight ended with exit code {run.exit_code} ({_reasons(seen)})"
+def _on_preflight_ended(
+    state: SupervisorState, observed: Observation, settings: SupervisionSettings
+) -> SupervisorState:
+    """Return the state after the end of a requested preflight."""
+    run = observed.check_run
+    if run is None or run.liveness is not None or run.generation <= state.handled_check:
+        return state
+    state = replace(state, handled_check=run.generation, check=max(state.check, run.generation))
+    text = f"preflight ended with exit code {run.exit_code} ({_describe_check(observed)})"
     if run.exit_code == ExitCode.CONFIG:
-        return _blocked(memory, Phase.CONFIG, f"{told}: correct the wanted run; or {AGAIN}")
-    # One that passed and left no evidence is a failure too, or it would be run again for ever.
-    passed = run.exit_code == ExitCode.COMPLETE and _is_checked(seen, settings, seen.now_ns)
-    return memory if passed else _failed(memory, seen, settings, 0.0, told)
+        return _blocked(state, Phase.CONFIG, f"{text}: correct the desired run; or {AGAIN}")
+    # A preflight that passed without evidence is a failure too, otherwise it would be repeated forever.
+    passed = run.exit_code == ExitCode.COMPLETE and _is_checked(observed, settings, observed.now_ns)
+    return state if passed else _on_failure(state, observed, settings, 0.0, text)
 
 
-def _reasons(seen: Seen) -> str:
-    if seen.check is None:
+def _describe_check(observed: Observation) -> str:
+    if observed.check is None:
         return "and left no evidence"
-    if seen.check.ahead_ns(seen.now_ns):
-        return _why_unchecked(seen)
-    return seen.check.reasons or "passed"
+    if observed.check.ahead_ns(observed.now_ns):
+        return _why_unchecked(observed)
+    return observed.check.reasons or "passed"
 
 
-def _blocked(memory: Memory, phase: Phase, why: str) -> Memory:
-    return replace(memory, blocked=Block(phase, why, memory.wanted), why=why)
+def _blocked(state: SupervisorState, phase: Phase, why: str) -> SupervisorState:
+    return replace(state, blocked=Block(phase, why, state.desired), why=why)
 
 
-def _wait(memory: Memory, phase: Phase, why: str, next_ns: int | None = None) -> Decision:
-    next_at = None if next_ns is None else f"{iso_utc(next_ns)[:19]}Z"  # to the second: it looks no oftener
-    return Decision(Wait(), replace(memory, phase=phase, why=why, next_at=next_at))
+def _wait(state: SupervisorState, phase: Phase, why: str, next_ns: int | None = None) -> Decision:
+    next_at = None if next_ns is None else f"{iso_utc(next_ns)[:19]}Z"
+    return Decision(Wait(), replace(state, phase=phase, why=why, next_at=next_at))
 
 
-def _ns(seconds: float) -> int:
+def _to_ns(seconds: float) -> int:
     return int(seconds * NS_PER_S)

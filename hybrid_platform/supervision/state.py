@@ -1,6 +1,6 @@
-"""What the supervisor remembers between two looks, and what it shows: the sensor's cursor, as JSON.
+"""State of the supervisor between two evaluations: the sensor's cursor, as JSON.
 
-in: a cursor's text · out: a `Memory`, and its text again. A cursor that was emptied is a fresh start.
+An empty cursor is a fresh start. The JSON keys are those of the first release, so that its cursors stay readable.
 """
 
 from __future__ import annotations
@@ -11,79 +11,79 @@ import msgspec
 
 
 class Phase(StrEnum):
-    """How the supervised session stands."""
+    """Phase of the supervised session."""
 
     STARTING = "STARTING"
-    """A run was launched and has not shown itself yet."""
+    """A run was launched and has no process yet."""
     RUNNING = "RUNNING"
     CHECKING = "CHECKING"
-    """The job `preflight` runs, because no fresh one passed."""
+    """The job `preflight` runs, because there is no fresh one that passed."""
     BACKOFF = "BACKOFF"
-    """It failed, and is started again later."""
+    """The session failed and will be restarted later."""
     REAPED = "REAPED"
-    """Its process was gone: the run was marked as failed, and is judged next."""
+    """The process was gone: the run was marked as failed and is handled next."""
     STUCK = "STUCK"
-    """Its process lives and gives no sign: a person must look."""
+    """The process is alive without progress: a person has to check it."""
     WAITING = "WAITING"
     """Another session holds the lease on the database."""
     HALTED = "HALTED"
-    """Trading is halted: nothing starts until a person resumes."""
+    """Trading is halted: nothing starts until it is resumed."""
     STOPPED = "STOPPED"
-    """A person ended it: nothing starts until a person wants it again."""
+    """An operator ended the session: nothing starts until the operator requests it."""
     CONFIG = "CONFIG"
-    """Exit code 12: nothing starts until the wanted configuration changes."""
+    """Exit code 12: nothing starts until the desired configuration changes."""
     ENDED = "ENDED"
-    """The feed, or the time that was asked for, came to its end with exit code 0."""
+    """The feed or the requested time ended with exit code 0."""
 
 
 class Block(msgspec.Struct, frozen=True):
-    """Why nothing is started any more, until the wanted configuration changes or the sensor is switched on anew."""
+    """Reason why nothing starts until the desired configuration changes or the sensor is switched on again."""
 
     phase: Phase
     why: str
-    wanted: str
-    """Digest of the configuration that was wanted then."""
+    desired: str = msgspec.field(name="wanted")
+    """Digest of the configuration that was desired at that time."""
 
 
-class Memory(msgspec.Struct, frozen=True):
-    """All that the supervisor knows of the past. Times are wall-clock nanoseconds, UTC."""
+class SupervisorState(msgspec.Struct, frozen=True):
+    """Everything that the supervisor remembers. Times are wall-clock nanoseconds, UTC."""
 
     phase: Phase = Phase.STARTING
     why: str = ""
     next_at: str | None = None
-    """When something will be tried again; None: when something changes."""
+    """Time of the next attempt; None: when something changes."""
     generation: int = 0
-    """Of the last run of `shadow_run` that was asked for; part of its run key, which Dagster remembers for ever."""
-    judged: int = 0
-    """The last generation whose end was judged."""
+    """Number of the last requested run of `shadow_run`; part of its run key, which Dagster remembers forever."""
+    handled: int = msgspec.field(default=0, name="judged")
+    """The last generation whose end was handled."""
     launched_ns: int = 0
     check: int = 0
     """The same for the job `preflight`."""
-    check_judged: int = 0
+    handled_check: int = msgspec.field(default=0, name="check_judged")
     check_launched_ns: int = 0
     failures: int = 0
-    """Failed runs in a row, checks included: what the backoff grows with."""
+    """Consecutive failures, checks included, which determine the backoff."""
     cause: str = ""
     """The last failure."""
     not_before_ns: int = 0
     restarts_ns: tuple[int, ...] = ()
-    """When it was started again after a failure, within the budget's time."""
+    """Times of restarts after failures, within the window of the budget."""
     blocked: Block | None = None
-    wanted: str = ""
+    desired: str = msgspec.field(default="", name="wanted")
     switched_on: float | None = None
-    """When a person switched the sensor on, as Dagster says it."""
+    """When the sensor was switched on, as reported by Dagster."""
 
 
-def read_memory(cursor: str | None) -> Memory:
-    """Return what a cursor says; an empty one, or one that was never ours, says nothing."""
+def read_cursor(cursor: str | None) -> SupervisorState:
+    """Return the state in a cursor; the initial state for an empty or foreign cursor."""
     if not cursor:
-        return Memory()
+        return SupervisorState()
     try:
-        return msgspec.json.decode(cursor.encode(), type=Memory)
+        return msgspec.json.decode(cursor.encode(), type=SupervisorState)
     except (msgspec.DecodeError, UnicodeError):
-        return Memory()
+        return SupervisorState()
 
 
-def cursor_of(memory: Memory) -> str:
-    """Return the cursor's text, as a person may read it in the UI."""
-    return msgspec.json.format(msgspec.json.encode(memory)).decode()
+def to_cursor(state: SupervisorState) -> str:
+    """Return the state as the text of a cursor, readable in the UI."""
+    return msgspec.json.format(msgspec.json.encode(state)).decode()

@@ -1,7 +1,6 @@
-"""The sensor `shadow_run_supervisor`: looks at the supervised run, asks `policy`, and does what it says.
+"""The sensor `shadow_run_supervisor`: observes the supervised run, reconciles, and carries out the action.
 
-It only inspects (Dagster gives a sensor 60 s): what takes time is a job. How to run it for a month:
-docs/supervision.md.
+It only inspects, because Dagster gives a sensor 60 s; slow work is a job. See docs/supervision.md.
 """
 
 from __future__ import annotations
@@ -32,35 +31,35 @@ from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.observability.liveness import LivenessRecord, read_liveness
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.outcome import StopReason
-from hybrid_platform.supervision.desired import Wanted, read_wanted
-from hybrid_platform.supervision.observe import last_preflight, lease_holder, standing_halt
-from hybrid_platform.supervision.observed import RunSeen, Seen, life_of
-from hybrid_platform.supervision.reconcile import STOPPED_BY_SIGNAL, Check, Launch, Reap, decide
-from hybrid_platform.supervision.state import Memory, Phase, cursor_of, read_memory
+from hybrid_platform.supervision.desired import DesiredRun, read_desired_run
+from hybrid_platform.supervision.observe import read_halt, read_last_preflight, read_lease_holder
+from hybrid_platform.supervision.observed import Observation, ObservedRun, assess_liveness
+from hybrid_platform.supervision.reconcile import STOPPED_BY_SIGNAL, Check, Launch, Reap, reconcile
+from hybrid_platform.supervision.state import Phase, SupervisorState, read_cursor, to_cursor
 
 SUPERVISOR_TAG = "hybrid_platform/supervisor"
 GENERATION_TAG = "hybrid_platform/generation"
 SERVER_TAG = ".dagster/hybrid_platform_code_server"
-"""Which code server asked for the run: a signal that ended it together with its server was nobody's wish to stop."""
+"""The code server that launched the run. If a signal ended both, the host went down; it was not an operator's stop."""
 REAPED_TAG = "hybrid_platform/reaped"
-LOOK_SECONDS = 15
-RUNS_LOOKED_AT = 50
+INTERVAL_SECONDS = 15
+MAX_RUNS_READ = 50
 
 Validate = Callable[[str, Mapping[str, Any]], None]
-"""Raises ConfigError for a run config that a job would not take."""
+"""Raises ConfigError for a run config that a job would refuse."""
 
 
 @dg.sensor(
     name=NAME,
     jobs=[shadow_run_job, preflight_job],
-    minimum_interval_seconds=LOOK_SECONDS,
+    minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description="Keeps exactly one session of the wanted run (run_configs/supervised.yaml, or the file that "
+    description="Keeps exactly one session of the desired run (run_configs/supervised.yaml, or the file that "
     "HYBRID_PLATFORM_SUPERVISED_RUN names) alive: starts it, restarts it by its exit code with backoff and a "
-    "budget, rolls it, and gives up runs whose process is gone. The cursor is its memory.",
+    "budget, rolls it, and reaps runs whose process is gone. The cursor is its state.",
 )
 def shadow_run_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Look once."""
+    """Evaluate once."""
     repository = context.repository_def
 
     def validate(job: str, config: Mapping[str, Any]) -> None:
@@ -93,79 +92,79 @@ def supervise(
     validate: Validate = lambda job, config: None,
     server: ProcessIdentity | None = None,
 ) -> dg.SensorResult:
-    """Look, decide and act once; ``server``: the process that this is, unless told otherwise."""
-    memory, here = read_memory(cursor), _server_id(server or this_process())
+    """Look, reconcile and act once; ``server``: the process that this is, unless text otherwise."""
+    state, here = read_cursor(cursor), _server_id(server or this_process())
     try:
-        wanted = read_wanted(environ)
-        data_dir = DataDir(wanted.settings.data_dir)
-        seen = _look(instance, wanted, data_dir, switched_on, clock, here)
-        decided = decide(memory, seen, wanted.settings.supervision)
-        requests = _requests(decided.action, wanted, here, validate)
+        desired = read_desired_run(environ)
+        data_dir = DataDir(desired.settings.data_dir)
+        observed = _observe(instance, desired, data_dir, switched_on, clock, here)
+        decided = reconcile(state, observed, desired.settings.supervision)
+        requests = _requests(decided.action, desired, here, validate)
     except ConfigError as error:
         faults = f"nothing starts until this is corrected: {error}"
-        blocked = msgspec.structs.replace(memory, phase=Phase.CONFIG, why=faults, next_at=None)
-        return _told(memory, blocked, [], clock, None)
+        blocked = msgspec.structs.replace(state, phase=Phase.CONFIG, why=faults, next_at=None)
+        return _build_result(state, blocked, [], clock, None)
     if isinstance(decided.action, Reap):
         _reap(instance, decided.action)
-    return _told(memory, decided.memory, requests, clock, wanted)
+    return _build_result(state, decided.state, requests, clock, desired)
 
 
-def _look(
+def _observe(
     instance: dg.DagsterInstance,
-    wanted: Wanted,
+    desired: DesiredRun,
     data_dir: DataDir,
     switched_on: float | None,
     clock: Clock,
     here: str,
-) -> Seen:
+) -> Observation:
     now_ns, sign = clock.wall_ns(), read_liveness(data_dir)
 
-    def newest(job: str) -> RunSeen | None:
+    def newest(job: str) -> ObservedRun | None:
         ours = dg.RunsFilter(job_name=job, tags={SUPERVISOR_TAG: NAME})
-        # One that a person re-executed bears the tags of the first, and is the person's own.
-        records = instance.get_run_records(ours, limit=RUNS_LOOKED_AT)
+        # A run that an operator re-executed carries the tags of the first one, but is not ours.
+        records = instance.get_run_records(ours, limit=MAX_RUNS_READ)
         found = next((record for record in records if record.dagster_run.parent_run_id is None), None)
-        return None if found is None else _run_seen(instance, found, wanted, sign, now_ns, here)
+        return None if found is None else _run_seen(instance, found, desired, sign, now_ns, here)
 
-    return Seen(
+    return Observation(
         now_ns=now_ns,
         switched_on=switched_on,
-        wanted=wanted.digest,
-        rolls=wanted.rolls,
+        desired=desired.digest,
+        rolls=desired.rolls,
         run=newest(SHADOW),
         check_run=newest(PREFLIGHT_JOB),
-        check=last_preflight(data_dir, now_ns),
-        halted=standing_halt(data_dir, clock),
-        holder=lease_holder(wanted.settings, data_dir, clock),
+        check=read_last_preflight(data_dir, now_ns),
+        halted=read_halt(data_dir, clock),
+        holder=read_lease_holder(desired.settings, data_dir, clock),
     )
 
 
 def _run_seen(
     instance: dg.DagsterInstance,
     record: dg.RunRecord,
-    wanted: Wanted,
+    desired: DesiredRun,
     sign: LivenessRecord | None,
     now_ns: int,
     here: str,
-) -> RunSeen:
+) -> ObservedRun:
     run, tags = record.dagster_run, record.dagster_run.tags
-    # Of a run that goes on, the time of its last change: it may have been queued before.
+    # For a run in progress, the time of its last change, because it may have been queued before.
     changed_ns = int(record.update_timestamp.timestamp() * NS_PER_S)
     started_ns = int((record.start_time or record.create_timestamp.timestamp()) * NS_PER_S)
     generation = int(tags.get(GENERATION_TAG, "0"))
     if not run.is_finished:
-        life, detail = life_of(
+        liveness, detail = assess_liveness(
             queued=run.status is dg.DagsterRunStatus.QUEUED,
             owner=_owner_of(run),
-            sign=sign,
+            record=sign,
             launched_ns=changed_ns,
             now_ns=now_ns,
-            settings=wanted.settings.supervision,
+            settings=desired.settings.supervision,
         )
         session = f"session {tags[SESSION_TAG]}, " if SESSION_TAG in tags else ""
-        return RunSeen(run.run_id, generation, changed_ns, life, session + detail, started_ns)
+        return ObservedRun(run.run_id, generation, changed_ns, liveness, session + detail, started_ns)
     code, reason = _end_of(run)
-    return RunSeen(
+    return ObservedRun(
         run.run_id,
         generation,
         changed_ns,
@@ -175,12 +174,12 @@ def _run_seen(
         exit_code=code,
         exit_reason=reason,
         error=tags.get(ERROR_TAG, ""),
-        by_person=_is_by_person(instance, run, reason, here),
+        by_operator=_is_by_person(instance, run, reason, here),
     )
 
 
 def _owner_of(run: dg.DagsterRun) -> ProcessIdentity | None:
-    """Return the process that runs the steps, as it said itself."""
+    """Return the process that runs the steps, as it reported itself."""
     try:
         found = msgspec.json.decode(run.tags.get(PROCESS_TAG, "").encode(), type=RunProcess)
     except msgspec.DecodeError:
@@ -189,7 +188,7 @@ def _owner_of(run: dg.DagsterRun) -> ProcessIdentity | None:
 
 
 def _end_of(run: dg.DagsterRun) -> tuple[int, str]:
-    """Return exit code and reason of a run that ended, as its tags say; they may be of a step before it broke off."""
+    """Return exit code and reason of an ended run from its tags, which may be those of a step before it failed."""
     if REAPED_TAG in run.tags:
         return int(ExitCode.CRASH), "REAPED"
     code, reason = int(run.tags.get(EXIT_CODE_TAG, "0")), run.tags.get(EXIT_REASON_TAG, "")
@@ -201,9 +200,9 @@ def _end_of(run: dg.DagsterRun) -> tuple[int, str]:
 
 
 def _is_by_person(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str, here: str) -> bool:
-    """Return whether somebody wanted the run to end: in the UI, or by a signal to this process alone.
+    """Return whether an operator ended the run, in the UI or by a signal to its process alone.
 
-    A host or a code server that goes down sends its runs the same signal; what looks now is another process then.
+    A host or code server that shuts down sends its runs the same signal; then this evaluation is in another process.
     """
     asked = dg.DagsterEventType.PIPELINE_CANCELING
     if instance.get_records_for_run(run.run_id, of_type=asked, limit=1).records:
@@ -211,14 +210,14 @@ def _is_by_person(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str,
     return reason in STOPPED_BY_SIGNAL and run.tags.get(SERVER_TAG) == here
 
 
-def _requests(action: Any, wanted: Wanted, here: str, validate: Validate) -> list[dg.RunRequest]:
+def _requests(action: Any, desired: DesiredRun, here: str, validate: Validate) -> list[dg.RunRequest]:
     if isinstance(action, Launch):
         job, number = SHADOW, action.generation
     elif isinstance(action, Check):
         job, number = PREFLIGHT_JOB, action.number
     else:
         return []
-    config = {"resources": {"session": {"config": dict(wanted.stated)}}}
+    config = {"resources": {"session": {"config": dict(desired.stated)}}}
     validate(job, config)
     tags = {SUPERVISOR_TAG: NAME, GENERATION_TAG: str(number), SERVER_TAG: here}
     return [dg.RunRequest(run_key=f"{job}-{number}", job_name=job, run_config=config, tags=tags)]
@@ -229,22 +228,26 @@ def _reap(instance: dg.DagsterInstance, reap: Reap) -> None:
     if run is None or run.is_finished:
         return
     instance.add_run_tags(reap.run_id, {REAPED_TAG: reap.why, EXIT_CODE_TAG: str(int(ExitCode.CRASH))})
-    instance.report_run_failed(run, f"Given up by {NAME}: {reap.why}.")
+    instance.report_run_failed(run, f"Reaped by {NAME}: {reap.why}.")
 
 
 def _server_id(server: ProcessIdentity) -> str:
     return f"{server.host}/{server.boot_id}/{server.pid}/{server.pid_started}"
 
 
-def _told(
-    before: Memory, after: Memory, requests: list[dg.RunRequest], clock: Clock, wanted: Wanted | None
+def _build_result(
+    before: SupervisorState,
+    after: SupervisorState,
+    requests: list[dg.RunRequest],
+    clock: Clock,
+    desired: DesiredRun | None,
 ) -> dg.SensorResult:
-    """Return the result: what to launch or why not, the cursor, and the asset's news where there is any."""
-    told = f"{after.phase}: {after.why}" + (f", next at {after.next_at}" if after.next_at else "")
-    news = (before.phase, before.generation, before.blocked) != (after.phase, after.generation, after.blocked)
+    """Return the result: what to launch or why not, the cursor, and an event of the asset if the state changed."""
+    summary = f"{after.phase}: {after.why}" + (f", next at {after.next_at}" if after.next_at else "")
+    changed = (before.phase, before.generation, before.blocked) != (after.phase, after.generation, after.blocked)
     event = dg.AssetMaterialization(
         asset_key=ASSET,
-        description=told,
+        description=summary,
         metadata={
             "phase": after.phase.value,
             "why": after.why,
@@ -253,12 +256,12 @@ def _told(
             "failures_in_a_row": after.failures,
             "restarts_in_budget": len(after.restarts_ns),
             "looked_at": iso_utc(clock.wall_ns()),
-            **({"wanted_run": dg.MetadataValue.path(str(wanted.path))} if wanted else {}),
+            **({"wanted_run": dg.MetadataValue.path(str(desired.path))} if desired else {}),
         },
     )
     return dg.SensorResult(
         run_requests=requests or None,
-        skip_reason=None if requests else dg.SkipReason(told),
-        cursor=cursor_of(after),
-        asset_events=[event] if news or not before.why else [],
+        skip_reason=None if requests else dg.SkipReason(summary),
+        cursor=to_cursor(after),
+        asset_events=[event] if changed or not before.why else [],
     )

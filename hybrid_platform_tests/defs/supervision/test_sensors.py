@@ -1,4 +1,4 @@
-"""The supervisor's whole life, as its sensor sees it: real run records, a real process, and a clock that is told."""
+"""The supervisor from its sensor: real run records, a real process, and a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hybrid_platform.maintenance.lease import Lease
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.commands import CommandFile
 from hybrid_platform.settings.loading import SUPERVISED_RUN
-from hybrid_platform.supervision.state import Phase, read_memory
+from hybrid_platform.supervision.state import Phase, read_cursor
 from hybrid_platform.testing import TestClock
 from hybrid_platform_tests.definitions import defs
 from hybrid_platform_tests.support import run_config
@@ -43,14 +43,14 @@ class Daemon:
     def __init__(self, instance: dg.DagsterInstance, folder: Path) -> None:
         self.instance = instance
         self.data_dir = DataDir(folder / "data")
-        self.file = folder / "wanted.yaml"
+        self.file = folder / "desired.yaml"
         self.clock = TestClock(wall_ns=time.time_ns())
         self.cursor: str | None = None
         self.switched_on = 1.0
         self.server = this_process()
         self.keys: set[str] = set()
         self.runs: list[dg.DagsterRun] = []
-        self.told: list[str] = []
+        self.text: list[str] = []
         self.want(SYNTHETIC)
 
     def want(self, settings: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ class Daemon:
             self.instance, self.cursor, self.switched_on, clock=self.clock, environ=environ, server=self.server
         )
         self.cursor = result.cursor
-        self.told += [event.description or "" for event in result.asset_events]
+        self.text += [event.description or "" for event in result.asset_events]
         for request in result.run_requests or ():
             assert request.run_key is not None and request.run_key not in self.keys, "Dagster would not launch it"
             self.keys.add(request.run_key)
@@ -77,12 +77,12 @@ class Daemon:
             )
             self.runs.append(run)
             if request.job_name == "preflight":
-                self._check(run)
+                self._request_preflight(run)
             return str(request.job_name)
-        assert result.skip_reason is not None and str(self.memory.phase) in str(result.skip_reason.skip_message)
+        assert result.skip_reason is not None and str(self.state.phase) in str(result.skip_reason.skip_message)
         return ""
 
-    def _check(self, run: dg.DagsterRun) -> None:
+    def _request_preflight(self, run: dg.DagsterRun) -> None:
         evidence = {"verdict": "PASS", "reasons": [], "at": iso_utc(self.clock.wall_ns())}
         name = f"evidence/checks/{self.clock.wall_ns():020d}-preflight.json"
         self.data_dir.write_atomic(name, json.dumps(evidence).encode())
@@ -91,9 +91,9 @@ class Daemon:
     def look_until(self, phase: Phase, most: int = 200) -> None:
         for _ in range(most):
             self.look()
-            if self.memory.phase is phase:
+            if self.state.phase is phase:
                 return
-        raise AssertionError(f"expected {phase}, got {self.memory}")
+        raise AssertionError(f"expected {phase}, got {self.state}")
 
     def start(self, owner: ProcessIdentity | None = None) -> dg.DagsterRun:
         """Look until a session is launched; its process shows itself."""
@@ -101,11 +101,11 @@ class Daemon:
             if self.look() == "shadow_run":
                 break
         else:
-            raise AssertionError(f"nothing was launched: {self.memory}")
+            raise AssertionError(f"nothing was launched: {self.state}")
         run = self.runs[-1]
         self.show(run, owner or this_process())
         self.look()
-        assert self.memory.phase is Phase.RUNNING
+        assert self.state.phase is Phase.RUNNING
         return run
 
     def show(self, run: dg.DagsterRun, owner: ProcessIdentity) -> None:
@@ -126,8 +126,8 @@ class Daemon:
         self.instance.report_run_failed(run)
 
     @property
-    def memory(self) -> Any:
-        return read_memory(self.cursor)
+    def state(self) -> Any:
+        return read_cursor(self.cursor)
 
     def status(self, run: dg.DagsterRun) -> dg.DagsterRunStatus:
         found = self.instance.get_run_by_id(run.run_id)
@@ -147,31 +147,31 @@ def test_the_whole_life(daemon: Daemon):
     assert daemon.look() == "shadow_run"
     assert daemon.runs[-1].run_config["resources"]["session"]["config"]["seconds"] == 3600
     daemon.look()
-    assert daemon.memory.phase is Phase.STARTING, "no process has shown itself"
+    assert daemon.state.phase is Phase.STARTING, "no process has shown itself"
 
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
         daemon.show(daemon.runs[-1], owner_of(process))
         for _ in range(3):
             daemon.look()
-            assert daemon.memory.phase is Phase.RUNNING
+            assert daemon.state.phase is Phase.RUNNING
         process.kill()
         daemon.look_until(Phase.REAPED, 100)
         process.wait()
     killed = daemon.runs[-1]
     assert daemon.status(killed) is dg.DagsterRunStatus.FAILURE
     daemon.look(0)
-    assert daemon.memory.phase is Phase.BACKOFF
-    assert "exit code 1 (REAPED); failure 1 in a row" in daemon.memory.why
+    assert daemon.state.phase is Phase.BACKOFF
+    assert "exit code 1 (REAPED); failure 1 in a row" in daemon.state.why
 
     crashed = daemon.start()
     daemon.fail(crashed, 0)
     daemon.look(0)
-    assert daemon.memory.failures == 2 and "exit code 1 (CRASH)" in daemon.memory.why, "its tag was of preflight"
+    assert daemon.state.failures == 2 and "exit code 1 (CRASH)" in daemon.state.why, "its tag was of preflight"
 
     rolled = daemon.start()
     daemon.succeed(rolled, 0, "TIME_LIMIT")
     daemon.look(0)
-    assert daemon.memory.failures == 0
+    assert daemon.state.failures == 0
     daemon.look_until(Phase.STARTING, 3)
 
     halted = daemon.runs[-1]
@@ -180,14 +180,14 @@ def test_the_whole_life(daemon: Daemon):
     daemon.fail(halted, 10, "NetworkError")
     for _ in range(5):
         assert not daemon.look(60)
-        assert daemon.memory.phase is Phase.HALTED and "alice: prices are wrong" in daemon.memory.why
+        assert daemon.state.phase is Phase.HALTED and "alice: prices are wrong" in daemon.state.why
     file.append(Command(CommandKind.RESUME, "alice", "they are right again"))
 
     wrong = daemon.start()
     daemon.fail(wrong, 12, "ConfigError")
     for _ in range(5):
         assert not daemon.look(3600)
-        assert daemon.memory.phase is Phase.CONFIG
+        assert daemon.state.phase is Phase.CONFIG
     daemon.want({**SYNTHETIC, "strategy": {"params": {"every": 5}}})
 
     stopped = daemon.start()
@@ -195,13 +195,13 @@ def test_the_whole_life(daemon: Daemon):
     daemon.succeed(stopped, 0, "TERMINATED")
     for _ in range(5):
         assert not daemon.look(3600)
-        assert daemon.memory.phase is Phase.STOPPED
+        assert daemon.state.phase is Phase.STOPPED
     daemon.switched_on += 1
     daemon.start()
     sessions = [run for run in daemon.runs if run.job_name == "shadow_run"]
     assert len(sessions) == 7
     assert [json.loads(daemon.cursor or "")["generation"]] == [7]
-    shown = [line.partition(":")[0] for line in daemon.told]
+    shown = [line.partition(":")[0] for line in daemon.text]
     assert {"CHECKING", "STARTING", "RUNNING", "REAPED", "BACKOFF", "HALTED", "CONFIG", "STOPPED"} <= set(shown)
 
 
@@ -214,7 +214,7 @@ ELSEWHERE = ProcessIdentity(pid=7, host="the-other-host", boot_id="another", pid
 
 
 def sign(daemon: Daemon, owner: ProcessIdentity, phase: str = "RUNNING", unsupervised_s: float = 0.0) -> None:
-    """The session gives a sign of life now."""
+    """The session gives a sign of liveness now."""
     at = daemon.clock.wall_ns()
     said = {
         "session_id": "s", "run_id": "r", "owner": msgspec.to_builtins(owner), "phase": phase, "n": 1,
@@ -231,9 +231,9 @@ def test_a_run_on_another_host_lives_as_long_as_it_beats(daemon: Daemon):
     for _ in range(5):
         sign(daemon, ELSEWHERE)
         daemon.look(50)
-        assert daemon.memory.phase is Phase.RUNNING
+        assert daemon.state.phase is Phase.RUNNING
     daemon.look(50)
-    assert daemon.memory.phase is Phase.REAPED
+    assert daemon.state.phase is Phase.REAPED
     assert daemon.status(run) is dg.DagsterRunStatus.FAILURE
 
 
@@ -241,18 +241,18 @@ def test_a_process_that_lives_and_does_not_beat_is_shown_and_left_alone(daemon: 
     run = daemon.start()
     sign(daemon, this_process())
     daemon.look(50)
-    assert daemon.memory.phase is Phase.RUNNING
+    assert daemon.state.phase is Phase.RUNNING
     for _ in range(5):
         daemon.look(60)
-        assert daemon.memory.phase is Phase.STUCK and "last sign of life" in daemon.memory.why
+        assert daemon.state.phase is Phase.STUCK and "last liveness record" in daemon.state.why
     sign(daemon, this_process(), unsupervised_s=3600)
     daemon.look(0)
-    assert daemon.memory.phase is Phase.STUCK, "it beats, and nobody supervises"
+    assert daemon.state.phase is Phase.STUCK, "it beats, but is not supervised"
     sign(daemon, this_process(), phase="CLOSING")
     daemon.look(250)
-    assert daemon.memory.phase is Phase.RUNNING, "the report may take its time"
+    assert daemon.state.phase is Phase.RUNNING, "the report may take its time"
     daemon.look(100)
-    assert daemon.memory.phase is Phase.STUCK, "but not for ever"
+    assert daemon.state.phase is Phase.STUCK, "but not for ever"
     assert daemon.status(run) is dg.DagsterRunStatus.STARTED
 
 
@@ -260,9 +260,9 @@ def test_a_run_that_never_shows_a_process_is_given_up_after_its_time(daemon: Dae
     while daemon.look() != "shadow_run":
         pass
     daemon.look(250)
-    assert daemon.memory.phase is Phase.STARTING
+    assert daemon.state.phase is Phase.STARTING
     daemon.look(50)
-    assert daemon.memory.phase is Phase.REAPED
+    assert daemon.state.phase is Phase.REAPED
 
 
 def test_a_dead_run_that_a_person_wanted_to_end_is_given_up_and_stays_ended(daemon: Daemon):
@@ -271,9 +271,9 @@ def test_a_dead_run_that_a_person_wanted_to_end_is_given_up_and_stays_ended(daem
     daemon.instance.report_run_canceling(run)
     daemon.show(run, msgspec.structs.replace(this_process(), pid_started=1))
     daemon.look()
-    assert daemon.memory.phase is Phase.REAPED
+    assert daemon.state.phase is Phase.REAPED
     daemon.look()
-    assert daemon.memory.phase is Phase.STOPPED
+    assert daemon.state.phase is Phase.STOPPED
 
 
 def test_a_run_that_a_person_re_executed_is_the_persons_own(daemon: Daemon):
@@ -286,7 +286,7 @@ def test_a_run_that_a_person_re_executed_is_the_persons_own(daemon: Daemon):
         parent_run_id=first.run_id, root_run_id=first.run_id,
     )  # fmt: skip
     daemon.look(600)
-    assert daemon.memory.phase is Phase.BACKOFF, "as if it were not there; the lease would make it wait"
+    assert daemon.state.phase is Phase.BACKOFF, "as if it were not there; the lease would make it wait"
     daemon.start()
     assert daemon.status(again) is dg.DagsterRunStatus.STARTED
 
@@ -309,7 +309,7 @@ def test_a_run_refused_by_the_lease_is_started_again(daemon: Daemon):
     daemon.instance.add_run_tags(run.run_id, {ERROR_TAG: "LeaseHeld"})
     daemon.fail(run, 12, "another session holds the lease")
     daemon.look()
-    assert daemon.memory.blocked is None
+    assert daemon.state.blocked is None
     run = daemon.start()
     daemon.fail(run, 12, "another session holds the lease")
     daemon.look_until(Phase.CONFIG)
@@ -320,7 +320,7 @@ def test_a_session_that_a_person_started_is_waited_for(daemon: Daemon):
     with Lease(database.with_name("bot.db.lease"), "by-hand"):
         for _ in range(10):
             assert not daemon.look()
-            assert daemon.memory.phase is Phase.WAITING and "session by-hand" in daemon.memory.why
+            assert daemon.state.phase is Phase.WAITING and "session by-hand" in daemon.state.why
     daemon.start()
 
 
@@ -329,10 +329,10 @@ def test_a_file_that_cannot_be_read_is_a_config_error_and_its_correction_goes_on
     for bad in ("feed: [", "nonsense: 1", "seconds: -1"):
         daemon.file.write_text(bad)
         assert not daemon.look()
-        assert daemon.memory.phase is Phase.CONFIG and daemon.memory.why
+        assert daemon.state.phase is Phase.CONFIG and daemon.state.why
     daemon.file.unlink()
     assert not daemon.look()
-    assert str(daemon.file) in daemon.memory.why
+    assert str(daemon.file) in daemon.state.why
     daemon.file.write_text(good)
     daemon.start()
 
@@ -354,10 +354,10 @@ def test_only_a_live_feed_without_an_end_of_its_own_is_cut(
     daemon.want(settings)
     run = daemon.start()
     assert run.run_config["resources"]["session"]["config"].get("seconds") == seconds
-    assert ("rolls" in daemon.memory.why) is rolls
+    assert ("rolls" in daemon.state.why) is rolls
     daemon.succeed(run, 0, "TIME_LIMIT")
     daemon.look(0)
-    assert (daemon.memory.phase is Phase.ENDED) is not rolls
+    assert (daemon.state.phase is Phase.ENDED) is not rolls
 
 
 def test_the_sensor_itself_finds_what_is_wanted_and_asks_for_what_the_job_takes(
@@ -397,5 +397,5 @@ def test_a_failed_shadow_run_asks_for_a_postflight_with_its_own_settings(daemon:
 
 def test_time_is_what_the_clock_says(daemon: Daemon):
     daemon.look()
-    assert daemon.memory.check_launched_ns == daemon.clock.wall_ns() > NS_PER_S
+    assert daemon.state.check_launched_ns == daemon.clock.wall_ns() > NS_PER_S
     assert shadow_run_supervisor.name == NAME
