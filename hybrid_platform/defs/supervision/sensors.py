@@ -92,7 +92,7 @@ def supervise(
     validate: Validate = lambda job, config: None,
     server: ProcessIdentity | None = None,
 ) -> dg.SensorResult:
-    """Look, reconcile and act once; ``server``: the process that this is, unless text otherwise."""
+    """Observe, reconcile, and act once; ``server`` is this process by default."""
     state, here = read_cursor(cursor), _server_id(server or this_process())
     try:
         desired = read_desired_run(environ)

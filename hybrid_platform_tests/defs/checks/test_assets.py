@@ -22,7 +22,7 @@ from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform.storage.session_records import SessionStart
 from hybrid_platform.storage.sessions import SessionStore
-from hybrid_platform.supervision.observe import last_preflight
+from hybrid_platform.supervision.observe import read_last_preflight
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 
 
@@ -33,12 +33,12 @@ def evidence_of(job: Job, kind: str) -> dict[str, object]:
 
 @pytest.mark.scenario("G1", "G2")
 def test_a_preflight_alone_is_an_asset_and_what_the_supervisor_looks_for(launch: Launcher):
-    assert last_preflight(DataDir(launch.data_dir), time.time_ns()) is None
+    assert read_last_preflight(DataDir(launch.data_dir), time.time_ns()) is None
     job = launch(job="preflight")
     assert job.result.success
     assert (job.materialised, job.checks) == (["preflight_check"], {"passed": True})
     assert evidence_of(job, "preflight")["verdict"] == "PASS"
-    seen = last_preflight(DataDir(launch.data_dir), time.time_ns())
+    seen = read_last_preflight(DataDir(launch.data_dir), time.time_ns())
     assert seen is not None and seen.passed and seen.reasons == ""
 
 
@@ -48,7 +48,7 @@ def test_a_preflight_that_fails_says_why_and_fails_its_run(launch: Launcher):
     assert not job.result.success
     assert (job.materialised, job.checks) == (["preflight_check"], {"passed": False}), "it was made, and is fresh"
     assert job.tags["exit_code"] == "13"
-    seen = last_preflight(DataDir(launch.data_dir), time.time_ns())
+    seen = read_last_preflight(DataDir(launch.data_dir), time.time_ns())
     assert seen is not None and not seen.passed and seen.reasons.startswith("CPU pressure")
 
 
@@ -72,7 +72,7 @@ def test_a_postflight_alone_names_a_session_whose_process_is_gone(launch: Launch
 def test_evidence_of_a_check_that_cannot_be_read_is_none(tmp_path: Path, content: str):
     data_dir = DataDir(tmp_path)
     data_dir.write_atomic("evidence/checks/1-preflight.json", content.encode())
-    assert last_preflight(data_dir, time.time_ns()) is None
+    assert read_last_preflight(data_dir, time.time_ns()) is None
 
 
 def test_a_preflight_that_is_dated_in_the_future_hides_none_that_is_not(tmp_path: Path):
@@ -84,7 +84,7 @@ def test_a_preflight_that_is_dated_in_the_future_hides_none_that_is_not(tmp_path
         data_dir.write_atomic(name, json.dumps(content).encode())
 
     def seen_at() -> int:
-        seen = last_preflight(data_dir, now)
+        seen = read_last_preflight(data_dir, now)
         assert seen is not None
         return seen.at_ns - now
 
