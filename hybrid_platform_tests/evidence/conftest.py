@@ -1,4 +1,4 @@
-"""A real session's sealed evidence, and copies of it to break."""
+"""Fixture of the evidence tests: a copy of a real session's sealed bundle, for each test to break."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hybrid_platform.evidence.statement import PAYLOAD_TYPE
 from hybrid_platform.evidence.verify import Expectations, Verification, verify_bundle
 
 
-class Bundle:
+class BundleCopy:
     """A copy of a sealed bundle, with the key that signed it."""
 
     def __init__(self, path: Path, keys: Path) -> None:
@@ -37,7 +37,7 @@ class Bundle:
         return json.loads((self.path / MANIFEST).read_text())
 
     def sign_again(self, payload: bytes, signer: Signer | None = None, kind: str = PAYLOAD_TYPE) -> None:
-        """Sign a payload in place of the one that is there, as somebody who holds the key could."""
+        """Replace the payload and sign it, as a holder of the key could."""
         (self.path / MANIFEST).write_bytes(payload)
         (self.path / ENVELOPE).write_bytes(sign(kind, payload, signer or self.signer))
 
@@ -58,8 +58,8 @@ class Bundle:
 
 
 @pytest.fixture
-def bundle(session_of_evidence: Path, tmp_path: Path) -> Bundle:
+def bundle(session_of_evidence: Path, tmp_path: Path) -> BundleCopy:
     """A copy of that session's bundle."""
     sealed = next(path for path in (session_of_evidence / "evidence").iterdir() if path.name != "checks")
     shutil.copytree(sealed, tmp_path / sealed.name)
-    return Bundle(tmp_path / sealed.name, session_of_evidence / "keys")
+    return BundleCopy(tmp_path / sealed.name, session_of_evidence / "keys")

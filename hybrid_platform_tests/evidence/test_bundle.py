@@ -1,4 +1,4 @@
-"""What is sealed: every file of the directory, once, by postflight, also of a run that was refused."""
+"""Sealing covers every file of the evidence directory, once, also for a run that was refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hybrid_platform.security.paths import DataDir
 from hybrid_platform_tests.support import run_here, synthetic
 
 
-def test_the_bundle_names_every_file_and_what_the_session_was(bundle):
+def test_the_bundle_lists_every_file_and_its_session(bundle):
     statement = bundle.statement
     named = {subject["name"] for subject in statement["subject"]}
     there = {path.relative_to(bundle.path).as_posix() for path in bundle.path.rglob("*") if path.is_file()}
@@ -38,7 +38,8 @@ def test_the_bundle_names_every_file_and_what_the_session_was(bundle):
         assert set(moment) == {"wall", "monotonic_ns"}
 
 
-def test_gates_heartbeats_drops_vetoes_and_the_exit_are_in_the_chain(bundle):
+def test_the_chain_has_the_events_that_matter(bundle):
+    """Gates, heartbeats, drops, counted vetoes and the exit are in it."""
     events = [json.loads(line)["event"] for line in (bundle.path / "events.jsonl").read_text().splitlines()]
     said = [event["message"] for event in events]
     for message in ("preflight PASS", "pragma PASS", "session ended", "postflight PASS"):
@@ -63,7 +64,8 @@ def test_a_refused_run_is_sealed_too_and_its_gates_did_not_pass(tmp_path):
     assert "preflight FAIL" in result.failed[0].detail
 
 
-def test_a_key_that_was_named_signs_and_a_wrong_one_stops_before_anything_starts(tmp_path):
+def test_a_configured_key_signs_the_bundle(tmp_path):
+    """A configured key that is wrong stops the run before anything starts."""
     signer = create_key(tmp_path / "ours.pem")
     settings = {"seconds": 0.2, "keys": {"signing_key": str(tmp_path / "ours.pem")}}
     here = run_here(tmp_path / "data", settings, synthetic(50))
@@ -78,7 +80,8 @@ def test_a_key_that_was_named_signs_and_a_wrong_one_stops_before_anything_starts
     assert not (tmp_path / "other").exists()
 
 
-def test_a_sealed_report_is_not_written_again_and_another_one_goes_elsewhere(session_of_evidence, monkeypatch):
+def test_a_sealed_report_is_not_overwritten(session_of_evidence, monkeypatch):
+    """A later report of the same session is written to another place."""
     data = DataDir(session_of_evidence)
     session_id = next(path.name for path in (session_of_evidence / "evidence").iterdir())
     sealed = write_reports(data, session_id)
@@ -90,7 +93,7 @@ def test_a_sealed_report_is_not_written_again_and_another_one_goes_elsewhere(ses
     assert sealed.read_bytes() == before
 
 
-def test_evidence_that_is_not_one_runs_own_is_not_sealed(bundle):
+def test_evidence_of_several_runs_is_not_sealed(bundle):
     """The directory is copied to another session's name: its chain does not fit."""
     data = DataDir(bundle.path.parent / "data")
     (bundle.path / ENVELOPE).unlink()

@@ -1,4 +1,4 @@
-"""The chain holds what matters of a session, in order; no line of it can be changed, moved, cut out or put in."""
+"""The chain has a session's important events in order, and detects changed, moved, removed and inserted lines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def messages(folder):
     return [link.event["message"] for link in found]
 
 
-def test_a_later_step_of_the_run_goes_on_where_the_first_ended(tmp_path):
+def test_a_later_step_continues_the_chain(tmp_path):
     for step in ("preflight", "postflight PASS"):
         chain = EventChain(DataDir(tmp_path), SESSION, TestClock())
         chain.watch({"level": "info", "message": step})
@@ -42,7 +42,8 @@ def test_a_later_step_of_the_run_goes_on_where_the_first_ended(tmp_path):
     assert messages(tmp_path) == ["preflight", "postflight PASS"]
 
 
-def test_warnings_and_signs_of_life_are_chained_and_single_orders_are_not(tmp_path):
+def test_warnings_and_heartbeats_are_chained(tmp_path):
+    """Lines about single orders are not."""
     chain = EventChain(DataDir(tmp_path), SESSION, TestClock())
     log = SessionLog(SESSION, TestClock(), on_line=chain.watch)
     log.info("HEARTBEAT (G4)", n=0, risk_vetoes=3, bp_drops_tick=2)
@@ -82,7 +83,7 @@ def test_a_secret_in_a_line_does_not_reach_the_chain(tmp_path):
     assert "abcdef0123456789" not in text
 
 
-def test_a_damaged_line_stays_damaged_whatever_is_written_after_it(tmp_path):
+def test_a_damaged_line_breaks_the_chain_for_good(tmp_path):
     a_chain(tmp_path)
     path = tmp_path / events_name(SESSION)
     path.write_bytes(path.read_bytes().replace(b"event 2", b"event X"))

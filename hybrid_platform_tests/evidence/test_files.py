@@ -1,4 +1,4 @@
-"""Evidence files: one text for a record, written whole, and nothing ambiguous read back."""
+"""Evidence files: deterministic text, atomic writes, and strict reading."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def data(tmp_path: Path) -> DataDir:
     return DataDir(tmp_path / "data")
 
 
-def test_a_record_is_written_canonically_and_privately_and_comes_back_equal(data: DataDir) -> None:
+def test_a_record_comes_back_equal_from_its_private_file(data: DataDir) -> None:
     digest = write_json(data, "evidence/s/preflight.json", RECORD)
     file = data.root / "evidence" / "s" / "preflight.json"
     assert file.read_text() == (
@@ -45,7 +45,7 @@ json_data = st.recursive(
 
 
 @given(json_data)
-def test_all_plain_data_survives_the_way_there_and_back(value: object) -> None:
+def test_plain_data_survives_a_round_trip(value: object) -> None:
     assert parse_json(encode_record(value), "x") == value
 
 
@@ -71,7 +71,8 @@ def test_decimals_are_exact_text() -> None:
         ({"o": object()}, "dict: expected plain data"),
     ],
 )
-def test_what_is_no_data_is_refused_by_name_and_nothing_is_written(data: DataDir, value: object, where: str) -> None:
+def test_a_value_that_is_not_data_is_refused(data: DataDir, value: object, where: str) -> None:
+    """The error names its place, and nothing is written."""
     with pytest.raises(EvidenceError, match=where):
         write_json(data, "a.json", value)
     assert not data.root.exists()
@@ -150,7 +151,7 @@ def test_a_record_of_another_shape_is_refused(data: DataDir, content: bytes) -> 
         read_json(data, "a.json", CpuPressure)
 
 
-def test_a_missing_file_a_link_and_one_that_is_too_long_are_told_apart(
+def test_missing_linked_and_oversized_files_differ(
     data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for read in (read_json, sha256_file):

@@ -1,4 +1,4 @@
-"""Keys are made once, 0600, below the data directory; a key that others may read, or that is none, is refused."""
+"""Keys are created once with mode 0600; a key that others may read, or that is not a key, is refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hybrid_platform_tests.support import REPOSITORY, environment
 OWN = KeySettings()
 
 
-def test_the_own_key_is_made_on_first_use_and_is_the_same_ever_after(tmp_path):
+def test_the_own_key_is_created_once(tmp_path):
     data = DataDir(tmp_path / "data")
     check_signing_key(data, OWN)
     assert not (tmp_path / "data").exists(), "looking makes nothing"
@@ -41,7 +41,7 @@ def test_the_own_key_is_made_on_first_use_and_is_the_same_ever_after(tmp_path):
     assert first.keyid in load_trusted_keys(key.parent).keys
 
 
-def test_a_new_own_key_leaves_the_public_part_of_the_old_one_pinned(tmp_path):
+def test_a_new_own_key_leaves_the_old_public_key_pinned(tmp_path):
     data = DataDir(tmp_path / "data")
     old = load_signing_key(data, OWN)
     (tmp_path / "data/keys/signing.pem").unlink()
@@ -113,7 +113,7 @@ def test_a_signing_key_stays_in_its_process(tmp_path):
         pickle.dumps(create_key(tmp_path / "key.pem"))
 
 
-def test_pinned_keys_may_be_pem_or_openssh_and_nothing_else_is_one(tmp_path):
+def test_pinned_keys_are_pem_or_openssh(tmp_path):
     private = Ed25519PrivateKey.generate()
     public = private.public_key()
     (tmp_path / "a.pub").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))

@@ -1,4 +1,4 @@
-"""A few numbers that say whether a session's ticks are still those that were written, and which one is not."""
+"""Row digests detect changed ticks and inputs, and locate a single changed row."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def figures(ticks: TickBatch, cuts: list[int] | None = None) -> RowFigures:
 
 
 @given(PRICES, st.lists(st.integers(0, 60), max_size=5))
-def test_a_digest_does_not_depend_on_how_ticks_are_cut(prices, cuts):
+def test_a_digest_does_not_depend_on_batches(prices, cuts):
     ticks = market(prices)
     assert figures(ticks, cuts) == figures(ticks)
 
@@ -63,7 +63,7 @@ def test_one_removed_or_added_tick_is_found(prices, place):
 
 
 @given(st.lists(st.integers(1, 1000), min_size=3, max_size=60))
-def test_several_changed_rows_are_noticed_and_no_wrong_one_is_named(prices):
+def test_several_changed_rows_are_detected_but_not_located(prices):
     ticks, changed = market(prices), market(prices)
     changed.price = changed.price.copy()
     changed.price[[0, 2]] += [7, 9]

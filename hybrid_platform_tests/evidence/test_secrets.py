@@ -1,4 +1,4 @@
-"""A secret that gets into a session, by whatever way, is in none of the files that it leaves, nor in its output."""
+"""A secret that reaches a session in any way appears neither in its files nor in its output."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def leaks(here: Here) -> list[str]:
-    """Return where the secret is; the database holds what was traded, and is looked at too."""
+    """Return the files that contain the secret, the database included."""
     found = [str(path) for path in here.data_dir.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
     return found + (["the output"] if SECRET in here.output else [])
 

@@ -1,4 +1,4 @@
-"""Postflight trusts no step's word: what was changed after the session is found in the database and named (G5)."""
+"""Postflight recounts the database and finds rows that were changed after the session (G5)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tampering(statement: str) -> Callable[[Left], None]:
         ("UPDATE order_event_rows SET order_id = 'O999' WHERE n = 1", "S10"),
     ],
 )
-def test_rows_that_were_changed_after_the_session_fail_it_by_name(tmp_path: Path, statement: str, proof: str):
+def test_rows_changed_after_the_session_fail_it(tmp_path: Path, statement: str, proof: str):
     path = write_csv(tmp_path / "trades.csv", good_rows(40))
     run = run_here(tmp_path / "data", replay(path), THREAD, before_postflight=tampering(statement), with_report=False)
     assert run.steps["session"].verdict == "PASS"
@@ -47,7 +47,7 @@ def test_rows_that_were_changed_after_the_session_fail_it_by_name(tmp_path: Path
 
 
 @pytest.mark.scenario("G5")
-def test_what_is_not_a_sessions_own_to_prove_is_said_to_be_not_run(tmp_path: Path):
+def test_ids_that_a_session_cannot_prove_are_not_run(tmp_path: Path):
     path = write_csv(tmp_path / "trades.csv", good_rows(40))
     run = run_here(tmp_path / "data", replay(path), THREAD, with_report=False)
     verdicts = {row["id"]: row["verdict"] for row in run.evidence("postflight")["proofs"]}
@@ -57,7 +57,7 @@ def test_what_is_not_a_sessions_own_to_prove_is_said_to_be_not_run(tmp_path: Pat
 
 @pytest.mark.scenario("G5")
 @pytest.mark.parametrize("kind", ["pragma", "session"])
-def test_evidence_that_is_gone_fails_the_run_and_is_named(tmp_path: Path, kind: str):
+def test_missing_evidence_fails_the_run(tmp_path: Path, kind: str):
     path = write_csv(tmp_path / "trades.csv", good_rows(40))
 
     def lose(left: Left) -> None:

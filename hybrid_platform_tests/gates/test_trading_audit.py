@@ -1,4 +1,4 @@
-"""What postflight reads out of a session's rows: the engine's own account, caps at approval, rows that do not fit."""
+"""The trading audit rebuilds the account and the caps from the rows, and reports rows that contradict each other."""
 
 from __future__ import annotations
 

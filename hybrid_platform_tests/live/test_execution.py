@@ -1,4 +1,8 @@
-"""The way to a venue alone: adapters that misbehave, a guarded process that lies, the second judge (S14, L1, L4)."""
+"""Live execution alone: adapters that misbehave, a sandboxed process that lies, and the order guard (S14, L1, L4).
+
+`RunningStage`  a started `LiveExecution` with an adapter; the test holds both ends of its channels
+`Adapter`       records its calls, and returns the reports that a test appends to ``queued``
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,16 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.commands import Command, CommandKind
 from hybrid_platform.domain.errors import ExitCode, PlatformError
-from hybrid_platform.domain.instruments import InstrumentTable
-from hybrid_platform.domain.orders import OrderRecord, OrderStatus, OrderType, Side, TimeInForce
+from hybrid_platform.domain.orders import OrderRecord, OrderStatus, OrderType, Side
 from hybrid_platform.domain.ticks import batch_from_rows
 from hybrid_platform.live.execution import LiveExecution
 from hybrid_platform.live.gate import Release
-from hybrid_platform.live.order_guard import LiveOrderGuard
 from hybrid_platform.log.session_log import SessionLog
 from hybrid_platform.session.channel import Channel, ChannelAborted
 from hybrid_platform.session.live_stage import LiveWiring
@@ -29,20 +30,19 @@ from hybrid_platform.settings.runtime import OnFull
 from hybrid_platform.trading.adapters.live import CancelOrder, SubmitOrder
 from hybrid_platform.trading.order import Fill, Order, Report
 from hybrid_platform.trading.risk.engine import Approved, require_approved
+from hybrid_platform_tests.live.orders import ARMED, PRICE, a_fill, a_table, an_order, row_of
 from hybrid_platform_tests.support import until
 
 pytestmark = pytest.mark.scenario("S14", "L1", "L4")
-ARMED = Decimal(1_000)
-PRICE = 100
 
 
 class Adapter:
-    """Keeps what it is told, and reports what a test lays out."""
+    """Records its calls, and returns the reports that a test queues."""
 
     def __init__(self) -> None:
         self.submitted: list[Order] = []
         self.canceled: list[str] = []
-        self.told: list[Any] = []
+        self.queued: list[Any] = []
         self.is_closed = False
 
     def open(self, session_id: str) -> None: ...
@@ -52,19 +52,19 @@ class Adapter:
 
     def cancel(self, order_id: str, now: int) -> None:
         self.canceled.append(order_id)
-        self.told.append(Report(order_id, OrderStatus.CANCELED, "REQUESTED", 0))
+        self.queued.append(Report(order_id, OrderStatus.CANCELED, "REQUESTED", 0))
 
     def reports(self) -> Any:
-        told, self.told = self.told, []
-        return told
+        queued, self.queued = self.queued, []
+        return queued
 
     def close(self, now: int) -> Any:
         self.is_closed = True
         return ()
 
 
-class Way:
-    """A `LiveExecution` with an adapter, and ends that a test holds."""
+class RunningStage:
+    """A started `LiveExecution`, with both ends of its channels."""
 
     def __init__(self, adapter: Any, **live: Any) -> None:
         self.adapter = adapter
@@ -94,12 +94,12 @@ class Way:
             self.stage.on_requests([SubmitOrder(order)])
 
     def ended(self) -> BaseException | None:
-        """Wait for its end; return what it failed with."""
+        """Wait for the stage to end; return its failure, if any."""
         until(lambda: self.stage.has_ended, "the stage to end", 10)
         return self.failures[0] if self.failures else None
 
     def heard(self) -> list[Any]:
-        """What came back for the engine."""
+        """Return the messages that went back to the engine."""
         return [message.content for message in self.ticks.receive(timeout=0)]
 
     def finish(self) -> BaseException | None:
@@ -116,53 +116,26 @@ def journalled(command: Command) -> Any:
     return InputRecord(1, 1, InputKind.COMMAND, 1, command.as_detail())
 
 
-def a_table() -> InstrumentTable:
-    table = InstrumentTable()
-    table.intern("TEST", "AAA")
-    table.intern("TEST", "BBB")
-    return table
-
-
-def an_order(number: int = 1, qty: object = 1, side: Side = Side.BUY, **terms: Any) -> Order:
-    given = {
-        "order_id": f"O{number}", "signal_id": f"S{number}", "seq": number, "index": 0, "instrument": a_table()[0],
-        "side": side, "type": OrderType.MARKET, "qty": Decimal(str(qty)), "reference_price": Decimal(PRICE),
-        "limit_price": None, "time_in_force": TimeInForce.GTC, "expires_at": None, "reduce_only": False, "ts": 1,
-    }  # fmt: skip
-    return Order(**{**given, **terms})
-
-
-def row_of(order: Order, **changed: Any) -> OrderRecord:
-    fields = {
-        "order_id": order.order_id, "signal_id": order.signal_id, "seq": order.seq, "venue": order.instrument.venue,
-        "symbol": order.instrument.symbol, "side": order.side, "type": order.type, "qty": order.qty,
-        "price": order.reference_price if order.limit_price is None else order.limit_price,
-        "time_in_force": order.time_in_force, "reduce_only": order.reduce_only, "status": OrderStatus.SUBMITTED,
-        "is_shadow": False, "ts": order.ts,
-    }  # fmt: skip
-    return OrderRecord(**{**fields, **changed})
-
-
 @pytest.fixture
-def way() -> Iterator[Way]:
-    made = Way(Adapter())
+def running() -> Iterator[RunningStage]:
+    made = RunningStage(Adapter())
     yield made
     made.is_over = True
     made.stage.abort()
     made.stage.join(5)
 
 
-def test_approved_orders_arrive_and_reports_go_back_to_the_engine(way):
-    way.want(an_order(1), an_order(2, side=Side.SELL))
-    until(lambda: len(way.adapter.submitted) == 2, "orders")
+def test_approved_orders_arrive_and_reports_return(running):
+    running.want(an_order(1), an_order(2, side=Side.SELL))
+    until(lambda: len(running.adapter.submitted) == 2, "orders")
     fill = Fill(1, Decimal(1), Decimal(101), Decimal(0))
-    way.adapter.told.append(Report("O1", OrderStatus.FILLED, "VENUE", 0, fill))
-    (report,) = until(way.heard, "a report")
+    running.adapter.queued.append(Report("O1", OrderStatus.FILLED, "VENUE", 0, fill))
+    (report,) = until(running.heard, "a report")
     assert (report.order_id, report.fill) == ("O1", fill)
-    assert way.finish() is None
-    assert way.adapter.canceled == ["O2"]
-    assert way.adapter.is_closed
-    figures = way.stage.figures()
+    assert running.finish() is None
+    assert running.adapter.canceled == ["O2"]
+    assert running.adapter.is_closed
+    figures = running.stage.figures()
     assert (figures.submitted, figures.refused, figures.reports, figures.open_orders) == (2, 0, 2, {})
     assert figures.exposure_usd == 100
 
@@ -171,7 +144,7 @@ NOT_ARMED = {
     "more than was armed": (an_order(1, qty="10.01"), {}),
     "a quantity of nothing": (an_order(1, qty=0), {}),
     "a negative quantity": (an_order(1, qty=-1), {}),
-    "a quantity that is no number": (an_order(1, qty="NaN"), {}),
+    "a quantity that is not a number": (an_order(1, qty="NaN"), {}),
     "an endless quantity": (an_order(1, qty="Infinity"), {}),
     "a limit order far away that would be worth more": (
         an_order(1, qty=6, type=OrderType.LIMIT, limit_price=Decimal(200)),
@@ -179,7 +152,7 @@ NOT_ARMED = {
     ),
     "a limit order without a limit": (an_order(1, type=OrderType.LIMIT), {}),
     "an instrument of its own making": (
-        an_order(1, qty=50, instrument=__import__("msgspec").structs.replace(a_table()[0], multiplier=Decimal("0.01"))),
+        an_order(1, qty=50, instrument=msgspec.structs.replace(a_table()[0], multiplier=Decimal("0.01"))),
         {},
     ),
     "an instrument that is not there": (an_order(1, index=9), {}),
@@ -193,120 +166,124 @@ NOT_ARMED = {
 
 
 @pytest.mark.parametrize("what", NOT_ARMED)
-def test_what_was_not_armed_is_not_sent_fails_the_session_with_config_and_is_told_to_the_engine(what, way):
+def test_an_order_beyond_the_authorization_is_not_sent(what, running):
+    """The session fails with CONFIG, and the engine receives a rejection."""
     order, row = NOT_ARMED[what]
-    way.want(order, row=row_of(order, **row))
-    error = way.ended()
+    running.want(order, row=row_of(order, **row))
+    error = running.ended()
     assert isinstance(error, PlatformError)
     assert (type(error).__name__, error.exit_code) == ("NotArmedError", ExitCode.CONFIG)
-    assert way.adapter.submitted == []
-    (report,) = way.heard()
+    assert running.adapter.submitted == []
+    (report,) = running.heard()
     assert (report.order_id, report.status, report.cum_qty) == ("O1", OrderStatus.REJECTED, 0)
     assert report.reason.startswith("NOT_ARMED")
 
 
-def test_exposure_counts_everything_that_was_sent_before(way):
-    way.want(an_order(1, qty=5), an_order(2, qty=5))
-    until(lambda: len(way.adapter.submitted) == 2, "orders")
-    way.adapter.told += [
+def test_exposure_counts_everything_that_was_sent_before(running):
+    running.want(an_order(1, qty=5), an_order(2, qty=5))
+    until(lambda: len(running.adapter.submitted) == 2, "orders")
+    running.adapter.queued += [
         Report("O1", OrderStatus.FILLED, "VENUE", 0, Fill(1, Decimal(5), Decimal(100), Decimal(0))),
         Report("O2", OrderStatus.CANCELED, "VENUE", 0),
     ]
-    until(lambda: way.stage.figures().reports == 2, "reports")
-    way.want(an_order(3, qty=5, side=Side.BUY))
-    until(lambda: len(way.adapter.submitted) == 3, "an order for what was canceled")
-    way.want(an_order(4, qty="0.01"))
-    assert "expected at most 1000 USD at this account, would be 1001" in str(way.ended())
-    assert len(way.adapter.submitted) == 3
+    until(lambda: running.stage.figures().reports == 2, "reports")
+    running.want(an_order(3, qty=5, side=Side.BUY))
+    until(lambda: len(running.adapter.submitted) == 3, "an order for what was canceled")
+    running.want(an_order(4, qty="0.01"))
+    assert "expected at most 1000 USD at this account, would be 1001" in str(running.ended())
+    assert len(running.adapter.submitted) == 3
 
 
-def test_an_order_twice_or_one_too_many_fails_it(way):
-    way.want(an_order(1), an_order(1))
-    assert "expected an order that was not sent before" in str(way.ended())
-    other = Way(Adapter())
+def test_an_order_twice_or_one_too_many_fails_it(running):
+    running.want(an_order(1), an_order(1))
+    assert "expected an order that was not sent before" in str(running.ended())
+    other = RunningStage(Adapter())
     other.want(*(an_order(k) for k in range(1, 5)))
     assert "expected at most 3 open orders, would be 4" in str(other.ended())
     assert [order.order_id for order in other.adapter.submitted] == ["O1", "O2", "O3"]
     assert other.adapter.canceled == ["O1", "O2", "O3"], "what rests is withdrawn"
 
 
-def test_an_order_that_has_no_row_on_its_way_to_the_database_is_not_sent(way):
-    way.stage.on_requests([SubmitOrder(an_order(1))])
-    assert "expected its row on the way to the database first, got none" in str(way.ended())
-    assert way.adapter.submitted == []
+def test_an_order_without_its_row_is_not_sent(running):
+    running.stage.on_requests([SubmitOrder(an_order(1))])
+    assert "expected its row on the way to the database first, got none" in str(running.ended())
+    assert running.adapter.submitted == []
 
 
-def test_a_halt_cancels_what_rests_though_the_engine_is_stuck_and_keeps_later_orders_back(way):
-    way.want(an_order(1))
-    until(lambda: way.adapter.submitted, "an order")
-    way.stage.on_command(Command(CommandKind.HALT, "ops", "a test"))
-    until(lambda: way.adapter.canceled == ["O1"], "a cancel")
-    way.want(an_order(2))
-    reports = until(lambda: len(found := way.heard()) and found, "reports")
-    reports += until(lambda: way.heard() or (len(reports) > 1 and [None]), "the refusal")
+def test_a_halt_cancels_orders_while_the_engine_is_stuck(running):
+    """Orders requested after the HALT are rejected; RESUME lets orders pass again."""
+    running.want(an_order(1))
+    until(lambda: running.adapter.submitted, "an order")
+    running.stage.on_command(Command(CommandKind.HALT, "ops", "a test"))
+    until(lambda: running.adapter.canceled == ["O1"], "a cancel")
+    running.want(an_order(2))
+    reports = until(lambda: len(found := running.heard()) and found, "reports")
+    reports += until(lambda: running.heard() or (len(reports) > 1 and [None]), "the refusal")
     refusal = next(report for report in reports if report and report.order_id == "O2")
     assert (refusal.status, refusal.reason) == (OrderStatus.REJECTED, "NOT_SENT HALT by ops")
-    way.stage.on_command(Command(CommandKind.RESUME, "ops", "a test"))
-    way.want(an_order(3))
-    until(lambda: len(way.adapter.submitted) == 2, "an order after the RESUME")
-    assert not way.failures
+    running.stage.on_command(Command(CommandKind.RESUME, "ops", "a test"))
+    running.want(an_order(3))
+    until(lambda: len(running.adapter.submitted) == 2, "an order after the RESUME")
+    assert not running.failures
 
 
-def test_nothing_resumes_a_session_that_ends(way):
-    way.adapter.cancel = lambda order_id, now: None
-    way.want(an_order(1))
-    until(lambda: way.adapter.submitted, "an order")
-    way.is_over = True
-    until(lambda: [word for word in way.heard() if isinstance(word, Command)], "the end")
-    way.stage.on_command(Command(CommandKind.RESUME, "ops", "a test"))
-    way.want(an_order(2))
-    assert way.ended() is None
-    assert [order.order_id for order in way.adapter.submitted] == ["O1"]
+def test_nothing_resumes_a_session_that_ends(running):
+    running.adapter.cancel = lambda order_id, now: None
+    running.want(an_order(1))
+    until(lambda: running.adapter.submitted, "an order")
+    running.is_over = True
+    until(lambda: [word for word in running.heard() if isinstance(word, Command)], "the end")
+    running.stage.on_command(Command(CommandKind.RESUME, "ops", "a test"))
+    running.want(an_order(2))
+    assert running.ended() is None
+    assert [order.order_id for order in running.adapter.submitted] == ["O1"]
 
 
-def test_what_an_adapter_says_is_redacted(way):
+def test_what_an_adapter_says_is_redacted(running):
     def leaking(approved: Any, now: int) -> None:
         raise RuntimeError("401 for api_key=abcdef0123456789 at wss://user:hunter2@venue")
 
-    way.adapter.submit = leaking
-    way.want(an_order(1))
-    error = str(way.ended())
+    running.adapter.submit = leaking
+    running.want(an_order(1))
+    error = str(running.ended())
     assert "401" in error
     assert "abcdef0123456789" not in error
     assert "hunter2" not in error
 
 
-def test_while_reducing_only_what_makes_a_position_smaller_is_sent(way):
-    way.want(an_order(1, qty=2))
-    until(lambda: way.adapter.submitted, "an order")
-    way.adapter.told.append(Report("O1", OrderStatus.FILLED, "VENUE", 0, Fill(1, Decimal(2), Decimal(1), Decimal(0))))
-    until(lambda: way.stage.figures().reports == 1, "its fill")
-    way.stage.on_command(Command(CommandKind.REDUCE, "ops", "a test"))
-    way.want(an_order(2, qty=3, side=Side.SELL), an_order(3), an_order(4, qty=2, side=Side.SELL))
-    until(lambda: len(way.adapter.submitted) == 2, "the one that reduces")
-    assert way.adapter.submitted[1].order_id == "O4"
-    assert way.stage.figures().refused == 2
+def test_only_reducing_orders_pass_under_reduce(running):
+    running.want(an_order(1, qty=2))
+    until(lambda: running.adapter.submitted, "an order")
+    running.adapter.queued.append(
+        Report("O1", OrderStatus.FILLED, "VENUE", 0, Fill(1, Decimal(2), Decimal(1), Decimal(0)))
+    )
+    until(lambda: running.stage.figures().reports == 1, "its fill")
+    running.stage.on_command(Command(CommandKind.REDUCE, "ops", "a test"))
+    running.want(an_order(2, qty=3, side=Side.SELL), an_order(3), an_order(4, qty=2, side=Side.SELL))
+    until(lambda: len(running.adapter.submitted) == 2, "the one that reduces")
+    assert running.adapter.submitted[1].order_id == "O4"
+    assert running.stage.figures().refused == 2
 
 
-def test_nothing_that_the_guarded_process_says_loosens_an_operators_halt(way):
-    way.want(an_order(1))
-    until(lambda: len(way.adapter.submitted) == 1, "it")
-    way.adapter.told.append(
+def test_automatic_commands_do_not_weaken_a_halt(running):
+    running.want(an_order(1))
+    until(lambda: len(running.adapter.submitted) == 1, "it")
+    running.adapter.queued.append(
         Report("O1", OrderStatus.FILLED, "VENUE", 0, Fill(1, Decimal(1), Decimal(PRICE), Decimal(0)))
     )
-    until(way.heard, "the fill")
-    way.stage.on_command(Command(CommandKind.HALT, "ops", "a test"))
-    way.stage.on_records([journalled(Command(CommandKind.REDUCE, "risk engine", "a lie", automatic=True))])
-    way.want(an_order(2, side=Side.SELL))
-    (refusal,) = until(way.heard, "the refusal")
+    until(running.heard, "the fill")
+    running.stage.on_command(Command(CommandKind.HALT, "ops", "a test"))
+    running.stage.on_records([journalled(Command(CommandKind.REDUCE, "risk engine", "a lie", automatic=True))])
+    running.want(an_order(2, side=Side.SELL))
+    (refusal,) = until(running.heard, "the refusal")
     assert (refusal.status, refusal.reason) == (OrderStatus.REJECTED, "NOT_SENT HALT by ops")
-    assert len(way.adapter.submitted) == 1
+    assert len(running.adapter.submitted) == 1
 
 
-def test_a_cancel_of_an_order_that_never_left_asks_nothing_of_the_venue(way):
-    way.stage.on_requests([CancelOrder("O9")])
-    assert way.finish() is None
-    assert way.adapter.canceled == []
+def test_an_unsent_order_is_not_canceled_at_the_venue(running):
+    running.stage.on_requests([CancelOrder("O9")])
+    assert running.finish() is None
+    assert running.adapter.canceled == []
 
 
 def raising(*_: Any) -> None:
@@ -323,18 +300,18 @@ def hanging(*_: Any) -> None:
 
 @pytest.mark.parametrize("method", ["submit", "cancel", "reports", "close"])
 @pytest.mark.parametrize("misbehave", [raising, exiting, hanging])
-def test_an_adapter_that_raises_or_hangs_fails_the_session_and_is_named(method, misbehave):
+def test_an_adapter_that_raises_or_hangs_fails_the_session(method, misbehave):
     adapter = Adapter()
     setattr(adapter, method, misbehave)
-    way = Way(adapter)
-    way.want(an_order(1))
-    error = way.ended() if method in {"submit", "reports"} else way.finish()
+    running = RunningStage(adapter)
+    running.want(an_order(1))
+    error = running.ended() if method in {"submit", "reports"} else running.finish()
     assert type(error).__name__ == "LiveAdapterError"
     assert str(error).startswith(
         f"adapter.{method} raised" if misbehave is not hanging else f"adapter.{method}: expected"
     )
     assert error.exit_code == ExitCode.CRASH
-    # What may rest was asked to be canceled, unless nobody answers any more.
+    # A cancel of the resting order was requested, unless the adapter no longer answers.
     if misbehave is not hanging and method in {"submit", "close"}:
         assert adapter.canceled == ["O1"]
 
@@ -342,30 +319,25 @@ def test_an_adapter_that_raises_or_hangs_fails_the_session_and_is_named(method, 
 GOOD = {"order_id": "O1", "status": OrderStatus.ACCEPTED, "reason": "VENUE", "ts": 0}
 
 
-def a_fill(number: Any = 1, qty: Any = 1, price: Any = 100, fees: Any = 0, **fields: Any) -> Report:
-    amounts = [value if value is None else Decimal(str(value)) for value in (qty, price, fees)]
-    return Report("O1", fields.get("status", OrderStatus.FILLED), "VENUE", 0, Fill(number, *amounts))
-
-
 NONSENSE: dict[str, Any] = {
     "nothing": None,
     "a text": "FILLED",
-    "what is no report": [object()],
+    "an object that is not a report": [object()],
     "a dictionary": [{"order_id": "O1"}],
-    "an order nobody sent": [Report("O7", OrderStatus.ACCEPTED, "VENUE", 0)],
-    "an order id that is no text": [Report(7, OrderStatus.ACCEPTED, "VENUE", 0)],  # type: ignore[arg-type]
-    "a status that there is not": [Report("O1", "BROKEN", "VENUE", 0)],  # type: ignore[arg-type]
+    "an order that was never sent": [Report("O7", OrderStatus.ACCEPTED, "VENUE", 0)],
+    "an order id that is not text": [Report(7, OrderStatus.ACCEPTED, "VENUE", 0)],  # type: ignore[arg-type]
+    "an unknown status": [Report("O1", "BROKEN", "VENUE", 0)],  # type: ignore[arg-type]
     "a status that only we give": [Report("O1", OrderStatus.SUBMITTED, "VENUE", 0)],
     "no reason": [Report("O1", OrderStatus.ACCEPTED, "", 0)],
     "a reason that fills the log": [Report("O1", OrderStatus.ACCEPTED, "x" * 201, 0)],
     "a reason that cannot be printed": [Report("O1", OrderStatus.ACCEPTED, "a\x1b[2J", 0)],
     "FILLED without a fill": [Report("O1", OrderStatus.FILLED, "VENUE", 0)],
-    "a fill that is no end": [a_fill(status=OrderStatus.CANCELED)],
+    "a fill with a status without fills": [a_fill(status=OrderStatus.CANCELED)],
     "more than was ordered": [a_fill(qty="1.001")],
     "more in parts than was ordered": [a_fill(1, "0.6", status=OrderStatus.PARTIALLY_FILLED), a_fill(2, "0.6")],
     "a quantity of nothing": [a_fill(qty=0)],
     "a price below zero": [a_fill(price=-1)],
-    "a price that is no number": [a_fill(price="NaN")],
+    "a price that is not a number": [a_fill(price="NaN")],
     "fees without an end": [a_fill(fees="Infinity")],
     "a fill without a number": [a_fill(number=0)],
     "a price that is a text": [Report("O1", OrderStatus.FILLED, "VENUE", 0, Fill(1, Decimal(1), "x", Decimal(0)))],  # type: ignore[arg-type]
@@ -377,101 +349,46 @@ NONSENSE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("what", NONSENSE)
-def test_nonsense_from_an_adapter_fails_the_session_and_none_of_it_reaches_the_engine(what, way):
-    way.want(an_order(1))
-    until(lambda: way.adapter.submitted, "an order")
-    way.adapter.reports = lambda: NONSENSE[what]
-    error = way.ended()
+def test_a_nonsensical_report_fails_the_session(what, running):
+    """Nothing of the report reaches the engine, and the resting order is canceled."""
+    running.want(an_order(1))
+    until(lambda: running.adapter.submitted, "an order")
+    running.adapter.reports = lambda: NONSENSE[what]
+    error = running.ended()
     assert type(error).__name__ == "LiveAdapterError", error
     good = len(NONSENSE[what] or ()) - 1 if isinstance(NONSENSE[what], list) else 0
-    assert len([word for word in way.heard() if isinstance(word, Report)]) == good
-    assert way.adapter.canceled == ["O1"]
+    assert len([word for word in running.heard() if isinstance(word, Report)]) == good
+    assert running.adapter.canceled == ["O1"]
 
 
-def test_when_the_session_fails_elsewhere_what_rests_is_canceled(way):
-    way.want(an_order(1))
-    until(lambda: way.adapter.submitted, "an order")
-    way.ticks.abort()
-    way.stage.close()
-    assert way.ended() is None, "whoever failed first says why"
-    assert way.adapter.canceled == ["O1"]
-    assert way.adapter.is_closed
+def test_a_failure_elsewhere_cancels_resting_orders(running):
+    running.want(an_order(1))
+    until(lambda: running.adapter.submitted, "an order")
+    running.ticks.abort()
+    running.stage.close()
+    assert running.ended() is None, "the stage that failed first reports why"
+    assert running.adapter.canceled == ["O1"]
+    assert running.adapter.is_closed
     with pytest.raises(ChannelAborted):
-        way.want(an_order(2))
+        running.want(an_order(2))
 
 
-def test_the_end_waits_for_a_venue_that_takes_its_time_to_cancel(way):
-    way.want(an_order(1))
-    until(lambda: way.adapter.submitted, "it")
-    cancel = way.adapter.cancel
-    way.adapter.cancel = lambda order_id, now: (time.sleep(0.1), cancel(order_id, now))
-    way.stage.abort()
-    assert way.stage.wait_for_end(0.0)
-    assert way.adapter.canceled == ["O1"] and way.adapter.is_closed
+def test_the_end_waits_for_a_slow_cancel(running):
+    running.want(an_order(1))
+    until(lambda: running.adapter.submitted, "it")
+    cancel = running.adapter.cancel
+    running.adapter.cancel = lambda order_id, now: (time.sleep(0.1), cancel(order_id, now))
+    running.stage.abort()
+    assert running.stage.wait_for_end(0.0)
+    assert running.adapter.canceled == ["O1"] and running.adapter.is_closed
 
 
-def test_a_venue_that_does_not_answer_a_cancel_leaves_the_order_open_on_record(way):
-    way.adapter.cancel = lambda order_id, now: None
-    way.want(an_order(1))
-    until(lambda: way.adapter.submitted, "an order")
-    assert way.finish() is None
-    assert way.stage.figures().open_orders == {"O1": "SUBMITTED"}
-
-
-def test_what_an_order_is_judged_against_does_not_grow_with_those_that_ended():
-    guard = LiveOrderGuard(ARMED, 5, {"USD": Decimal(1)}, a_table())
-    guard.update_price(0, Decimal(PRICE))
-    for number in range(1, 101):
-        order = an_order(number, side=Side.BUY if number % 2 else Side.SELL)
-        guard.add_row(row_of(order))
-        assert guard.rejection_reason(order) is None
-        guard.mark_sent(order)
-        assert list(guard.pending) == [order.order_id]
-        ended = (OrderStatus.REJECTED, None) if number % 10 in {1, 2} else (OrderStatus.FILLED, a_fill(number).fill)
-        assert guard.apply_report(Report(order.order_id, ended[0], "VENUE", 0, ended[1])) is None
-        assert not guard.pending
-    assert guard.exposure_usd() == 0
-    guard.add_row(row_of(order))
-    assert guard.rejection_reason(order) == "expected an order that was not sent before, got one that was"
-
-
-MOVES = st.lists(
-    st.tuples(
-        st.sampled_from(list(Side)), st.integers(1, 12), st.integers(0, 100), st.sampled_from(("fill", "cancel", ""))
-    ),
-    max_size=30,
-)
-
-
-@given(MOVES)
-def test_however_orders_and_fills_follow_each_other_no_more_than_what_was_armed_is_ever_at_the_venue(moves):
-    table = a_table()
-    guard = LiveOrderGuard(ARMED, 5, {"USD": Decimal(1)}, table)
-    guard.update_price(0, Decimal(PRICE))
-    net, pending = Decimal(0), {Side.BUY: Decimal(0), Side.SELL: Decimal(0)}
-    for number, (side, qty, percent, what) in enumerate(moves, 1):
-        order = an_order(number, qty, side)
-        guard.add_row(row_of(order))
-        before = max(abs(net + pending[Side.BUY]), abs(net - pending[Side.SELL])) * PRICE
-        if guard.rejection_reason(order) is not None:
-            continue
-        guard.mark_sent(order)
-        pending[side] += qty
-        worst = max(abs(net + pending[Side.BUY]), abs(net - pending[Side.SELL])) * PRICE
-        assert worst <= max(ARMED, before)
-        assert guard.exposure_usd() == worst
-        executed = Decimal(qty) * percent / 100 if what else Decimal(0)
-        if executed:
-            status = OrderStatus.FILLED if executed == qty else OrderStatus.PARTIALLY_FILLED
-            report = Report(order.order_id, status, "VENUE", 0, Fill(1, executed, Decimal(PRICE), Decimal(0)))
-            assert guard.apply_report(report) is None
-            assert guard.apply_report(report) is None, "a repetition changes nothing"
-            net += executed if side is Side.BUY else -executed
-            pending[side] -= executed
-        if what == "cancel" and executed < qty:
-            assert guard.apply_report(Report(order.order_id, OrderStatus.CANCELED, "VENUE", 0, None, executed)) is None
-            pending[side] -= Decimal(qty) - executed
-        assert guard.exposure_usd() == max(abs(net + pending[Side.BUY]), abs(net - pending[Side.SELL])) * PRICE
+def test_an_unanswered_cancel_leaves_the_order_open(running):
+    running.adapter.cancel = lambda order_id, now: None
+    running.want(an_order(1))
+    until(lambda: running.adapter.submitted, "an order")
+    assert running.finish() is None
+    assert running.stage.figures().open_orders == {"O1": "SUBMITTED"}
 
 
 def test_no_thread_of_an_adapter_keeps_the_process():

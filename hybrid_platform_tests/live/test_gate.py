@@ -1,4 +1,13 @@
-"""The LIVE gate opens when everything holds, and for nothing less: each condition broken alone keeps it shut."""
+"""The LIVE gate opens when every condition holds, and stays shut when any one is broken.
+
+`TRUTH` is the truth table: a name, a change that breaks the world, and the conditions that are then unmet. Helpers that
+return such changes:
+`to`, `live`      set fields of the world, or settings of ``gates.live``
+`record`          change an evidence record of the last session; `session`, `counters`, `isolation`, `heartbeats`, and
+                  `gate` change parts of one
+`matrix`, `row`   change the verification matrix or its rows; `arming` changes the token
+`later`           run after everything was written; `everywhere` changes all records of a bundle
+"""
 
 from __future__ import annotations
 
@@ -104,7 +113,7 @@ def spent(world: World) -> None:
 
 
 def everywhere(**fields: Any) -> Breaks:
-    """Break all records of one bundle: it is of one run."""
+    """Change all records of one bundle, which belong to one run."""
 
     def change(world: World) -> None:
         for kind in ("preflight", "pragma", "session", "postflight"):
@@ -118,7 +127,7 @@ DENIED = (Denied("kernel", Kind.SOCKET, "connect", "strategy", 1),)
 TRUTH: dict[str, tuple[Breaks, set[str]]] = {
     "not armed": (lambda w: w.settings.update(live_armed=False), {"live_armed"}),
     "a synthetic feed": (lambda w: w.settings.update(feed={"synthetic": {}}), {"live_feed"}),
-    "threads instead of a guarded process": (lambda w: w.settings.update(isolation="thread"), {"live_isolation"}),
+    "threads instead of a sandboxed process": (lambda w: w.settings.update(isolation="thread"), {"live_isolation"}),
     "a replay": (lambda w: w.settings.update(feed={"replay": {"path": "x.csv"}}), {"live_feed"}),
     "the kill switch is thrown": (to(kill_switch="HALT by ops: a test"), {"kill_switch"}),
     "CPU pressure too high here": (to(host=pressure(Verdict.FAIL)), {"host_pressure"}),
@@ -219,7 +228,7 @@ TRUTH: dict[str, tuple[Breaks, set[str]]] = {
         to(arming=lambda token: replaced(token, bundles=token.bundles[1:])),
         {"armed_bundles"},
     ),
-    "a token for another account": (arming(account="somebody-else"), {"armed_account"}),
+    "a token for another account": (arming(account="another-account"), {"armed_account"}),
     "no account in the settings": (live(account=None), {"armed_account"}),
     "a token for less money": (arming(max_notional_usd=Decimal("9999.99")), {"armed_notional"}),
     "no adapter": (to(adapters={}), {"live_adapter"}),
@@ -233,7 +242,8 @@ TRUTH: dict[str, tuple[Breaks, set[str]]] = {
 }
 
 
-def test_the_gate_opens_when_everything_holds_and_makes_the_adapter_for_what_was_armed(world):
+def test_the_gate_opens_when_every_condition_holds(world):
+    """The adapter is constructed for the authorized account and notional."""
     request = world.build()
     assert [condition.detail for condition in live_conditions(request) if not condition.met] == []
     opened = release(request)
@@ -247,7 +257,8 @@ def modes_of(world: World) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("what", TRUTH)
-def test_each_condition_broken_alone_keeps_it_shut_and_is_named(world, what):
+def test_each_unmet_condition_keeps_the_gate_shut(world, what):
+    """The refusal names exactly the unmet conditions, and consumes no token."""
     breaks, unmet = TRUTH[what]
     breaks(world)
     request = world.build()
@@ -261,11 +272,11 @@ def test_each_condition_broken_alone_keeps_it_shut_and_is_named(world, what):
     assert is_used == (what == "a token that was used"), "a refusal uses no token"
 
 
-def test_the_table_breaks_every_condition_there_is():
+def test_the_truth_table_breaks_every_condition():
     assert set().union(*(unmet for _, unmet in TRUTH.values())) == set(CONDITIONS)
 
 
-def test_one_session_said_thrice_is_one_session(world):
+def test_a_session_named_three_times_counts_once(world):
     world.live.update(bundles=[])
     request = world.build()
     again = [str(world.bundles[0])] * 3
@@ -277,7 +288,7 @@ def test_one_session_said_thrice_is_one_session(world):
     assert unmet == {"bundle_sessions", "bundle_seconds", "bundle_ticks", "bundle_trades", "armed_bundles"}
 
 
-def test_whatever_raises_while_judging_denies(world, monkeypatch):
+def test_a_condition_that_raises_denies(world, monkeypatch):
     request = world.build()
     for name in CONDITIONS:
         with monkeypatch.context() as patch:
@@ -289,7 +300,7 @@ def test_whatever_raises_while_judging_denies(world, monkeypatch):
         release(request)
 
 
-def test_a_token_opens_the_gate_once_whoever_asks_at_the_same_moment(world):
+def test_concurrent_requests_open_the_gate_once(world):
     request = world.build()
     opened: list[object] = []
     refused: list[str] = []
@@ -311,7 +322,7 @@ def test_a_token_opens_the_gate_once_whoever_asks_at_the_same_moment(world):
     assert all("not used before" in reason for reason in refused)
 
 
-def test_an_adapter_that_cannot_be_made_refuses_and_the_token_is_gone(world):
+def test_a_failing_adapter_constructor_consumes_the_token(world):
     world.adapters = {"x": "hp_test_adapter:Raises"}
     request = world.build()
     with pytest.raises(GateRefused, match="no line to the venue"):
@@ -320,7 +331,7 @@ def test_an_adapter_that_cannot_be_made_refuses_and_the_token_is_gone(world):
         release(request)
 
 
-def test_an_adapter_whose_making_hangs_is_refused_in_its_time(world):
+def test_a_hanging_adapter_constructor_is_refused_in_time(world):
     world.adapters = {"x": "hp_test_adapter:Hangs"}
     world.live["call_seconds"] = "0.2"
     request = world.build()
@@ -333,7 +344,7 @@ def test_an_adapter_whose_making_hangs_is_refused_in_its_time(world):
     assert time.monotonic() - began < 30, "it was not waited for"
 
 
-def test_an_adapter_that_exits_while_it_is_made_is_refused(world):
+def test_an_adapter_constructor_that_exits_is_refused(world):
     world.adapters = {"x": "hp_test_adapter:Exits"}
     with pytest.raises(GateRefused, match="adapter raised SystemExit: 3"):
         release(world.build())
@@ -350,8 +361,8 @@ def test_nothing_is_released_for_another_mode(world, mode):
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(broken=st.sets(st.sampled_from(sorted(TRUTH)), min_size=2, max_size=5))
-def test_several_faults_do_not_make_up_for_each_other(broken, stock, tmp_path_factory):
-    world = World(tmp_path_factory.mktemp("world"), stock)
+def test_several_faults_do_not_make_up_for_each_other(broken, bundle_store, tmp_path_factory):
+    world = World(tmp_path_factory.mktemp("world"), bundle_store)
     try:
         for what in sorted(broken):
             TRUTH[what][0](world)
@@ -361,7 +372,7 @@ def test_several_faults_do_not_make_up_for_each_other(broken, stock, tmp_path_fa
         world.forget()
 
 
-def test_an_operator_arms_by_the_command_what_verifies_and_nothing_else(world, tmp_path):
+def test_the_arm_command_signs_valid_bundles_only(world, tmp_path):
     request = world.build()
     bundles = [str(path) for path in world.bundles]
     options = ["--key", str(tmp_path / "operator.pem"), "--trusted-keys", str(tmp_path / "data/keys")]

@@ -1,4 +1,4 @@
-"""Whole LIVE sessions against a venue on this machine: what was approved arrives, and nothing else ever does."""
+"""Whole LIVE sessions against a local venue: exactly the approved orders arrive."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ def told(order: Mapping[str, Any]) -> tuple[str, str, str, Decimal, Decimal]:
 
 
 @pytest.mark.scenario("S8", "S10", "S11")
-def test_with_everything_in_place_exactly_the_approved_orders_arrive_and_it_is_reproduced(world):
+def test_exactly_the_approved_orders_reach_the_venue(world):
+    """With every condition met, the session passes, and its reproduction equals it."""
     left, venue, output, code = live_session(world, by_turns, after(7))
     session, after_it = left.evidence("session"), left.evidence("postflight")
     assert (code, session["reasons"], after_it["reasons"]) == (0, [], [])
@@ -133,7 +134,7 @@ def test_with_everything_in_place_exactly_the_approved_orders_arrive_and_it_is_r
     assert (world.data.root / "control/spent" / world.armed.nonce).exists()
     found = reproduce_in_sandbox(world.data, f"sqlite:///{world.folder}/data/bot.db", SESSION_ID)
     assert (found.verdict, found.reasons) == (ReproductionVerdict.PASS, ())
-    # Each fill was said three times, and each saying is on record.
+    # The venue reported each fill three times, and every report is on record.
     assert found.inputs["REPORT"] == figures["reports"] > len(arrived)
 
 
@@ -164,7 +165,8 @@ def test_a_halt_cancels_at_once_and_nothing_is_sent_after_it(world):
 
 
 @pytest.mark.scenario("L4")
-def test_an_order_that_the_venue_does_not_end_stays_open_on_record_and_the_session_says_so(world):
+def test_an_order_left_open_by_the_venue_is_recorded(world):
+    """The order keeps its last known state, and log, evidence and verdict report it."""
     world.live.update(close_seconds="0.3")
     left, venue, output, code = live_session(world, rests, after(2), obeys_cancels=False)
     order_ids = [said["order_id"] for said in venue.of("submit")]
@@ -177,7 +179,9 @@ def test_an_order_that_the_venue_does_not_end_stays_open_on_record_and_the_sessi
 
 
 @pytest.mark.scenario("L4")
-def test_a_venue_that_reports_what_no_venue_can_fails_the_session_and_the_rest_is_canceled(world):
+def test_an_impossible_report_fails_the_session(world):
+    """Open orders are canceled before the session ends."""
+
     def nonsense(number: int, order: dict[str, Any]) -> list[dict[str, Any]]:
         answers = fills_in_two(number, order) if number == 2 else rests(number, order)
         if number == 2:
@@ -202,7 +206,8 @@ def shortest(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", [name for name in CONDITIONS if name != "host_pressure"])
-def test_each_condition_broken_alone_is_a_whole_refusal_with_exit_code_12(world, name):
+def test_each_unmet_condition_refuses_the_run(world, name):
+    """The run exits with CONFIG (12), and its evidence has the unmet conditions."""
     breaks, unmet = TRUTH[shortest(name)]
     breaks(world)
     if (standing := world.kill_switch) is not None:
@@ -223,14 +228,16 @@ def test_each_condition_broken_alone_is_a_whole_refusal_with_exit_code_12(world,
     assert (row["state"], row["exit_code"], row["mode"]) == ("REFUSED", 12, "LIVE")
 
 
-def test_preflight_passes_where_everything_holds_and_uses_no_token(world):
+def test_preflight_consumes_no_token(world):
     with context_of(world, SystemClock()) as (run, _):
         evidence = preflight(run)
     assert (evidence.reasons, {each.name for each in evidence.live_gate}) == ((), set(CONDITIONS))
     assert not (world.data.root / "control/spent").exists()
 
 
-def test_what_changed_between_preflight_and_the_start_is_judged_again_and_no_adapter_is_made(world):
+def test_the_start_judges_every_condition_again(world):
+    """A change after preflight refuses the session before an adapter is constructed."""
+
     def thrown(run: RunContext) -> None:
         CommandFile(world.data, SystemClock()).append(Command(CommandKind.HALT, "ops", "a second thought"))
 
@@ -242,7 +249,7 @@ def test_what_changed_between_preflight_and_the_start_is_judged_again_and_no_ada
 
 @pytest.mark.scenario("L4")
 @pytest.mark.parametrize("stage", [Ingest, LiveExecution], ids=["the last", "its own"])
-def test_the_connection_is_ended_where_a_thread_cannot_start_after_it_was_opened(world, monkeypatch, stage):
+def test_the_connection_closes_when_a_thread_cannot_start(world, monkeypatch, stage):
     def refuse(_: Any) -> None:
         raise RuntimeError("can't start new thread")
 

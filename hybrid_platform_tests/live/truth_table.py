@@ -1,7 +1,6 @@
-"""Print the LIVE gate's truth table, made here and now: ``python -m hybrid_platform_tests.live.truth_table``.
+"""Print the LIVE gate's truth table, computed now: ``python -m hybrid_platform_tests.live.truth_table``.
 
-One row with everything in place, then one for each thing that is broken alone. Exits 1 where a row is not as the
-test suite has it.
+The first row has everything in place; every other row breaks one thing. Exits 1 if a row differs from the test suite.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from hybrid_platform.live.conditions import CONDITIONS
 from hybrid_platform.live.gate import live_conditions, release
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform_tests.live.test_gate import TRUTH
-from hybrid_platform_tests.live.world import Stock, World
+from hybrid_platform_tests.live.world import BundleStore, World
 from hybrid_platform_tests.support import run_here, synthetic
 
 
-def row(folder: Path, stock: Stock, what: str) -> tuple[str, bool]:
-    """Return a row, and whether it is as it must be."""
+def row(folder: Path, bundle_store: BundleStore, what: str) -> tuple[str, bool]:
+    """Return a row, and whether it is as expected."""
     breaks, expected = TRUTH.get(what, (lambda world: None, set()))
-    world = World(folder, stock)
+    world = World(folder, bundle_store)
     try:
         breaks(world)
         request = world.build()
@@ -49,14 +48,16 @@ def main() -> int:
             folder / "proof" / "data", {"seconds": 1.5, "heartbeat": {"interval_seconds": 1}}, synthetic(50)
         )
         evidence = left.data_dir / "evidence" / left.session_id
-        (folder / "stock").mkdir()
-        stock = Stock(folder / "stock", parse_session_files(lambda file: read_if_there(DataDir(evidence), file)))
+        (folder / "bundle_store").mkdir()
+        bundle_store = BundleStore(
+            folder / "bundle_store", parse_session_files(lambda file: read_if_there(DataDir(evidence), file))
+        )
         sys.stdout.write(f"{len(CONDITIONS)} conditions\n\n| broken | not met | the gate |\n|---|---|---|\n")
         wrong = 0
         for number, what in enumerate(("nothing", *TRUTH)):
             (folder / str(number)).mkdir()
-            line, holds = row(folder / str(number), stock, what)
-            sys.stdout.write(line + ("" if holds else " **not as it must be**") + "\n")
+            line, holds = row(folder / str(number), bundle_store, what)
+            sys.stdout.write(line + ("" if holds else " **not as expected**") + "\n")
             wrong += not holds
     return int(wrong > 0)
 

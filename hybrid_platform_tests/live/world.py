@@ -1,7 +1,13 @@
-"""A world in which the LIVE gate opens, made of real files, keys and signatures, to break one thing at a time in.
+"""A world in which the LIVE gate opens, made of real files, keys and signatures, for tests to break.
 
-The bundles are a real session's evidence, said to have come from a venue, at a commit, under the guard: they
-are written, chained and sealed by the code that does so for every session.
+The bundles are a real session's evidence, edited as if it had traded a venue's feed at a commit, in the sandbox. The
+product's own code writes, chains and seals them.
+
+`World`        everything that a LIVE request refers to; a test changes its fields before `build`
+`BundleStore`  keys, and proof bundles that are built once and copied
+`SessionSpec`  the properties of one proof session
+`ADAPTER`      source of an installed package with one good adapter and four bad ones
+`replaced`     a copy of a record with other fields; `unchanged` returns it as it is
 """
 
 from __future__ import annotations
@@ -73,7 +79,7 @@ def pressure(verdict: Verdict = Verdict.PASS) -> PressureGate:
     return PressureGate(20.0, reading, reading, 0.0, verdict, "")
 
 
-def same(value: Any) -> Any:
+def unchanged(value: Any) -> Any:
     return value
 
 
@@ -81,8 +87,8 @@ def replaced(record: Any, **fields: Any) -> Any:
     return msgspec.structs.replace(record, **fields)
 
 
-class Session(NamedTuple):
-    """What makes one of the proof's sessions."""
+class SessionSpec(NamedTuple):
+    """The properties of one proof session."""
 
     session_id: str
     settings: SessionSettings
@@ -91,8 +97,8 @@ class Session(NamedTuple):
     key: str
 
 
-class Stock:
-    """Keys, and good bundles made once for each way that a world may want them."""
+class BundleStore:
+    """Keys, and good bundles that are built once for each specification."""
 
     def __init__(self, folder: Path, template: SessionFiles) -> None:
         self.folder, self._template = folder, template
@@ -104,8 +110,8 @@ class Stock:
     def signer(self, name: str) -> Signer:
         return load_signer(self.folder / f"{name}.pem", "key")
 
-    def bundle(self, make: Session) -> Path:
-        """Return a good bundle; not to be changed where it lies."""
+    def bundle(self, make: SessionSpec) -> Path:
+        """Return the path of a good bundle; a test must copy it before changing it."""
         known = (make.session_id, make.settings.trading_sha256, make.sealed_s_ago, make.key)
         if known not in self._made:
             data = DataDir(self.folder / str(len(self._made)))
@@ -113,18 +119,18 @@ class Stock:
             self._made[known] = data.root / "evidence" / make.session_id
         return self._made[known]
 
-    def write(self, make: Session, data: DataDir, change: Mapping[str, Change]) -> None:
-        """Write, chain and seal a session's evidence, each record as ``change`` makes it."""
+    def write(self, make: SessionSpec, data: DataDir, change: Mapping[str, Change]) -> None:
+        """Write, chain and seal a session's evidence, with each record changed by ``change``."""
         clock = TestClock(wall_ns=NOW - int(make.sealed_s_ago * NS_PER_S))
         chain = EventChain(data, make.session_id, clock)
         for kind, record in zip(STEPS, self._template[: len(STEPS)], strict=True):
             chain.watch({"ts": iso_utc(clock.wall_ns()), "level": "info", "message": f"{kind} PASS"})
             chain.flush()
-            changed = change.get(kind, same)(self._as_if_live(kind, record, make))
+            changed = change.get(kind, unchanged)(self._as_if_live(kind, record, make))
             write_json(data, evidence_name(make.session_id, kind), changed)
         seal(data, make.session_id, self.signer(make.key), clock)
 
-    def _as_if_live(self, kind: str, record: Any, make: Session) -> Evidence:
+    def _as_if_live(self, kind: str, record: Any, make: SessionSpec) -> Evidence:
         common = {"session_id": make.session_id, "trading_sha256": make.settings.trading_sha256, "code": CODE}
         record = replaced(record, **common)
         if kind == "preflight":
@@ -141,10 +147,10 @@ class Stock:
 
 @dataclass
 class World:
-    """What a LIVE request finds; a test changes fields before `build`."""
+    """Everything that a LIVE request refers to; a test changes fields before `build`."""
 
     folder: Path
-    stock: Stock
+    bundle_store: BundleStore
     settings: dict[str, Any] = field(default_factory=dict)
     live: dict[str, Any] = field(default_factory=dict)
     code: CodeIdentity = CODE
@@ -152,29 +158,29 @@ class World:
     kill_switch: str | None = None
     sessions: int = 3
     change: Mapping[str, Change] = field(default_factory=dict)
-    """Evidence kind -> what a record becomes; applied to the last session's."""
+    """Change of a record by its kind; applied to the last session."""
     sealed_s_ago: float = 3600.0
     bundle_key: str = "ours"
-    matrix: Change = same
+    matrix: Change = unchanged
     matrix_key: str = "ours"
-    arming: Change = same
+    arming: Change = unchanged
     operator_key: str = "operator"
     operators: tuple[str, ...] = ("operator",)
     adapters: dict[str, str] = field(default_factory=lambda: {"test": "hp_test_adapter:TestAdapter"})
     now_ns: int = NOW
     late: list[Callable[[World], None]] = field(default_factory=list)
-    """What happens after everything was written."""
+    """Called after everything was written."""
 
     def build(self) -> LiveRequest:
-        """Write all of it and return the request."""
+        """Write everything and return the request."""
         self.data = DataDir(self.folder / "data")
         keys = self.folder / "data/keys"
         (keys / "operators").mkdir(parents=True)
         for name in KEYS:
-            shutil.copy(self.stock.folder / f"{name}.pem", self.folder / f"{name}.pem")
-        shutil.copy(self.stock.folder / "ours.pub", keys / "ours.pub")
+            shutil.copy(self.bundle_store.folder / f"{name}.pem", self.folder / f"{name}.pem")
+        shutil.copy(self.bundle_store.folder / "ours.pub", keys / "ours.pub")
         for name in self.operators:
-            shutil.copy(self.stock.folder / f"{name}.pub", keys / "operators" / f"{name}.pub")
+            shutil.copy(self.bundle_store.folder / f"{name}.pub", keys / "operators" / f"{name}.pub")
         self._install_adapters()
         plain = self._settings()
         self.bundles = [self._session(number, plain) for number in range(self.sessions)]
@@ -199,16 +205,16 @@ class World:
         return load_settings({"data_dir": str(self.folder / "data"), **stated}, environ={})
 
     def _session(self, number: int, settings: SessionSettings) -> Path:
-        """Put a session's bundle in place: one of the stock, unless something about it is broken here."""
+        """Copy a session's bundle from the store, or write one with a change."""
         session_id = f"20260102T03040{number}Z-0000000{number}"
         change = self.change if number == self.sessions - 1 else {}
-        make = Session(session_id, settings, MODES[number % 3], self.sealed_s_ago, self.bundle_key)
+        make = SessionSpec(session_id, settings, MODES[number % 3], self.sealed_s_ago, self.bundle_key)
         place = self.folder / "proof" / session_id
         if change:
-            self.stock.write(make, DataDir(self.folder / "made"), change)
+            self.bundle_store.write(make, DataDir(self.folder / "made"), change)
             shutil.copytree(self.folder / "made/evidence" / session_id, place)
         else:
-            shutil.copytree(self.stock.bundle(make), place)
+            shutil.copytree(self.bundle_store.bundle(make), place)
         return place
 
     def _matrix(self) -> None:
@@ -223,7 +229,7 @@ class World:
             ended_at="",
             rows=rows,
         )
-        write_matrix(self.data, self.matrix(matrix), self.stock.signer(self.matrix_key))
+        write_matrix(self.data, self.matrix(matrix), self.bundle_store.signer(self.matrix_key))
 
     def _token(self) -> None:
         authorization = LiveAuthorization(
@@ -236,10 +242,12 @@ class World:
             expires_ns=self.now_ns + 60 * NS_PER_S,
         )
         self.armed = self.arming(authorization)
-        (self.folder / "token.json").write_bytes(sign_authorization(self.armed, self.stock.signer(self.operator_key)))
+        (self.folder / "token.json").write_bytes(
+            sign_authorization(self.armed, self.bundle_store.signer(self.operator_key))
+        )
 
     def _install_adapters(self) -> None:
-        """An installed distribution, as far as Python can tell."""
+        """Put a distribution with entry points on ``sys.path``."""
         site = self.folder / "site"
         info = site / "hp_test_adapter-1.0.dist-info"
         info.mkdir(parents=True)
@@ -250,6 +258,6 @@ class World:
         sys.path.insert(0, str(site))
 
     def forget(self) -> None:
-        """Uninstall the adapter."""
+        """Remove the adapter's distribution again."""
         sys.modules.pop("hp_test_adapter", None)
         sys.path[:] = [entry for entry in sys.path if entry != str(self.folder / "site")]

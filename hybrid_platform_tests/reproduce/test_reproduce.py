@@ -1,4 +1,4 @@
-"""Reproduce: what passes, what fails and names its row, and what can only be incomplete (S8)."""
+"""Reproduction passes, fails with the first differing row, or is incomplete (S8)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ TAMPERED = [
 
 @pytest.mark.scenario("S8")
 @pytest.mark.parametrize(("statement", "where", "field"), TAMPERED)
-def test_a_single_row_that_was_tampered_with_is_named(recorder, statement, where, field):
+def test_a_single_changed_row_is_reported(recorder, statement, where, field):
     recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), ACTS["drops"])
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
     recorder.tamper(statement.format(s=number), id=recorded.session_id)
@@ -103,7 +103,8 @@ def test_a_single_row_that_was_tampered_with_is_named(recorder, statement, where
 
 
 @pytest.mark.scenario("S8", "S14")
-def test_a_live_session_is_decided_again_from_the_venues_reports_and_no_adapter(recorder):
+def test_a_live_session_is_reproduced_without_an_adapter(recorder):
+    """The journalled reports of the venue replace it."""
     said = [each for dice in range(60) for each in (SHOW(1), SessionEvent("report", 5 * dice))]
     recorded = recorder.record(recorder.settings(mode="LIVE"), make_ticks(a_walk()), said)
     found = check(recorder, recorded.session_id)
@@ -140,7 +141,8 @@ def test_the_first_difference_is_the_one_that_was_decided_first(recorder):
         "DELETE FROM tick_rows WHERE {s} AND seq = 57",
     ],
 )
-def test_a_single_tick_that_was_tampered_with_is_named_whatever_followed_from_it(recorder, statement):
+def test_a_single_changed_tick_is_located(recorder, statement):
+    """The changed tick is reported first, before the decisions that follow from it."""
     recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [SHOW(60), EVICT(2)])
     clean = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock(), recorded.written)
     assert clean.verdict is INCOMPLETE
@@ -161,7 +163,8 @@ def test_a_single_tick_that_was_tampered_with_is_named_whatever_followed_from_it
         "DELETE FROM input_rows WHERE {s} AND n = 2",
     ],
 )
-def test_a_single_input_that_was_tampered_with_is_named_whatever_followed_from_it(recorder, statement):
+def test_a_single_changed_input_is_located(recorder, statement):
+    """The changed input is reported first, before the decisions that follow from it."""
     recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), ACTS["halt"])
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
     recorder.tamper(statement.format(s=number), id=recorded.session_id)
@@ -171,7 +174,7 @@ def test_a_single_input_that_was_tampered_with_is_named_whatever_followed_from_i
 
 
 @pytest.mark.scenario("S8")
-def test_evicted_ticks_make_it_incomplete_with_the_holes_named(recorder):
+def test_evicted_ticks_are_listed_and_make_it_incomplete(recorder):
     events = [SHOW(20), EVICT(2), SHOW(30), EVICT(3)]
     recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), events)
     found = check(recorder, recorded.session_id)
@@ -182,7 +185,7 @@ def test_evicted_ticks_make_it_incomplete_with_the_holes_named(recorder):
 
 
 @pytest.mark.scenario("S8", "L4")
-def test_records_that_were_refused_do_not_pass_for_evicted_ticks(recorder):
+def test_refused_records_are_not_counted_as_evicted_ticks(recorder):
     recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [SHOW(20), EVICT(2)])
     ledger = "session_id = :id AND kind = 'channel' AND name = 'persist'"
     refused = (
@@ -196,7 +199,8 @@ def test_records_that_were_refused_do_not_pass_for_evicted_ticks(recorder):
     assert found.verdict is FAIL and "expected 1 evicted by the ledger, got 2 missing" in found.reasons[0]
 
 
-def test_evicted_ticks_that_the_strategy_never_saw_still_make_it_incomplete(recorder):
+def test_evicted_ticks_before_the_strategy_are_incomplete(recorder):
+    """Evicted ticks make a reproduction INCOMPLETE even if the strategy never received them."""
     recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [SHOW(20), SessionEvent("lose", 5), SHOW(10)])
     found = check(recorder, recorded.session_id)
     assert found.verdict is INCOMPLETE
@@ -204,7 +208,7 @@ def test_evicted_ticks_that_the_strategy_never_saw_still_make_it_incomplete(reco
     assert all(table.compared == table.recorded for table in found.tables)
 
 
-def test_what_was_decided_before_a_hole_is_held_to_it(recorder):
+def test_decisions_before_missing_ticks_are_compared(recorder):
     recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [SHOW(60), EVICT(2)])
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
     recorder.tamper(f"UPDATE trade_rows SET fees = '0' WHERE {number} AND n = 1", id=recorded.session_id)
@@ -212,20 +216,21 @@ def test_what_was_decided_before_a_hole_is_held_to_it(recorder):
 
 
 @pytest.mark.parametrize("finish", [True, False])
-def test_a_failed_session_is_compared_up_to_its_last_instant_and_is_incomplete(recorder, finish):
+def test_a_failed_session_is_compared_up_to_its_last_instant(recorder, finish):
+    """The verdict is INCOMPLETE."""
     recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), state=SessionState.FAILED, finish=finish)
     found = check(recorder, recorded.session_id)
     assert (found.verdict, found.reasons) == (INCOMPLETE, ("the session ended FAILED: END_OF_FEED",))
     assert found.tables[0].compared > 10
 
 
-def test_a_session_that_is_not_there_or_has_not_ended_is_refused(recorder):
+def test_a_missing_or_running_session_is_refused(recorder):
     with pytest.raises(ConfigError, match="session: expected the id of a session"):
         check(recorder, "20260102T030405Z-ffffffff")
 
 
 @pytest.mark.scenario("S8")
-def test_a_journalled_runner_fires_the_timers_that_it_is_told_and_none_of_its_own():
+def test_a_replaying_runner_fires_journalled_timers_only():
     ticks = make_ticks([(0, 100, 400)] * 5)
     runner = StrategyRunner(BusyStrategy(Params()), ticks.table, is_journalled=True)
     assert [step.timer for step in runner.on_batch(ticks)] == [None]
@@ -243,7 +248,7 @@ class Chance(Strategy[Params]):
 
 
 class Loud(Strategy[Params]):
-    """Prints, and raises where a file says so."""
+    """Prints, and raises if a file exists."""
 
     def on_tick(self, tick: Tick) -> Signal | None:
         print("not an answer")
@@ -251,7 +256,7 @@ class Loud(Strategy[Params]):
 
 
 @pytest.mark.scenario("S8")
-def test_a_strategy_that_follows_chance_is_found_out(recorder):
+def test_a_random_strategy_fails_the_reproduction(recorder):
     settings = recorder.settings(strategy={"name": f"{__name__}:Chance"})
     recorded = recorder.record(settings, make_ticks(a_walk()))
     found = check(recorder, recorded.session_id)
@@ -305,7 +310,8 @@ class Caller(Rogue):
 @pytest.mark.scenario("I1", "S8")
 @pytest.mark.skipif(DEFAULT_ISOLATION != "process", reason="this host has no kernel guard")
 @pytest.mark.parametrize("rogue", ["Reader", "Caller"])
-def test_a_strategy_is_guarded_while_it_is_decided_again_as_it_is_in_a_session(recorder, tmp_path, monkeypatch, rogue):
+def test_a_reproduced_strategy_is_sandboxed(recorder, tmp_path, monkeypatch, rogue):
+    """The sandbox of a reproduction denies what the sandbox of a session denies."""
     key, outside = recorder.folder / "keys" / "signing.key", tmp_path / "elsewhere.pem"
     key.parent.mkdir(exist_ok=True)
     names = [key, outside, recorder.folder / "bot.db", f"/proc/{os.getpid()}/environ"]
@@ -351,7 +357,7 @@ class Leaker(Strategy[Params]):
 
 @pytest.mark.scenario("I1", "S8")
 @pytest.mark.parametrize("kind", ["Sleeper", "Leaker"])
-def test_a_strategy_has_the_limits_of_a_session_while_it_is_decided_again(recorder, tmp_path, monkeypatch, kind):
+def test_a_reproduced_strategy_has_the_limits_of_a_session(recorder, tmp_path, monkeypatch, kind):
     (tmp_path / f"limitless_{kind}.py").write_text(LIMITLESS % {"pid": os.getpid()})
     monkeypatch.syspath_prepend(tmp_path)
     settings = recorder.settings(
@@ -386,9 +392,8 @@ class ByBatches(Strategy[Params]):
 
 @pytest.mark.scenario("S8")
 @pytest.mark.parametrize(("kind", "ticks"), [("ByTicks", 100), ("ByBatches", 3_000)])
-def test_a_strategy_that_takes_longer_for_what_is_stored_than_silence_is_borne_is_waited_for_while_it_moves(
-    recorder, tmp_path, monkeypatch, kind, ticks
-):
+def test_a_slow_strategy_is_waited_for_while_it_makes_progress(recorder, tmp_path, monkeypatch, kind, ticks):
+    """A batch may take longer than ``watchdog.stuck_seconds``, as long as the status changes."""
     (tmp_path / f"slow_{kind}.py").write_text(SLOW % {"pid": os.getpid()})
     monkeypatch.syspath_prepend(tmp_path)
     settings = recorder.settings(strategy={"name": f"slow_{kind}:{kind}"}, watchdog={"stuck_seconds": 2})
