@@ -98,7 +98,7 @@ def compare(sessions: tuple[str, ...], config_file: Path | None, assignments: tu
 @data_dir_option
 @click.option("--report-only", is_flag=True, help="Run nothing; write the report on the points that have run.")
 def sweep(config_file: Path | None, assignments: tuple[str, ...], report_only: bool, **flags: Any) -> int:
-    """Run a session for each point of a parameter sweep, one after the other, then write one report on all.
+    """Run a session for each point of a parameter sweep in turn, then write one report on all.
 
     The file is the run config of the Dagster job plan_sweep: run_configs/sweep.yaml is an example. Each point has
     a data directory of its own below sweeps/ in the data directory. Exits 1 if a point did not end COMPLETE.

@@ -22,7 +22,7 @@ def retain(dry_run: bool, config_file: Path | None, assignments: tuple[str, ...]
 
     The settings `retention.*` define what is old. Waits for a running session to end, and lets none start while ticks
     are moved. Exit codes: 12 if the session outlasts `retention.wait_seconds`, 1 if a session could not be moved; the
-    others are moved all the same.
+    others are moved nevertheless.
     """
     from hybrid_platform.domain.clocks import SystemClock
     from hybrid_platform.maintenance.retention import apply_retention as run

@@ -1,7 +1,7 @@
 """The sensor `postflight_on_failure`: runs the job `postflight` after a shadow run that failed, however it ended (G1).
 
 A run that crashes has no postflight of its own. The sensor is on by default: it only reads, writes to evidence/checks,
-and there is no time to turn it on once its findings are needed.
+and by the time its findings are needed it is too late to turn it on.
 """
 
 import dagster as dg

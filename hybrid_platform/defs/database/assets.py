@@ -6,12 +6,11 @@ A session reports a materialization of each table it wrote to, with the number o
 
 from __future__ import annotations
 
-from typing import Any
-
 import dagster as dg
 from sqlalchemy.dialects import sqlite
 
-from hybrid_platform.defs.shared.names import SHADOW, build_table_key
+from hybrid_platform.defs.shared.names import SHADOW
+from hybrid_platform.defs.shared.tables import build_table_key, build_table_metadata
 from hybrid_platform.storage.views import PUBLIC_TABLES
 
 GROUP = "database"
@@ -35,35 +34,20 @@ _UPSTREAM = {
     "order_events": ["orders"],
     "trades": ["orders"],
 }
-_COLUMN_LINEAGE = {
-    "signals": {"seq": "ticks"},
-    "vetoes": {"signal_id": "signals"},
-    "orders": {"signal_id": "signals"},
-    "order_events": {"order_id": "orders"},
-    "trades": {"order_id": "orders"},
-}
-"""For each table, the columns that hold keys of another table."""
 
 
-def _build_metadata(name: str) -> dict[str, Any]:
+def _build_schema(name: str) -> dg.TableSchema:
     dialect = sqlite.dialect()
-    columns = [
-        dg.TableColumn(
-            column.name,
-            type=column.type.compile(dialect=dialect),
-            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
-        )
-        for column in PUBLIC_TABLES[name].columns
-    ]
-    metadata: dict[str, Any] = {"dagster/column_schema": dg.TableSchema(columns), "dagster/table_name": name}
-    if name in _COLUMN_LINEAGE:
-        metadata["dagster/column_lineage"] = dg.TableColumnLineage(
-            {
-                column: [dg.TableColumnDep(asset_key=build_table_key(table), column_name=column)]
-                for column, table in _COLUMN_LINEAGE[name].items()
-            }
-        )
-    return metadata
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                column.name,
+                type=column.type.compile(dialect=dialect),
+                constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
+            )
+            for column in PUBLIC_TABLES[name].columns
+        ]
+    )
 
 
 tables = [
@@ -73,7 +57,7 @@ tables = [
         kinds={"sqlite", "table"},
         deps=[build_table_key(table) for table in _UPSTREAM.get(name, [])] or [SHADOW],
         description=_DESCRIPTIONS[name],
-        metadata=_build_metadata(name),
+        metadata={"dagster/column_schema": _build_schema(name), **build_table_metadata(name)},
     )
     for name in PUBLIC_TABLES
 ]

@@ -74,7 +74,7 @@ def prune_runs(
                 pruned += 1
             else:
                 kept = run.run_id
-        # The cursor has to be a run that still exists; the runs before it have been looked at.
+        # The cursor has to be a run that still exists; the runs before it have been read.
         cursor = kept or cursor
     return pruned
 

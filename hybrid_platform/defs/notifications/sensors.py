@@ -1,6 +1,6 @@
-"""Tell operators of failed runs, overload, recovery and halts, while runs are Dagster's. All start switched off.
+"""Sensors that notify operators of failed runs, overload, recovery and halts. All are stopped by default.
 
-Whom to tell stands in the run's own settings (``notify``); a halt is looked up in the command file of each data
+The receivers are part of each run's own settings (``notify``). Halts are read from the command file of each data
 directory that recent runs used. A notification that could not be delivered fails the sensor's tick, never a run.
 """
 
@@ -34,20 +34,20 @@ from hybrid_platform.settings.operations import NotifySettings
 from hybrid_platform.settings.session import SessionSettings
 
 DELIVERY_SECONDS = 9.0
-"""A sensor's tick may take 60 s, and may have five runs to tell of."""
-LOOK_SECONDS = 30
+"""Bound per delivery: a sensor's tick may take 60 s, and may have to notify of five runs."""
+INTERVAL_S = 30
 RECENT_RUNS = 25
 UNREADABLE = "unreadable:"
-"""Before the place of a command file, in the cursor: it was told that nobody can read it."""
+"""Prefix of a data directory in the cursor: a notification that its command file is unreadable has been sent."""
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 
 
 class NotDelivered(PlatformError):
-    """A receiver did not take a notification: look at the receiver; the run is as it is."""
+    """A receiver did not accept a notification. The run itself is not affected."""
 
 
 class _TickLog:
-    """The sensor's tick as a log."""
+    """Log that writes to the sensor's tick."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
@@ -62,25 +62,25 @@ class _TickLog:
         self._logger.error("%s %s", message, fields)
 
 
-def _stated(run: dg.DagsterRun) -> Mapping[str, Any]:
-    """Return the settings that a run was launched with, valid or not."""
+def _read_launched(run: dg.DagsterRun) -> Mapping[str, Any]:
+    """Return the settings that a run was launched with, not validated."""
     found: Any = run.run_config
     for key in ("resources", "session", "config"):
         found = found.get(key) if isinstance(found, Mapping) else None
     return found if isinstance(found, Mapping) else {}
 
 
-def _settings(stated: Mapping[str, Any]) -> SessionSettings:
-    """Return a run's settings; where they are what was wrong with it, the part that says whom to tell."""
-    told = {name: stated[name] for name in ("notify", "data_dir") if name in stated}
+def _load_notify_settings(stated: Mapping[str, Any]) -> SessionSettings:
+    """Return a run's settings, or only the part that names the receivers if the settings are invalid."""
+    receivers = {name: stated[name] for name in ("notify", "data_dir") if name in stated}
     try:
         return load_settings(stated)
     except ConfigError:
-        return load_settings(told)
+        return load_settings(receivers)
 
 
-def _tell(notify: NotifySettings, logger: logging.Logger, notifications: list[Notification]) -> None:
-    """Deliver, or raise NotDelivered (ConfigError where a receiver is named that is not there)."""
+def _deliver(notify: NotifySettings, logger: logging.Logger, notifications: list[Notification]) -> None:
+    """Deliver the notifications; raise NotDelivered, or ConfigError for a receiver that does not exist."""
     notifier = Notifier(notify, _TickLog(logger))
     for notification in notifications:
         notifier.send(notification)
@@ -89,7 +89,7 @@ def _tell(notify: NotifySettings, logger: logging.Logger, notifications: list[No
 
 
 def _reasons(context: dg.RunFailureSensorContext, settings: SessionSettings) -> list[str]:
-    """Return why a run failed: what its evidence says, else its failed steps, else Dagster."""
+    """Return why a run failed: the reasons in its evidence, else those of its failed steps, else Dagster's."""
     session_id = context.dagster_run.tags.get(SESSION_TAG)
     if session_id is not None:
         try:
@@ -101,27 +101,27 @@ def _reasons(context: dg.RunFailureSensorContext, settings: SessionSettings) -> 
         except PlatformError as error:
             context.log.warning(f"evidence could not be read: {error}")
     steps = [event.step_failure_data.user_failure_data for event in context.get_step_failure_events()]
-    told = [step.description for step in steps if step is not None and step.description]
-    return told or [context.failure_event.message or "no reason was given"]
+    descriptions = [step.description for step in steps if step is not None and step.description]
+    return descriptions or [context.failure_event.message or "no reason was given"]
 
 
 @dg.run_failure_sensor(
     name="notify_failure",
     monitored_jobs=[shadow_run_job],
     default_status=dg.DefaultSensorStatus.STOPPED,
-    minimum_interval_seconds=LOOK_SECONDS,
-    description="Tells whoever the run's settings name that a shadow run failed, or met with overload (13), and why.",
+    minimum_interval_seconds=INTERVAL_S,
+    description="Notifies the receivers in the run's settings of a shadow run that failed or was overloaded (13).",
 )
 def notify_failure(context: dg.RunFailureSensorContext) -> None:
-    """Tell of one failed run."""
+    """Notify of one failed run."""
     run = context.dagster_run
-    settings = _settings(_stated(run))
+    settings = _load_notify_settings(_read_launched(run))
     code = run.tags.get(EXIT_CODE_TAG, "")
     origin = describe_source(
         settings.notify, SystemClock(), session_id=run.tags.get(SESSION_TAG), run_id=run.run_id, in_dagster=True
     )
     notification = build_failure(origin, int(code) if code.isdecimal() else None, _reasons(context, settings))
-    _tell(settings.notify, context.log, [notification])
+    _deliver(settings.notify, context.log, [notification])
 
 
 @dg.run_status_sensor(
@@ -129,25 +129,25 @@ def notify_failure(context: dg.RunFailureSensorContext) -> None:
     run_status=dg.DagsterRunStatus.SUCCESS,
     monitored_jobs=[shadow_run_job],
     default_status=dg.DefaultSensorStatus.STOPPED,
-    minimum_interval_seconds=LOOK_SECONDS,
-    description="Tells that a shadow run ended well after one that failed.",
+    minimum_interval_seconds=INTERVAL_S,
+    description="Notifies of a shadow run that succeeded after one that failed.",
 )
 def notify_recovery(context: dg.RunStatusSensorContext) -> None:
-    """Tell of one run that succeeded, if the one before it failed."""
+    """Notify of one run that succeeded, if the run before it failed."""
     run = context.dagster_run
-    before = _before(context.instance, run.run_id)
+    before = _find_previous_run(context.instance, run.run_id)
     if before is None or before.status is not dg.DagsterRunStatus.FAILURE:
         return
-    settings = _settings(_stated(run))
+    settings = _load_notify_settings(_read_launched(run))
     origin = describe_source(
         settings.notify, SystemClock(), session_id=run.tags.get(SESSION_TAG), run_id=run.run_id, in_dagster=True
     )
-    _tell(
+    _deliver(
         settings.notify, context.log, [build_recovery(origin, before.tags.get(SESSION_TAG) or f"run {before.run_id}")]
     )
 
 
-def _before(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
+def _find_previous_run(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
     """Return the last ended shadow run that was created before this one."""
     ended = dg.RunsFilter(job_name=SHADOW, statuses=ENDED)
     runs = iter(instance.get_runs(ended, limit=RECENT_RUNS))  # the latest first
@@ -160,60 +160,60 @@ def _before(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
 @dg.sensor(
     name="notify_halt",
     default_status=dg.DefaultSensorStatus.STOPPED,
-    minimum_interval_seconds=LOOK_SECONDS,
-    description="Tells of every halt, reduction and resume of trading, by persons and by limits, as it is given.",
+    minimum_interval_seconds=INTERVAL_S,
+    description="Notifies of every halt, reduction and resume of trading, by operators and by limits.",
 )
 def notify_halt(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Tell of the commands that came since the last tick; at the first look, of the one that stands."""
+    """Notify of the commands since the last tick; at the first tick, of the one that is in force."""
     seen: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
-    told = 0
+    sent = 0
     faults: list[str] = []
-    for settings in _recent(context.instance):
+    for settings in _iterate_recent_settings(context.instance):
         place = str(DataDir(settings.data_dir).root)
         file = CommandFile(DataDir(settings.data_dir), SystemClock())
         entries = file.read_new()
         known, unreadable = seen.get(place), f"{UNREADABLE} {place}"
         if not file.is_readable:
-            # Told once, and its place stays: what was told before is not told again once it can be read.
+            # Notify once and keep the position, so that earlier commands are not repeated once the file is readable.
             fresh = [] if unreadable in seen else entries
         else:
-            fresh = _standing(entries) if known is None or len(entries) < known else entries[known:]
+            fresh = _find_command_in_force(entries) if known is None or len(entries) < known else entries[known:]
         if fresh:
             origin = describe_source(settings.notify, SystemClock(), session_id=None, run_id=None, in_dagster=True)
             notifications = [
                 build_trading_change(origin._replace(session_id=each.session_id), each.command) for each in fresh
             ]
             try:
-                _tell(settings.notify, context.log, notifications)
+                _deliver(settings.notify, context.log, notifications)
             except (NotDelivered, PlatformError) as error:
-                # Its place stays: it is tried again at the next tick, and keeps nobody else from being told.
+                # Keep the position: the next tick tries again, and the other directories are not held up.
                 faults.append(f"{place}: {error}")
                 continue
-        told += len(fresh)
+        sent += len(fresh)
         if file.is_readable:
             seen[place] = len(entries)
             seen.pop(unreadable, None)
         else:
             seen[unreadable] = 1
         context.update_cursor(json.dumps(seen))
-    said = f"{plural(told, 'command')} told" if told else "no new command"
+    summary = f"notified of {plural(sent, 'command')}" if sent else "no new command"
     if faults:
-        said = f"{said}; tried again at the next tick: {'; '.join(faults)}"
-        context.log.error(said)
-    return dg.SkipReason(said)
+        summary = f"{summary}; tried again at the next tick: {'; '.join(faults)}"
+        context.log.error(summary)
+    return dg.SkipReason(summary)
 
 
-def _recent(instance: dg.DagsterInstance) -> Iterator[SessionSettings]:
+def _iterate_recent_settings(instance: dg.DagsterInstance) -> Iterator[SessionSettings]:
     """Return the settings of recent runs, the latest for each data directory; without any, the environment's."""
     places = set()
-    stated = [_stated(run) for run in instance.get_runs(dg.RunsFilter(job_name=SHADOW), limit=RECENT_RUNS)]
+    stated = [_read_launched(run) for run in instance.get_runs(dg.RunsFilter(job_name=SHADOW), limit=RECENT_RUNS)]
     for each in stated or [{}]:
-        settings = _settings(each)
+        settings = _load_notify_settings(each)
         if settings.data_dir not in places:
             places.add(settings.data_dir)
             yield settings
 
 
-def _standing(entries: list[CommandEntry]) -> list[CommandEntry]:
+def _find_command_in_force(entries: list[CommandEntry]) -> list[CommandEntry]:
     last = entries[-1:]
     return [entry for entry in last if entry.command.kind is not CommandKind.RESUME]

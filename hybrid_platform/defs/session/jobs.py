@@ -1,4 +1,4 @@
-"""The job `shadow_run`: all four assets of a session, one after the other."""
+"""The job `shadow_run`: the four assets of a session in order."""
 
 import dagster as dg
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import dagster as dg
 
-from hybrid_platform.defs.shared.names import build_table_key
+from hybrid_platform.defs.shared.tables import build_table_key, build_table_metadata
 from hybrid_platform.domain.records import DatabaseReport, HealthcheckRecord, PressureGate
 from hybrid_platform.domain.text import plural
 from hybrid_platform.evidence.bundle import SealedBundle
@@ -207,7 +207,12 @@ def build_table_materializations(session: StoredEvidence, evidence: SessionEvide
         dg.AssetMaterialization(
             build_table_key(name),
             description=f"{plural(count, 'row')} of session {session.session_id}",
-            metadata={"dagster/row_count": count, "session_id": session.session_id, "database": session.database_url},
+            metadata={
+                "dagster/row_count": count,
+                "session_id": session.session_id,
+                "database": session.database_url,
+                **build_table_metadata(name),
+            },
         )
         for name, count in rows.items()
         if count

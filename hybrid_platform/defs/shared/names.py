@@ -46,8 +46,3 @@ ERROR_TAG = "hybrid_platform/error"
 """The class of the error that kept the session from starting; the supervisor decides by it."""
 PROCESS_TAG = ".dagster/hybrid_platform_process"
 """The process that executes the steps, as the JSON of `RunProcess`; the supervisor reads it. The UI hides the tag."""
-
-
-def build_table_key(name: str) -> dg.AssetKey:
-    """Return the key of the external asset that stands for a table of the database."""
-    return dg.AssetKey(["database", name])

@@ -19,7 +19,7 @@ class SessionConfig(NamedTuple):
 
 @dg.resource(
     config_schema=build_config_fields(SessionSettings),
-    description="Settings of a session. What is left out comes from HYBRID_PLATFORM_… variables, then the defaults.",
+    description="Settings of a session. Missing keys come from HYBRID_PLATFORM_… variables, then the defaults.",
 )
 def session(context: dg.InitResourceContext) -> SessionConfig:
     """Return the launch's settings unchanged."""

@@ -42,7 +42,7 @@ GENERATION_TAG = "hybrid_platform/generation"
 SERVER_TAG = ".dagster/hybrid_platform_code_server"
 """The code server that launched the run. If a signal ended both, the host went down; it was not an operator's stop."""
 REAPED_TAG = "hybrid_platform/reaped"
-INTERVAL_SECONDS = 15
+INTERVAL_S = 15
 MAX_RUNS_READ = 50
 
 Validate = Callable[[str, Mapping[str, Any]], None]
@@ -52,7 +52,7 @@ Validate = Callable[[str, Mapping[str, Any]], None]
 @dg.sensor(
     name=NAME,
     jobs=[shadow_run_job, preflight_job],
-    minimum_interval_seconds=INTERVAL_SECONDS,
+    minimum_interval_seconds=INTERVAL_S,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Keeps exactly one session of the desired run (run_configs/supervised.yaml, or the file that "
     "HYBRID_PLATFORM_SUPERVISED_RUN names) alive: starts it, restarts it by its exit code with backoff and a "
@@ -93,13 +93,13 @@ def supervise(
     server: ProcessIdentity | None = None,
 ) -> dg.SensorResult:
     """Observe, reconcile, and act once; ``server`` is this process by default."""
-    state, here = read_cursor(cursor), _server_id(server or this_process())
+    state, here = read_cursor(cursor), _build_server_id(server or this_process())
     try:
         desired = read_desired_run(environ)
         data_dir = DataDir(desired.settings.data_dir)
         observed = _observe(instance, desired, data_dir, switched_on, clock, here)
         decided = reconcile(state, observed, desired.settings.supervision)
-        requests = _requests(decided.action, desired, here, validate)
+        requests = _build_requests(decided.action, desired, here, validate)
     except ConfigError as error:
         faults = f"nothing starts until this is corrected: {error}"
         blocked = msgspec.structs.replace(state, phase=Phase.CONFIG, why=faults, next_at=None)
@@ -124,7 +124,7 @@ def _observe(
         # A run that an operator re-executed carries the tags of the first one, but is not ours.
         records = instance.get_run_records(ours, limit=MAX_RUNS_READ)
         found = next((record for record in records if record.dagster_run.parent_run_id is None), None)
-        return None if found is None else _run_seen(instance, found, desired, sign, now_ns, here)
+        return None if found is None else _observe_run(instance, found, desired, sign, now_ns, here)
 
     return Observation(
         now_ns=now_ns,
@@ -139,7 +139,7 @@ def _observe(
     )
 
 
-def _run_seen(
+def _observe_run(
     instance: dg.DagsterInstance,
     record: dg.RunRecord,
     desired: DesiredRun,
@@ -155,7 +155,7 @@ def _run_seen(
     if not run.is_finished:
         liveness, detail = assess_liveness(
             queued=run.status is dg.DagsterRunStatus.QUEUED,
-            owner=_owner_of(run),
+            owner=_read_process(run),
             record=sign,
             launched_ns=changed_ns,
             now_ns=now_ns,
@@ -163,7 +163,7 @@ def _run_seen(
         )
         session = f"session {tags[SESSION_TAG]}, " if SESSION_TAG in tags else ""
         return ObservedRun(run.run_id, generation, changed_ns, liveness, session + detail, started_ns)
-    code, reason = _end_of(run)
+    code, reason = _read_outcome(run)
     return ObservedRun(
         run.run_id,
         generation,
@@ -174,11 +174,11 @@ def _run_seen(
         exit_code=code,
         exit_reason=reason,
         error=tags.get(ERROR_TAG, ""),
-        by_operator=_is_by_person(instance, run, reason, here),
+        by_operator=_is_by_operator(instance, run, reason, here),
     )
 
 
-def _owner_of(run: dg.DagsterRun) -> ProcessIdentity | None:
+def _read_process(run: dg.DagsterRun) -> ProcessIdentity | None:
     """Return the process that runs the steps, as it reported itself."""
     try:
         found = msgspec.json.decode(run.tags.get(PROCESS_TAG, "").encode(), type=RunProcess)
@@ -187,7 +187,7 @@ def _owner_of(run: dg.DagsterRun) -> ProcessIdentity | None:
     return found.owner if found.run_id == run.run_id else None
 
 
-def _end_of(run: dg.DagsterRun) -> tuple[int, str]:
+def _read_outcome(run: dg.DagsterRun) -> tuple[int, str]:
     """Return exit code and reason of an ended run from its tags, which may be those of a step before it failed."""
     if REAPED_TAG in run.tags:
         return int(ExitCode.CRASH), "REAPED"
@@ -199,7 +199,7 @@ def _end_of(run: dg.DagsterRun) -> tuple[int, str]:
     return code, reason
 
 
-def _is_by_person(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str, here: str) -> bool:
+def _is_by_operator(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str, here: str) -> bool:
     """Return whether an operator ended the run, in the UI or by a signal to its process alone.
 
     A host or code server that shuts down sends its runs the same signal; then this evaluation is in another process.
@@ -210,7 +210,7 @@ def _is_by_person(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str,
     return reason in STOPPED_BY_SIGNAL and run.tags.get(SERVER_TAG) == here
 
 
-def _requests(action: Any, desired: DesiredRun, here: str, validate: Validate) -> list[dg.RunRequest]:
+def _build_requests(action: Any, desired: DesiredRun, here: str, validate: Validate) -> list[dg.RunRequest]:
     if isinstance(action, Launch):
         job, number = SHADOW, action.generation
     elif isinstance(action, Check):
@@ -231,7 +231,7 @@ def _reap(instance: dg.DagsterInstance, reap: Reap) -> None:
     instance.report_run_failed(run, f"Reaped by {NAME}: {reap.why}.")
 
 
-def _server_id(server: ProcessIdentity) -> str:
+def _build_server_id(server: ProcessIdentity) -> str:
     return f"{server.host}/{server.boot_id}/{server.pid}/{server.pid_started}"
 
 
