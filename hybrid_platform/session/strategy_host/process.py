@@ -80,11 +80,11 @@ class StrategyProcess:
         try:
             frame = self.reader.read(START_TIMEOUT_S)
         except EOFError:
-            raise IsolationError("the guarded process ended before the strategy was made") from None
+            raise IsolationError("the sandboxed process ended before the strategy was built") from None
         if isinstance(frame, StrategyRefused):
             raise ConfigError(frame.message)
         if not isinstance(frame, StrategyReady):
-            raise IsolationError(f"strategy: expected to be made within {START_TIMEOUT_S:g} s, got not")
+            raise IsolationError(f"strategy: expected to be built within {START_TIMEOUT_S:g} s, got no answer")
 
 
 def start_strategy_process(

@@ -100,7 +100,7 @@ class TickSender(Stage):
         on_failure: OnFailure,
         live_stage: LiveStage | None = None,
     ) -> None:
-        super().__init__("pump", (ticks,), (), on_failure)
+        super().__init__("tick sender", (ticks,), (), on_failure)
         self._writer = process.writer
         self._child = process.child
         self._ticks = ticks
@@ -165,7 +165,7 @@ class ResultReceiver(Stage):
         live_stage: LiveStage | None = None,
     ) -> None:
         outputs = (decisions,) if live_stage is None else (decisions, live_stage)
-        super().__init__("guarded process", (ticks, credit), outputs, on_failure)
+        super().__init__("sandboxed process", (ticks, credit), outputs, on_failure)
         self._live_stage = live_stage
         self._process = process
         self._credit = credit
@@ -179,7 +179,7 @@ class ResultReceiver(Stage):
             try:
                 frame = cast("UpFrame | None", self._process.reader.read(POLL_INTERVAL_S))
             except EOFError:
-                raise IsolationError(f"the guarded process ended in the middle: {self._describe_end()}") from None
+                raise IsolationError(f"the sandboxed process ended: {self._describe_end()}") from None
             if frame is not None:
                 self.progress.mark_busy()
             if isinstance(frame, RecordsFrame):
@@ -205,7 +205,7 @@ class ResultReceiver(Stage):
         is_expected = self.is_alive and self._process.done is None
         return (
             *self._inside,
-            StageStatus(self.name, is_expected, self.progress.iterations, expectation="a sign of life, each second"),
+            StageStatus(self.name, is_expected, self.progress.iterations, expectation="a status each second"),
         )
 
     @property

@@ -61,8 +61,8 @@ FAULTS = {
     "the database overwritten": Fault(
         _overwrite_the_database, "FAILED", 12, "DatabaseError", "file is not a database", SHORT, False
     ),
-    "the guarded process dead": Fault(
-        _make_the_strategy_exit, "FAILED", 1, "IsolationError", "ended before the strategy was made", BEHIND_THE_GUARD
+    "the sandboxed process dead": Fault(
+        _make_the_strategy_exit, "FAILED", 1, "IsolationError", "ended before the strategy was built", BEHIND_THE_GUARD
     ),
 }
 

@@ -241,7 +241,7 @@ def test_a_stopped_sandboxed_process_is_named(tmp_path: Path):
     assert ended.code == 1, ended.text
     assert left.session["exit_reason"] == "StageStuck"
     failure = left.evidence("session")["failure"]
-    assert failure.startswith("guarded process: expected a sign of life, each second, got none for")
+    assert failure.startswith("sandboxed process: expected a status each second, got none for")
     assert not Path(f"/proc/{child}").exists()
 
 

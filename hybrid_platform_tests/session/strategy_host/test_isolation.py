@@ -172,7 +172,7 @@ def test_a_killed_sandboxed_process_leaves_evidence(tmp_path):
 
 
 def children_of(pid: int) -> list[int]:
-    """The guarded processes below a run."""
+    """The sandboxed processes below a run."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
