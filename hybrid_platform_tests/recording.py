@@ -3,7 +3,7 @@
 A test states what a running pipeline can do to the ticks of a session as a list of `SessionEvent`s, so that
 Hypothesis can generate it. Helpers:
 
-* `make_ticks`: numbered ticks from (instrument, price, gap) triples.
+* `make_ticks`: numbered ticks from (instrument, price, gap) triples; `random_walk`: such triples.
 * `SessionEvent`, `session_events`: something that happens to the ticks, and a Hypothesis strategy of such events.
 * `BusyStrategy`: a strategy that uses every kind of order, cancels, and timers.
 * `Recorder`: a database that records sessions; `RecordedSession`: one of them.
@@ -12,6 +12,7 @@ Hypothesis can generate it. Helpers:
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -124,6 +125,12 @@ def make_ticks(moves: Iterable[tuple[int, int, int]], instruments: Sequence[str]
         at += gap * NS_PER_MS
         rows.append((index, price * 10**9, 3 * 10**9, 0, None, at, at))
     return batch_from_rows(table, rows).with_seq_from(1)
+
+
+def random_walk(count: int = 100) -> list[tuple[int, int, int]]:
+    """Return triples for `make_ticks`, always the same."""
+    dice = random.Random(3)
+    return [(dice.randrange(2), 100 + dice.randrange(-3, 4), dice.choice((0, 1, 20, 400))) for _ in range(count)]
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The verification matrix: an id is proved by a test that passes, and by nothing else."""
+"""The verification matrix: only a test that passes proves an id."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def full() -> Matrix:
     )
 
 
-def test_each_row_says_what_its_tests_did(tmp_path):
+def test_each_row_shows_the_results_of_its_tests(tmp_path):
     matrix = run_matrix(CODE, TestClock(), tests=sample(tmp_path))
     assert matrix.faults == ()
     assert tuple(row.id for row in matrix.rows) == CONTRACT_IDS
@@ -106,7 +106,7 @@ def test_each_row_says_what_its_tests_did(tmp_path):
     assert set(CONTRACT_IDS) - set(matrix.unproved) == {"S1", "I5", "S7"}
 
 
-def test_a_part_of_it_runs_only_that_and_is_not_the_whole(tmp_path):
+def test_a_partial_matrix_is_not_full(tmp_path):
     matrix = run_matrix(CODE, TestClock(), tests=sample(tmp_path), only=("S7",))
     assert [(row.id, row.verdict) for row in matrix.rows] == [("S7", Verdict.PASS)]
     assert matrix.holds
@@ -122,14 +122,14 @@ def test_a_module_that_cannot_be_imported_is_a_fault(tmp_path):
     assert not matrix.holds
 
 
-def test_proofs_that_do_not_end_are_ended(tmp_path):
+def test_endless_tests_are_stopped(tmp_path):
     endless = SAMPLE + '\n@proves("S9")\ndef test_hangs():\n    import time\n    time.sleep(600)\n'
     matrix = run_matrix(CODE, TestClock(), tests=sample(tmp_path, endless), timeout_s=3)
     assert "expected the proofs to end within 3 s" in matrix.faults[0]
     assert {row.verdict for row in matrix.rows} == {Verdict.NOT_RUN}
 
 
-def test_what_cannot_be_run_is_said_at_once(tmp_path):
+def test_a_matrix_that_cannot_run_is_refused_at_once(tmp_path):
     with pytest.raises(ConfigError, match="S99"):
         run_matrix(CODE, TestClock(), tests=tmp_path, only=("S99",))
     with pytest.raises(ConfigError, match="a checkout with its"):
@@ -139,7 +139,7 @@ def test_what_cannot_be_run_is_said_at_once(tmp_path):
 
 
 @given(outcomes=st.lists(st.sampled_from(["passed", "failed", "skipped", "xfailed", "error"]), max_size=8))
-def test_a_row_passes_only_with_a_test_that_passed_and_none_that_failed(outcomes):
+def test_a_row_needs_a_passed_test_and_no_failed_one(outcomes):
     row = judge_id("S1", [Outcome(f"test_{n}", ("S1",), outcome, 0.25) for n, outcome in enumerate(outcomes)])
     failed = {"failed", "error"} & set(outcomes)
     assert (row.verdict is Verdict.PASS) == ("passed" in outcomes and not failed)
@@ -147,7 +147,7 @@ def test_a_row_passes_only_with_a_test_that_passed_and_none_that_failed(outcomes
     assert row.duration_s == 0.25 * len(outcomes)
 
 
-def test_it_is_stored_by_commit_signed_and_as_a_page(tmp_path):
+def test_a_matrix_is_stored_by_commit_signed_and_as_a_page(tmp_path):
     data = DataDir(tmp_path / "data")
     page = store_matrix(data, full(), KeySettings())
     assert page == tmp_path / f"data/evidence/matrix/{'a' * 40}.html"
@@ -163,7 +163,7 @@ def test_it_is_stored_by_commit_signed_and_as_a_page(tmp_path):
         read_matrix(data, "a" * 40, load_trusted_keys(tmp_path))
 
 
-def test_the_matrix_of_a_dirty_tree_is_none_of_the_commits(tmp_path):
+def test_a_dirty_tree_does_not_count_as_its_commit(tmp_path):
     data = DataDir(tmp_path / "data")
     dirty = Matrix(**{name: getattr(full(), name) for name in full().__struct_fields__} | {"dirty": True})
     assert store_matrix(data, dirty, KeySettings()).name == f"{'a' * 40}-dirty.html"

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hybrid_platform.gates.trading_audit import TradingAudit, audit_trading
-from hybrid_platform_tests.recording import Recorder, SessionEvent, make_ticks, session_events
-from hybrid_platform_tests.reproduce.test_reproduce import a_walk
+from hybrid_platform_tests.recording import Recorder, SessionEvent, make_ticks, random_walk, session_events
 
 NUMBER = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
 
@@ -69,7 +68,7 @@ def test_caps_by_hand(recorder):
 )
 def test_rows_that_do_not_fit_each_other_are_named(recorder, statement, fault):
     stated = recorder.settings(mode="SHADOW")
-    recorded = recorder.record(stated, make_ticks(a_walk()))
+    recorded = recorder.record(stated, make_ticks(random_walk()))
     recorder.tamper(statement.format(s=NUMBER), id=recorded.session_id)
     found = audit_trading(recorder.reading, recorded.session_id, stated)
     assert any(fault in each for each in found.faults), found.faults
@@ -77,7 +76,7 @@ def test_rows_that_do_not_fit_each_other_are_named(recorder, statement, fault):
 
 def test_an_account_from_a_changed_price_is_another_account(recorder):
     stated = recorder.settings()
-    recorded = recorder.record(stated, make_ticks(a_walk()))
+    recorded = recorder.record(stated, make_ticks(random_walk()))
     recorder.tamper(f"UPDATE trade_rows SET fees = fees || '1' WHERE {NUMBER} AND n = 1", id=recorded.session_id)
     found = audit_trading(recorder.reading, recorded.session_id, stated)
     assert found.faults == ()

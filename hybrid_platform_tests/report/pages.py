@@ -1,4 +1,4 @@
-"""A page as a browser reads it: its tags, attributes and text."""
+"""`Page`: the tags, attributes and text of an HTML page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        return " ".join(self._text[1:])  # without the title
+        return " ".join(self._text[1:])  # the first one is the title
 
     def attributes(self, name: str) -> list[str]:
         return [value or "" for _, attrs in self.tags for found, value in attrs if found == name]

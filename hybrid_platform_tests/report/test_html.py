@@ -1,4 +1,4 @@
-"""The page: self-contained, verdict first, every figure from a record, and nothing from outside is markup in it."""
+"""`report.html`: self-contained, verdict first, every figure from a record, and text from outside stays text."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ import pytest
 
 from hybrid_platform.domain.isolation import Denied, Kind
 from hybrid_platform.domain.records import Verdict
-from hybrid_platform.evidence.bundle import read_if_there
 from hybrid_platform.evidence.files import sha256_bytes
-from hybrid_platform.evidence.records import LiveCondition, SessionFiles, parse_session_files
+from hybrid_platform.evidence.records import LiveCondition, SessionFiles
 from hybrid_platform.report.assets import ReportAssets, read_assets
-from hybrid_platform.report.diagrams import Frame, Node, flow, plot
 from hybrid_platform.report.html import render_report
 from hybrid_platform.report.model import build_report
-from hybrid_platform.report.timeline import Timeline, read_timeline
 from hybrid_platform.report.trading import Trading, read_trading
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform_tests.report.pages import Page
-from hybrid_platform_tests.support import run_here, synthetic
 
 HOSTILE = (
     '<img src=x onerror="alert(1)">',
@@ -35,25 +31,6 @@ HOSTILE = (
     "=HYPERLINK('http://x')",
     "x" * 10_000,
 )
-
-
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
-    """The data directory of a session that ended well."""
-    folder = tmp_path_factory.mktemp("page") / "data"
-    here = run_here(folder, {"seconds": 1.5, "heartbeat": {"interval_seconds": 0.5}}, synthetic(100))
-    assert here.code == 0, here.output
-    return DataDir(folder)
-
-
-@pytest.fixture(scope="module")
-def session_id(ended: DataDir) -> str:
-    return next(path.name for path in (ended.root / "evidence").iterdir() if path.name != "checks")
-
-
-@pytest.fixture(scope="module")
-def records(ended: DataDir, session_id: str) -> SessionFiles:
-    return parse_session_files(lambda name: read_if_there(ended, f"evidence/{session_id}/{name}"))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +86,7 @@ def tampered(records: SessionFiles, hostile: str) -> SessionFiles:
     )
 
 
-def test_the_page_asks_for_nothing_from_anywhere(html):
+def test_the_page_makes_no_request(html):
     page = Page(html)
     kinds = {tag for tag, _ in page.tags}
     assert not kinds & {"script", "link", "iframe", "object", "embed", "form", "base", "video", "audio"}
@@ -121,7 +98,7 @@ def test_the_page_asks_for_nothing_from_anywhere(html):
     assert "url(" not in html
 
 
-def test_the_verdict_comes_first_and_every_part_is_there(html, session_id):
+def test_the_verdict_comes_first_and_every_section_follows(html, session_id):
     text = Page(html).text
     assert text.startswith(f"PASS SHADOW session {session_id}")
     parts = ["Gates", "Verification matrix", "Isolation", "Where every event went", "The host", "Trading", "Evidence"]
@@ -129,7 +106,7 @@ def test_the_verdict_comes_first_and_every_part_is_there(html, session_id):
     assert places == sorted(places)
 
 
-def test_the_figures_are_the_records_own(html, records):
+def test_the_figures_are_those_of_the_records(html, records):
     text = Page(html).text
     session = records.session
     assert f"{session.counters['tick_count']:,} ticks" in text
@@ -143,7 +120,7 @@ def test_the_figures_are_the_records_own(html, records):
         assert f"rows in {table} {count:,}" in text
 
 
-def test_the_digests_are_those_of_the_files_that_are_signed_with_it(html, ended, session_id):
+def test_the_page_shows_digests_of_all_signed_files(html, ended, session_id):
     text = Page(html).text
     folder = ended.root / "evidence" / session_id
     for path in folder.iterdir():
@@ -160,7 +137,7 @@ def test_the_same_records_give_the_same_page(html, ended, session_id, records):
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_nothing_from_outside_becomes_markup(records, hostile):
+def test_text_from_outside_never_becomes_markup(records, hostile):
     page = page_of(tampered(records, hostile), ReportAssets())
     calm = page_of(tampered(records, "calm"), ReportAssets())
     assert Page(page).tags != []
@@ -172,7 +149,7 @@ def test_nothing_from_outside_becomes_markup(records, hostile):
     assert Page(page).text.startswith("FAIL")
 
 
-def test_a_run_that_did_not_get_far_has_a_page_too(records):
+def test_an_incomplete_run_has_a_page(records):
     for far in range(1, 4):
         files = SessionFiles(*(record if place < far else None for place, record in enumerate(records)))
         text = Page(page_of(files, ReportAssets())).text
@@ -182,7 +159,8 @@ def test_a_run_that_did_not_get_far_has_a_page_too(records):
         page_of(SessionFiles(None, None, None, None), ReportAssets())
 
 
-def test_pictures_are_inside_the_page_and_what_is_none_is_not(records, ended, session_id, tmp_path):
+def test_images_are_embedded_in_the_page(records, ended, session_id, tmp_path):
+    """Files that are not images, and images that are too large, are left out."""
     png = base64.b64decode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
     )
@@ -198,37 +176,7 @@ def test_pictures_are_inside_the_page_and_what_is_none_is_not(records, ended, se
     assert sources == ["data:image/png;base64," + base64.b64encode(png).decode()]
 
 
-def test_the_timeline_comes_from_the_chain_and_a_damaged_one_gives_none(ended, session_id):
-    lines = (ended.root / "evidence" / session_id / "events.jsonl").read_bytes().splitlines(keepends=True)
-    timeline = read_timeline(lines, session_id)
-    assert len(timeline.lateness) >= 3
-    assert len(timeline.pressure) >= 2
-    assert all(later[0] >= earlier[0] for earlier, later in zip(timeline.ticks, timeline.ticks[1:], strict=False))
-    assert read_timeline(lines[1:], session_id) == Timeline()
-    assert read_timeline([b'{"n": 1}\n'], session_id) == Timeline()
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 50, 5_000])
-def test_a_plot_holds_any_number_of_points_and_its_highest(count):
-    points = [(float(at), 99.0 if at == count // 2 else 1.0) for at in range(count)]
-    picture = str(plot(points, label="a <plot>", limit=20))
-    assert 'aria-label="a &lt;plot&gt;"' in picture
-    assert len(picture) < 40_000
-    assert ("nan" in picture, "inf" in picture) == (False, False)
-    assert (">100<" in picture) == bool(count)
-
-
-def test_labels_of_the_flow_are_text():
-    node = Node(0, 0, "<script>", ("a & b",), "bad\u202e")
-    picture = str(
-        flow([node, node._replace(x=200.0)], [(0, 1, "<1>")], Frame((0, 1), "<f>"), label="x", width=9, height=9)
-    )
-    assert "<script>" not in picture
-    assert "&lt;script&gt;" in picture
-    assert "\u202e" not in picture
-
-
-def test_a_page_is_written_beside_the_report(ended, session_id):
+def test_the_page_is_private_to_its_owner(ended, session_id):
     folder = Path(ended.root, "evidence", session_id)
     assert (folder / "report.html").stat().st_mode & 0o777 == 0o600
     assert (folder / "report.md").exists()

@@ -6,7 +6,7 @@ import pytest
 
 from hybrid_platform.evidence.chain import EventChain, events_name
 from hybrid_platform.log.events import LogEvent
-from hybrid_platform.report.timeline import read_timeline
+from hybrid_platform.report.timeline import Timeline, read_timeline
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.testing import TestClock
 
@@ -33,3 +33,14 @@ def test_events_are_read_by_name_and_in_older_chains_by_message(tmp_path, is_nam
     assert timeline.lateness == ((1.0, 0.0), (3.0, 3.0))
     assert timeline.ticks == ((3.0, 2.0),)
     assert timeline.sampling == ((2.0, 1.0), (2.0, 2.0))
+
+
+def test_the_timeline_is_read_from_the_chain(ended, session_id):
+    """A damaged chain gives an empty timeline."""
+    lines = (ended.root / "evidence" / session_id / "events.jsonl").read_bytes().splitlines(keepends=True)
+    timeline = read_timeline(lines, session_id)
+    assert len(timeline.lateness) >= 3
+    assert len(timeline.pressure) >= 2
+    assert all(later[0] >= earlier[0] for earlier, later in zip(timeline.ticks, timeline.ticks[1:], strict=False))
+    assert read_timeline(lines[1:], session_id) == Timeline()
+    assert read_timeline([b'{"n": 1}\n'], session_id) == Timeline()

@@ -22,7 +22,7 @@ from hybrid_platform.settings.session import DEFAULT_ISOLATION
 from hybrid_platform.storage.session_records import SessionState
 from hybrid_platform.strategies import Params, Signal, Strategy, Tick, buy
 from hybrid_platform.strategies.runner import StrategyRunner
-from hybrid_platform_tests.recording import CODE, START, BusyStrategy, Recorder, SessionEvent, make_ticks
+from hybrid_platform_tests.recording import CODE, START, BusyStrategy, Recorder, SessionEvent, make_ticks, random_walk
 
 PASS, FAIL, INCOMPLETE = ReproductionVerdict
 SHOW, DROP, EVICT = (lambda count, kind=kind: SessionEvent(kind, count) for kind in ("show", "drop", "evict"))
@@ -33,11 +33,6 @@ ACTS = {
     "timers": [SHOW(5), SessionEvent("idle", 800), SHOW(5), DROP(5), SessionEvent("idle", 1500)],
     "late": [SHOW(5), SessionEvent("show", 20, late_ms=9000), SHOW(5)],
 }
-
-
-def a_walk(count: int = 100) -> list[tuple[int, int, int]]:
-    dice = random.Random(3)
-    return [(dice.randrange(2), 100 + dice.randrange(-3, 4), dice.choice((0, 1, 20, 400))) for _ in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +47,7 @@ def check(recorder: Recorder, session_id: str) -> ReproductionEvidence:
 @pytest.mark.scenario("S8")
 @pytest.mark.parametrize("kind", ACTS)
 def test_a_session_is_decided_again_from_its_ticks_and_inputs(recorder, kind):
-    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), ACTS[kind])
+    recorded = recorder.record(recorder.settings(), make_ticks(random_walk()), ACTS[kind])
     found = check(recorder, recorded.session_id)
     assert (found.verdict, found.reasons, found.first) == (PASS, (), None)
     assert {table.name: table.compared for table in found.tables} == {
@@ -90,7 +85,7 @@ TAMPERED = [
 @pytest.mark.scenario("S8")
 @pytest.mark.parametrize(("statement", "where", "field"), TAMPERED)
 def test_a_single_changed_row_is_reported(recorder, statement, where, field):
-    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), ACTS["drops"])
+    recorded = recorder.record(recorder.settings(), make_ticks(random_walk()), ACTS["drops"])
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
     recorder.tamper(statement.format(s=number), id=recorded.session_id)
     found = check(recorder, recorded.session_id)
@@ -106,7 +101,7 @@ def test_a_single_changed_row_is_reported(recorder, statement, where, field):
 def test_a_live_session_is_reproduced_without_an_adapter(recorder):
     """The journalled reports of the venue replace it."""
     said = [each for dice in range(60) for each in (SHOW(1), SessionEvent("report", 5 * dice))]
-    recorded = recorder.record(recorder.settings(mode="LIVE"), make_ticks(a_walk()), said)
+    recorded = recorder.record(recorder.settings(mode="LIVE"), make_ticks(random_walk()), said)
     found = check(recorder, recorded.session_id)
     assert (found.verdict, found.reasons) == (PASS, ())
     assert found.inputs["REPORT"] > 20
@@ -121,7 +116,7 @@ def test_a_live_session_is_reproduced_without_an_adapter(recorder):
 
 
 def test_the_first_difference_is_the_one_that_was_decided_first(recorder):
-    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()))
+    recorded = recorder.record(recorder.settings(), make_ticks(random_walk()))
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
     recorder.tamper(f"UPDATE trade_rows SET symbol = 'X' WHERE {number} AND n = 9", id=recorded.session_id)
     recorder.tamper(f"UPDATE order_event_rows SET ts = 5 WHERE {number} AND n = 3", id=recorded.session_id)
@@ -143,7 +138,7 @@ def test_the_first_difference_is_the_one_that_was_decided_first(recorder):
 )
 def test_a_single_changed_tick_is_located(recorder, statement):
     """The changed tick is reported first, before the decisions that follow from it."""
-    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [SHOW(60), EVICT(2)])
+    recorded = recorder.record(recorder.settings(), make_ticks(random_walk()), [SHOW(60), EVICT(2)])
     clean = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock(), recorded.written)
     assert clean.verdict is INCOMPLETE
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
@@ -165,7 +160,7 @@ def test_a_single_changed_tick_is_located(recorder, statement):
 )
 def test_a_single_changed_input_is_located(recorder, statement):
     """The changed input is reported first, before the decisions that follow from it."""
-    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), ACTS["halt"])
+    recorded = recorder.record(recorder.settings(), make_ticks(random_walk()), ACTS["halt"])
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
     recorder.tamper(statement.format(s=number), id=recorded.session_id)
     found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock(), recorded.written)
@@ -176,7 +171,7 @@ def test_a_single_changed_input_is_located(recorder, statement):
 @pytest.mark.scenario("S8")
 def test_evicted_ticks_are_listed_and_make_it_incomplete(recorder):
     events = [SHOW(20), EVICT(2), SHOW(30), EVICT(3)]
-    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), events)
+    recorded = recorder.record(recorder.settings(), make_ticks(random_walk()), events)
     found = check(recorder, recorded.session_id)
     assert found.verdict is INCOMPLETE
     assert found.reasons == ("ticks: 5 were not persisted, the strategy saw 21: seq 21–22, 53–55",)
@@ -186,7 +181,7 @@ def test_evicted_ticks_are_listed_and_make_it_incomplete(recorder):
 
 @pytest.mark.scenario("S8", "L4")
 def test_refused_records_are_not_counted_as_evicted_ticks(recorder):
-    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [SHOW(20), EVICT(2)])
+    recorded = recorder.record(recorder.settings(), make_ticks(random_walk()), [SHOW(20), EVICT(2)])
     ledger = "session_id = :id AND kind = 'channel' AND name = 'persist'"
     refused = (
         "INSERT INTO ledger (session_id, kind, name, reason, count) VALUES (:id, 'channel', 'persist', 'refused', 3)"
@@ -201,7 +196,9 @@ def test_refused_records_are_not_counted_as_evicted_ticks(recorder):
 
 def test_evicted_ticks_before_the_strategy_are_incomplete(recorder):
     """Evicted ticks make a reproduction INCOMPLETE even if the strategy never received them."""
-    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [SHOW(20), SessionEvent("lose", 5), SHOW(10)])
+    recorded = recorder.record(
+        recorder.settings(), make_ticks(random_walk()), [SHOW(20), SessionEvent("lose", 5), SHOW(10)]
+    )
     found = check(recorder, recorded.session_id)
     assert found.verdict is INCOMPLETE
     assert "the strategy saw none of them" in found.reasons[0]
@@ -209,7 +206,7 @@ def test_evicted_ticks_before_the_strategy_are_incomplete(recorder):
 
 
 def test_decisions_before_missing_ticks_are_compared(recorder):
-    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [SHOW(60), EVICT(2)])
+    recorded = recorder.record(recorder.settings(), make_ticks(random_walk()), [SHOW(60), EVICT(2)])
     number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"
     recorder.tamper(f"UPDATE trade_rows SET fees = '0' WHERE {number} AND n = 1", id=recorded.session_id)
     assert check(recorder, recorded.session_id).verdict is FAIL
@@ -218,7 +215,7 @@ def test_decisions_before_missing_ticks_are_compared(recorder):
 @pytest.mark.parametrize("finish", [True, False])
 def test_a_failed_session_is_compared_up_to_its_last_instant(recorder, finish):
     """The verdict is INCOMPLETE."""
-    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), state=SessionState.FAILED, finish=finish)
+    recorded = recorder.record(recorder.settings(), make_ticks(random_walk()), state=SessionState.FAILED, finish=finish)
     found = check(recorder, recorded.session_id)
     assert (found.verdict, found.reasons) == (INCOMPLETE, ("the session ended FAILED: END_OF_FEED",))
     assert found.tables[0].compared > 10
@@ -258,7 +255,7 @@ class Loud(Strategy[Params]):
 @pytest.mark.scenario("S8")
 def test_a_random_strategy_fails_the_reproduction(recorder):
     settings = recorder.settings(strategy={"name": f"{__name__}:Chance"})
-    recorded = recorder.record(settings, make_ticks(a_walk()))
+    recorded = recorder.record(settings, make_ticks(random_walk()))
     found = check(recorder, recorded.session_id)
     assert found.verdict is FAIL
     assert found.first is not None
@@ -268,7 +265,7 @@ def test_a_random_strategy_fails_the_reproduction(recorder):
 @pytest.mark.scenario("S8")
 def test_a_fresh_process_reproduces_and_leaves_its_evidence(recorder):
     settings = recorder.settings(strategy={"name": f"{__name__}:Loud"})
-    recorded = recorder.record(settings, make_ticks(a_walk()), ACTS["drops"])
+    recorded = recorder.record(settings, make_ticks(random_walk()), ACTS["drops"])
     data_dir = DataDir(recorder.folder)
     found = reproduce_in_sandbox(data_dir, recorder.url, recorded.session_id)
     assert (found.verdict, found.reasons) == (PASS, ())
@@ -322,7 +319,9 @@ def test_a_reproduced_strategy_is_sandboxed(recorder, tmp_path, monkeypatch, rog
         port = server.getsockname()[1]
         (tmp_path / f"rogue_{rogue}.py").write_text(ROGUE % {"names": list(map(str, names)), "port": port})
         monkeypatch.syspath_prepend(tmp_path)
-        recorded = recorder.record(recorder.settings(strategy={"name": f"rogue_{rogue}:{rogue}"}), make_ticks(a_walk()))
+        recorded = recorder.record(
+            recorder.settings(strategy={"name": f"rogue_{rogue}:{rogue}"}), make_ticks(random_walk())
+        )
         found = reproduce_in_sandbox(DataDir(recorder.folder), recorder.url, recorded.session_id, str(outside))
         with pytest.raises(TimeoutError):
             server.accept()
@@ -363,7 +362,7 @@ def test_a_reproduced_strategy_has_the_limits_of_a_session(recorder, tmp_path, m
     settings = recorder.settings(
         strategy={"name": f"limitless_{kind}:{kind}"}, isolation_memory_mb=256, watchdog={"stuck_seconds": 1}
     )
-    recorded = recorder.record(settings, make_ticks(a_walk()))
+    recorded = recorder.record(settings, make_ticks(random_walk()))
     if kind == "Sleeper":
         with pytest.raises(IsolationError, match=r"within watchdog.stuck_seconds \(1 s\), got none"):
             reproduce_in_sandbox(DataDir(recorder.folder), recorder.url, recorded.session_id)
@@ -409,7 +408,7 @@ def test_a_fresh_process_says_why_it_cannot(recorder):
 
 @pytest.mark.parametrize(("kind", "code"), [("clean", 0), ("tampered", 1), ("evicted", 3), ("unknown", 12)])
 def test_the_command_exits_with_the_verdict(recorder, kind, code):
-    recorded = recorder.record(recorder.settings(), make_ticks(a_walk()), [EVICT(2)] if kind == "evicted" else [])
+    recorded = recorder.record(recorder.settings(), make_ticks(random_walk()), [EVICT(2)] if kind == "evicted" else [])
     session_id = recorded.session_id if kind != "unknown" else "nothing"
     if kind == "tampered":
         number = "session_no = (SELECT session_no FROM sessions WHERE session_id = :id)"

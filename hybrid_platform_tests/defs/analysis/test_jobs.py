@@ -8,8 +8,7 @@ import dagster as dg
 import pytest
 
 from hybrid_platform_tests.definitions import defs
-from hybrid_platform_tests.recording import Recorder, make_ticks
-from hybrid_platform_tests.reproduce.test_reproduce import a_walk
+from hybrid_platform_tests.recording import Recorder, make_ticks, random_walk
 
 SETTINGS = {"feed": {"synthetic": {"ticks_per_second": "max", "ticks": 60}}, "gates": {"cpu_pressure_limit": 100}}
 
@@ -33,7 +32,7 @@ def said(result: dg.ExecuteInProcessResult, op: str) -> dict[str, object]:
 
 @pytest.mark.scenario("S8")
 def test_the_job_reproduces_a_session_and_fails_for_one_that_was_tampered_with(recorder):
-    sound, tampered = (recorder.record(recorder.settings(), make_ticks(a_walk())).session_id for _ in range(2))
+    sound, tampered = (recorder.record(recorder.settings(), make_ticks(random_walk())).session_id for _ in range(2))
     passed = run("reproduce", recorder.folder, "decide_again", {"session_id": sound})
     assert passed.success
     assert said(passed, "decide_again")["verdict"] == "PASS"
@@ -45,7 +44,7 @@ def test_the_job_reproduces_a_session_and_fails_for_one_that_was_tampered_with(r
 
 
 def test_the_job_compares_sessions(recorder):
-    ids = [recorder.record(recorder.settings(), make_ticks(a_walk())).session_id for _ in range(2)]
+    ids = [recorder.record(recorder.settings(), make_ticks(random_walk())).session_id for _ in range(2)]
     result = run("compare", recorder.folder, "put_side_by_side", {"sessions": ids})
     assert result.success
     assert "## Results" in said(result, "put_side_by_side")["report"]

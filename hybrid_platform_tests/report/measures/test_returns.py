@@ -1,4 +1,4 @@
-"""Return and risk against figures of another library, against values by hand, and against plain loops."""
+"""Return and risk against figures of empyrical, values by hand, and plain loops."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ EMPYRICAL = [
 
 
 @pytest.mark.parametrize(("returns", "per_year", "expected"), EMPYRICAL)
-def test_sharpe_sortino_and_volatility_are_those_of_empyrical(returns, per_year, expected):
+def test_sharpe_sortino_and_volatility_equal_empyrical(returns, per_year, expected):
     values = np.array(returns)
     found = sharpe(values, per_year), sortino(values, per_year), volatility(values, per_year)
     assert found == pytest.approx(expected, rel=1e-12)
 
 
-def test_what_cannot_be_defined_is_none():
+def test_undefined_ratios_are_none():
     still = np.array([0.0, 0.0, 0.0])
     assert sharpe(still, 252) is None
     assert sortino(np.array([0.1, 0.2]), 252) is None
@@ -51,7 +51,7 @@ def test_what_cannot_be_defined_is_none():
     assert len(simple_returns(np.array([0.0, 1.0]))) == 0
 
 
-def test_calmar_is_the_return_of_a_year_over_the_deepest_fall():
+def test_calmar_is_the_annual_return_over_the_drawdown():
     assert calmar(0.01, YEAR_S / 10, 0.05) == pytest.approx(2.0)
 
 
@@ -97,6 +97,7 @@ def naive(values: list[float], start: float = 100.0) -> tuple[float, int, int, i
 
 
 @given(st.lists(st.integers(90, 110).map(float), min_size=1, max_size=60), st.lists(st.integers(0, 60), max_size=5))
-def test_a_drawdown_is_that_of_a_plain_loop_however_the_values_are_cut(values, cuts):
+def test_a_drawdown_equals_that_of_a_plain_loop(values, cuts):
+    """The result does not depend on how the values are split into blocks."""
     found = watch(values, cuts)
     assert (found.usd, found.peak_at, found.trough_at, found.recovered_at, found.longest) == naive(values)

@@ -1,10 +1,9 @@
-"""A session's measures: by hand for one small session, and against plain loops over any session."""
+"""Measures of a session: by hand for one small session, and against plain loops over any session."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hybrid_platform.domain.clocks import NS_PER_MS, NS_PER_S
-from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import (
     OrderEventRecord,
     OrderRecord,
@@ -26,10 +24,7 @@ from hybrid_platform.domain.orders import (
     sell,
 )
 from hybrid_platform.domain.ticks import TickBatch
-from hybrid_platform.report.measures.curve import MAX_STEPS, STEPS_NS, CurveBuilder, choose_step
-from hybrid_platform.report.measures.fill_marks import MAX_MARKS, FillMarks
-from hybrid_platform.report.measures.round_trips import RoundTripBook, RoundTripTally
-from hybrid_platform.report.measures.sample import Sample, compute_quantiles
+from hybrid_platform.report.measures.curve import CurveBuilder
 from hybrid_platform.report.measures.session import Measured, measure_session
 from hybrid_platform.storage import reader
 from hybrid_platform.strategies import Params, Strategy, Tick
@@ -127,7 +122,7 @@ def test_costs_by_hand(planned):
     assert planned.measures.counts.ends == {"CANCELED": 1, "FILLED": 3}
 
 
-def test_an_inferred_price_increment_is_said_to_be_one(planned):
+def test_an_inferred_price_increment_is_marked(planned):
     (line,) = planned.measures.instruments
     assert (line.price_increment, line.is_inferred) == (Decimal(5), True)
 
@@ -135,7 +130,11 @@ def test_an_inferred_price_increment_is_said_to_be_one(planned):
 MOVES = st.lists(
     st.tuples(st.integers(0, 1), st.integers(96, 104), st.sampled_from((0, 1, 30, 700))), min_size=12, max_size=60
 )
+
+
 ACTS = st.lists(session_events(["show", "drop", "idle"], 15), max_size=6)
+
+
 slow = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -201,10 +200,6 @@ def _missed(records: list[Record], ticks: TickBatch) -> float:
     return total
 
 
-def _signed(trade: TradeRecord) -> Fraction:
-    return Fraction(trade.fill_qty) * (1 if trade.side is Side.BUY else -1)
-
-
 def test_a_thinned_session_still_ends_at_the_exact_result(recorder):
     recorded = recorder.record(recorder.settings(), make_ticks([(0, 100 + k % 7, 50) for k in range(90)], ("AAA",)))
     full = measure_session(recorder.reading, recorded.session_id)
@@ -214,89 +209,13 @@ def test_a_thinned_session_still_ends_at_the_exact_result(recorder):
     assert thin.curve.equity[-1] == pytest.approx(float(full.measures.result.final_equity))
 
 
-def test_a_session_without_trades_has_figures_that_say_so(recorder):
+def test_a_session_without_trades_has_undefined_ratios(recorder):
     quiet = {"risk": {"max_exposure_usd": 0}, "mode": "SHADOW"}
     recorded = recorder.record(recorder.settings(**quiet), make_ticks([(0, 100, 10)] * 30, ("AAA",)))
     found = measure_session(recorder.reading, recorded.session_id).measures
     assert (found.result.pnl, found.round_trips.count, found.counts.fills) == (0, 0, 0)
     assert (found.risk.sharpe, found.cost.slippage_bps, found.round_trips.win_rate) == (None, None, None)
     assert found.counts.vetoes["RISK_CAP"] > 5
-
-
-FILLS = st.lists(
-    st.tuples(st.sampled_from(Side), st.integers(1, 30), st.integers(1, 200), st.integers(0, 10)), max_size=40
-)
-
-
-@pytest.mark.scenario("I4")
-@given(FILLS)
-def test_round_trips_conserve_cash_and_end_where_the_position_does(fills):
-    book, item = RoundTripBook(), Instrument("TEST", "AAA", multiplier=Decimal("0.5"))
-    trips, net, cash = [], 0, Fraction(0)
-    for n, (side, qty, price, fee) in enumerate(fills, 1):
-        trade = TradeRecord(
-            n, f"T{n}", f"O{n}", "TEST", "AAA", side, Decimal(qty), Decimal(price), Decimal(fee) / 7, True, n
-        )
-        trip = book.apply(trade, item)
-        before = net
-        net += qty if side is Side.BUY else -qty
-        cash -= Fraction(_signed(trade)) * price / 2 + Fraction(trade.fees)
-        assert (trip is not None) == (before != 0 and (net == 0 or (net > 0) != (before > 0)))
-        if trip is not None:
-            trips.append(trip)
-        if net == 0:
-            assert sum((Fraction(each.pnl) for each in trips), Fraction(0)) == cash
-    assert book.open_count == (net != 0)
-
-
-def test_round_trip_figures_by_hand():
-    tally = RoundTripTally()
-    for pnl_usd, seconds in ((3.0, 1), (-1.0, 3), (-1.0, 2), (0.0, 9)):
-        tally.add(pnl_usd, seconds * NS_PER_S)
-    trips = tally.summarize(open_count=1)
-    assert (trips.count, trips.wins, trips.losses, trips.open) == (4, 1, 2, 1)
-    assert (trips.win_rate, trips.profit_factor, trips.expectancy) == (0.25, 1.5, 0.25)
-    assert (trips.mean_win, trips.mean_loss, trips.median_s) == (3.0, -1.0, 2.5)
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50))
-def test_quantiles_are_values_that_were_there(values):
-    found = compute_quantiles(np.array(values))
-    assert {found.p50, found.p95, found.p99, found.max} <= set(values)
-    assert found.p50 <= found.p95 <= found.p99 <= found.max == max(values)
-    assert sum(value <= found.p50 for value in values) >= len(values) / 2
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.integers(2, 40))
-def test_a_sample_is_exact_up_to_its_limit_and_holds_no_more_than_that(values, limit):
-    sample = Sample(limit)
-    for value in values:
-        sample.add(value)
-    found, exact = sample.quantiles(), compute_quantiles(np.array(values))
-    assert (found.count, found.max) == (len(values), max(values))
-    assert found.mean == pytest.approx(exact.mean, abs=1e-6)
-    assert len(sample.values) <= limit
-    assert sample.values.tolist() == values[:: sample.every]
-    assert len(values) > limit or (found.p50, found.p95, found.p99) == (exact.p50, exact.p95, exact.p99)
-
-
-@given(st.integers(1, 2 * MAX_MARKS), st.lists(st.integers(1, 80), min_size=1, max_size=9))
-def test_fills_are_marked_alike_however_they_come_each_while_they_are_few(count, cuts):
-    rng = np.random.default_rng(count)
-    ts, price, qty = np.sort(rng.integers(0, 1_000, count)), rng.uniform(1, 2, count), rng.uniform(1, 9, count)
-    whole, pieces = FillMarks(0, 1_000), FillMarks(0, 1_000)
-    item, side = np.zeros(count, dtype=np.int64), np.ones(count, dtype=np.int64)
-    whole.add(item, side, ts, price, qty)
-    starts = [0, *(at for at in np.cumsum(cuts).tolist() if at < count), count]
-    for a, b in pairwise(starts):
-        pieces.add(item[a:b], side[a:b], ts[a:b], price[a:b], qty[a:b])
-    found = whole.points(0, 1)
-    for one, other in zip(found, pieces.points(0, 1), strict=True):
-        np.testing.assert_allclose(one, other, atol=1)
-    assert (whole.count(0), len(whole.points(0, -1)[0]), whole.count(1)) == (count, 0, 0)
-    assert len(found[0]) == count if count <= MAX_MARKS else 0 < len(found[0]) <= MAX_MARKS
-    assert count > MAX_MARKS or found[1].tolist() == price.tolist()
-    assert price.min() - 1e-9 <= found[1].min() and found[1].max() <= price.max() + 1e-9
 
 
 class Resting(Strategy[Params]):
@@ -307,8 +226,8 @@ class Resting(Strategy[Params]):
         return buy(tick, 1, "FAR", type=OrderType.LIMIT, limit_price=tick.price - 50, **until)
 
 
-def test_a_session_of_ten_times_the_orders_is_measured_holding_no_more_of_them(recorder, monkeypatch):
-    """What is remembered of orders, fills and prices is bounded, and the sums are those of a whole reading."""
+def test_memory_does_not_grow_with_orders(recorder, monkeypatch):
+    """Ten times the orders need no more memory, and the sums equal those of a reading in one piece."""
     held: dict[str, list[int]] = {}
     add_block = CurveBuilder.add_block
 
@@ -342,25 +261,5 @@ def test_a_session_of_ten_times_the_orders_is_measured_holding_no_more_of_them(r
     assert max(many) <= max(few) + 1
 
 
-@given(st.integers(1, 10**19))
-def test_a_step_is_round_and_cuts_a_session_into_a_thousand_at_most(elapsed):
-    step = choose_step(elapsed)
-    assert -(-elapsed // step) <= MAX_STEPS
-    assert step in STEPS_NS or step % STEPS_NS[-1] == 0
-
-
-def test_every_figure_is_explained():
-    import msgspec
-
-    from hybrid_platform.report.measures import records
-    from hybrid_platform_tests.conftest import REPOSITORY
-
-    text = (REPOSITORY / "docs" / "measures.md").read_text()
-    groups = (records.Result, records.Risk, records.Drawdown, records.Exposure, records.RoundTrips, records.Cost)
-    names = {
-        field.encode_name
-        for group in (*groups, records.Latency, records.Counts)
-        for field in msgspec.structs.fields(group)
-    }
-    missing = sorted(name for name in names if f"`{name}`" not in text)
-    assert missing == ["ends", "fills", "orders", "signals"], "these are in words; explain every other"
+def _signed(trade: TradeRecord) -> Fraction:
+    return Fraction(trade.fill_qty) * (1 if trade.side is Side.BUY else -1)
