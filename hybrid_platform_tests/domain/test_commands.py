@@ -1,4 +1,4 @@
-"""Commands of the kill switch: what they must state, and how they are read back from the journal (S10)."""
+"""Commands of the kill switch: their required fields, and reading them from the journal (S10)."""
 
 from __future__ import annotations
 

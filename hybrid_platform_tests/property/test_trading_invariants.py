@@ -21,8 +21,8 @@ from hybrid_platform_tests.property.trading_oracle import (
     Caps,
     check_account,
     check_links,
+    make_session,
     paper,
-    session_of,
     shadow,
 )
 from hybrid_platform_tests.trading.market import run
@@ -92,7 +92,7 @@ def test_the_network_counter_counts_calls():
 @settings(max_examples=1000, **QUICK)
 @given(SESSIONS, MODES, st.lists(st.integers(0, 25), max_size=3))
 def test_no_sequence_of_signals_makes_a_network_call(rows, mode, cuts):
-    ticks, signals = session_of(rows)
+    ticks, signals = make_session(rows)
     with NETWORK.armed():
         outcome = run(settings_for(mode), ticks, signals, cuts)
     assert NETWORK.calls == []
@@ -105,7 +105,7 @@ def test_no_sequence_of_signals_makes_a_network_call(rows, mode, cuts):
 @given(SESSIONS, MODES)
 def test_caps_are_never_exceeded_and_veto_nothing_within(rows, mode):
     """Every order is within the caps, and every order vetoed by a cap would have exceeded it."""
-    ticks, signals = session_of(rows)
+    ticks, signals = make_session(rows)
     chosen = settings_for(mode)
     Caps(chosen, ticks, run(chosen, ticks, signals).records).check()
 
@@ -127,7 +127,7 @@ def test_caps_are_never_exceeded_and_veto_nothing_within(rows, mode):
     st.integers(100, 4000),
 )
 def test_symbol_caps_hold_while_prices_move(rows, cap):
-    ticks, signals = session_of(rows)
+    ticks, signals = make_session(rows)
     chosen = shadow(max_symbol_exposure_usd=cap, max_exposure_usd=10**9)
     outcome = run(chosen, ticks, signals)
     Caps(chosen, ticks, outcome.records).check()
@@ -139,7 +139,7 @@ def test_symbol_caps_hold_while_prices_move(rows, cap):
 @given(SESSIONS)
 def test_shadow_orders_are_marked_and_fill_at_their_tick(rows):
     """Price, quantity, fees and time of every fill follow the stated model."""
-    ticks, signals = session_of(rows)
+    ticks, signals = make_session(rows)
     outcome = run(shadow(), ticks, signals)
     assert all(record.is_shadow for record in [*outcome.orders.values(), *outcome.trades])
     limits = {signal.signal_id: signal.limit_price for signal in signals}
@@ -164,7 +164,7 @@ def test_shadow_orders_are_marked_and_fill_at_their_tick(rows):
 @given(SESSIONS, MODES, st.randoms(use_true_random=False))
 def test_the_account_is_rebuilt_from_its_trades(rows, mode, chance):
     """The account equals the sum of its trades, also when they come shuffled and repeated."""
-    ticks, signals = session_of(rows)
+    ticks, signals = make_session(rows)
     chosen = settings_for(mode)
     outcome = run(chosen, ticks, signals)
     positions = outcome.engine.account.positions()
@@ -186,7 +186,7 @@ def test_the_account_is_rebuilt_from_its_trades(rows, mode, chance):
     ),
 )
 def test_records_do_not_depend_on_batch_cuts(rows, mode, cuts, limits):
-    ticks, signals = session_of(rows)
+    ticks, signals = make_session(rows)
     chosen = settings_for(mode, **limits)
     whole, pieces = run(chosen, ticks, signals), run(chosen, ticks, signals, cuts)
     assert pieces.records == whole.records
@@ -198,7 +198,7 @@ def test_records_do_not_depend_on_batch_cuts(rows, mode, cuts, limits):
 @given(SESSIONS, MODES)
 def test_a_repeated_signal_only_adds_its_veto(rows, mode):
     """All other records stay the same."""
-    ticks, signals = session_of(rows)
+    ticks, signals = make_session(rows)
     chosen = settings_for(mode)
     once = run(chosen, ticks, signals)
     twice = run(chosen, ticks, [signal for signal in signals for _ in range(2)])

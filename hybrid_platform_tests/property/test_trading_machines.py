@@ -45,7 +45,7 @@ from hybrid_platform_tests.property.trading_oracle import (
     check_links,
     paper,
 )
-from hybrid_platform_tests.trading.market import START, Print, settings_of, stamped, table_of, ticks_of
+from hybrid_platform_tests.trading.market import START, Print, make_settings, make_table, make_ticks, stamped
 
 S = OrderStatus
 ZERO = Decimal(0)
@@ -84,15 +84,15 @@ class OrderManagerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        table = table_of("ABC")
+        table = make_table("ABC")
         market = MarketState(table)
-        market.begin_batch(ticks_of(table, [100]))
+        market.begin_batch(make_ticks(table, [100]))
         market.end_batch()
         self.table, self.journal, self.models = table, AuditJournal(), {}
         self.account = Account(lambda venue, symbol: table[0])
         self.exposure = Exposure(self.account, market, {"USD": Decimal(1)}, ZERO)
         self.manager = OrderManager(
-            self.journal, self.account, self.exposure, PaperVenue(build_paper_model(settings_of("PAPER")), market)
+            self.journal, self.account, self.exposure, PaperVenue(build_paper_model(make_settings("PAPER")), market)
         )
 
     def apply(self, report: Report, is_legal: bool, is_news: bool) -> bool:
@@ -200,7 +200,7 @@ class PaperMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.settings = paper(seed=5)
-        self.table = table_of(*SYMBOLS)
+        self.table = make_table(*SYMBOLS)
         self.engine = ExecutionEngine(self.settings, self.table)
         self.records: list[Record] = []
         self.prints: list[Print] = []
@@ -238,14 +238,14 @@ class PaperMachine(RuleBasedStateMachine):
     def tick(self, index: int, price: int, size: int, gap: int, wishes: list[Wish]) -> None:
         self.at += gap * 10**6
         self.prints.append(Print(price, size, index, self.at))
-        ticks = ticks_of(self.table, self.prints[-1:], first_seq=len(self.prints))
+        ticks = make_ticks(self.table, self.prints[-1:], first_seq=len(self.prints))
         self.take(self.engine.on_step(DecisionStep(ticks, tuple(self.wished(wish) for wish in wishes))))
 
     @precondition(lambda self: self.prints)
     @rule(gap=st.sampled_from((1, 20, 1000)), wishes=st.lists(WISHES, max_size=1))
     def timer(self, gap: int, wishes: list[Wish]) -> None:
         self.at += gap * 10**6
-        nothing = ticks_of(self.table, [])
+        nothing = make_ticks(self.table, [])
         self.take(
             self.engine.on_step(DecisionStep(nothing, tuple(self.wished(wish) for wish in wishes), timer=self.at))
         )
@@ -268,7 +268,7 @@ class PaperMachine(RuleBasedStateMachine):
         self.records += self.engine.finish()
         assert self.engine.counters.open_orders == 0
         check_links(self.records)
-        Caps(self.settings, ticks_of(self.table, self.prints), self.records).check()
+        Caps(self.settings, make_ticks(self.table, self.prints), self.records).check()
         known: dict[Any, Any] = {item.key: item for item in self.table}
         trades = [record for record in self.records if isinstance(record, TradeRecord)]
         assert rebuild_account(reversed(trades), known).positions() == self.engine.account.positions()

@@ -3,7 +3,7 @@
 It uses none of the tested code.
 
 * `Wish`, `WISHES`, `SESSIONS`: signals and sessions before they have ids and times.
-* `session_of`: ticks and stamped signals of a drawn session.
+* `make_session`: ticks and stamped signals of a drawn session.
 * `shadow`, `paper`: settings with small caps.
 * `Caps`: computes the worst case of every candidate and compares the engine's verdicts (I2).
 * `check_links`, `check_account`: the chain of records, and accounts from trades (I3, I4).
@@ -33,7 +33,7 @@ from hybrid_platform.domain.orders import (
 )
 from hybrid_platform.domain.ticks import TickBatch
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform_tests.trading.market import START, Print, settings_of, signal_at, table_of, ticks_of
+from hybrid_platform_tests.trading.market import START, Print, make_settings, make_table, make_ticks, signal_at
 
 MS = 10**6
 SYMBOLS = ("AAA", "BBB/USDC", "CCC/EUR")
@@ -78,13 +78,13 @@ MARKET_WISHES = st.builds(
 )
 
 
-def session_of(rows: Sequence[tuple[int, int, int, int, Sequence[Wish]]]) -> tuple[TickBatch, list[Signal]]:
+def make_session(rows: Sequence[tuple[int, int, int, int, Sequence[Wish]]]) -> tuple[TickBatch, list[Signal]]:
     """Turn drawn rows into ticks and stamped signals."""
     prints, at = [], START
     for index, price, size, gap, _ in rows:
         at += gap * MS
         prints.append(Print(price, size, index, at))
-    ticks = ticks_of(table_of(*SYMBOLS), prints)
+    ticks = make_ticks(make_table(*SYMBOLS), prints)
     signals: list[Signal] = []
     for position, (_, price, _, _, wishes) in enumerate(rows):
         for ordinal, wish in enumerate(wishes, 1):
@@ -101,12 +101,12 @@ def session_of(rows: Sequence[tuple[int, int, int, int, Sequence[Wish]]]) -> tup
 
 def shadow(**risk: Any) -> SessionSettings:
     """Shadow mode with small caps and visible slippage."""
-    return settings_of("SHADOW", risk={**CAPS, **risk}, execution={"slippage_bps": 100, "fee_bps": 10})
+    return make_settings("SHADOW", risk={**CAPS, **risk}, execution={"slippage_bps": 100, "fee_bps": 10})
 
 
 def paper(seed: int, **risk: Any) -> SessionSettings:
     """A paper venue whose reports overtake one another, that rejects some orders and fills parts."""
-    return settings_of(
+    return make_settings(
         "PAPER",
         risk={**CAPS, **risk},
         paper={"submit_ms": 1, "cancel_ms": 1, "report_ms": 20, "jitter": 3, "seed": seed, "participation": "0.5",

@@ -21,7 +21,7 @@ from hybrid_platform.strategies.loader import build_strategy
 CENT = 10**7
 
 
-def batch_of(prices: list[int], instruments: list[int] | None = None) -> TickBatch:
+def make_batch(prices: list[int], instruments: list[int] | None = None) -> TickBatch:
     table = InstrumentTable()
     for index in range(max(instruments or [0]) + 1):
         table.intern("TEST", f"S{index}")
@@ -66,7 +66,7 @@ def test_sma_crossover_follows_its_definition(prices, short, more, cuts):
     """Tick by tick and in batches, however cut, the signals are those of exact fractions."""
     settings = StrategySettings(name="sma_crossover", params={"short": short, "long": short + more})
     expected = crossings_by_definition(prices, short, short + more)
-    batch = batch_of(prices)
+    batch = make_batch(prices)
     assert tick_by_tick(build_strategy(settings), batch) == expected
     assert sides(build_strategy(settings), batch, cuts) == expected
 
@@ -77,11 +77,11 @@ def test_sma_crossover_follows_its_definition(prices, short, more, cuts):
 )
 def test_sma_crossover_keeps_windows_per_instrument(ticks, cuts):
     settings = StrategySettings(name="sma_crossover", params={"short": 2, "long": 5})
-    batch = batch_of([price * CENT for price, _ in ticks], [instrument for _, instrument in ticks])
+    batch = make_batch([price * CENT for price, _ in ticks], [instrument for _, instrument in ticks])
     expected = []
-    for wanted in range(3):
-        seqs = [i + 1 for i, (_, instrument) in enumerate(ticks) if instrument == wanted]
-        own = crossings_by_definition([price * CENT for price, instrument in ticks if instrument == wanted], 2, 5)
+    for index in range(3):
+        seqs = [i + 1 for i, (_, instrument) in enumerate(ticks) if instrument == index]
+        own = crossings_by_definition([price * CENT for price, instrument in ticks if instrument == index], 2, 5)
         expected += [(seqs[i - 1], side) for i, side in own]
     assert sides(build_strategy(settings), batch, cuts) == sorted(expected)
 
@@ -91,7 +91,7 @@ def test_sma_crossover_is_exact_beyond_64_bits():
     """Sums that exceed 64 bits are compared exactly."""
     prices = [9_000_000_000_000_000_000 - (i * 7919) % 13 for i in range(300)]
     strategy = build_strategy(StrategySettings(name="sma_crossover"))
-    assert sides(strategy, batch_of(prices), [100]) == crossings_by_definition(prices, 5, 20)
+    assert sides(strategy, make_batch(prices), [100]) == crossings_by_definition(prices, 5, 20)
 
 
 @pytest.mark.scenario("S8")
@@ -100,7 +100,7 @@ def test_sma_crossover_is_exact_after_huge_prices():
     prices = [9_000_000_000_000_000_000 - i for i in range(60)] + [CENT + (i * 7919) % 13 for i in range(100)]
     for cut in (60, 62, 70, 79):
         strategy = build_strategy(StrategySettings(name="sma_crossover"))
-        assert sides(strategy, batch_of(prices), [cut]) == crossings_by_definition(prices, 5, 20)
+        assert sides(strategy, make_batch(prices), [cut]) == crossings_by_definition(prices, 5, 20)
 
 
 @pytest.mark.scenario("S8")
@@ -108,13 +108,13 @@ def test_sma_crossover_is_exact_after_huge_prices():
 def test_periodic_alternates_at_every_nth_tick(n, every, cuts):
     settings = StrategySettings(name="periodic", params={"every": every})
     expected = [(k * every, Side.BUY if k % 2 else Side.SELL) for k in range(1, n // every + 1)]
-    batch = batch_of([CENT] * n)
+    batch = make_batch([CENT] * n)
     assert sides(build_strategy(settings), batch, cuts) == expected
     assert tick_by_tick(build_strategy(settings), batch) == expected
 
 
 def test_a_signal_has_size_confidence_reason_and_price():
-    (signal,) = build_strategy(StrategySettings()).on_batch(batch_of([100 * 10**9] * 10))
+    (signal,) = build_strategy(StrategySettings()).on_batch(make_batch([100 * 10**9] * 10))
     assert (str(signal.size), signal.confidence, signal.reason) == ("0.1", 0.75, "PERIODIC_TRIGGER")
     assert (signal.seq, str(signal.reference_price), signal.instrument.symbol) == (10, "100.000000000", "S0")
 
@@ -145,5 +145,5 @@ def test_a_wrong_strategy_is_one_clear_message(settings, words):
 def test_the_crossover_fixture_gives_its_known_signals(recorded_data):
     lines = (recorded_data / "fixtures" / "crossover_scenario.jsonl").read_text().splitlines()
     prices = [round(json.loads(line)["price"] * 10**9) for line in lines]
-    found = sides(build_strategy(StrategySettings(name="sma_crossover")), batch_of(prices), [])
+    found = sides(build_strategy(StrategySettings(name="sma_crossover")), make_batch(prices), [])
     assert found == [(21, Side.BUY), (38, Side.SELL)]

@@ -1,9 +1,9 @@
 """A small market for the tests of trading: ticks and signals in a few words, and engines that run them.
 
-* `settings_of`: settings with a mode and the sections that a test states.
-* `table_of`, `Print`, `ticks_of`: instruments at the venue TEST, and numbered ticks of them.
+* `make_settings`: settings with a mode and the sections that a test states.
+* `make_table`, `Print`, `make_ticks`: instruments at the venue TEST, and numbered ticks of them.
 * `signal_at`, `stamped`: signals with the ids and times that the strategy stage would give them.
-* `steps_of`: ticks and signals cut into decision steps.
+* `make_steps`: ticks and signals cut into decision steps.
 * `run`, `Outcome`: a whole session, and its records by kind.
 """
 
@@ -43,12 +43,12 @@ FREE = {"execution": {"slippage_bps": 0, "fee_bps": 0}}
 """Fills at the last price, without fees: for tests whose numbers should be easy to check."""
 
 
-def settings_of(mode: str = "SHADOW", **sections: Mapping[str, Any]) -> SessionSettings:
+def make_settings(mode: str = "SHADOW", **sections: Mapping[str, Any]) -> SessionSettings:
     """Return settings with the sections that a test states."""
     return load_settings({"mode": mode, "seconds": 60, **sections}, environ={})
 
 
-def table_of(*symbols: str, stated: Iterable[Instrument] = ()) -> InstrumentTable:
+def make_table(*symbols: str, stated: Iterable[Instrument] = ()) -> InstrumentTable:
     """Return a table of symbols at TEST, in order."""
     table = InstrumentTable({item.key: item for item in stated})
     for symbol in symbols or ("ABC",):
@@ -67,7 +67,7 @@ class Print(NamedTuple):
     """Receipt minus event time."""
 
 
-def ticks_of(table: InstrumentTable, prints: Sequence[Print | str | int], first_seq: int = 1) -> TickBatch:
+def make_ticks(table: InstrumentTable, prints: Sequence[Print | str | int], first_seq: int = 1) -> TickBatch:
     """Return numbered ticks; a bare number is a price."""
     rows = []
     for position, item in enumerate(prints):
@@ -93,7 +93,7 @@ def stamped(signal: Signal, ts: int, ordinal: int = 1) -> Signal:
     return msgspec.structs.replace(signal, signal_id=make_signal_id(signal.seq, ordinal), ts=ts)
 
 
-def steps_of(ticks: TickBatch, signals: Sequence[Signal], cuts: Iterable[int] = ()) -> list[DecisionStep]:
+def make_steps(ticks: TickBatch, signals: Sequence[Signal], cuts: Iterable[int] = ()) -> list[DecisionStep]:
     """Cut ticks at positions, and give every signal to the step of its tick."""
     edges = sorted({0, len(ticks), *(cut % (len(ticks) + 1) for cut in cuts)})
     steps = []
@@ -149,7 +149,7 @@ def run(
 ) -> Outcome:
     """Run a whole session over one batch, cut at some positions."""
     engine = ExecutionEngine(settings, ticks.table, late=late)
-    records = [record for step in steps_of(ticks, signals, cuts) for record in engine.on_step(step)]
+    records = [record for step in make_steps(ticks, signals, cuts) for record in engine.on_step(step)]
     return Outcome(engine, records + engine.finish())
 
 

@@ -25,12 +25,12 @@ from hybrid_platform_tests.trading.market import (
     SECOND,
     START,
     Print,
+    make_settings,
+    make_steps,
+    make_table,
+    make_ticks,
     run,
-    settings_of,
     signal_at,
-    steps_of,
-    table_of,
-    ticks_of,
 )
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -38,18 +38,18 @@ BUY, SELL = Side.BUY, Side.SELL
 
 def test_orders_fill_at_the_price_of_their_own_tick():
     """Later ticks of the same batch do not change a fill."""
-    ticks = ticks_of(table_of("A", "B"), [Print(100), Print(7, index=1), Print(200), Print(9, index=1), Print(300)])
+    ticks = make_ticks(make_table("A", "B"), [Print(100), Print(7, index=1), Print(200), Print(9, index=1), Print(300)])
     signals = [signal_at(ticks, 1, BUY, 1), signal_at(ticks, 2, BUY, 1), signal_at(ticks, 3, SELL, 1)]
-    outcome = run(settings_of(**FREE), ticks, signals)
+    outcome = run(make_settings(**FREE), ticks, signals)
     assert [(trade.symbol, trade.fill_price) for trade in outcome.trades] == [("B", 7), ("A", 200), ("B", 9)]
 
 
 @pytest.mark.scenario("I3")
 def test_a_repeated_signal_is_vetoed_in_its_own_row():
     """The first signal's row, order and trade stay as they were."""
-    ticks = ticks_of(table_of(), ["100"])
+    ticks = make_ticks(make_table(), ["100"])
     signal = signal_at(ticks, 0, BUY, 1)
-    outcome = run(settings_of(), ticks, [signal, signal, signal])
+    outcome = run(make_settings(), ticks, [signal, signal, signal])
     assert [record.signal_id for record in outcome.signals] == ["S1", "S1#2", "S1#3"]
     assert [(veto.signal_id, veto.reason.value) for veto in outcome.vetoes] == [
         ("S1#2", "DUPLICATE_SIGNAL"), ("S1#3", "DUPLICATE_SIGNAL"),
@@ -59,27 +59,27 @@ def test_a_repeated_signal_is_vetoed_in_its_own_row():
 
 
 def test_an_unseen_instrument_is_vetoed():
-    table = table_of("ABC", "XYZ")
-    ticks = ticks_of(table, ["100"])
+    table = make_table("ABC", "XYZ")
+    ticks = make_ticks(table, ["100"])
     unseen = msgspec.structs.replace(signal_at(ticks, 0, BUY, 1), instrument=table[1])
     unlisted = msgspec.structs.replace(unseen, instrument=Instrument("TEST", "QQQ"), signal_id="S1.2")
-    outcome = run(settings_of(), ticks, [unseen, unlisted])
+    outcome = run(make_settings(), ticks, [unseen, unlisted])
     assert outcome.reasons == ["UNKNOWN_INSTRUMENT"] * 2
     assert "has not been seen" in outcome.vetoes[0].detail
 
 
 def test_a_quote_without_a_dollar_rate_is_vetoed():
-    ticks = ticks_of(table_of("SOL/EUR"), ["100"])
-    outcome = run(settings_of(), ticks, [signal_at(ticks, 0, BUY, 1)])
+    ticks = make_ticks(make_table("SOL/EUR"), ["100"])
+    outcome = run(make_settings(), ticks, [signal_at(ticks, 0, BUY, 1)])
     assert outcome.reasons == ["UNKNOWN_INSTRUMENT"]
     assert "no rate for its quote 'EUR'" in outcome.vetoes[0].detail
-    allowed = settings_of(risk={"usd_rates": {"EUR": "1.1"}})
+    allowed = make_settings(risk={"usd_rates": {"EUR": "1.1"}})
     assert run(allowed, ticks, [signal_at(ticks, 0, BUY, 1)]).reasons == []
 
 
 def test_an_inactive_instrument_is_vetoed():
-    ticks = ticks_of(table_of(stated=[Instrument("TEST", "ABC", active=False, inferred=False)]), ["100"])
-    assert run(settings_of(), ticks, [signal_at(ticks, 0, BUY, 1)]).reasons == ["UNKNOWN_INSTRUMENT"]
+    ticks = make_ticks(make_table(stated=[Instrument("TEST", "ABC", active=False, inferred=False)]), ["100"])
+    assert run(make_settings(), ticks, [signal_at(ticks, 0, BUY, 1)]).reasons == ["UNKNOWN_INSTRUMENT"]
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_an_inactive_instrument_is_vetoed():
     ids=str,
 )  # fmt: skip
 def test_an_invalid_order_is_vetoed(terms):
-    ticks = ticks_of(table_of(), ["100"])
+    ticks = make_ticks(make_table(), ["100"])
     bad = msgspec.structs.replace(signal_at(ticks, 0, BUY, 1), **terms)
-    assert run(settings_of(), ticks, [bad]).reasons == ["INVALID_SIGNAL"]
+    assert run(make_settings(), ticks, [bad]).reasons == ["INVALID_SIGNAL"]
 
 
 @pytest.mark.scenario("S7", "L2")
@@ -101,21 +101,22 @@ def test_data_older_than_the_limit_is_stale():
     """Data exactly at the limit is fresh."""
     limit = 2 * SECOND
     for lag, reasons in ((limit, []), (limit + 1, ["STALE_DATA"]), (-limit - 1, [])):
-        ticks = ticks_of(table_of(), [Print(100, lag=lag)])
-        outcome = run(settings_of(), ticks, [signal_at(ticks, 0, BUY, 1)])
+        ticks = make_ticks(make_table(), [Print(100, lag=lag)])
+        outcome = run(make_settings(), ticks, [signal_at(ticks, 0, BUY, 1)])
         assert outcome.reasons == reasons, lag
-    ticks = ticks_of(table_of(), [Print(100, lag=limit + 1)])
+    ticks = make_ticks(make_table(), [Print(100, lag=limit + 1)])
     assert (
-        "limit 2000 ms, got 2000.000001 ms" in run(settings_of(), ticks, [signal_at(ticks, 0, BUY, 1)]).vetoes[0].detail
+        "limit 2000 ms, got 2000.000001 ms"
+        in run(make_settings(), ticks, [signal_at(ticks, 0, BUY, 1)]).vetoes[0].detail
     )
 
 
 @pytest.mark.scenario("S7", "L2")
 def test_a_late_decision_is_vetoed_and_reproduced():
     """The instant of the decision is journalled, and gives the same veto in a replay."""
-    ticks = ticks_of(table_of(), ["100", "100"])
-    steps = steps_of(ticks, [signal_at(ticks, 0, BUY, 1), signal_at(ticks, 1, BUY, 1)])
-    live = ExecutionEngine(settings_of(), ticks.table)
+    ticks = make_ticks(make_table(), ["100", "100"])
+    steps = make_steps(ticks, [signal_at(ticks, 0, BUY, 1), signal_at(ticks, 1, BUY, 1)])
+    live = ExecutionEngine(make_settings(), ticks.table)
     records = live.on_step(steps[0], decided_at=START + 2 * SECOND + 1)
     (entry,) = [record for record in records if isinstance(record, InputRecord)]
     assert (entry.kind, entry.ts, entry.detail) == (
@@ -128,16 +129,16 @@ def test_a_late_decision_is_vetoed_and_reproduced():
         for record in records
         if hasattr(record, "detail") and record is not entry
     ] == [("S1", "STALE_DATA")]  # the second signal's tick came a second later: still fresh
-    again = ExecutionEngine(settings_of(), ticks.table, late={"S1": entry.ts})
+    again = ExecutionEngine(make_settings(), ticks.table, late={"S1": entry.ts})
     assert again.on_step(steps[0]) == records
 
 
 @pytest.mark.scenario("S7", "L2")
 def test_a_timer_signal_has_the_age_of_the_last_tick():
-    table = table_of()
-    ticks = ticks_of(table, ["100"])
+    table = make_table()
+    ticks = make_ticks(table, ["100"])
     for age, reasons in ((2 * SECOND, []), (2 * SECOND + 1, ["STALE_DATA"])):
-        engine = ExecutionEngine(settings_of(), table)
+        engine = ExecutionEngine(make_settings(), table)
         engine.on_step(DecisionStep(ticks, ()))
         now = START + age
         signal = msgspec.structs.replace(signal_at(ticks, 0, BUY, 1), ts=now)
@@ -148,9 +149,9 @@ def test_a_timer_signal_has_the_age_of_the_last_tick():
 
 def test_journal_entries_share_one_sequence():
     """The strategy stage's entries and the engine's own are numbered together."""
-    ticks = ticks_of(table_of(), ["100", "100"])
+    ticks = make_ticks(make_table(), ["100", "100"])
     hole = InputRecord(0, 0, InputKind.DROP, START, '{"first": 1, "last": 4}')
-    engine = ExecutionEngine(settings_of(), ticks.table)
+    engine = ExecutionEngine(make_settings(), ticks.table)
     records = engine.on_step(
         DecisionStep(ticks, (signal_at(ticks, 0, BUY, 1),), (hole, hole)), decided_at=START + 9 * SECOND
     )
@@ -162,13 +163,14 @@ def test_journal_entries_share_one_sequence():
 
 @pytest.mark.scenario("S14", "G0")
 def test_live_only_queues_order_requests():
-    assert settings_of().mode.value == "SHADOW"
-    ticks = ticks_of(table_of(), ["100", "100"])
-    engine = ExecutionEngine(settings_of("live", live_armed=True), ticks.table)
+    """SHADOW is the default mode; in LIVE the order is SUBMITTED, and waits as a request."""
+    assert make_settings().mode.value == "SHADOW"
+    ticks = make_ticks(make_table(), ["100", "100"])
+    engine = ExecutionEngine(make_settings("live", live_armed=True), ticks.table)
     records = engine.on_step(DecisionStep(ticks, (signal_at(ticks, 0, BUY, 1),)))
-    (want,) = engine.drain_requests()
-    assert isinstance(want, SubmitOrder)
+    (request,) = engine.drain_requests()
+    assert isinstance(request, SubmitOrder)
     (row,) = [record for record in records if isinstance(record, OrderRecord)]
-    assert (row.order_id, row.status.value, row.is_shadow) == (want.order.order_id, "SUBMITTED", False)
+    assert (row.order_id, row.status.value, row.is_shadow) == (request.order.order_id, "SUBMITTED", False)
     assert not [record for record in engine.finish() if isinstance(record, TradeRecord)]
     assert engine.drain_requests() == ()

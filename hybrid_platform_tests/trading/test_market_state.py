@@ -14,7 +14,16 @@ from hybrid_platform.domain.instruments import Instrument, InstrumentTable
 from hybrid_platform.domain.orders import Side
 from hybrid_platform.domain.statistics import MIN_SAMPLES, WINDOW, RunningMedianLag
 from hybrid_platform.trading.market_state import MarketState, PrintSizes
-from hybrid_platform_tests.trading.market import SECOND, START, Print, run, settings_of, signal_at, table_of, ticks_of
+from hybrid_platform_tests.trading.market import (
+    SECOND,
+    START,
+    Print,
+    make_settings,
+    make_table,
+    make_ticks,
+    run,
+    signal_at,
+)
 
 MS = 10**6
 
@@ -36,10 +45,10 @@ def fed(market, ticks, cuts=()):
 )
 def test_market_state_does_not_depend_on_batch_cuts(rows, cuts, instruments):
     """Prices, clock, print sizes and reference lag are equal however ticks are cut into batches."""
-    table = table_of(*"ABCD"[:instruments])
+    table = make_table(*"ABCD"[:instruments])
     prints = [Print(price, size, index % instruments, START + at, lag) for index, price, size, (at, lag) in
               [(i, p, s, (n // 2 - s, lag)) for n, (i, p, s, lag) in enumerate(rows)]]  # fmt: skip
-    ticks = ticks_of(table, prints)
+    ticks = make_ticks(table, prints)
     market = fed(MarketState(table, PrintSizes()), ticks, cuts)
     assert market.now == max(tick.at for tick in prints)
     assert market.seq == len(prints)
@@ -56,29 +65,29 @@ def test_market_state_does_not_depend_on_batch_cuts(rows, cuts, instruments):
 
 
 def test_an_instrument_may_join_later():
-    table = table_of("A")
-    market = fed(MarketState(table), ticks_of(table, [5, 6]))
+    table = make_table("A")
+    market = fed(MarketState(table), make_ticks(table, [5, 6]))
     table.intern("TEST", "B")
-    fed(market, ticks_of(table, [Print(9, index=1)], first_seq=3))
+    fed(market, make_ticks(table, [Print(9, index=1)], first_seq=3))
     assert [market.price(0), market.price(1)] == [6, 9]
 
 
 def test_the_clock_never_goes_back():
-    table = table_of()
-    market = fed(MarketState(table), ticks_of(table, [Print(1, at=START + 5), Print(1, at=START)]))
+    table = make_table()
+    market = fed(MarketState(table), make_ticks(table, [Print(1, at=START + 5), Print(1, at=START)]))
     market.advance_clock(START)
     assert market.now == START + 5
 
 
 def test_sums_of_sizes_do_not_overflow():
-    table = table_of()
+    table = make_table()
     size = Decimal(2**63 - 1).scaleb(-9)
-    market = fed(MarketState(table, PrintSizes()), ticks_of(table, [Print(1, size)] * 50))
+    market = fed(MarketState(table, PrintSizes()), make_ticks(table, [Print(1, size)] * 50))
     assert market.mean_print_size(0) == size
 
 
 def reference(lags):
-    """What `domain.statistics` says of the same lags: one rule, two speeds."""
+    """Return the reference lag by `RunningMedianLag`, the same rule computed one lag at a time."""
     running = RunningMedianLag()
     for lag in lags:
         running.observe(lag)
@@ -93,8 +102,8 @@ def freshness(lags_ms, last_ms, venues=1):
     for venue in range(venues):
         table.intern(f"V{venue}", "ABC")
     prints = [Print(100, index=position % venues, lag=lag * MS) for position, lag in enumerate([*lags_ms, last_ms])]
-    ticks = ticks_of(table, prints)
-    return [veto.detail for veto in run(settings_of(), ticks, [signal_at(ticks, len(ticks) - 1, Side.BUY, 1)]).vetoes]
+    ticks = make_ticks(table, prints)
+    return [veto.detail for veto in run(make_settings(), ticks, [signal_at(ticks, len(ticks) - 1, Side.BUY, 1)]).vetoes]
 
 
 @pytest.mark.scenario("S7")
@@ -138,15 +147,15 @@ def test_each_venue_has_its_own_clock():
     st.lists(st.integers(-3000, 3000), min_size=1, max_size=2 * WINDOW + 10), st.lists(st.integers(0, 500), max_size=4)
 )
 def test_the_lag_rule_does_not_depend_on_batch_cuts(lags, cuts):
-    table = table_of()
-    ticks = ticks_of(table, [Print(100, lag=lag * MS) for lag in lags])
-    outcome = run(settings_of(), ticks, [signal_at(ticks, len(lags) - 1, Side.BUY, 1)], cuts)
+    table = make_table()
+    ticks = make_ticks(table, [Print(100, lag=lag * MS) for lag in lags])
+    outcome = run(make_settings(), ticks, [signal_at(ticks, len(lags) - 1, Side.BUY, 1)], cuts)
     assert bool(outcome.vetoes) == (lags[-1] - reference(lags) > 2000)
 
 
 def test_prices_of_another_scale_are_exact():
     table = InstrumentTable()
     table.add(Instrument("TEST", "ABC", price_scale=2))
-    ticks = ticks_of(table, [Print(Decimal("0.000012345"))])
+    ticks = make_ticks(table, [Print(Decimal("0.000012345"))])
     assert fed(MarketState(table), ticks).price(0) == Decimal("123.45")
     assert SECOND == 10**9

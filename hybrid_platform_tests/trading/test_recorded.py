@@ -18,13 +18,13 @@ from hybrid_platform.settings.trading import StrategySettings
 from hybrid_platform.strategies.loader import build_strategy
 from hybrid_platform.trading.accounts import rebuild_account
 from hybrid_platform_tests.property.trading_oracle import check_account, check_links
-from hybrid_platform_tests.trading.market import run, settings_of, table_of
+from hybrid_platform_tests.trading.market import make_settings, make_table, run
 
 
 @pytest.fixture(scope="module")
 def binance(recorded_data: Path) -> tuple[TickBatch, list[Signal]]:
-    """The BTCUSDT recording, whose receive times are 1.2 s before the events, and what sma_crossover wants."""
-    table = table_of("BTCUSDT")
+    """The BTCUSDT recording, whose receive times are 1.2 s before the events, and the signals of sma_crossover."""
+    table = make_table("BTCUSDT")
     with gzip.open(recorded_data / "trades" / "binance_spot_btcusdt_20240808.csv.gz", "rt", newline="") as file:
         rows = [
             (
@@ -39,11 +39,11 @@ def binance(recorded_data: Path) -> tuple[TickBatch, list[Signal]]:
             for row in csv.DictReader(file)
         ]
     ticks = batch_from_rows(table, rows).with_seq_from(1)
-    wanted = build_strategy(StrategySettings(name="sma_crossover", params={"size": "0.005"})).on_batch(ticks)
+    made = build_strategy(StrategySettings(name="sma_crossover", params={"size": "0.005"})).on_batch(ticks)
     times = ticks.ts_recv.tolist()
     signals = [
         msgspec.structs.replace(signal, signal_id=make_signal_id(signal.seq), ts=times[signal.seq - 1])
-        for signal in wanted
+        for signal in made
     ]
     return ticks, signals
 
@@ -51,7 +51,7 @@ def binance(recorded_data: Path) -> tuple[TickBatch, list[Signal]]:
 @pytest.mark.scenario("S7", "S8", "I4")
 def test_the_recording_in_shadow_fills_every_signal(binance):
     ticks, signals = binance
-    outcome = run(settings_of(), ticks, signals, range(0, len(ticks), 1000))
+    outcome = run(make_settings(), ticks, signals, range(0, len(ticks), 1000))
     assert Counter(signal.side.value for signal in outcome.signals) == {"BUY": 127, "SELL": 135}
     assert (outcome.vetoes, len(outcome.trades)) == ([], 262)
     check_links(outcome.records)
@@ -64,7 +64,7 @@ def test_the_recording_in_shadow_fills_every_signal(binance):
 @pytest.mark.scenario("S10", "S11", "I2", "I4")
 def test_the_recording_in_paper_fills_later_and_in_parts(binance):
     ticks, signals = binance
-    settings = settings_of("PAPER", paper={"latency": "home", "slippage_bps": 1})
+    settings = make_settings("PAPER", paper={"latency": "home", "slippage_bps": 1})
     outcome = run(settings, ticks, signals, range(0, len(ticks), 777))
     assert outcome.records == run(settings, ticks, signals).records
     check_links(outcome.records)

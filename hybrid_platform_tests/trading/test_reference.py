@@ -8,7 +8,7 @@ from hybrid_platform.domain.orders import OrderStatus, VetoReason
 from hybrid_platform.trading.assumptions import list_assumptions
 from hybrid_platform.trading.reference import SECTIONS, regenerate
 from hybrid_platform_tests.conftest import REPOSITORY
-from hybrid_platform_tests.trading.market import settings_of
+from hybrid_platform_tests.trading.market import make_settings
 
 DOCUMENT = REPOSITORY / "docs" / "trading.md"
 
@@ -33,7 +33,7 @@ def test_an_unknown_section_is_an_error():
 
 
 def test_assumptions_show_the_stated_settings():
-    stated = settings_of("PAPER", paper={"latency": "home", "report_ms": "1.5", "limit_fills": "at"})
+    stated = make_settings("PAPER", paper={"latency": "home", "report_ms": "1.5", "limit_fills": "at"})
     values = {item.name: item.value for item in list_assumptions(stated)}
     assert (values["submit_ms"], values["report_ms"], values["limit_fills"]) == ("40", "1.5", "10 mean prints ahead")
-    assert "resting_orders" in {item.name for item in list_assumptions(settings_of())}
+    assert "resting_orders" in {item.name for item in list_assumptions(make_settings())}

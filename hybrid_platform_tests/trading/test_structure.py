@@ -26,7 +26,7 @@ from hybrid_platform.trading.order import Order
 from hybrid_platform.trading.order_manager import OrderManager
 from hybrid_platform.trading.risk.engine import Approved, Denied, NotApprovedError, RiskEngine
 from hybrid_platform.trading.risk.exposure import Exposure
-from hybrid_platform_tests.trading.market import settings_of, table_of
+from hybrid_platform_tests.trading.market import make_settings, make_table
 
 TRADING = Path(hybrid_platform.trading.__file__).parent
 PACKAGE = TRADING.parent
@@ -101,11 +101,11 @@ def test_the_shadow_adapter_holds_two_numbers_and_nothing_else():
 
 def every_adapter():
     """Return the adapters of SHADOW, PAPER and LIVE, and the order manager in front of each."""
-    table = table_of("ABC")
+    table = make_table("ABC")
     market = MarketState(table)
     adapters = [
         ShadowAdapter(Decimal(10), Decimal(10)),
-        PaperVenue(build_paper_model(settings_of("PAPER")), market),
+        PaperVenue(build_paper_model(make_settings("PAPER")), market),
         Outbox(),
     ]
     account = Account(lambda venue, symbol: table[0])
@@ -115,7 +115,7 @@ def every_adapter():
 
 def an_order() -> Order:
     return Order(
-        "O1", "S1", 1, 0, table_of("ABC")[0], Side.BUY, OrderType.MARKET, Decimal(1), Decimal(100), None,
+        "O1", "S1", 1, 0, make_table("ABC")[0], Side.BUY, OrderType.MARKET, Decimal(1), Decimal(100), None,
         TimeInForce.GTC, None, False, 1,
     )  # fmt: skip
 

@@ -17,11 +17,11 @@ from hybrid_platform.domain.orders import (
 from hybrid_platform_tests.trading.market import (
     SECOND,
     START,
+    make_settings,
+    make_table,
+    make_ticks,
     run,
-    settings_of,
     signal_at,
-    table_of,
-    ticks_of,
 )
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -29,8 +29,8 @@ BUY, SELL = Side.BUY, Side.SELL
 
 @pytest.mark.scenario("S9", "S10")
 def test_a_signal_becomes_an_order_and_a_fill_with_slippage():
-    ticks = ticks_of(table_of(), ["100", "101"])
-    outcome = run(settings_of(), ticks, [signal_at(ticks, 1, BUY, "0.5")])
+    ticks = make_ticks(make_table(), ["100", "101"])
+    outcome = run(make_settings(), ticks, [signal_at(ticks, 1, BUY, "0.5")])
     assert [type(record) for record in outcome.records] == [
         SignalRecord, OrderRecord, *[OrderEventRecord] * 4, TradeRecord,
     ]  # fmt: skip
@@ -47,8 +47,8 @@ def test_a_signal_becomes_an_order_and_a_fill_with_slippage():
 
 @pytest.mark.scenario("S9")
 def test_a_sale_fills_below_the_last_price():
-    ticks = ticks_of(table_of(), ["100"])
-    outcome = run(settings_of(), ticks, [signal_at(ticks, 0, SELL, 1)])
+    ticks = make_ticks(make_table(), ["100"])
+    outcome = run(make_settings(), ticks, [signal_at(ticks, 0, SELL, 1)])
     assert outcome.trades[0].fill_price == Decimal("99.9")
 
 
@@ -60,8 +60,8 @@ def test_a_sale_fills_below_the_last_price():
 )  # fmt: skip
 def test_a_limit_order_fills_within_its_limit_or_is_canceled(side, limit, price):
     """No order ever rests in SHADOW."""
-    ticks = ticks_of(table_of(), ["100"])
-    outcome = run(settings_of(), ticks, [signal_at(ticks, 0, side, 1, limit_price=limit)])
+    ticks = make_ticks(make_table(), ["100"])
+    outcome = run(make_settings(), ticks, [signal_at(ticks, 0, side, 1, limit_price=limit)])
     assert [trade.fill_price for trade in outcome.trades] == ([] if price is None else [Decimal(price)])
     assert outcome.orders["O1"].status == ("FILLED" if price else "CANCELED")
     assert outcome.orders["O1"].price == Decimal(limit)
@@ -70,9 +70,9 @@ def test_a_limit_order_fills_within_its_limit_or_is_canceled(side, limit, price)
 
 def test_a_price_increment_rounds_fills_against_the_order():
     stated = Instrument("TEST", "ABC", price_increment=Decimal("0.25"), inferred=False)
-    ticks = ticks_of(table_of(stated=[stated]), ["100"])
+    ticks = make_ticks(make_table(stated=[stated]), ["100"])
     signals = [signal_at(ticks, 0, BUY, 1), signal_at(ticks, 0, SELL, 1, ordinal=2)]
-    assert [trade.fill_price for trade in run(settings_of(), ticks, signals).trades] == [
+    assert [trade.fill_price for trade in run(make_settings(), ticks, signals).trades] == [
         Decimal("100.25"),
         Decimal("99.75"),
     ]
@@ -80,13 +80,13 @@ def test_a_price_increment_rounds_fills_against_the_order():
 
 def test_stated_fees_replace_the_settings():
     stated = Instrument("TEST", "ABC", taker_fee_bps=Decimal(2), fixed_fee=Decimal("0.3"), inferred=False)
-    ticks = ticks_of(table_of(stated=[stated]), ["100"])
-    settings = settings_of(execution={"slippage_bps": 0})
+    ticks = make_ticks(make_table(stated=[stated]), ["100"])
+    settings = make_settings(execution={"slippage_bps": 0})
     assert run(settings, ticks, [signal_at(ticks, 0, BUY, 1)]).trades[0].fees == Decimal("0.32")
 
 
 def test_a_cancel_finds_no_open_order_in_shadow():
-    ticks = ticks_of(table_of(), ["100", "100"])
+    ticks = make_ticks(make_table(), ["100", "100"])
     cancel = signal_at(ticks, 1, BUY, 1, cancels="O1")
-    outcome = run(settings_of(), ticks, [signal_at(ticks, 0, BUY, 1), cancel])
+    outcome = run(make_settings(), ticks, [signal_at(ticks, 0, BUY, 1), cancel])
     assert outcome.reasons == ["UNKNOWN_ORDER"]

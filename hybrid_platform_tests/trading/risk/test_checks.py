@@ -19,11 +19,11 @@ from hybrid_platform_tests.trading.market import (
     SECOND,
     START,
     Print,
+    make_settings,
+    make_table,
+    make_ticks,
     run,
-    settings_of,
     signal_at,
-    table_of,
-    ticks_of,
 )
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -40,7 +40,7 @@ class Verdicts(NamedTuple):
 
 def judge(settings, prints, *signals, stated=(), symbols=("ABC",)) -> Verdicts:
     """Run signals ``(position, side, size, terms)`` over ticks."""
-    ticks = ticks_of(table_of(*symbols, stated=stated), prints)
+    ticks = make_ticks(make_table(*symbols, stated=stated), prints)
     stamped, counts = [], Counter()
     for position, side, size, *terms in signals:
         counts[position] += 1
@@ -55,7 +55,7 @@ def reasons(settings, prints, *signals, **market) -> list[str]:
 
 
 def free(**risk):
-    return settings_of(risk=risk, **FREE)
+    return make_settings(risk=risk, **FREE)
 
 
 @pytest.mark.scenario("I2")
@@ -97,8 +97,8 @@ def test_the_symbol_cap_is_inclusive(side):
 @pytest.mark.scenario("I2")
 def test_the_total_cap_counts_both_directions():
     prints = [Print(100, index=0), Print(50, index=1), Print(10, index=2)]
-    wanted = [(0, BUY, 50), (1, SELL, 100), (2, SELL, "0.0001")]
-    verdicts = judge(free(), prints, *wanted, symbols=("A", "B", "C"))
+    signals = [(0, BUY, 50), (1, SELL, 100), (2, SELL, "0.0001")]
+    verdicts = judge(free(), prints, *signals, symbols=("A", "B", "C"))
     assert verdicts.reasons == ["", "", "RISK_CAP"]
     assert verdicts.details == ["max_exposure_usd: limit 10000, would be 10000.001"]
 
@@ -106,11 +106,11 @@ def test_the_total_cap_counts_both_directions():
 @pytest.mark.scenario("I2")
 def test_exposure_includes_the_slippage_or_the_collar():
     """The larger of the two is added to the last price."""
-    settings = settings_of(execution={"slippage_bps": 100, "fee_bps": 0})
+    settings = make_settings(execution={"slippage_bps": 100, "fee_bps": 0})
     verdicts = judge(settings, ["100"], (0, BUY, "49.6"), (0, BUY, "0.0001"))
     assert verdicts.reasons == ["RISK_CAP", ""]
     assert verdicts.details == ["max_symbol_exposure_usd: limit 5000, would be 5009.6"]
-    wider = settings_of(execution={"slippage_bps": 100}, risk={"price_collar_bps": 200})
+    wider = make_settings(execution={"slippage_bps": 100}, risk={"price_collar_bps": 200})
     assert reasons(wider, ["100"], (0, BUY, "49.5"), (0, BUY, "49")) == ["RISK_CAP", ""]
 
 
@@ -141,8 +141,8 @@ def test_beyond_a_cap_only_reducing_orders_pass():
 @pytest.mark.scenario("I2")
 def test_beyond_the_total_cap_each_instrument_can_be_reduced():
     prints = [Print(100), Print(100, index=1), Print(150), Print(100, index=1)]
-    wanted = [(0, BUY, 50), (1, BUY, 50), (3, BUY, 1), (3, SELL, 1)]
-    assert reasons(free(), prints, *wanted, symbols=("A", "B")) == ["", "", "RISK_CAP", ""]
+    signals = [(0, BUY, 50), (1, BUY, 50), (3, BUY, 1), (3, SELL, 1)]
+    assert reasons(free(), prints, *signals, symbols=("A", "B")) == ["", "", "RISK_CAP", ""]
 
 
 @pytest.mark.scenario("I2")
@@ -195,22 +195,22 @@ def test_order_notional_is_limited_in_dollars():
 
 def test_limit_prices_outside_the_collar_are_vetoed():
     settings = free(price_collar_bps=100)
-    wanted = [(0, side, 1, {"limit_price": limit}) for side in (BUY, SELL) for limit in ("99", "101", "98.9", "101.1")]
-    assert reasons(settings, ["100"], *wanted) == ["", "", "PRICE_COLLAR", "PRICE_COLLAR"] * 2
+    signals = [(0, side, 1, {"limit_price": limit}) for side in (BUY, SELL) for limit in ("99", "101", "98.9", "101.1")]
+    assert reasons(settings, ["100"], *signals) == ["", "", "PRICE_COLLAR", "PRICE_COLLAR"] * 2
 
 
 def test_reduce_only_orders_pass_only_if_they_reduce():
     reduce = {"reduce_only": True}
-    wanted = [(0, BUY, 1, reduce), (0, BUY, 2), (0, BUY, 1, reduce), (0, SELL, 3, reduce), (0, SELL, 2, reduce)]
-    assert reasons(free(), ["100"], *wanted) == ["REDUCE_ONLY", "", "REDUCE_ONLY", "REDUCE_ONLY", ""]
+    signals = [(0, BUY, 1, reduce), (0, BUY, 2), (0, BUY, 1, reduce), (0, SELL, 3, reduce), (0, SELL, 2, reduce)]
+    assert reasons(free(), ["100"], *signals) == ["REDUCE_ONLY", "", "REDUCE_ONLY", "REDUCE_ONLY", ""]
 
 
 def test_the_order_rate_is_a_token_bucket():
     settings = free(max_orders_per_second="0.5", order_burst=2)
     prints = [Print(100, at=START + at) for at in (0, 0, 0, 2 * SECOND - 1, 2 * SECOND, 2 * SECOND, 8 * SECOND)]
-    wanted = [(position, BUY, 1) for position in range(7)] + [(6, SELL, 1), (6, SELL, 1)]
+    signals = [(position, BUY, 1) for position in range(7)] + [(6, SELL, 1), (6, SELL, 1)]
     expected = ["", "", "ORDER_RATE", "ORDER_RATE", "", "ORDER_RATE", "", "", "ORDER_RATE"]
-    assert reasons(settings, prints, *wanted) == expected
+    assert reasons(settings, prints, *signals) == expected
 
 
 def test_only_approved_orders_use_up_the_rate():
@@ -222,10 +222,10 @@ def test_optional_limits_are_off_until_set():
     optional = {VetoReason.DAILY_LOSS, VetoReason.DRAWDOWN, VetoReason.ORDER_NOTIONAL, VetoReason.PRICE_COLLAR,
                 VetoReason.ORDER_RATE}  # fmt: skip
     losses = LossMonitor(None, None, Decimal(0))
-    assert not optional & {check.code for check in build_checks(settings_of().risk, losses)}
+    assert not optional & {check.code for check in build_checks(make_settings().risk, losses)}
     everything = {"max_daily_loss_usd": 1, "max_drawdown_usd": 1, "max_order_notional_usd": 1, "price_collar_bps": 1,
                   "max_orders_per_second": 1}  # fmt: skip
-    checks = build_checks(settings_of(risk=everything).risk, losses)
+    checks = build_checks(make_settings(risk=everything).risk, losses)
     assert optional <= {check.code for check in checks}
     for check in checks:
         assert check.code in VetoReason

@@ -24,12 +24,12 @@ from hybrid_platform_tests.trading.market import (
     SECOND,
     START,
     Print,
+    make_settings,
+    make_steps,
+    make_table,
+    make_ticks,
     run,
-    settings_of,
     signal_at,
-    steps_of,
-    table_of,
-    ticks_of,
 )
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -38,7 +38,7 @@ MS = 10**6
 
 def paper(latency="none", risk=None, execution=None, **stated):
     """Settings without slippage, fees or delay, unless stated."""
-    return settings_of(
+    return make_settings(
         "PAPER",
         paper={"latency": latency, "participation": 1, **stated},
         execution={"slippage_bps": 0, "fee_bps": 0, **(execution or {})},
@@ -53,7 +53,7 @@ def fills(outcome):
 @pytest.mark.scenario("S11")
 def test_a_market_order_fills_against_later_prints():
     """Each later print fills at its own price and up to its own size."""
-    ticks = ticks_of(table_of(), [Print(100, 9), Print(101, 3), Print(102, 3), Print(103, 9)])
+    ticks = make_ticks(make_table(), [Print(100, 9), Print(101, 3), Print(102, 3), Print(103, 9)])
     outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 8)])
     assert fills(outcome) == [(101, 3, "O1"), (102, 3, "O1"), (103, 2, "O1")]
     assert outcome.states("O1") == [
@@ -74,7 +74,7 @@ def test_a_market_order_fills_against_later_prints():
 
 
 def test_participation_limits_all_orders_together():
-    ticks = ticks_of(table_of(), [Print(100, 10), Print(100, 10), Print(100, 10)])
+    ticks = make_ticks(make_table(), [Print(100, 10), Print(100, 10), Print(100, 10)])
     signals = [signal_at(ticks, 0, BUY, 2), signal_at(ticks, 0, BUY, 2, 2)]
     outcome = run(paper(participation="0.3"), ticks, signals)
     assert fills(outcome) == [(100, 2, "O1"), (100, 1, "O1.2"), (100, 1, "O1.2")]
@@ -82,18 +82,18 @@ def test_participation_limits_all_orders_together():
 
 def test_partial_fills_are_whole_size_increments():
     stated = Instrument("TEST", "ABC", size_increment=Decimal(2), inferred=False)
-    ticks = ticks_of(table_of(stated=[stated]), [Print(100, 5), Print(100, 5), Print(100, 1), Print(100, 50)])
+    ticks = make_ticks(make_table(stated=[stated]), [Print(100, 5), Print(100, 5), Print(100, 1), Print(100, 50)])
     outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 6)])
     assert fills(outcome) == [(100, 4, "O1"), (100, 2, "O1")]
 
 
 def test_a_print_without_size_moves_the_price_and_fills_nothing():
-    ticks = ticks_of(table_of(), [Print(100), Print(90, 0), Print(95, 5)])
+    ticks = make_ticks(make_table(), [Print(100), Print(90, 0), Print(95, 5)])
     assert fills(run(paper(), ticks, [signal_at(ticks, 0, BUY, 1)])) == [(95, 1, "O1")]
 
 
 def test_takers_pay_slippage_but_never_beyond_their_limit():
-    ticks = ticks_of(table_of(), [Print(100), Print(100)])
+    ticks = make_ticks(make_table(), [Print(100), Print(100)])
     settings = paper(slippage_bps=100)
     signals = [
         signal_at(ticks, 0, BUY, 1),
@@ -104,7 +104,7 @@ def test_takers_pay_slippage_but_never_beyond_their_limit():
 
 
 def test_makers_fill_when_the_market_trades_through():
-    ticks = ticks_of(table_of(), [Print(100), Print(99), Print(98, 2), Print(97, 50)])
+    ticks = make_ticks(make_table(), [Print(100), Print(99), Print(98, 2), Print(97, 50)])
     outcome = run(paper(slippage_bps=100), ticks, [signal_at(ticks, 0, BUY, 3, limit_price=99)])
     assert fills(outcome) == [(99, 2, "O1"), (99, 1, "O1")]
     assert [event.reason for event in outcome.of(OrderEventRecord)][-2:] == ["MAKER", "MAKER"]
@@ -114,7 +114,7 @@ def test_a_maker_waits_for_the_queue_ahead_of_it():
     """At its limit a maker fills once the queue has traded; a print through the limit fills at once."""
     # The mean print before it rests is 10, so that two of them, 20, stand before it.
     prints = [Print(101, 10), Print(101, 10), Print(100, 15), Print(100, 8), Print(100, 50)]
-    ticks = ticks_of(table_of(), prints)
+    ticks = make_ticks(make_table(), prints)
     outcome = run(paper(limit_fills="at", queue_prints=2), ticks, [signal_at(ticks, 1, BUY, 5, limit_price=100)])
     assert fills(outcome) == [(100, 3, "O2"), (100, 2, "O2")]
     through = run(paper(limit_fills="at", queue_prints=2), ticks, [signal_at(ticks, 1, BUY, 5, limit_price="100.5")])
@@ -122,21 +122,21 @@ def test_a_maker_waits_for_the_queue_ahead_of_it():
 
 
 def test_a_marketable_limit_order_takes_and_then_rests():
-    ticks = ticks_of(table_of(), [Print(100), Print(100, 1), Print(102, 9), Print(100, 9), Print(99, 9)])
+    ticks = make_ticks(make_table(), [Print(100), Print(100, 1), Print(102, 9), Print(100, 9), Print(99, 9)])
     outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 3, limit_price=100)])
     assert [event.reason for event in outcome.of(OrderEventRecord)][3:] == ["TAKER", "MAKER"]
     assert fills(outcome) == [(100, 1, "O1"), (100, 2, "O1")]
 
 
 def test_makers_and_takers_pay_their_own_fees():
-    ticks = ticks_of(table_of(), [Print(100), Print(100, 1), Print(99)])
+    ticks = make_ticks(make_table(), [Print(100), Print(100, 1), Print(99)])
     settings = paper(maker_fee_bps=-5, execution={"fee_bps": 20})
     signals = [signal_at(ticks, 0, BUY, 1), signal_at(ticks, 0, BUY, 1, 2, limit_price="99.5")]
     assert [trade.fees for trade in run(settings, ticks, signals).trades] == [Decimal("0.2"), Decimal("-0.04975")]
     stated = Instrument(
         "TEST", "ABC", maker_fee_bps=Decimal(1), taker_fee_bps=Decimal(2), fixed_fee=Decimal(1), inferred=False
     )
-    ticks = ticks_of(table_of(stated=[stated]), [Print(100), Print(100, 1), Print(99)])
+    ticks = make_ticks(make_table(stated=[stated]), [Print(100), Print(100, 1), Print(99)])
     assert [trade.fees for trade in run(settings, ticks, signals).trades] == [Decimal("1.02"), Decimal("1.00995")]
 
 
@@ -149,7 +149,7 @@ def test_delays_follow_the_session_clock():
         Print(102, at=START + 100 * MS),
         Print(103, at=START + 500 * MS),
     ]
-    ticks = ticks_of(table_of(), prints)
+    ticks = make_ticks(make_table(), prints)
     outcome = run(settings, ticks, [signal_at(ticks, 0, BUY, 1)])
     assert [(event.status.value, (event.ts - START) // MS) for event in outcome.of(OrderEventRecord)] == [
         ("INITIALIZED", 0), ("SUBMITTED", 0), ("ACCEPTED", 130), ("FILLED", 130),
@@ -158,8 +158,8 @@ def test_delays_follow_the_session_clock():
 
 
 def test_a_timer_drives_the_venue_in_a_silent_market():
-    table = table_of()
-    ticks = ticks_of(table, [100])
+    table = make_table()
+    ticks = make_ticks(table, [100])
     engine = ExecutionEngine(paper(submit_ms=100, report_ms=100), table)
     engine.on_step(DecisionStep(ticks, (signal_at(ticks, 0, BUY, 1),)))
     assert engine.on_step(DecisionStep(ticks[:0], (), timer=START + 199 * MS)) == []
@@ -177,7 +177,7 @@ def test_a_timer_drives_the_venue_in_a_silent_market():
     ],
 )
 def test_ioc_and_fok_fill_against_the_first_print_only(terms, size, expected):
-    ticks = ticks_of(table_of(), [Print(100), Print(100, 3), Print(100, 30)])
+    ticks = make_ticks(make_table(), [Print(100), Print(100, 3), Print(100, 30)])
     outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, size, time_in_force=terms)])
     assert [fill[:2] for fill in fills(outcome)] == expected
     assert outcome.orders["O1"].status == ("FILLED" if expected == [(100, size)] else "EXPIRED")
@@ -185,13 +185,13 @@ def test_ioc_and_fok_fill_against_the_first_print_only(terms, size, expected):
 
 
 def test_an_ioc_order_away_from_the_market_expires():
-    ticks = ticks_of(table_of(), [Print(100), Print(100), Print(90)])
+    ticks = make_ticks(make_table(), [Print(100), Print(100), Print(90)])
     outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 1, limit_price=95, time_in_force=TimeInForce.IOC)])
     assert (outcome.trades, outcome.orders["O1"].status) == ([], "EXPIRED")
 
 
 def test_gtd_expires_at_its_time():
-    ticks = ticks_of(table_of(), [Print(100), Print(100), Print(90)])
+    ticks = make_ticks(make_table(), [Print(100), Print(100), Print(90)])
     terms = {"limit_price": 95, "time_in_force": TimeInForce.GTD, "expires_at": START + 1500 * MS}
     outcome = run(paper(), ticks, [signal_at(ticks, 0, BUY, 1, **terms)])
     assert outcome.trades == []
@@ -202,7 +202,7 @@ def test_gtd_expires_at_its_time():
 @pytest.mark.scenario("S11")
 def test_the_rest_of_a_partial_fill_can_be_canceled():
     """The fill counts once, the rest is canceled, and a second cancel finds no open order."""
-    ticks = ticks_of(table_of(), [Print(100), Print(100, 2), Print(100, 0), Print(100, 50)])
+    ticks = make_ticks(make_table(), [Print(100), Print(100, 2), Print(100, 0), Print(100, 50)])
     signals = [
         signal_at(ticks, 0, BUY, 5),
         signal_at(ticks, 2, BUY, 1, cancels="O1"),
@@ -227,7 +227,7 @@ def test_the_rest_of_a_partial_fill_can_be_canceled():
 @pytest.mark.scenario("S11")
 def test_a_cancel_that_overtakes_its_order_takes_effect():
     settings = paper(submit_ms=1500, cancel_ms=0)
-    ticks = ticks_of(table_of(), [Print(100)] * 5)
+    ticks = make_ticks(make_table(), [Print(100)] * 5)
     outcome = run(settings, ticks, [signal_at(ticks, 0, BUY, 5), signal_at(ticks, 1, BUY, 1, cancels="O1")])
     assert outcome.states("O1") == ["INITIALIZED", "SUBMITTED", "PENDING_CANCEL", "ACCEPTED", "CANCELED"]
     assert outcome.trades == []
@@ -236,14 +236,17 @@ def test_a_cancel_that_overtakes_its_order_takes_effect():
 @pytest.mark.scenario("S10", "S11")
 def test_a_late_cancel_changes_nothing():
     settings = paper(cancel_ms=1500, report_ms=3000)
-    ticks = ticks_of(table_of(), [Print(100)] * 8)
+    ticks = make_ticks(make_table(), [Print(100)] * 8)
     outcome = run(settings, ticks, [signal_at(ticks, 0, BUY, 5), signal_at(ticks, 1, BUY, 1, cancels="O1")])
     assert outcome.states("O1") == ["INITIALIZED", "SUBMITTED", "PENDING_CANCEL", "ACCEPTED", "FILLED"]
 
 
 @pytest.mark.scenario("I2", "S11")
 def test_unreported_fills_stay_pending_after_a_cancel():
-    """A fill's report is overtaken by the cancel's: some seeds do it, and no cap may be passed meanwhile."""
+    """Quantity that the venue executed stays pending until its fill is reported, so that no cap is exceeded.
+
+    With some seeds the report of a fill is overtaken by that of the cancel.
+    """
     late = 0
     for seed in range(40):
         prints = [
@@ -251,7 +254,7 @@ def test_unreported_fills_stay_pending_after_a_cancel():
             *[Print(100, 5, at=START + 200 * MS + i * MS) for i in range(20)],
             Print(100, 1, at=START + SECOND),
         ]
-        ticks = ticks_of(table_of(), prints)
+        ticks = make_ticks(make_table(), prints)
         settings = paper(
             submit_ms=1, cancel_ms=1, report_ms=20, jitter=10, seed=seed, risk={"max_symbol_exposure_usd": 4000}
         )
@@ -265,10 +268,10 @@ def test_unreported_fills_stay_pending_after_a_cancel():
 
 @pytest.mark.scenario("I2")
 def test_pending_orders_count_against_every_cap():
-    ticks = ticks_of(table_of(), [Print(100)] * 2)
+    ticks = make_ticks(make_table(), [Print(100)] * 2)
     low, high = {"limit_price": 90}, {"limit_price": 110}
-    wanted = [(BUY, 30, low), (BUY, 30, low), (SELL, 50, high), (SELL, 1, high)]
-    signals = [signal_at(ticks, 0, side, size, n, **terms) for n, (side, size, terms) in enumerate(wanted, 1)]
+    planned = [(BUY, 30, low), (BUY, 30, low), (SELL, 50, high), (SELL, 1, high)]
+    signals = [signal_at(ticks, 0, side, size, n, **terms) for n, (side, size, terms) in enumerate(planned, 1)]
     outcome = run(paper(), ticks, signals)
     assert [(veto.signal_id, veto.reason.value) for veto in outcome.vetoes] == [
         ("S1.2", "RISK_CAP"),
@@ -280,7 +283,7 @@ def test_pending_orders_count_against_every_cap():
 
 def test_a_reduce_only_order_never_reverses_the_position():
     """The venue fills a reduce-only order only as far as the position at that moment."""
-    ticks = ticks_of(table_of(), [Print(100, 50), Print(100, 50), Print(100, 50), Print(120, 50)])
+    ticks = make_ticks(make_table(), [Print(100, 50), Print(100, 50), Print(100, 50), Print(120, 50)])
     signals = [
         signal_at(ticks, 0, BUY, 10),
         signal_at(ticks, 1, SELL, 10, limit_price=110, reduce_only=True),
@@ -293,7 +296,7 @@ def test_a_reduce_only_order_never_reverses_the_position():
 
 
 def test_rejects_are_counted_and_too_many_in_a_row_halt():
-    ticks = ticks_of(table_of(), [Print(100)] * 4)
+    ticks = make_ticks(make_table(), [Print(100)] * 4)
     settings = paper(reject_rate=1, risk={"halt_after_rejects": 2})
     outcome = run(settings, ticks, [signal_at(ticks, position, BUY, 1) for position in range(4)])
     assert outcome.states("O1") == ["INITIALIZED", "SUBMITTED", "REJECTED"]
@@ -304,16 +307,16 @@ def test_rejects_are_counted_and_too_many_in_a_row_halt():
 
 def test_the_venue_checks_rules_at_the_price_on_arrival():
     stated = Instrument("TEST", "ABC", min_notional=Decimal(100), inferred=False)
-    ticks = ticks_of(table_of(stated=[stated]), [Print(100), Print(99), Print(100)])
+    ticks = make_ticks(make_table(stated=[stated]), [Print(100), Print(99), Print(100)])
     outcome = run(paper(submit_ms=1500), ticks, [signal_at(ticks, 0, BUY, 1)])
     assert outcome.states("O1")[-1] == "REJECTED"
     assert outcome.of(OrderEventRecord)[-1].reason == "NOTIONAL_LIMIT"
 
 
 def test_a_halt_cancels_resting_orders():
-    ticks = ticks_of(table_of(), [Print(100)] * 3)
+    ticks = make_ticks(make_table(), [Print(100)] * 3)
     engine = ExecutionEngine(paper(cancel_ms=200, report_ms=100), ticks.table)
-    first, second = steps_of(ticks, [signal_at(ticks, 0, BUY, 1, limit_price=90)], [2])
+    first, second = make_steps(ticks, [signal_at(ticks, 0, BUY, 1, limit_price=90)], [2])
     records = engine.on_step(first)
     records += engine.on_command(Command(CommandKind.HALT, "ann", "news"), 2, int(ticks.ts_recv[1]))
     assert records[-2].status == "PENDING_CANCEL"
@@ -323,7 +326,7 @@ def test_a_halt_cancels_resting_orders():
 
 
 def test_the_end_reports_fills_and_cancels_resting_orders():
-    ticks = ticks_of(table_of(), [Print(100), Print(100, 2), Print(100, 0)])
+    ticks = make_ticks(make_table(), [Print(100), Print(100, 2), Print(100, 0)])
     settings = paper(report_ms=60_000)
     outcome = run(settings, ticks, [signal_at(ticks, 0, BUY, 5), signal_at(ticks, 2, BUY, 1)])
     assert outcome.states("O1")[2:] == ["ACCEPTED", "PARTIALLY_FILLED", "CANCELED"]
@@ -341,20 +344,20 @@ def test_ticks_without_resting_orders_pass_as_a_batch(monkeypatch):
     monkeypatch.setattr(
         MarketState, "iter_ticks", lambda self, stop: looked.append(self.position) or iter_ticks(self, stop)
     )
-    ticks = ticks_of(table_of(), [Print(100)] * 500)
+    ticks = make_ticks(make_table(), [Print(100)] * 500)
     outcome = run(paper("cloud"), ticks, [signal_at(ticks, 300, BUY, 1)])
     assert outcome.orders["O301"].status == "FILLED"
     assert looked == [301]
 
 
 def test_each_delay_of_a_preset_can_be_overridden():
-    assert resolve_latency(settings_of(paper={"latency": "home"}).paper) == PRESETS["home"]
-    mine = resolve_latency(settings_of(paper={"latency": "home", "cancel_ms": "0.5", "jitter": 0}).paper)
+    assert resolve_latency(make_settings(paper={"latency": "home"}).paper) == PRESETS["home"]
+    mine = resolve_latency(make_settings(paper={"latency": "home", "cancel_ms": "0.5", "jitter": 0}).paper)
     assert mine == PRESETS["home"]._replace(cancel_ns=500_000, jitter=0.0)
 
 
 def test_the_seed_decides_the_session():
-    ticks = ticks_of(table_of(), [Print(100, 1, at=START + i * MS) for i in range(200)])
+    ticks = make_ticks(make_table(), [Print(100, 1, at=START + i * MS) for i in range(200)])
     signals = [signal_at(ticks, position, BUY, 3) for position in range(0, 40, 4)]
     settings = [paper("cloud", seed=seed) for seed in (1, 1, 2)]
     first, again, other = (run(each, ticks, signals).records for each in settings)
