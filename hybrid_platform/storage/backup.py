@@ -99,7 +99,7 @@ def verify_backup(path: Path) -> BackupReport:
                 digest.update(block)
         uri = f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1"
         with storage_errors(f"reading {path}"), closing(sqlite3.connect(uri, uri=True)) as connection:
-            return _verified(connection, path, digest.hexdigest())
+            return _verify_content(connection, path, digest.hexdigest())
     except OSError as error:
         raise ConfigError([Fault("backup", "a file that can be read", f"{path}: {error.strerror}")]) from None
 
@@ -149,51 +149,71 @@ def _copy(database: Path, partial: Path, on_step: Callable[[int, int], None]) ->
     _sync(partial)
 
 
-def _verified(connection: sqlite3.Connection, path: Path, sha256: str) -> BackupReport:
-    def rows(query: str, *values: object) -> list[tuple[object, ...]]:
-        return connection.execute(query, values).fetchall()
-
-    found = [str(row[0]) for row in rows(f"PRAGMA integrity_check({MAX_FAULTS})")]
-    if found != ["ok"]:
-        raise DatabaseError(Cause.CORRUPT, f"{path}: expected integrity_check ok, got {'; '.join(found)[:500]}")
-    tables = {str(row[0]) for row in rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {"alembic_version", "sessions"} <= tables:
-        raise ConfigError([Fault("backup", "a database of this platform", f"{path}: tables {sorted(tables)[:5]}")])
-    revision = str(rows("SELECT max(version_num) FROM alembic_version")[0][0])
-    if revision not in known_revisions():
-        raise ConfigError([Fault("backup", "a schema that this release knows", f"{path}: revision {revision}")])
+def _verify_content(connection: sqlite3.Connection, path: Path, sha256: str) -> BackupReport:
+    integrity = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({MAX_FAULTS})")]
+    if integrity != ["ok"]:
+        raise DatabaseError(Cause.CORRUPT, f"{path}: expected integrity_check ok, got {'; '.join(integrity)[:500]}")
+    tables = {str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    revision = _read_known_revision(connection, path, tables)
     faults: list[str] = []
     total = dict.fromkeys(schema.COUNTED_TABLES, 0)
     by_session: dict[str, int] = {}
     archived_total = running = 0
-    sessions = rows("SELECT session_no, session_id, state FROM sessions ORDER BY session_no")
+    sessions = connection.execute("SELECT session_no, session_id, state FROM sessions ORDER BY session_no").fetchall()
     for number, session_id, state in sessions:
         running += state == "RUNNING"
-        ledger_query = "SELECT name, count FROM ledger WHERE session_id = ? AND kind = 'table' AND reason = 'counted'"
-        ledger = {str(name): count for name, count in rows(ledger_query, session_id)}
-        for name, table in schema.COUNTED_TABLES.items():
-            query = f'SELECT count(*) FROM "{table.name}" WHERE session_no = ?'  # noqa: S608  # a table name of the schema
-            count = there = int(str(rows(query, number)[0][0]))
+        archived = _sum_counts(connection, "tick_archives", number) if "tick_archives" in tables else 0
+        archived_total += archived
+        stored = _count_stored_rows(connection, number)
+        for name, count in stored.items():
             total[name] += count
-            if name == "ticks":
-                query = 'SELECT coalesce(sum("count"), 0) FROM {} WHERE session_no = ?'
-                archived = (
-                    int(str(rows(query.format("tick_archives"), number)[0][0])) if "tick_archives" in tables else 0
-                )
-                archived_total += archived
-                there += archived
-                written = int(str(rows(query.format("tick_batches"), number)[0][0]))
-                if there != written:
-                    faults.append(f"{session_id} ticks: expected {written:,} as written in batches, got {there:,}")
-            by_session[str(session_id)] = by_session.get(str(session_id), 0) + there
-            if state != "RUNNING" and name in ledger and ledger[name] != there:
-                faults.append(f"{session_id} {name}: expected {ledger[name]} as in its ledger, got {there:,}")
+        present = stored | {"ticks": stored["ticks"] + archived}
+        by_session[str(session_id)] = sum(present.values())
+        written = _sum_counts(connection, "tick_batches", number)
+        if present["ticks"] != written:
+            faults.append(f"{session_id} ticks: expected {written:,} as written in batches, got {present['ticks']:,}")
+        if state != "RUNNING":
+            faults += _compare_with_ledger(connection, session_id, present)
     if faults:
         more = f" and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
         raise StorageError(f"{path}: {'; '.join(faults[:MAX_FAULTS])}{more}")
     return BackupReport(
         path, path.stat().st_size, sha256, revision, len(sessions), running, total, archived_total, by_session
     )
+
+
+def _read_known_revision(connection: sqlite3.Connection, path: Path, tables: set[str]) -> str:
+    if not {"alembic_version", "sessions"} <= tables:
+        raise ConfigError([Fault("backup", "a database of this platform", f"{path}: tables {sorted(tables)[:5]}")])
+    revision = str(connection.execute("SELECT max(version_num) FROM alembic_version").fetchone()[0])
+    if revision not in known_revisions():
+        raise ConfigError([Fault("backup", "a schema that this release knows", f"{path}: revision {revision}")])
+    return revision
+
+
+def _count_stored_rows(connection: sqlite3.Connection, session_no: int) -> dict[str, int]:
+    """Return a session's rows by table, without archived ticks."""
+    counts = {}
+    for name, table in schema.COUNTED_TABLES.items():
+        query = f'SELECT count(*) FROM "{table.name}" WHERE session_no = ?'  # noqa: S608  # a table name of the schema
+        counts[name] = int(connection.execute(query, (session_no,)).fetchone()[0])
+    return counts
+
+
+def _sum_counts(connection: sqlite3.Connection, table: str, session_no: int) -> int:
+    """Return the sum of the column ``count`` over a session's rows of ``tick_batches`` or ``tick_archives``."""
+    query = f'SELECT coalesce(sum("count"), 0) FROM {table} WHERE session_no = ?'  # noqa: S608
+    return int(connection.execute(query, (session_no,)).fetchone()[0])
+
+
+def _compare_with_ledger(connection: sqlite3.Connection, session_id: str, present: dict[str, int]) -> list[str]:
+    query = "SELECT name, count FROM ledger WHERE session_id = ? AND kind = 'table' AND reason = 'counted'"
+    ledger = dict(connection.execute(query, (session_id,)).fetchall())
+    return [
+        f"{session_id} {name}: expected {ledger[name]} as in its ledger, got {count:,}"
+        for name, count in present.items()
+        if name in ledger and ledger[name] != count
+    ]
 
 
 def _checkpoint(database: Path) -> None:
