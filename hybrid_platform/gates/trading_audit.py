@@ -21,7 +21,7 @@ from hybrid_platform.domain.decimals import MONEY
 from hybrid_platform.domain.instruments import Instrument
 from hybrid_platform.domain.orders import OrderEventRecord, OrderRecord, OrderStatus, OrderType, Side, TradeRecord
 from hybrid_platform.settings.session import Mode, SessionSettings
-from hybrid_platform.storage.audit import highest_prices, orders_on_stale_ticks
+from hybrid_platform.storage.audit import count_orders_on_stale_ticks, find_highest_prices
 from hybrid_platform.storage.errors import Cause, DatabaseError
 from hybrid_platform.storage.reader import OrderOrigin, read_instruments, read_order_origins, read_records, read_rows
 from hybrid_platform.trading.accounts import Account, AccountSnapshot
@@ -94,7 +94,7 @@ class _Auditor:
         self._origins: Iterator[OrderOrigin] = read_order_origins(engine, session_id)
         self._trades: Iterator[TradeRecord] = read_records(engine, session_id, TradeRecord)
         instruments = {item.key: item for item in read_instruments(engine, session_id)}
-        highest = highest_prices(engine, session_id)
+        highest = find_highest_prices(engine, session_id)
         model = build_paper_model(settings) if settings.mode is Mode.PAPER else None
         slippage = model.slippage_bps if model else settings.execution.slippage_bps
         collar = _add(ONE, max(settings.risk.price_collar_bps or ZERO, slippage).scaleb(-4))
@@ -140,7 +140,7 @@ class _Auditor:
             worst_total_usd=self._worst_total,
             is_exact=self._is_exact,
             partially_filled=self._partly,
-            stale_orders=orders_on_stale_ticks(self._engine, self._session_id, self._max_staleness_ms),
+            stale_orders=count_orders_on_stale_ticks(self._engine, self._session_id, self._max_staleness_ms),
             faults=tuple(self._faults[:20]),
         )
 

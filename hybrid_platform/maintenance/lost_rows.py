@@ -21,7 +21,7 @@ from hybrid_platform.evidence.records import PREFLIGHT, SESSION, evidence_name
 from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.log.events import LogEvent, find_event, parse_line
 from hybrid_platform.log.session_log import log_name
-from hybrid_platform.maintenance.restore_record import find_lost_since, last_restore, portable_database_url
+from hybrid_platform.maintenance.restore_record import find_lost_since, portable_database_url, read_last_restore
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.location import default_url
 from hybrid_platform.storage.queries import find_session
@@ -67,7 +67,7 @@ class LostRows(NamedTuple):
     """Losses explained by a restore, which each message names."""
 
 
-def last_reported_rows(data_dir: DataDir, session_id: str) -> int | None:
+def read_last_reported_rows(data_dir: DataDir, session_id: str) -> int | None:
     """Return how many rows a session's log last reported as committed, or None if it does not."""
     try:
         descriptor = data_dir.open(log_name(session_id), os.O_RDONLY)
@@ -96,10 +96,10 @@ def find_lost_rows(context: RunContext, engine: sa.Engine, crashed: Sequence[Cra
     gone = _find_missing_session(context, url, engine)
     fewer = []
     for session in crashed:
-        reported, kept = last_reported_rows(context.data_dir, session.session_id), sum(session.kept.values())
+        reported, kept = read_last_reported_rows(context.data_dir, session.session_id), sum(session.kept.values())
         if reported is not None and kept < reported:
             fewer.append((session.session_id, reported, kept))
-    restore = last_restore(context.data_dir, url) if gone or fewer else None
+    restore = read_last_restore(context.data_dir, url) if gone or fewer else None
     unexplained = [] if restore is None else find_lost_since(restore, engine)
     explained: list[str] = []
     for session_id, reported, kept in fewer:
@@ -123,7 +123,7 @@ def _classify(loss: str, explanation: str | None, unexplained: list[str], explai
 
 def _find_missing_session(context: RunContext, url: str | None, engine: sa.Engine) -> str | None:
     """Return the last earlier session that used this database, if its row is missing."""
-    last = next(recorded_sessions(context.data_dir, url, exclude=context.session_id), None)
+    last = next(find_recorded_sessions(context.data_dir, url, exclude=context.session_id), None)
     if last is not None:
         try:
             find_session(engine, last)
@@ -132,7 +132,7 @@ def _find_missing_session(context: RunContext, url: str | None, engine: sa.Engin
     return None
 
 
-def recorded_sessions(
+def find_recorded_sessions(
     data_dir: DataDir, portable_url: str | None, *, exclude: str = "", limit: int | None = MAX_SESSIONS_CHECKED
 ) -> Iterator[str]:
     """Yield the sessions of a data directory that had a row in a database, latest first.
@@ -167,4 +167,4 @@ def _had_row(data_dir: DataDir, session_id: str) -> bool:
     name = evidence_name(session_id, SESSION)
     if data_dir.resolve(name).exists():
         return read_json(data_dir, name, _SessionPart).began
-    return last_reported_rows(data_dir, session_id) is not None
+    return read_last_reported_rows(data_dir, session_id) is not None

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hybrid_platform.domain.clocks import Clock, iso_utc
 from hybrid_platform.domain.ids import make_session_id
 from hybrid_platform.maintenance.lease import acquire_maintenance_lease, lease_path
-from hybrid_platform.maintenance.lost_rows import recorded_sessions
+from hybrid_platform.maintenance.lost_rows import find_recorded_sessions
 from hybrid_platform.maintenance.restore_record import RestoreEvidence, portable_database_url, write_restore
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.session import SessionSettings
@@ -63,7 +63,7 @@ def _write_record(
 ) -> None:
     """Record the restore after it; if it is killed before, the next session reports the differences as losses."""
     url = portable_database_url(settings)
-    known = set(recorded_sessions(data_dir, url, limit=None))
+    known = set(find_recorded_sessions(data_dir, url, limit=None))
     record = RestoreEvidence(
         "restore",
         iso_utc(started),

@@ -69,7 +69,7 @@ def write_restore(data_dir: DataDir, name: str, record: RestoreEvidence) -> None
     write_json(data_dir, check_evidence_name(name, KIND), record)
 
 
-def last_restore(data_dir: DataDir, portable_url: str | None) -> RestoreEvidence | None:
+def read_last_restore(data_dir: DataDir, portable_url: str | None) -> RestoreEvidence | None:
     """Return the last restore of a database, or None without one or with an unreadable record."""
     folder = data_dir.resolve(CHECKS)
     for path in sorted(folder.glob(f"*-{KIND}.json"), reverse=True):

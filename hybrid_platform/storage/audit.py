@@ -65,7 +65,9 @@ def audit_session(engine: sa.Engine, session_id: str) -> Audit:
     return Audit(counted, {fault: count for fault, count in broken.items() if count}, unmarked)
 
 
-def highest_prices(engine: sa.Engine, session_id: str) -> dict[tuple[str, str], Decimal]:
+def find_highest_prices(
+    engine: sa.Engine, session_id: str, *, rows_at_once: int = ROWS_AT_ONCE
+) -> dict[tuple[str, str], Decimal]:
     """Return each instrument's highest price in a session, by ``(venue, symbol)``."""
     # In pages: SQLite groups by sorting, and would sort a whole session's ticks in memory.
     query = """
@@ -77,15 +79,15 @@ def highest_prices(engine: sa.Engine, session_id: str) -> dict[tuple[str, str], 
     with transaction(engine, "finding the highest prices") as connection:
         require_in_database(connection, number, "finding the highest prices")
         last = connection.scalar(sa.text("SELECT MAX(seq) FROM tick_rows WHERE session_no = :no"), {"no": number})
-        for after in range(0, last or 0, ROWS_AT_ONCE):
-            page = connection.execute(sa.text(query), {"no": number, "after": after, "rows": ROWS_AT_ONCE})
+        for after in range(0, last or 0, rows_at_once):
+            page = connection.execute(sa.text(query), {"no": number, "after": after, "rows": rows_at_once})
             for venue, symbol, scale, price in page:
                 found = from_units(price, scale)
                 highest[venue, symbol] = max(found, highest.get((venue, symbol), found))
     return highest
 
 
-def orders_on_stale_ticks(engine: sa.Engine, session_id: str, max_staleness_ms: int) -> int:
+def count_orders_on_stale_ticks(engine: sa.Engine, session_id: str, max_staleness_ms: int) -> int:
     """Count orders whose tick, of the same instrument, was received later after its event than allowed (S7)."""
     query = """
         SELECT COUNT(*) FROM order_rows o

@@ -52,6 +52,7 @@ def back_up(
     target: Path,
     *,
     overwrite: bool = False,
+    step_pages: int = STEP_PAGES,
     on_step: Callable[[int, int], None] = lambda remaining, total: None,
 ) -> BackupReport:
     """Copy a database to ``target`` and verify the copy; on failure leave no file there.
@@ -66,7 +67,7 @@ def back_up(
     try:
         with storage_errors(f"backing up {database}"):
             os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-            _copy(database, partial, on_step)
+            _copy(database, partial, step_pages, on_step)
         report = verify_backup(partial)
         if overwrite:
             partial.replace(target)
@@ -134,7 +135,7 @@ def replace_database(backup: Path, database: Path, kept: Path) -> None:
         new.unlink(missing_ok=True)
 
 
-def _copy(database: Path, partial: Path, on_step: Callable[[int, int], None]) -> None:
+def _copy(database: Path, partial: Path, step_pages: int, on_step: Callable[[int, int], None]) -> None:
     with (
         closing(connect(database, "read", MIN_BUSY_TIMEOUT_MS)) as source,
         closing(sqlite3.connect(partial, isolation_level=None)) as copy,
@@ -143,7 +144,7 @@ def _copy(database: Path, partial: Path, on_step: Callable[[int, int], None]) ->
         # An open transaction keeps one snapshot for all steps; without it, each commit of a session restarts the copy.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        source.backup(copy, pages=STEP_PAGES, progress=lambda _status, remaining, total: on_step(remaining, total))
+        source.backup(copy, pages=step_pages, progress=lambda _status, remaining, total: on_step(remaining, total))
         source.execute("COMMIT")
         copy.execute("PRAGMA journal_mode = DELETE")
     _sync(partial)

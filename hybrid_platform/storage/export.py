@@ -31,7 +31,13 @@ ROWS_AT_ONCE = 50_000
 
 
 def export_session(
-    engine: sa.Engine, session_id: str, folder: Path, *, kind: Kind = "parquet", tables: Iterable[str] | None = None
+    engine: sa.Engine,
+    session_id: str,
+    folder: Path,
+    *,
+    kind: Kind = "parquet",
+    tables: Iterable[str] | None = None,
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> list[tuple[Path, int]]:
     """Write a session's tables (default: all public tables) to ``folder``; return each file with its number of rows.
 
@@ -48,13 +54,16 @@ def export_session(
         if folder.is_symlink():
             raise ConfigError([Fault("folder", "a directory, not a link", str(folder))])
         return [
-            _export_table(engine, views.PUBLIC_TABLES[name], session_id, folder / f"{name}.{kind}") for name in names
+            _export_table(engine, views.PUBLIC_TABLES[name], session_id, folder / f"{name}.{kind}", rows_at_once)
+            for name in names
         ]
     except OSError as error:
         raise DatabaseError(Cause.FAILED, f"exporting to {folder}: {error.strerror or error}") from error
 
 
-def _export_table(engine: sa.Engine, table: sa.Table, session_id: str, target: Path) -> tuple[Path, int]:
+def _export_table(
+    engine: sa.Engine, table: sa.Table, session_id: str, target: Path, rows_at_once: int
+) -> tuple[Path, int]:
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
     fields = pa.schema([(column.name, _arrow_type(column)) for column in table.c])
@@ -64,7 +73,7 @@ def _export_table(engine: sa.Engine, table: sa.Table, session_id: str, target: P
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             with _open_writer(file, fields, is_csv=is_csv) as writer:
-                for page in _read_pages(engine, table, session_id):
+                for page in _read_pages(engine, table, session_id, rows_at_once):
                     writer.write_batch(_build_batch(page, table, fields, is_csv=is_csv))
                     rows += len(page)
             file.flush()
@@ -82,9 +91,9 @@ def _open_writer(file: Any, fields: pa.Schema, *, is_csv: bool) -> AbstractConte
     return pyarrow.parquet.ParquetWriter(file, fields, compression="zstd")  # type: ignore[no-any-return]
 
 
-def _read_pages(engine: sa.Engine, table: sa.Table, session_id: str) -> Iterator[Sequence[Any]]:
+def _read_pages(engine: sa.Engine, table: sa.Table, session_id: str, rows_at_once: int) -> Iterator[Sequence[Any]]:
     if table.name in views.VIEWS:
-        yield from read_pages(engine, table, session_id, ROWS_AT_ONCE)
+        yield from read_pages(engine, table, session_id, rows_at_once)
         return
     with transaction(engine, f"reading {table.name}") as connection:
         rows = connection.execute(sa.select(table).where(table.c.session_id == session_id)).fetchall()

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from hybrid_platform.storage import schema, views
 from hybrid_platform.storage.archive import read_archived_view
 from hybrid_platform.storage.engine import transaction
-from hybrid_platform.storage.queries import ROWS_AT_ONCE, TickClock, find_session, read_pages, seq_ranges
+from hybrid_platform.storage.queries import ROWS_AT_ONCE, TickClock, find_seq_ranges, find_session, read_pages
 from hybrid_platform.storage.types import ExactDecimal
 
 
@@ -70,7 +70,7 @@ def ticks_between(
     )
     queries = [
         wanted.where(ticks.seq.between(first, last)).order_by(ticks.seq)
-        for first, last in seq_ranges(engine, session_id, start_ns, end_ns, clock)
+        for first, last in find_seq_ranges(engine, session_id, start_ns, end_ns, clock)
     ]
     rows = _fetch(engine, queries)
     place = list(ticks).index(ticks[clock])

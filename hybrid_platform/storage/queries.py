@@ -85,7 +85,7 @@ def count_ticks(engine: sa.Engine, session_id: str | None = None) -> int:
         return int(connection.scalar(query) or 0)
 
 
-def receive_time_span(engine: sa.Engine, session_id: str) -> tuple[int, int, int] | None:
+def read_receive_time_span(engine: sa.Engine, session_id: str) -> tuple[int, int, int] | None:
     """Return a session's first and last receive time in nanoseconds and its number of ticks, or None without ticks."""
     batches = schema.TICK_BATCHES.c
     own = sa.select(sa.func.min(batches.min_ts_recv), sa.func.max(batches.max_ts_recv), sa.func.sum(batches["count"]))
@@ -95,7 +95,7 @@ def receive_time_span(engine: sa.Engine, session_id: str) -> tuple[int, int, int
     return None if first is None else (first, last, int(count))
 
 
-def last_trading_ns(engine: sa.Engine, session_id: str) -> int | None:
+def read_last_trading_ns(engine: sa.Engine, session_id: str) -> int | None:
     """Return the session time in nanoseconds of the last order event or trade, or None without either."""
     session_no = find_session(engine, session_id).session_no
     tables = (schema.ORDER_EVENTS, schema.TRADES)
@@ -139,7 +139,7 @@ def _archived_holes(engine: sa.Engine, session_no: int, last: int) -> list[tuple
     return holes if before >= last else [*holes, (before + 1, last)]
 
 
-def seq_ranges(
+def find_seq_ranges(
     engine: sa.Engine, session_id: str, start_ns: int, end_ns: int, clock: TickClock = "ts_event"
 ) -> list[tuple[int, int]]:
     """Return ranges of ``seq``, first and last, that contain all of a session's ticks with start ≤ time < end.

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hybrid_platform.log.session_log import log_name
-from hybrid_platform.maintenance.lost_rows import last_reported_rows
+from hybrid_platform.maintenance.lost_rows import read_last_reported_rows
 from hybrid_platform.security.paths import DataDir
 
 SESSION = "20260102T030405Z-1a2b3c4d"
@@ -31,8 +31,8 @@ def test_the_last_reported_count_is_found(tmp_path, lines, expected):
     """A line that was cut off when the process ended is skipped."""
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines) + '{"event":"heartbeat","persist'
     DataDir(tmp_path).write_atomic(log_name(SESSION), text.encode())
-    assert last_reported_rows(DataDir(tmp_path), SESSION) == expected
+    assert read_last_reported_rows(DataDir(tmp_path), SESSION) == expected
 
 
 def test_a_missing_log_reports_nothing(tmp_path):
-    assert last_reported_rows(DataDir(tmp_path), SESSION) is None
+    assert read_last_reported_rows(DataDir(tmp_path), SESSION) is None

@@ -102,7 +102,7 @@ def seen(engine: sa.Engine, folder: Path) -> dict[str, object]:
         "holes": [queries.find_missing_ticks(engine, SESSION, last) for last in (None, 5, 1902, 1910)],
         "counts": queries.count_rows(engine, SESSION),
         "total": queries.count_ticks(engine, SESSION),
-        "span": queries.receive_time_span(engine, SESSION),
+        "span": queries.read_receive_time_span(engine, SESSION),
         "arrivals": list(read_order_origins(engine, SESSION)),
         "ends": [read_boundary_ticks(engine, queries.find_session(engine, SESSION).session_no, end) for end in ENDS],
         "audit": audit.audit_session(engine, SESSION),
@@ -277,9 +277,9 @@ def test_a_missing_or_changed_file_raises_for_every_reader(finished, writing, da
 def test_queries_over_the_database_alone_refuse_archived_sessions(finished, writing, data_dir):
     move(writing, data_dir)
     with pytest.raises(TicksArchived, match="got 1,900 in the archive"):
-        audit.highest_prices(finished, SESSION)
+        audit.find_highest_prices(finished, SESSION)
     with pytest.raises(TicksArchived):
-        audit.orders_on_stale_ticks(finished, SESSION, 1)
+        audit.count_orders_on_stale_ticks(finished, SESSION, 1)
 
 
 def test_a_reader_started_before_archiving_reads_all_ticks(finished, writing, data_dir):

@@ -12,8 +12,7 @@ from hybrid_platform_tests.storage.conftest import SESSION
 
 
 @pytest.mark.parametrize("at_once", [7, 1_000, 65_536])
-def test_the_highest_price_spans_all_pages(finished, monkeypatch, at_once):
-    monkeypatch.setattr(audit, "ROWS_AT_ONCE", at_once)
+def test_the_highest_price_spans_all_pages(finished, at_once):
     ticks = frames(finished, SESSION)["ticks"]
     highest = {key: Decimal(str(price)) for key, price in ticks.groupby(["venue", "symbol"])["price"].max().items()}
-    assert audit.highest_prices(finished, SESSION) == highest
+    assert audit.find_highest_prices(finished, SESSION, rows_at_once=at_once) == highest

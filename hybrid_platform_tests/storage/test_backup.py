@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from hybrid_platform.domain.errors import ConfigError
-from hybrid_platform.storage import backup as module
 from hybrid_platform.storage.backup import back_up, verify_backup
 from hybrid_platform.storage.connection import connect
 from hybrid_platform_tests.storage.samples import (
@@ -28,8 +27,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, Path, list[int]
     data, target = folder / "data", folder / "copy.db"
     steps: list[int] = []
     committed = 0
-    with ThreadPoolExecutor() as pool, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "STEP_PAGES", 1)
+    with ThreadPoolExecutor() as pool:
         session = pool.submit(
             run_here, data, {"seconds": 3, "isolation": "thread", "storage": {"flush_interval_ms": 20}},
             synthetic(2_000), with_report=False,
@@ -49,7 +47,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, Path, list[int]
             steps.append(ticks())
             pause.wait(0.02)
 
-        report = back_up(data / "bot.db", target, on_step=step)
+        report = back_up(data / "bot.db", target, step_pages=1, on_step=step)
         assert report.running == 1
         here = session.result(PATIENCE)
     return here, target, steps, committed

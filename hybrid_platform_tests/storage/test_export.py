@@ -11,7 +11,6 @@ import pytest
 
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.domain.orders import Side, TradeRecord, VetoReason, VetoRecord
-from hybrid_platform.storage import export
 from hybrid_platform.storage.engine import transaction
 from hybrid_platform.storage.errors import DatabaseError
 from hybrid_platform.storage.export import export_session
@@ -20,9 +19,8 @@ from hybrid_platform.storage.views import PUBLIC_TABLES
 from hybrid_platform_tests.storage.conftest import SESSION
 
 
-def test_an_exported_session_is_complete_and_exact(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "ROWS_AT_ONCE", 3_000)
-    files = dict(export_session(finished, SESSION, tmp_path / "out"))
+def test_an_exported_session_is_complete_and_exact(finished, tmp_path):
+    files = dict(export_session(finished, SESSION, tmp_path / "out", rows_at_once=3_000))
     tables = frames(finished, SESSION)
     assert [path.stem for path in files] == list(PUBLIC_TABLES)
     for path, rows in files.items():

@@ -61,6 +61,6 @@ def test_ticks_are_found_by_time_through_the_sparse_index(finished, start, end, 
 
 
 def test_a_range_of_time_reads_only_the_batches_that_overlap_it(finished):
-    ranges = queries.seq_ranges(finished, SESSION, START_NS + 500 * MS, START_NS + 501 * MS)
+    ranges = queries.find_seq_ranges(finished, SESSION, START_NS + 500 * MS, START_NS + 501 * MS)
     assert len(ranges) == 1
     assert ranges[0][1] - ranges[0][0] < 6_000

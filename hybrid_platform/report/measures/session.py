@@ -31,7 +31,7 @@ from hybrid_platform.report.measures.returns import YEAR_S, calmar, sharpe, simp
 from hybrid_platform.report.measures.sample import MAX_HELD
 from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.settings.session import SessionSettings
-from hybrid_platform.storage.queries import find_session, last_trading_ns, receive_time_span
+from hybrid_platform.storage.queries import find_session, read_last_trading_ns, read_receive_time_span
 from hybrid_platform.storage.reader import read_prices
 from hybrid_platform.trading.risk.instrument_rules import infer_price_increment
 
@@ -71,13 +71,13 @@ def measure_session(
     settings = load_settings(json.loads(session.settings), environ={})
     replay = SessionReplay(engine, session_id, settings.risk.usd_rates, max_ended_orders=max_ended_orders)
     prices = _Prices(len(replay.instruments))
-    span = receive_time_span(engine, session_id)
+    span = read_receive_time_span(engine, session_id)
     builder, curve, sampling = None, None, "no tick was recorded"
     if span is not None:
         first, last, ticks = span
         every = -(-ticks // max_valued)
         sampling = f"all {ticks:,} ticks" if every == 1 else f"every {every}. of {ticks:,} ticks, and the last"
-        end = max(last, last_trading_ns(engine, session_id) or 0)
+        end = max(last, read_last_trading_ns(engine, session_id) or 0)
         builder = CurveBuilder(replay, first, end, float(settings.execution.starting_cash_usd))
         for block in read_prices(engine, session_id, every=every):
             prices.add_block(block)
