@@ -401,6 +401,23 @@ def test_a_zip_with_a_wrong_checksum_keeps_its_rows(tmp_path: Path) -> None:
     assert "checksum is wrong" in str(result.error)
 
 
+def test_a_damaged_zip_keeps_the_rows_before_the_damage(tmp_path: Path) -> None:
+    rows = [f"{T0 + k},{100 + (k * 7919) % 1000}.{k % 100:02},{k % 9},SPY" for k in range(20_000)]
+    data = bytearray(zipped({"a.csv": csv_text(*rows)}))
+    data[len(data) // 2] ^= 0xFF
+    result = replay(write(tmp_path / "t.zip", bytes(data)), columns=COLUMNS)
+    assert "is damaged" in str(result.error)
+    assert 9_000 < result.count < 20_000
+
+
+def test_a_zip_member_with_a_damaged_header_is_a_parse_error(tmp_path: Path) -> None:
+    """The local header names another file than the directory; other files are still read."""
+    bad = write(tmp_path / "t.zip", zipped({"a.csv": TEXT}).replace(b"a.csv", b"b.csv", 1))
+    result = replay([bad, write(tmp_path / "good.csv", TEXT)], columns=COLUMNS)
+    assert result.rows == EXPECTED
+    assert "t.zip/a.csv is damaged" in str(result.error)
+
+
 @pytest.mark.parametrize("suffix", ["zip", "parquet"])
 def test_a_truncated_zip_or_parquet_is_a_parse_error(tmp_path: Path, suffix: str) -> None:
     parquet(tmp_path / "t.parquet", ts=[T0] * 1_000, price=[1.0] * 1_000)
