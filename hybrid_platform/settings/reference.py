@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from hybrid_platform.settings.base import Section
 from hybrid_platform.settings.descriptions import meanings_of
+from hybrid_platform.settings.loading import OWNERS, SUPERVISED_RUN
 from hybrid_platform.settings.session import DEFAULT_ISOLATION, SessionSettings
 
 HEAD = """# Settings
@@ -31,9 +32,19 @@ text, and stay exact.
 """
 
 
+VARIABLES = f"""## Variables that are not settings
+
+| variable | meaning |
+| --- | --- |
+| `{OWNERS}` | Owners of all assets in Dagster: e-mail addresses or `team:NAME`, separated by commas; read as \
+the definitions are loaded. |
+| `{SUPERVISED_RUN}` | Path of the run config that the supervisor keeps alive; default: `run_configs/supervised.yaml`. |
+"""
+
+
 def page() -> str:
     """Return the whole page."""
-    parts = [HEAD, *_section("", SessionSettings, "The session")]
+    parts = [HEAD, *_section("", SessionSettings, "The session"), VARIABLES]
     return "\n".join(parts).rstrip() + "\n"
 
 
