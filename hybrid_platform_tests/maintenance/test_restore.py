@@ -14,7 +14,7 @@ from hybrid_platform.maintenance.lease import Lease, LeaseHeld, lease_path
 from hybrid_platform.maintenance.restore import restore
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.loading import load_settings
-from hybrid_platform.storage import backup as module
+from hybrid_platform.storage import backup
 from hybrid_platform.storage.archiver import archive_ticks, find_archivable_sessions
 from hybrid_platform.storage.backup import back_up, verify_backup
 from hybrid_platform.storage.connection import connect
@@ -73,14 +73,14 @@ def test_a_copy_damaged_on_the_way_is_not_restored(database: Path, tmp_path: Pat
     """The backup is intact; only its copy next to the database is damaged."""
     target = tmp_path / "copy.db"
     back_up(database, target)
-    copy = module.shutil.copyfileobj
+    copy = backup.shutil.copyfileobj
 
     def damaging(source, file, length: int) -> None:
         copy(source, file, length)
         file.seek(-8192, os.SEEK_END)
         file.write(os.urandom(192))
 
-    monkeypatch.setattr(module.shutil, "copyfileobj", damaging)
+    monkeypatch.setattr(backup.shutil, "copyfileobj", damaging)
     before = read_table(database, "ledger")
     with pytest.raises(StorageError, match=r"integrity_check|malformed"):
         restore(settings(database), target, SystemClock())

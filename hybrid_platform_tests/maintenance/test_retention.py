@@ -19,7 +19,7 @@ from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.evidence.reproduction import ReproductionVerdict
 from hybrid_platform.maintenance import lease as lease_module
-from hybrid_platform.maintenance import retention as module
+from hybrid_platform.maintenance import retention
 from hybrid_platform.maintenance.lease import (
     Lease,
     LeaseHeld,
@@ -162,7 +162,7 @@ def test_only_ticks_older_than_the_limit_are_moved(tmp_path):
 
 
 def test_one_failing_session_does_not_stop_the_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(retention, "TURN_SECONDS", 0.0)
     data = tmp_path / "data"
     ids = [session(data).last.session_id for _ in range(3)]
     stuck = ids[:2]
@@ -182,7 +182,7 @@ def test_one_failing_session_does_not_stop_the_others(tmp_path, monkeypatch):
 
 
 def test_the_number_of_counts_per_session_is_constant(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(retention, "TURN_SECONDS", 0.0)
     data = tmp_path / "data"
     for _ in range(4):
         session(data)
