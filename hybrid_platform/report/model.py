@@ -199,7 +199,7 @@ def _isolation(session: SessionEvidence | None) -> Iterable[Block]:
         *(("not higher, because", why) for why in isolation.why),
         ("filter SHA-256", isolation.filter_sha256),
         ("denied calls counted by the kernel", isolation.kernel_counts),
-        ("positive control", f"network {'reached' if control.network else 'not reached'} before the guard"),
+        ("positive control", f"network {'reached' if control.network else 'not reached'} before sandboxing"),
         ("Landlock", f"ABI {landlock.abi}, over all threads: {'yes' if landlock.all_threads else 'no'}"),
         ("the process", isolation.ending),
         *(("refused by the host", fault) for fault in isolation.faults),

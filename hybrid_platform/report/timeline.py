@@ -40,7 +40,7 @@ def read_timeline(lines: Iterable[bytes], session_id: str) -> Timeline:
     """Return the timeline, or an empty one for a damaged chain, which `verify` reports."""
     reader = _Reader()
     try:
-        walk_chain(lines, session_id, reader.take)
+        walk_chain(lines, session_id, reader.add)
     except (EvidenceError, KeyError, TypeError, ValueError):
         return Timeline()
     sampling = tuple(reader.sampling) if reader.has_stepped else ()
@@ -59,8 +59,8 @@ class _Reader:
         self._began: float | None = None
         self._before: Point | None = None
 
-    def take(self, link: ChainEntry) -> None:
-        event = link.event
+    def add(self, entry: ChainEntry) -> None:
+        event = entry.event
         log_event = find_event(event)
         if log_event not in _PLOTTED_EVENTS:
             return
