@@ -176,13 +176,13 @@ class _Startup:
             try:
                 lease = stack.enter_context(self._acquire_lease())
                 stack.enter_context(parts)
-                pipeline, made = self._start(lease, parts)
+                pipeline, kept = self._start(lease, parts)
             except Exception as error:
                 # Release everything but the lease first: the host may have nothing left for the evidence.
                 with suppress(PlatformError, OSError):
                     parts.close()
                 return _FailedStart(record_failed_start(self._header, error, self._crashed))
-            return _RunningSession(self._header, pipeline, made, stack.pop_all())
+            return _RunningSession(self._header, pipeline, kept, stack.pop_all())
 
     @contextmanager
     def _acquire_lease(self) -> Iterator[Lease]:

@@ -101,15 +101,15 @@ class Deduplicator:
             return batch
         if len(batch) >= _FEW and refs.dtype == np.int64:
             first = int(batch.instrument[0])
-            if not bool((batch.instrument != first).any()) and self._ids_of(first).append_if_increasing(refs):
+            if not bool((batch.instrument != first).any()) and self._known_ids(first).append_if_increasing(refs):
                 return batch
         keep = [
-            ref is None or self._ids_of(instrument).add(_normalize(ref))
+            ref is None or self._known_ids(instrument).add(_normalize(ref))
             for instrument, ref in zip(batch.instrument.tolist(), refs.tolist(), strict=True)
         ]
         return batch if all(keep) else batch[np.array(keep, dtype=bool)]
 
-    def _ids_of(self, instrument: int) -> _KnownIds:
+    def _known_ids(self, instrument: int) -> _KnownIds:
         seen = self._seen.get(instrument)
         if seen is None:
             seen = self._seen[instrument] = _KnownIds(self._window)

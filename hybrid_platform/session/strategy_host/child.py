@@ -24,6 +24,7 @@ def _run(sandbox: Sandbox, context: ChildContext) -> None:
     from hybrid_platform.domain.instruments import InstrumentTable
     from hybrid_platform.session.factories import build_channels, build_runner_and_engine
     from hybrid_platform.session.interpreter import tune_interpreter
+    from hybrid_platform.session.outcome import format_error
     from hybrid_platform.session.stages.execution import ExecutionStage
     from hybrid_platform.session.stages.strategy import StrategyStage
     from hybrid_platform.session.strategy_host.frames import STATUS_INTERVAL_S, StageFailed, StatusFrame, Summary
@@ -33,8 +34,7 @@ def _run(sandbox: Sandbox, context: ChildContext) -> None:
 
     def on_failure(stage: str, error: BaseException) -> None:
         code = error.exit_code if isinstance(error, PlatformError) else ExitCode.CRASH
-        message = str(error) if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
-        up.write(StageFailed(stage, message, int(code), type(error).__name__))
+        up.write(StageFailed(stage, format_error(error), int(code), type(error).__name__))
 
     @contextmanager
     def named(stage: str) -> Iterator[None]:

@@ -53,7 +53,8 @@ class StrategyProcess:
         self._output = output
         self.writer = PipeWriter(child.pipes["down"])
         self.reader = PipeReader(child.pipes["up"], UpFrame)
-        self.done: Summary | None = None
+        self.summary: Summary | None = None
+        """The last frame of the process, once it has come."""
 
     def close_out(self, timeout_s: float) -> IsolationEvidence:
         """Read the sandbox back a last time, end the process and return the evidence."""

@@ -175,7 +175,7 @@ class ResultReceiver(Stage):
 
     def work(self) -> None:
         """Read frames until the process sends its summary."""
-        while self._process.done is None:
+        while self._process.summary is None:
             try:
                 frame = cast("UpFrame | None", self._process.reader.read(POLL_INTERVAL_S))
             except EOFError:
@@ -195,14 +195,14 @@ class ResultReceiver(Stage):
                 self._on_failure(frame.stage, SandboxedStageError(frame.message, frame.exit_code, frame.kind))
                 self.abort()
             elif isinstance(frame, Summary):
-                self._process.done = frame
+                self._process.summary = frame
             elif frame is not None:
                 raise IsolationError(f"pipe: expected decisions, got {type(frame).__name__}")
 
     @property
     def statuses(self) -> tuple[StageStatus, ...]:
         """The stages inside as last reported, and the process itself, which reports every second."""
-        is_expected = self.is_alive and self._process.done is None
+        is_expected = self.is_alive and self._process.summary is None
         return (
             *self._inside,
             StageStatus(self.name, is_expected, self.progress.iterations, expectation="a status each second"),
@@ -285,9 +285,9 @@ class ProcessHost:
 
     def stats(self) -> tuple[ChannelStats, ...]:
         """Return both pipes, the signal channel as the process counted it at its end, and the live channel."""
-        sender, receiver, done = self._sender, self._receiver, self._process.done
-        ticks, records = (done.ticks, done.records) if done else (receiver.acknowledged, receiver.received)
-        inside = done.signal_channel if done else (0, 0, 0, 0, 0, 0)
+        sender, receiver, summary = self._sender, self._receiver, self._process.summary
+        ticks, records = (summary.ticks, summary.records) if summary else (receiver.acknowledged, receiver.received)
+        inside = summary.signal_channel if summary else (0, 0, 0, 0, 0, 0)
         sent, received, dropped, depth, max_depth, blocked = inside
         stats = (
             self._pipe_stats("pipe_ticks", sender.sent, ticks),
@@ -307,7 +307,7 @@ class ProcessHost:
 
     def account(self) -> AccountSnapshot | None:
         """Return the account of the process's summary, or None if it ended without one."""
-        return self._process.done.account if self._process.done else None
+        return self._process.summary.account if self._process.summary else None
 
     def close_out(self, timeout_s: float) -> IsolationEvidence:
         """Read the sandbox back a last time, end the process and return the evidence."""
