@@ -10,7 +10,7 @@ _MAX_DOUBLINGS = 64
 
 
 def backoff_s(failures: int, first_s: float, max_s: float = inf) -> float:
-    """Return the wait after so many failures in a row (at least 1): ``first_s``, doubled each time, up to ``max_s``."""
+    """Return the wait after some failures in a row: ``first_s``, doubled for each further one, up to ``max_s``."""
     return float(min(max_s, first_s * 2.0 ** min(max(0, failures - 1), _MAX_DOUBLINGS)))
 
 

@@ -47,7 +47,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     """One market trade of an instrument."""
 
     seq: int
-    """1, 2, 3 … over all accepted ticks of the session; a tick lost later leaves a hole."""
+    """1, 2, 3 … over all accepted ticks of the session; a tick that is dropped later leaves a hole."""
     instrument: Instrument
     price_units: int
     size_units: int
@@ -55,9 +55,9 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     """The aggressor: 1 buyer, -1 seller, 0 unknown."""
     trade_ref: int | str | None
     ts_event: int
-    """When the venue says it happened."""
+    """Time of the trade according to the venue."""
     ts_recv: int
-    """When we received it; the session clock reads this."""
+    """Time of receipt; the session clock uses it."""
 
     @property
     def symbol(self) -> str:
@@ -81,7 +81,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def trade_id(self) -> str | None:
-        """The venue's trade id, where it gives one."""
+        """The venue's trade id, or None if it sends none."""
         return None if self.trade_ref is None else str(self.trade_ref)
 
 
@@ -121,7 +121,7 @@ class TickBatch:
         return len(self.seq)
 
     def __getitem__(self, where: slice | npt.NDArray[Any]) -> TickBatch:
-        """Return the ticks that a slice (a view), a boolean mask or an index array selects."""
+        """Return the ticks selected by a slice (a view), a boolean mask or an index array."""
         return TickBatch(
             self.table,
             self.seq[where],

@@ -23,7 +23,7 @@ _COMPLETE_ZONE = re.compile(r"Z|[+-]\d{2}:\d{2}", re.ASCII)
 
 
 def is_market_time(ts_ns: int) -> bool:
-    """Return whether a time lies in the years that market data can come from."""
+    """Return whether a time lies between `EARLIEST_NS` and `LATEST_NS`."""
     return EARLIEST_NS <= ts_ns < LATEST_NS
 
 

@@ -56,7 +56,7 @@ def test_a_tick_that_steps_back_in_time_is_due_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.scenario("S13")
 def test_a_long_wait_can_be_stopped(tmp_path: Path) -> None:
-    """The night between two days is waited for in steps of at most a second."""
+    """The wait for the next day consists of steps of at most one second."""
     clock, handed = paced(tmp_path, [0, 50_000], 1, stop_at_ns=90 * 10**9)
     assert len(handed) == 1
     assert max(clock.waits) <= 1.0

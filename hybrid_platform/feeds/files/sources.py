@@ -38,7 +38,7 @@ _TEXT_NAMES = (".csv", ".jsonl", ".ndjson", ".json", ".txt")
 
 Container = Literal["plain", "gzip", "zip", "parquet", "damaged"]
 Read = Callable[[int], bytes]
-"""Reads up to so many bytes; an empty result is the end."""
+"""Reads up to the given number of bytes; an empty result is the end."""
 
 
 class SourceError(Exception):

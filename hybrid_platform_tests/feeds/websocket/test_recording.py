@@ -246,7 +246,7 @@ def test_a_limit_ends_the_replay_exactly(tmp_path):
 
 
 class Paced:
-    """A `Stopper` on which waiting is what makes the clock go."""
+    """A `Stopper` whose waits advance the clock."""
 
     def __init__(self, clock: TestClock) -> None:
         self.clock = clock
@@ -284,7 +284,7 @@ def test_a_recording_can_be_played_by_a_local_venue(tmp_path):
 
 @pytest.mark.scenario("S3", "S8")
 def test_real_frames_survive_connection_faults(recorded_data):
-    """Recorded frames of a real venue, with drops, repeats and garbage: every trade comes, and once."""
+    """Recorded frames of a real venue, with drops, repeats and garbage: every trade arrives exactly once."""
     path = recorded_data / "frames" / "binance_spot_trade_btcusdt_20240808.jsonl"
     script = [[Send(3000), Drop()], [Repeat(100), Send(3000), Garbage(), Drop()], [Repeat(300), Send()]]
     with LocalVenue(recorded_frames(path), script) as venue:
