@@ -109,7 +109,7 @@ def _counts(session: SessionEvidence) -> Data:
         "persist_errors": counters["persist_errors"],
         "dropped": {channel.name: channel.dropped for channel in session.channels},
         "heartbeats": {
-            "beaten": session.heartbeats.beaten,
+            "beaten": session.heartbeats.sent,
             "late": session.heartbeats.late,
             "missing": session.heartbeats.missing,
         },

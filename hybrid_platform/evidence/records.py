@@ -101,7 +101,7 @@ class PragmaGateEvidence(Evidence, frozen=True, kw_only=True):
     """The database before anything was written."""
 
 
-class ChannelFigures(msgspec.Struct, frozen=True):
+class ChannelFigures(msgspec.Struct, frozen=True, rename={"depth": "left", "max_depth": "high_water"}):
     """Event counts of one channel over the whole session."""
 
     name: str
@@ -110,8 +110,9 @@ class ChannelFigures(msgspec.Struct, frozen=True):
     sent: int
     received: int
     dropped: int
-    left: int
-    high_water: int
+    depth: int
+    """Events still in the channel at the end."""
+    max_depth: int
     blocked: int
     refused: int = 0
     """Dropped events that had been sent as guaranteed."""
@@ -134,10 +135,10 @@ class LedgerFigures(msgspec.Struct, frozen=True):
     faults: tuple[str, ...] = ()
 
 
-class HeartbeatFigures(msgspec.Struct, frozen=True):
+class HeartbeatFigures(msgspec.Struct, frozen=True, rename={"sent": "beaten"}):
     """The heartbeats of the session (G4)."""
 
-    beaten: int = 0
+    sent: int = 0
     late: int = 0
     missing: int = 0
     longest_late_ms: int = 0
@@ -182,7 +183,15 @@ class LadderStep(msgspec.Struct, frozen=True):
     lag_ms: float
 
 
-class OverloadFigures(msgspec.Struct, frozen=True, kw_only=True):
+_OVERLOAD_KEYS = {
+    "max_pressure": "most_pressure",
+    "max_queue": "most_queue",
+    "max_lag_ms": "most_lag_ms",
+    "exempt_s": "spared_s",
+}
+
+
+class OverloadFigures(msgspec.Struct, frozen=True, kw_only=True, rename=_OVERLOAD_KEYS):
     """The observed load of a live session, and the throttling that answered it (S15); None: not observed."""
 
     source: str
@@ -193,15 +202,15 @@ class OverloadFigures(msgspec.Struct, frozen=True, kw_only=True):
     lag_limit_ms: float | None
     step_up_s: float
     readings: int
-    most_pressure: float
+    max_pressure: float
     mean_pressure: float
-    most_queue: float
-    most_lag_ms: float
+    max_queue: float
+    max_lag_ms: float
     above_s: float
     """Total time in which a measure was at or above its limit."""
     longest_above_s: float
     """Longest uninterrupted such time."""
-    spared_s: float
+    exempt_s: float
     """Part of ``above_s`` in which the feed was too slow to be sampled."""
     stepped: int
     steps: tuple[LadderStep, ...]

@@ -218,7 +218,7 @@ def _add_session_proofs(proofs: ProofTable, session: SessionEvidence, counted: d
         f"{isolation.enforced}, {attempts} denied attempts",
         isolation.enforced is not Enforced.NONE and not attempts,
     )
-    unbalanced = [c.name for c in session.channels if c.sent != c.received + c.dropped + c.left or c.left]
+    unbalanced = [c.name for c in session.channels if c.sent != c.received + c.dropped + c.depth or c.depth]
     proofs.add(
         "S6",
         "sent = received + dropped, 0 left, on every channel",
@@ -249,8 +249,8 @@ def _add_session_proofs(proofs: ProofTable, session: SessionEvidence, counted: d
     proofs.add(
         "G4",
         "0 late, 0 missing",
-        f"{beats.beaten} beats, {beats.late} late, {beats.missing} missing",
-        beats.beaten > 0 and not beats.late and not beats.missing,
+        f"{beats.sent} beats, {beats.late} late, {beats.missing} missing",
+        beats.sent > 0 and not beats.late and not beats.missing,
     )
 
 
@@ -259,14 +259,14 @@ def judge_overload(figures: OverloadFigures | None) -> tuple[str, str, ProofVerd
     if figures is None:
         return "a live feed that can be throttled", "a feed that cannot be throttled", ProofVerdict.NOT_RUN
     limit = "no limit" if figures.pressure_limit is None else f"{figures.pressure_limit:g} %"
-    observed = f"CPU pressure at most {figures.most_pressure:g} % of {limit}, {figures.readings} readings"
+    observed = f"CPU pressure at most {figures.max_pressure:g} % of {limit}, {figures.readings} readings"
     expected = f"load observed, above its limits for less than {figures.step_up_s:g} s at a time or throttled"
     if figures.stepped:
         top = max(int(rung) for rung, seconds in figures.seconds_at.items() if seconds)
         out = sum(figures.sampled_out.values())
         acted = f"{observed}; {figures.stepped} steps, at most every {top}th tick, {out} sampled out and counted"
         return expected, acted + ("; stopped at the top" if figures.stopped else ""), ProofVerdict.PASS
-    if figures.above_s and (figures.spared_s or not figures.sample):
+    if figures.above_s and (figures.exempt_s or not figures.sample):
         why = "the feed is too slow to be sampled" if figures.sample else "sampling is switched off"
         return expected, f"{observed}; above for {figures.above_s:g} s, {why}", ProofVerdict.NOT_RUN
     if figures.pressure_limit is None or not figures.readings:

@@ -85,8 +85,8 @@ def _format_count(count: int) -> str:
 
 
 def _channel(x: float, y: float, figures: ChannelFigures) -> Node:
-    left = f", {figures.left:,} left" if figures.left else ""
-    bad = f"{figures.dropped:,} dropped{left}" if figures.dropped or figures.left else ""
+    left = f", {figures.depth:,} left" if figures.depth else ""
+    bad = f"{figures.dropped:,} dropped{left}" if figures.dropped or figures.depth else ""
     return Node(
         x, y, f"{figures.name} channel", (figures.policy, f"{figures.capacity:,} at most"), bad, is_channel=True
     )

@@ -111,7 +111,7 @@ def channel_table(session: SessionEvidence) -> Table:
     return Table(
         ("channel", "capacity", "policy", "sent", "received", "dropped", "left", "most waiting"),
         tuple(
-            (c.name, c.capacity, c.policy, c.sent, c.received, c.dropped, c.left, c.high_water)
+            (c.name, c.capacity, c.policy, c.sent, c.received, c.dropped, c.depth, c.max_depth)
             for c in session.channels
         ),
     )
@@ -244,7 +244,7 @@ def _behaviour(session: SessionEvidence | None) -> Iterable[Block]:
 
     def channel(name: str) -> tuple[str, ...]:
         c = channels[name]
-        flow = f"sent {c.sent} = received {c.received} + dropped {c.dropped} + left {c.left}"
+        flow = f"sent {c.sent} = received {c.received} + dropped {c.dropped} + left {c.depth}"
         return f"{name} channel", c.policy, "S6", flow
 
     ticks, orders, persisted = (
@@ -260,7 +260,7 @@ def _behaviour(session: SessionEvidence | None) -> Iterable[Block]:
         ("execution", f"risk, then the {session.mode.lower()} adapter", "S7 S9 I1 I2", orders),
         channel("persist"),
         ("persist", "one writer, in batches", "S12 I6", persisted),
-        ("supervisor", "heartbeats, drain", "S13 G4", f"{session.heartbeats.beaten} heartbeats, {session.exit_reason}"),
+        ("supervisor", "heartbeats, drain", "S13 G4", f"{session.heartbeats.sent} heartbeats, {session.exit_reason}"),
     )
     yield Table(("stage", "does", "carries", "this run"), rows)
 
@@ -360,12 +360,12 @@ def _load(files: SessionFiles, assets: ReportAssets) -> Iterable[Block]:
     limits = ", ".join(f"{name} {'off' if at is None else f'{at:g} {unit}'}" for name, (at, unit) in bounds.items())
     source = found.source or "no reading"
     rows = (
-        ("CPU pressure", f"mean {found.mean_pressure:g} %, most {found.most_pressure:g} % ({source})"),
-        ("channels, most waiting", f"{found.most_queue:g} %"),
-        ("ingest behind, most", f"{found.most_lag_ms:g} ms"),
+        ("CPU pressure", f"mean {found.mean_pressure:g} %, most {found.max_pressure:g} % ({source})"),
+        ("channels, most waiting", f"{found.max_queue:g} %"),
+        ("ingest behind, most", f"{found.max_lag_ms:g} ms"),
         ("limits", limits if found.sample else f"{limits}; only watched"),
         ("at or above a limit", f"{found.above_s:g} s, at most {found.longest_above_s:g} s at a time"),
-        ("… while the feed was too slow to be sampled", f"{found.spared_s:g} s" if found.spared_s else None),
+        ("… while the feed was too slow to be sampled", f"{found.exempt_s:g} s" if found.exempt_s else None),
         *((f"one tick in {n}", f"{seconds:g} s") for n, seconds in _by_level(found.seconds_at) if seconds),
         *((f"sampled out at one in {n}", count) for n, count in _by_level(found.sampled_out)),
         ("stopped at the top", "yes: OVERLOAD" if found.stopped else None),

@@ -142,10 +142,7 @@ def describe_feed(settings: SessionSettings) -> dict[str, Any]:
 
 def build_channel_figures(stats: ChannelStats) -> ChannelFigures:
     """Return the statistics of a channel as evidence."""
-    figures = stats._asdict()
-    # The evidence uses the ledger's reason and the metric's name.
-    left, high_water = figures.pop("depth"), figures.pop("max_depth")
-    return ChannelFigures(**figures, left=left, high_water=high_water)
+    return ChannelFigures(**stats._asdict())
 
 
 def _heartbeat_figures(header: RunHeader, pipeline: Pipeline) -> HeartbeatFigures:

@@ -161,7 +161,7 @@ TRUTH: dict[str, tuple[Breaks, set[str]]] = {
     "a session without its clean marker": (session(clean=False), {"bundle_violations"}),
     "a late heartbeat": (heartbeats(late=1), {"bundle_violations"}),
     "a missing heartbeat": (heartbeats(missing=1), {"bundle_violations"}),
-    "no heartbeat": (heartbeats(beaten=0), {"bundle_violations"}),
+    "no heartbeat": (heartbeats(sent=0), {"bundle_violations"}),
     "a persist error": (counters(persist_errors=1), {"bundle_violations"}),
     "a ledger that does not balance": (
         record("session", lambda found: replaced(found, ledger=replaced(found.ledger, balances=False))),

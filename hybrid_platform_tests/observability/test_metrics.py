@@ -57,7 +57,7 @@ def test_scrape_equals_evidence(ended: tuple[Watched, str, str]):
     assert value(found, "vetoes_total", reason="HALTED") == evidence.vetoes["HALTED"] > 0
     assert value(found, "vetoes_total", reason="STALE_DATA") == 0, "a reason that did not occur begins at 0"
     assert value(found, "persist_rows_total") == evidence.counters["persist_count"]
-    assert value(found, "heartbeats_total") == evidence.heartbeats.beaten
+    assert value(found, "heartbeats_total") == evidence.heartbeats.sent
     for channel in evidence.channels:
         assert value(found, "channel_sent_total", channel=channel.name) == channel.sent
         dropped = value(found, "channel_dropped_total", channel=channel.name, policy=channel.policy)

@@ -79,7 +79,7 @@ def build_session_metadata(session: StoredEvidence, evidence: SessionEvidence) -
         "dropped": sum(channel.dropped for channel in evidence.channels),
         "ticks_per_second": evidence.ticks_per_second,
         "pipeline_seconds": evidence.pipeline_s,
-        "heartbeats": evidence.heartbeats.beaten,
+        "heartbeats": evidence.heartbeats.sent,
         "heartbeats_late": evidence.heartbeats.late,
         **_build_load(evidence),
         "signals_digest": evidence.signals.sha256,
@@ -96,7 +96,7 @@ def _build_load(evidence: SessionEvidence) -> Metadata:
         return {}
     return {
         "cpu_pressure_mean": load.mean_pressure,
-        "cpu_pressure_most": load.most_pressure,
+        "cpu_pressure_most": load.max_pressure,
         "sampling_steps": load.stepped,
         "sampled_out": sum(load.sampled_out.values()),
     }

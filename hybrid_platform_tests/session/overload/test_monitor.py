@@ -138,7 +138,7 @@ def test_a_backlog_climbs_and_a_constant_lag_does_not():
 def test_a_slow_feed_is_monitored_but_never_sampled():
     host = Host().run(300, pressure=100.0, rate=9)
     assert (host.sampler.every, host.failures) == (1, [])
-    assert host.figures.spared_s == host.figures.above_s == pytest.approx(300, abs=2)
+    assert host.figures.exempt_s == host.figures.above_s == pytest.approx(300, abs=2)
     verdict = judge_overload(host.figures)[2]
     assert verdict is ProofVerdict.NOT_RUN
 
