@@ -1,4 +1,4 @@
-"""The pieces of a report: sections of tables, notes, lists, lines and pictures.
+"""The pieces of a report: sections of tables, notes, lines and pictures.
 
 `model` builds them once from the evidence; `markdown`, `html` and the Dagster UI only render them. Nothing in a
 block is escaped: each back end makes its own text safe.
@@ -32,6 +32,8 @@ class Table:
     title: str = ""
     is_folded: bool = False
     """Whether a page shows the title only, until the reader unfolds the table."""
+    is_checklist: bool = False
+    """Whether the rows are id, verdict, claim, expected and actual, and each must pass."""
 
     @property
     def numeric(self) -> set[int]:
@@ -49,28 +51,12 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Checklist:
-    """Rows of id, verdict, claim, expected and actual, of which each must pass."""
-
-    kind: ClassVar[str] = "checklist"
-    table: Table
-
-
-@dataclass(frozen=True)
 class Note:
     """One sentence, with a verdict in front if it has one."""
 
     kind: ClassVar[str] = "note"
     text: str
     badge: Badge | None = None
-
-
-@dataclass(frozen=True)
-class Items:
-    """A list of sentences."""
-
-    kind: ClassVar[str] = "items"
-    items: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -100,7 +86,7 @@ class Pictures:
     links: tuple[str, ...] = ()
 
 
-Block = Table | Columns | Checklist | Note | Items | Lines | Pictures
+Block = Table | Columns | Note | Lines | Pictures
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ from typing import Any
 from hybrid_platform.report.blocks import (
     NOT_REACHED,
     Block,
-    Checklist,
     Columns,
-    Items,
     Lines,
     Note,
     Section,
@@ -49,14 +47,14 @@ def render_table(block: Table) -> str:
 def render_report(report: SessionReport) -> str:
     """Return `report.md`."""
     kind = "Shadow" if report.mode in {None, "SHADOW"} else report.mode
-    conclusion = [f"**{report.verdict}**", *([_render(Items(report.reasons))] if report.reasons else [])]
     parts = [
         f"# {kind} run {report.session_id}: {report.verdict}",
         cell(report.subtitle),
         *([render_table(report.figures)] if report.figures.rows else []),
         *(part for section in report.sections for part in _section(section)),
         "## Conclusion",
-        *conclusion,
+        f"**{report.verdict}**",
+        *(f"- {cell(reason)}" for reason in report.reasons),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -70,16 +68,14 @@ def _section(section: Section) -> Iterable[str]:
 
 def _render(block: Block) -> str:
     match block:
+        case Table(is_checklist=True):
+            return "\n".join(map(_check, block.rows))
         case Table():
             return (f"### {cell(block.title)}\n\n" if block.title else "") + render_table(block)
         case Columns():
             return "\n\n".join(map(_render, block.tables))
-        case Checklist():
-            return "\n".join(map(_check, block.table.rows))
         case Note():
             return (f"**{cell(block.badge)}** " if block.badge else "") + cell(block.text)
-        case Items():
-            return "\n".join(f"- {cell(item)}" for item in block.items)
         case Lines():
             # Indented, so that nothing in a line is markup.
             return "\n".join("    " + line for line in block.lines)

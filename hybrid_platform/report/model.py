@@ -7,6 +7,7 @@ in: the evidence (each piece None if the run did not get so far), its attachment
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -25,9 +26,7 @@ from hybrid_platform.report.assets import ReportAssets
 from hybrid_platform.report.blocks import (
     Badge,
     Block,
-    Checklist,
     Columns,
-    Items,
     Lines,
     Note,
     Picture,
@@ -161,7 +160,7 @@ def _figures(session: SessionEvidence) -> Rows:
 def _guardrails(files: SessionFiles) -> Iterable[Block]:
     if files.postflight:
         yield Note("Gates of the contract, judged over the whole run.")
-        yield Checklist(proof_table(gates_of(files.postflight.proofs)))
+        yield replace(proof_table(gates_of(files.postflight.proofs)), is_checklist=True)
     conditions = files.preflight.live_gate if files.preflight else ()
     if conditions:
         rows = tuple((Badge("PASS" if each.met else "FAIL"), each.name, each.detail) for each in conditions)
@@ -273,8 +272,7 @@ def _ledger(session: SessionEvidence | None) -> Iterable[Block]:
     yield Pictures((Picture("", draw_event_flow(session)),))
     balance = "The ledger balances." if ledger.balances else "The ledger does not balance:"
     yield Note(balance, Badge("PASS" if ledger.balances else "FAIL"))
-    if ledger.faults:
-        yield Items(ledger.faults)
+    yield from (Note(fault, Badge("FAIL")) for fault in ledger.faults)
     yield channel_table(session)
     yield ledger_table(session)
 

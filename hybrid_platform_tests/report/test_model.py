@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from hybrid_platform.report import html, markdown
 from hybrid_platform.report.assets import read_assets
-from hybrid_platform.report.blocks import Block, Checklist, Columns, Items, Note, Table
+from hybrid_platform.report.blocks import Block, Columns, Note, Table
 from hybrid_platform.report.model import build_report
 from hybrid_platform.report.trading import read_trading
 from hybrid_platform_tests.report.pages import Page
@@ -16,19 +16,15 @@ def values_of(blocks: Iterable[Block]) -> Iterable[object]:
     """Yield every value that both reports must show."""
     for block in blocks:
         match block:
+            case Table(is_checklist=True):
+                yield from (value for id_, _, claim, _, actual in block.rows for value in (id_, claim, actual))
             case Table():
                 yield from (value for row in (block.heads, *block.rows) for value in row)
             case Columns():
                 yield from (table.title for table in block.tables)
                 yield from values_of(block.tables)
-            case Checklist():
-                yield from (
-                    value for id_, verdict, claim, _, actual in block.table.rows for value in (id_, claim, actual)
-                )
             case Note():
                 yield block.text
-            case Items():
-                yield from block.items
 
 
 def test_both_reports_show_every_value(ended, session_id, records):
