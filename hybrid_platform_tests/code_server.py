@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hybrid_platform_tests.support import REPOSITORY, Running, environment, run_config, until
+from hybrid_platform_tests.support import REPOSITORY, RunningProcess, child_environment, run_config, wait_until
 
 LOCATION = {"repositoryLocationName": "hybrid_platform", "repositoryName": "__repository__"}
 LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
@@ -28,7 +28,7 @@ RELOAD = """mutation($name: String!) { reloadRepositoryLocation(repositoryLocati
 class Ui:
     """The web server's GraphQL endpoint."""
 
-    def __init__(self, port: int, server: Running, folder: Path) -> None:
+    def __init__(self, port: int, server: RunningProcess, folder: Path) -> None:
         self._url = f"http://127.0.0.1:{port}/graphql"
         self.server = server
         self.folder = folder
@@ -75,13 +75,13 @@ def dagster_dev(folder: Path) -> Iterator[Ui]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
-    with Running(folder, command, environment(folder)) as server:
+    with RunningProcess(folder, command, child_environment(folder)) as server:
         ui = Ui(port, server, folder)
-        until(lambda: ui.is_up() or not server.is_alive, "the web server")
+        wait_until(lambda: ui.is_up() or not server.is_alive, "the web server")
         assert server.is_alive, server.out + server.err
         yield ui
         server.send(signal.SIGTERM)
-        until(lambda: not server.is_alive, "the end of `dagster dev`", 60)
+        wait_until(lambda: not server.is_alive, "the end of `dagster dev`", 60)
         _end_group(server.process.pid)
 
 

@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from hybrid_platform.settings.loading import ENV_PREFIX, NOT_SETTINGS
 from hybrid_platform_tests.code_server import Ui, dagster_dev
-from hybrid_platform_tests.support import run_here, synthetic
+from hybrid_platform_tests.support import run_in_process, synthetic_feed
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("hybrid_platform", deadline=None)
@@ -51,6 +51,6 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
 def session_of_evidence(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of a short session that passed all its gates."""
     data = tmp_path_factory.mktemp("sealed") / "data"
-    here = run_here(data, {"seconds": 1.5, "heartbeat": {"interval_seconds": 1}}, synthetic(50))
-    assert here.code == 0, here.output
+    run = run_in_process(data, {"seconds": 1.5, "heartbeat": {"interval_seconds": 1}}, synthetic_feed(50))
+    assert run.code == 0, run.output
     return data

@@ -1,7 +1,14 @@
-"""Real processes and what they leave: the CLI or Dagster in a folder of their own, waited for by their log lines.
+"""Helpers for tests of real processes: start the CLI or Dagster in a folder, wait for log lines, read the results.
 
-A test starts a process (`cli`, `start_cli`, `job`), or runs the same steps in its own (`run_here`), and
-reads rows, evidence and log back from below the data directory (`Left`).
+* `run_cli`, `start_cli`: run ``hybrid-platform …`` to its end, or start it; `start_job`: ``dagster job execute``.
+* `run_in_process`: the steps of a run in the test's own process; much faster than a process.
+* `RunningProcess`: a started process; `wait_for` a log message, `send` a signal, `end` waits for the exit.
+* `ProcessResult`: exit code, output and log lines of a process that ended.
+* `Artifacts`: rows, evidence, log and report below a data directory; `InProcessRun` adds the steps of its run.
+* `wait_until`: poll a condition until it holds.
+* `merge_settings`, `synthetic_feed`, `replay_feed`, `run_config`: settings of a run.
+* `write_csv`, `make_csv_rows`: a file that `replay_feed` reads.
+* `child_environment`: the environment of every started process.
 """
 
 from __future__ import annotations
@@ -32,16 +39,16 @@ from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.settings.loading import load_settings, merge
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PATIENCE = 120.0
-"""Seconds after which a process on a busy machine is given up; nothing is ever asserted about speed."""
-LOOK_SECONDS = 0.02
-ANY_PRESSURE = {"gates": {"cpu_pressure_limit": 100}}
-"""The machine that runs the tests is busy with them; the gate has tests of its own."""
+PROCESS_TIMEOUT_S = 120.0
+"""Time limit of each wait for a process, long enough for a busy machine; no test asserts speed with it."""
+POLL_INTERVAL_S = 0.02
+NO_PRESSURE_LIMIT = {"gates": {"cpu_pressure_limit": 100}}
+"""Settings that switch the pressure gate off, because the tests themselves load the machine."""
 Settings = Mapping[str, Any]
 
 
-def environment(folder: Path, **changes: str) -> dict[str, str]:
-    """Return a child's environment: nothing that whoever runs the tests has set, and the folder's modules."""
+def child_environment(folder: Path, **changes: str) -> dict[str, str]:
+    """Return a child's environment: no settings of the caller's shell, and the folder on the module path."""
     foreign = ("HYBRID_PLATFORM_", "DAGSTER_", "PYTHON")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     path = os.pathsep.join([str(REPOSITORY), str(folder)])
@@ -49,8 +56,8 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A process that ended, and what it said."""
+class ProcessResult:
+    """Exit code and output of a process that ended."""
 
     code: int
     out: str
@@ -61,22 +68,23 @@ class Ended:
         return self.out + self.err
 
     @property
-    def lines(self) -> list[dict[str, Any]]:
-        """The log lines on its output."""
+    def log(self) -> list[dict[str, Any]]:
+        """The log lines of its output."""
         return log_lines(self.out)
 
-    def said(self, message: str) -> list[dict[str, Any]]:
-        return [line for line in self.lines if line["message"] == message]
+    def logged(self, message: str) -> list[dict[str, Any]]:
+        """Return the log lines with a message."""
+        return [line for line in self.log if line["message"] == message]
 
 
 def log_lines(text: str) -> list[dict[str, Any]]:
-    """Return the JSON objects of a log that end in a line end."""
+    """Return the JSON objects of a log, without a last line that is still incomplete."""
     whole = text[: text.rfind("\n") + 1]
     return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
 
-class Running:
-    """A started process in a group of its own; its output goes to files, so it never waits for whoever reads."""
+class RunningProcess:
+    """A started process in its own process group; its output goes to files, so it never waits for a reader."""
 
     def __init__(
         self,
@@ -85,10 +93,10 @@ class Running:
         environ: Mapping[str, str],
         before: Callable[[], None] | None = None,
     ) -> None:
-        """Start it; ``before`` runs in the child, for its limits."""
+        """Start the process; ``before`` runs in the child before the command, for example to set limits."""
 
         def in_child() -> None:
-            # Whoever started the tests in the background may have had these ignored, and that is inherited.
+            # A shell that runs the tests in the background ignores these signals, and children inherit that.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             if before is not None:
@@ -96,7 +104,7 @@ class Running:
 
         name = uuid.uuid4().hex[:8]
         self._files = [folder / f".{name}.{end}" for end in ("out", "err")]
-        self._ended: Ended | None = None
+        self._ended: ProcessResult | None = None
         with self._files[0].open("wb") as out, self._files[1].open("wb") as err:
             self.process = subprocess.Popen(
                 command,
@@ -118,22 +126,24 @@ class Running:
         return self._files[1].read_text(errors="replace")
 
     def wait_for(self, message: str, times: int = 1) -> dict[str, Any]:
-        """Wait until it has logged a message so often, and return the last of these lines."""
-        found = until(lambda: self._said(message, times) or not self.is_alive, f"{message!r} of {self.process.args}")
-        found = self._said(message, times)
-        assert found, f"ended without saying {message!r}: {self.out}\n{self.err}"
+        """Wait until the process has logged a message ``times`` times, and return the last of these lines."""
+        found = wait_until(
+            lambda: self._find(message, times) or not self.is_alive, f"{message!r} of {self.process.args}"
+        )
+        found = self._find(message, times)
+        assert found, f"ended without logging {message!r}: {self.out}\n{self.err}"
         return found
 
     @property
-    def lines(self) -> list[dict[str, Any]]:
+    def log(self) -> list[dict[str, Any]]:
         """The log lines so far."""
         return log_lines(self.out)
 
-    def has_said(self, message: str) -> bool:
-        return self._said(message, 1) is not None
+    def has_logged(self, message: str) -> bool:
+        return self._find(message, 1) is not None
 
-    def _said(self, message: str, times: int) -> dict[str, Any] | None:
-        found = [line for line in self.lines if line["message"] == message]
+    def _find(self, message: str, times: int) -> dict[str, Any] | None:
+        found = [line for line in self.log if line["message"] == message]
         return found[times - 1] if len(found) >= times else None
 
     @property
@@ -143,12 +153,12 @@ class Running:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def end(self, seconds: float = PATIENCE) -> Ended:
-        """Wait for its end."""
+    def end(self, seconds: float = PROCESS_TIMEOUT_S) -> ProcessResult:
+        """Wait for the process to end."""
         code = self.process.wait(seconds)
-        return Ended(code, self.out, self.err)
+        return ProcessResult(code, self.out, self.err)
 
-    def __enter__(self) -> Running:
+    def __enter__(self) -> RunningProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -157,17 +167,17 @@ class Running:
             self.process.wait()
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """Return what a condition returns as soon as it is true."""
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = PROCESS_TIMEOUT_S) -> Any:
+    """Poll a condition until its result is true, and return that result."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_INTERVAL_S)
     return found
 
 
 def cli_command(folder: Path, *arguments: str, settings: Settings | None = None) -> list[str]:
-    """Return the command line; ``settings`` become a file that ``--config`` names."""
+    """Return a command line; ``settings`` are written to a file and passed with ``--config``."""
     command = [sys.executable, "-m", "hybrid_platform.cli", *arguments]
     if settings is None:
         return command
@@ -182,12 +192,14 @@ def start_cli(
     settings: Settings | None = None,
     before: Callable[[], None] | None = None,
     **environ: str,
-) -> Running:
+) -> RunningProcess:
     """Start ``hybrid-platform …`` in a folder."""
-    return Running(folder, cli_command(folder, *arguments, settings=settings), environment(folder, **environ), before)
+    return RunningProcess(
+        folder, cli_command(folder, *arguments, settings=settings), child_environment(folder, **environ), before
+    )
 
 
-def cli(folder: Path, *arguments: str, **options: Any) -> Ended:
+def run_cli(folder: Path, *arguments: str, **options: Any) -> ProcessResult:
     """Run ``hybrid-platform …`` in a folder to its end."""
     with start_cli(folder, *arguments, **options) as running:
         return running.end()
@@ -199,88 +211,88 @@ def start_job(
     job: str = "shadow_run",
     module: Sequence[str] = ("-m", "hybrid_platform.definitions"),
     **environ: str,
-) -> Running:
+) -> RunningProcess:
     """Start ``dagster job execute`` in a folder that has the repository's dagster.yaml."""
     (folder / "dagster.yaml").write_text((REPOSITORY / "dagster.yaml").read_text())
     config = folder / f"run-{uuid.uuid4().hex[:8]}.yaml"
     config.write_text(yaml.safe_dump(run_config(settings)))
     command = [sys.executable, "-W", "ignore", "-m", "dagster", "job", "execute"]
     command += [*module, "-j", job, "-c", str(config)]
-    return Running(folder, command, environment(folder, **environ))
+    return RunningProcess(folder, command, child_environment(folder, **environ))
 
 
 def run_config(settings: Settings) -> dict[str, Any]:
-    """Return settings as the run config of every job here."""
+    """Return settings as the run config of a job."""
     return {"resources": {"session": {"config": dict(settings)}}}
 
 
-def layered(*layers: Settings) -> dict[str, Any]:
-    """Lay settings over each other, the last on top, over a pressure gate that is switched off."""
-    merged: dict[str, Any] = dict(ANY_PRESSURE)
+def merge_settings(*layers: Settings) -> dict[str, Any]:
+    """Merge settings, later ones take precedence, over a pressure gate that is switched off."""
+    merged: dict[str, Any] = dict(NO_PRESSURE_LIMIT)
     for layer in layers:
         merged = merge(merged, layer)
     return merged
 
 
-def synthetic(ticks_per_second: float | str = 200, **more: Any) -> dict[str, Any]:
+def synthetic_feed(ticks_per_second: float | str = 200, **more: Any) -> dict[str, Any]:
     """Return the settings of a synthetic feed."""
     return {"feed": {"synthetic": {"ticks_per_second": ticks_per_second, **more}}}
 
 
-def replay(path: Path | str, **more: Any) -> dict[str, Any]:
+def replay_feed(path: Path | str, **more: Any) -> dict[str, Any]:
     """Return the settings of a replay of a file with columns ``ts,price,size,symbol``."""
     columns = {"ts": "ts", "price": "price", "size": "size", "symbol": "symbol"}
     return {"feed": {"replay": {"path": str(path), **({} if "format" in more else {"columns": columns}), **more}}}
 
 
 def write_csv(path: Path, rows: Iterable[str], header: str = "ts,price,size,symbol") -> Path:
-    """Write a file that `replay` reads."""
+    """Write a file that `replay_feed` reads, and return its path."""
     path.write_text("\n".join([header, *rows]) + "\n")
     return path
 
 
-def good_rows(count: int, first: int = 0) -> list[str]:
-    """Return so many good rows, one a second."""
+def make_csv_rows(count: int, first: int = 0) -> list[str]:
+    """Return ``count`` valid rows, one per second."""
     return [f"{1_700_000_000_000 + 1000 * k},{100 + k % 7}.25,{1 + k % 3},SPY" for k in range(first, first + count)]
 
 
-class Left:
-    """What runs left below a data directory."""
+class Artifacts:
+    """Everything that sessions wrote below a data directory: rows, evidence, logs, reports."""
 
     def __init__(self, data_dir: Path, database: Path | None = None) -> None:
         self.data_dir = data_dir
         self.database = database or data_dir / "bot.db"
 
     def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
-        """Return what a query finds, through a connection of its own that only reads."""
+        """Return the rows of a query, over a separate read-only connection."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(query, values)]
 
     def count(self, table: str, session_id: str | None = None) -> int:
-        """Count a table's rows of one session, the last by default."""
+        """Return the number of a table's rows of one session, the last by default."""
         where = session_id or self.session_id
         return int(self.rows(f"SELECT count(*) AS n FROM {table} WHERE session_id = ?", where)[0]["n"])
 
     @property
     def sessions(self) -> list[dict[str, Any]]:
-        """All sessions' rows, in their order."""
+        """The rows of all sessions, oldest first."""
         return self.rows("SELECT * FROM sessions ORDER BY started_at, session_no")
 
     @property
     def session(self) -> dict[str, Any]:
-        """The last session's row."""
+        """The row of the last session."""
         return self.sessions[-1]
 
     @property
     def session_id(self) -> str:
-        """The id of the last session that left evidence."""
+        """The id of the last session with evidence."""
         return sorted(
             path.name for path in (self.data_dir / "evidence").iterdir() if path.name not in {"checks", "matrix"}
         )[-1]
 
     def ledger(self, session_id: str | None = None) -> dict[tuple[str, str, str], int]:
-        """Return a session's ledger."""
+        """Return a session's ledger as counts by kind, name and reason."""
         rows = self.rows("SELECT * FROM ledger WHERE session_id = ?", session_id or self.session_id)
         return {(row["kind"], row["name"], row["reason"]): row["count"] for row in rows}
 
@@ -295,14 +307,15 @@ class Left:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """The last session's log, from its file."""
-        return self.log_of(self.session_id)
+        """The log lines of the last session, from its file."""
+        return self.read_log(self.session_id)
 
-    def log_of(self, session_id: str) -> list[dict[str, Any]]:
-        """Return a session's log."""
+    def read_log(self, session_id: str) -> list[dict[str, Any]]:
+        """Return the log lines of a session."""
         return log_lines((self.data_dir / "logs" / f"{session_id}.jsonl").read_text())
 
-    def said(self, message: str) -> list[dict[str, Any]]:
+    def logged(self, message: str) -> list[dict[str, Any]]:
+        """Return the log lines with a message."""
         return [line for line in self.log if line["message"] == message]
 
     @property
@@ -310,8 +323,8 @@ class Left:
         return (self.data_dir / "evidence" / self.session_id / "report.md").read_text()
 
 
-class Here(Left):
-    """A run in this process: its steps' evidence, and what it left."""
+class InProcessRun(Artifacts):
+    """A run in this process: its artifacts, the evidence of its steps, and its output."""
 
     def __init__(self, data_dir: Path, steps: Sequence[Evidence], output: str) -> None:
         super().__init__(data_dir)
@@ -321,31 +334,31 @@ class Here(Left):
 
     @cached_property
     def code(self) -> int:
-        """What the CLI would exit with."""
+        """The exit code that the CLI would return."""
         return next((step.exit_code for step in self.steps.values() if step.exit_code), 0)
 
 
-def run_here(
+def run_in_process(
     data_dir: Path,
     *layers: Settings,
-    before_postflight: Callable[[Left], None] | None = None,
+    before_postflight: Callable[[Artifacts], None] | None = None,
     with_report: bool = True,
-) -> Here:
-    """Run all steps in this process, as the CLI does; raise what they raise.
+) -> InProcessRun:
+    """Run all steps in this process, as the CLI does; errors propagate.
 
-    ``with_report``: write the report and seal the evidence too, which takes longer than a short session.
+    ``with_report=False`` skips the report and the signed bundle, which take longer than a short session.
     """
-    settings = load_settings(layered({"data_dir": str(data_dir)}, *layers), environ={})
+    settings = load_settings(merge_settings({"data_dir": str(data_dir)}, *layers), environ={})
     clock, output = SystemClock(), io.StringIO()
     with open_run(settings, run_id=str(uuid.uuid4()), created_ns=clock.wall_ns(), clock=clock, stream=output) as run:
 
         def drive(runner: SessionRunner) -> SessionEvidence:
             runner.start()
-            assert runner.wait(PATIENCE)
+            assert runner.wait(PROCESS_TIMEOUT_S)
             evidence = runner.finish()
             if before_postflight is not None:
-                before_postflight(Left(data_dir))
+                before_postflight(Artifacts(data_dir))
             return evidence
 
         result = run_steps(run, drive, last=Step.REPORT if with_report else Step.POSTFLIGHT)
-    return Here(data_dir, list(result.steps), output.getvalue())
+    return InProcessRun(data_dir, list(result.steps), output.getvalue())

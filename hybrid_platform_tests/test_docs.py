@@ -18,7 +18,7 @@ from hybrid_platform.cli.main import main
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.settings.loading import NOT_SETTINGS, load_settings, parse_assignment
 from hybrid_platform_tests.definitions import defs
-from hybrid_platform_tests.support import PATIENCE, REPOSITORY, Left, environment
+from hybrid_platform_tests.support import PROCESS_TIMEOUT_S, REPOSITORY, Artifacts, child_environment
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -155,13 +155,18 @@ def test_the_example_strategy_is_ten_lines_and_runs_as_the_page_says(tmp_path: P
     assert Path(program).name == "hybrid-platform"
     done = subprocess.run(
         [sys.executable, "-m", "hybrid_platform.cli", *arguments],
-        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=PATIENCE, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=child_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=PROCESS_TIMEOUT_S,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    left = Left(tmp_path / "data")
-    signals = left.rows("SELECT DISTINCT reason FROM signals")
+    artifacts = Artifacts(tmp_path / "data")
+    signals = artifacts.rows("SELECT DISTINCT reason FROM signals")
     assert signals == [{"reason": "THREE_IN_A_ROW"}]
-    assert left.evidence("session")["strategy"]["name"] == "mystrategy:ThreeInARow"
+    assert artifacts.evidence("session")["strategy"]["name"] == "mystrategy:ThreeInARow"
 
 
 def test_the_readme_states_the_reference_run_and_the_exit_codes():

@@ -20,7 +20,7 @@ from hybrid_platform.session.factories import build_channels
 from hybrid_platform.session.messages import RecordMessage
 from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.settings.runtime import OnFull
-from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
+from hybrid_platform_tests.support import PROCESS_TIMEOUT_S, REPOSITORY, child_environment
 
 PACKAGE = Path(hybrid_platform.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
@@ -63,7 +63,7 @@ def test_a_send_to_a_live_persist_channel_never_waits(feed: str):
 
     filler = threading.Thread(target=fill, daemon=True)
     filler.start()
-    filler.join(PATIENCE)
+    filler.join(PROCESS_TIMEOUT_S)
     assert not filler.is_alive(), "it waits, and nobody takes"
     assert refused, "a full reserve is told, not waited for"
     assert channel.stats().blocked == 0
@@ -122,12 +122,12 @@ def test_the_command_line_and_the_pipeline_run_without_dagster(tmp_path: Path):
         "import hybrid_platform.report.writer\n"
         "sys.exit(any(name.partition('.')[0] == 'dagster' for name in sys.modules))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment(tmp_path), check=False)
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=child_environment(tmp_path), check=False)
     assert done.returncode == 0
 
 
 def test_nothing_is_configured_when_it_is_imported(tmp_path: Path):
-    wrong = environment(tmp_path, HYBRID_PLATFORM_SECONDS="nonsense", HYBRID_PLATFORM_NO_SUCH="1")
+    wrong = child_environment(tmp_path, HYBRID_PLATFORM_SECONDS="nonsense", HYBRID_PLATFORM_NO_SUCH="1")
     command = [sys.executable, "-c", "import hybrid_platform.definitions"]
     done = subprocess.run(command, cwd=tmp_path, env=wrong, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -32,18 +32,18 @@ from hybrid_platform.storage.session_records import SessionStart
 from hybrid_platform.storage.sessions import SessionStore
 from hybrid_platform.storage.views import PUBLIC_TABLES
 from hybrid_platform_tests.support import (
-    PATIENCE,
-    Here,
-    Left,
-    cli,
+    PROCESS_TIMEOUT_S,
+    Artifacts,
+    InProcessRun,
+    child_environment,
     cli_command,
-    environment,
-    good_rows,
-    layered,
-    replay,
-    run_here,
+    make_csv_rows,
+    merge_settings,
+    replay_feed,
+    run_cli,
+    run_in_process,
     start_cli,
-    synthetic,
+    synthetic_feed,
     write_csv,
 )
 
@@ -57,10 +57,10 @@ def invoke(*arguments: str | Path) -> Result:
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> Here:
+def ended(tmp_path_factory: pytest.TempPathFactory) -> InProcessRun:
     """A session that ended, for the commands that look back."""
     folder = tmp_path_factory.mktemp("ended")
-    return run_here(folder / "data", synthetic("max", ticks=61), {"isolation": "thread"})
+    return run_in_process(folder / "data", synthetic_feed("max", ticks=61), {"isolation": "thread"})
 
 
 # Help and usage
@@ -109,7 +109,7 @@ def test_a_usage_error_exits_64_and_says_how_it_is_meant(arguments: list[str]):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["shadow-run", "--help"], ["healthcheck"]], ids=" ".join)
-def test_help_and_healthcheck_load_nothing_heavy(ended: Here, arguments: list[str]):
+def test_help_and_healthcheck_load_nothing_heavy(ended: InProcessRun, arguments: list[str]):
     script = (
         "import sys\n"
         "from hybrid_platform.cli.main import main\n"
@@ -121,7 +121,13 @@ def test_help_and_healthcheck_load_nothing_heavy(ended: Here, arguments: list[st
     folder = ended.data_dir.parent
     command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(
-        command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=PATIENCE, check=False
+        command,
+        cwd=folder,
+        env=child_environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=PROCESS_TIMEOUT_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.rpartition("LOADED")[2].split())
@@ -138,7 +144,7 @@ def test_layers_lie_over_each_other_in_the_stated_order(tmp_path: Path):
         "data_dir": "mine",
         "strategy": {"params": {"every": 7}},
         "isolation": "thread",
-        **synthetic(100),
+        **synthetic_feed(100),
     }
     arguments = ["--mode", "shadow", "--seconds", "0.2", "--set", "strategy.params.every=5", "--db", "here.db"]
     layers = {
@@ -146,15 +152,15 @@ def test_layers_lie_over_each_other_in_the_stated_order(tmp_path: Path):
         "HYBRID_PLATFORM_HEARTBEAT__LATE_SECONDS": "3",
         "HYBRID_PLATFORM_RISK__MAX_OPEN_ORDERS": "77",
     }
-    ended = cli(tmp_path, "shadow-run", *arguments, settings=settings, **layers)
+    ended = run_cli(tmp_path, "shadow-run", *arguments, settings=settings, **layers)
     assert ended.code == 0, ended.text
-    left = Left(tmp_path / "mine", tmp_path / "here.db")
-    used = left.evidence("preflight")["settings"]
+    artifacts = Artifacts(tmp_path / "mine", tmp_path / "here.db")
+    used = artifacts.evidence("preflight")["settings"]
     assert used["seconds"] == 0.2, "a flag, over the file, over the environment"
     assert used["strategy"]["params"] == {"every": 5}, "--set, over the file"
     assert (used["heartbeat"]["late_seconds"], used["risk"]["max_open_orders"]) == (3, 77), "the environment alone"
     assert used["mode"] == "SHADOW"
-    assert left.count("ticks") == 21
+    assert artifacts.count("ticks") == 21
     assert not (tmp_path / "mine" / "bot.db").exists()
 
 
@@ -164,11 +170,11 @@ def test_with_nothing_said_the_run_is_a_shadow_run_into_data(tmp_path: Path):
         running.wait_for("HEARTBEAT (G4)")
         running.send(signal.SIGTERM)
         ended = running.end()
-    left = Left(tmp_path / "data")
+    artifacts = Artifacts(tmp_path / "data")
     assert ended.code == 0, ended.text
-    used = left.evidence("preflight")["settings"]
+    used = artifacts.evidence("preflight")["settings"]
     assert (used["mode"], used["live_armed"], used["seconds"]) == ("SHADOW", False, 30)
-    assert left.session["mode"] == "SHADOW"
+    assert artifacts.session["mode"] == "SHADOW"
 
 
 def test_a_database_may_lie_beside_the_code_that_the_guard_lets_through(tmp_path: Path):
@@ -179,11 +185,11 @@ def test_a_database_may_lie_beside_the_code_that_the_guard_lets_through(tmp_path
         "    def on_tick(self, tick):\n"
         "        return buy(tick, '0.1', 'EACH') if tick.seq % 10 == 0 else None\n"
     )
-    write_csv(tmp_path / "trades.csv", good_rows(30))
-    settings = layered(replay("trades.csv"), {"strategy": {"name": "mine:Mine"}})
-    ended = cli(tmp_path, "shadow-run", "--db", "bot.db", settings=settings)
+    write_csv(tmp_path / "trades.csv", make_csv_rows(30))
+    settings = merge_settings(replay_feed("trades.csv"), {"strategy": {"name": "mine:Mine"}})
+    ended = run_cli(tmp_path, "shadow-run", "--db", "bot.db", settings=settings)
     assert ended.code == 0, ended.text
-    assert Left(tmp_path / "data", tmp_path / "bot.db").count("signals") == 3
+    assert Artifacts(tmp_path / "data", tmp_path / "bot.db").count("signals") == 3
 
 
 # Output
@@ -191,36 +197,43 @@ def test_a_database_may_lie_beside_the_code_that_the_guard_lets_through(tmp_path
 
 def test_a_reader_that_goes_away_does_not_stop_the_session(tmp_path: Path):
     command = cli_command(
-        tmp_path, "shadow-run", settings=layered(synthetic(100), {"seconds": 1, "isolation": "thread"})
+        tmp_path, "shadow-run", settings=merge_settings(synthetic_feed(100), {"seconds": 1, "isolation": "thread"})
     )
     with subprocess.Popen(
-        command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env=child_environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline().startswith("{")
         process.stdout.close()
         error = process.stderr.read()
-        assert process.wait(PATIENCE) == 0, error
+        assert process.wait(PROCESS_TIMEOUT_S) == 0, error
     assert "Traceback" not in error
-    left = Left(tmp_path / "data")
-    assert left.count("ticks") == 101
-    assert left.said("postflight PASS"), "the file has what the pipe could not take"
+    artifacts = Artifacts(tmp_path / "data")
+    assert artifacts.count("ticks") == 101
+    assert artifacts.logged("postflight PASS"), "the file has what the pipe could not take"
 
 
 def test_a_terminal_gets_text_and_progress_instead_of_json(tmp_path: Path):
     command = cli_command(
-        tmp_path, "shadow-run", settings=layered(synthetic(100), {"seconds": 1, "isolation": "thread"})
+        tmp_path, "shadow-run", settings=merge_settings(synthetic_feed(100), {"seconds": 1, "isolation": "thread"})
     )
     ours, theirs = pty.openpty()
-    with subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stdout=theirs, stderr=theirs) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=child_environment(tmp_path), stdout=theirs, stderr=theirs
+    ) as process:
         os.close(theirs)
         text = "".join(_read_terminal(ours))
-        assert process.wait(PATIENCE) == 0, text
+        assert process.wait(PROCESS_TIMEOUT_S) == 0, text
     assert "{" not in text.splitlines()[0]
     assert re.search(r"^\d\d:\d\d:\d\d\.\d{3} INFO +HEARTBEAT \(G4\) ", text, re.MULTILINE)
     assert re.search(r"\r\x1b\[K +\d+\.\d s  [\d,]+ ticks  [\d,]+/s  .* dropped  \d s left", text)
     assert "PASS: session " in text
-    assert all(line["message"] for line in Left(tmp_path / "data").log), "the file is JSON all the same"
+    assert all(line["message"] for line in Artifacts(tmp_path / "data").log), "the file is JSON all the same"
 
 
 def _read_terminal(descriptor: int) -> Iterator[str]:
@@ -239,7 +252,7 @@ def _read_terminal(descriptor: int) -> Iterator[str]:
 
 
 @pytest.mark.scenario("G1")
-def test_a_healthcheck_prints_one_line_an_item_and_exits_0(ended: Here):
+def test_a_healthcheck_prints_one_line_an_item_and_exits_0(ended: InProcessRun):
     result = invoke("healthcheck", "--data-dir", ended.data_dir)
     assert result.exit_code == 0, result.output
     *items, last = result.stdout.splitlines()
@@ -261,14 +274,14 @@ def test_a_healthcheck_of_no_database_fails_and_makes_none(tmp_path: Path):
 
 @pytest.mark.scenario("G1")
 def test_a_database_that_was_copied_out_of_wal_mode_is_healthy_and_the_next_session_goes_on(
-    ended: Here, tmp_path: Path
+    ended: InProcessRun, tmp_path: Path
 ):
     (tmp_path / "data").mkdir()
     copy = tmp_path / "data" / "bot.db"
     with closing(sqlite3.connect(ended.database)) as connection:
         connection.execute("VACUUM INTO ?", (str(copy),))
     assert invoke("healthcheck", "--data-dir", copy.parent).exit_code == 0
-    run = run_here(copy.parent, synthetic("max", ticks=20), {"isolation": "thread"})
+    run = run_in_process(copy.parent, synthetic_feed("max", ticks=20), {"isolation": "thread"})
     assert run.code == 0
     assert [row["state"] for row in run.sessions] == ["COMPLETE", "COMPLETE"]
 
@@ -283,11 +296,11 @@ def test_a_database_whose_maker_was_killed_before_its_first_table_is_new_and_gon
             connection.execute("PRAGMA journal_mode = WAL")
     assert ((data_dir / "bot.db").stat().st_size > 0) is header
     assert invoke("healthcheck", "--data-dir", data_dir).exit_code == 1, "the command alone fails on it"
-    run = run_here(data_dir, synthetic("max", ticks=20), {"isolation": "thread"}, with_report=False)
+    run = run_in_process(data_dir, synthetic_feed("max", ticks=20), {"isolation": "thread"}, with_report=False)
     assert (run.code, run.count("ticks")) == (0, 20)
 
 
-def test_sessions_lists_them_newest_first(ended: Here):
+def test_sessions_lists_them_newest_first(ended: InProcessRun):
     shown = invoke("sessions", "--data-dir", ended.data_dir)
     assert shown.exit_code == 0
     for word in (ended.session_id, "SHADOW", "COMPLETE", "END_OF_FEED", "periodic", "synthetic"):
@@ -310,7 +323,7 @@ def test_sessions_lists_one_that_has_not_ended(tmp_path: Path):
     assert (row["state"], row["exit_code"], row["exit_reason"], row["ended_at"]) == ("RUNNING", None, None, None)
 
 
-def test_a_report_is_written_anew_from_its_evidence(ended: Here):
+def test_a_report_is_written_anew_from_its_evidence(ended: InProcessRun):
     for which in ([], [ended.session_id]):
         result = invoke("report", *which, "--data-dir", ended.data_dir)
         assert result.exit_code == 0, result.output
@@ -319,7 +332,7 @@ def test_a_report_is_written_anew_from_its_evidence(ended: Here):
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
-def test_an_export_holds_every_row_of_the_session(ended: Here, tmp_path: Path, kind: str):
+def test_an_export_holds_every_row_of_the_session(ended: InProcessRun, tmp_path: Path, kind: str):
     result = invoke(
         "export", ended.session_id, "--to", tmp_path / "out", "--format", kind, "--data-dir", ended.data_dir
     )
@@ -337,7 +350,7 @@ def test_an_export_holds_every_row_of_the_session(ended: Here, tmp_path: Path, k
     ]
 
 
-def test_an_export_of_some_tables_writes_those_alone(ended: Here, tmp_path: Path):
+def test_an_export_of_some_tables_writes_those_alone(ended: InProcessRun, tmp_path: Path):
     arguments = ["--table", "signals", "--table", "ledger", "--data-dir", ended.data_dir]
     assert invoke("export", ended.session_id, "--to", tmp_path / "out", *arguments).exit_code == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"signals.parquet", "ledger.parquet"}
@@ -353,7 +366,9 @@ def test_an_export_of_some_tables_writes_those_alone(ended: Here, tmp_path: Path
     ],
     ids=["export nobody", "export no table", "report outside", "report nobody"],
 )
-def test_what_is_not_there_is_one_clear_config_error(ended: Here, tmp_path: Path, arguments: list[str], words: str):
+def test_what_is_not_there_is_one_clear_config_error(
+    ended: InProcessRun, tmp_path: Path, arguments: list[str], words: str
+):
     named = [ended.session_id if argument == "SESSION" else argument for argument in arguments]
     named = [str(tmp_path / "out") if argument == "out" else argument for argument in named]
     result = invoke(*named, "--data-dir", ended.data_dir)
@@ -384,7 +399,7 @@ def test_preflight_alone_checks_the_host_and_starts_nothing(tmp_path: Path):
     assert invoke("preflight", *settings[:2], "--set", "gates.cpu_pressure_limit=0").exit_code == 13
 
 
-def test_a_bundle_of_a_session_verifies_from_the_command_line(ended: Here, tmp_path: Path):
+def test_a_bundle_of_a_session_verifies_from_the_command_line(ended: InProcessRun, tmp_path: Path):
     bundle = ended.data_dir / "evidence" / ended.session_id
     result = invoke("verify", bundle, "--trusted-keys", ended.data_dir / "keys")
     assert result.exit_code == 0, result.output

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from hybrid_platform_tests.definitions import defs
-from hybrid_platform_tests.support import Left, Settings, layered, run_config
+from hybrid_platform_tests.support import Artifacts, Settings, merge_settings, run_config
 
 
 class Job:
@@ -21,7 +21,7 @@ class Job:
     ) -> None:
         self.result = result
         self.run: Any = instance.get_run_by_id(result.run_id)
-        self.left = Left(data_dir)
+        self.artifacts = Artifacts(data_dir)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -84,7 +84,7 @@ class Launcher:
         self.data_dir = folder / "data"
 
     def __call__(self, *layers: Settings, job: str = "shadow_run", only: list[str] | None = None) -> Job:
-        settings = layered({"data_dir": str(self.data_dir)}, *layers)
+        settings = merge_settings({"data_dir": str(self.data_dir)}, *layers)
         result = defs.resolve_job_def(job).execute_in_process(
             run_config=run_config(settings),
             instance=self.instance,

@@ -19,7 +19,7 @@ from hybrid_platform.defs.shared.names import PLATFORM_JOBS
 from hybrid_platform.evidence.code_digest import tree_sha256
 from hybrid_platform.storage.views import PUBLIC_TABLES
 from hybrid_platform_tests.definitions import defs
-from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
+from hybrid_platform_tests.support import PROCESS_TIMEOUT_S, REPOSITORY, child_environment
 
 GATED = ["preflight_healthcheck", "pragma_verification", "shadow_run", "postflight_evidence"]
 NAMES = {
@@ -197,7 +197,13 @@ def test_dagster_itself_finds_the_definitions_valid_and_the_workspace_names_them
         shutil.copy(REPOSITORY / name, tmp_path)
     command = [sys.executable, "-m", "dagster", "definitions", "validate"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=PATIENCE, check=False
+        command,
+        cwd=tmp_path,
+        env=child_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=PROCESS_TIMEOUT_S,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "hybrid_platform" in done.stdout + done.stderr

@@ -15,7 +15,7 @@ from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.location import default_url
 from hybrid_platform.strategies import Params, Signal, Strategy, Tick, buy, sell
-from hybrid_platform_tests.support import Here, run_here, synthetic
+from hybrid_platform_tests.support import InProcessRun, run_in_process, synthetic_feed
 
 BUSY_S = 0.002
 
@@ -38,11 +38,11 @@ class Slow(Strategy[Params]):
 
 
 @pytest.fixture(scope="module")
-def overrun(tmp_path_factory: pytest.TempPathFactory) -> Here:
+def overrun(tmp_path_factory: pytest.TempPathFactory) -> InProcessRun:
     """A PAPER session whose strategy dropped most of its ticks."""
-    return run_here(
+    return run_in_process(
         tmp_path_factory.mktemp("overrun") / "data",
-        synthetic(2_000, symbols=["SOL/USDC", "BTC/USD"]),
+        synthetic_feed(2_000, symbols=["SOL/USDC", "BTC/USD"]),
         {"mode": "PAPER", "seconds": 2, "isolation": "thread", "strategy": {"name": f"{__name__}:Slow"}},
         {"channels": {"tick": 16}},
     )
@@ -95,5 +95,5 @@ def test_a_single_row_that_somebody_changes_afterwards_is_named(overrun, tmp_pat
     assert found.reasons[0].startswith("ticks n=123 (seq=123) row")
 
 
-def _session_json(here: Here) -> bytes:
-    return Path(here.data_dir, "evidence", here.session_id, "session.json").read_bytes()
+def _session_json(run: InProcessRun) -> bytes:
+    return Path(run.data_dir, "evidence", run.session_id, "session.json").read_bytes()

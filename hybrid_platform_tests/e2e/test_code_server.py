@@ -8,23 +8,23 @@ import pytest
 
 from hybrid_platform_tests.code_server import Ui
 from hybrid_platform_tests.e2e.test_drain import LONG, require_drained
-from hybrid_platform_tests.support import Left, log_lines, until
+from hybrid_platform_tests.support import Artifacts, log_lines, wait_until
 
 
 @pytest.mark.scenario("S13")
 def test_the_uis_terminate_drains_the_session_and_postflight_judges_it(ui: Ui):
     run_id = ui.launch(LONG)
-    left = Left(ui.folder / "data")
+    artifacts = Artifacts(ui.folder / "data")
     logs = ui.folder / "data" / "logs"
-    until(lambda: any(_said(path, "signal generated") for path in logs.glob("*.jsonl")), "the first signal")
+    wait_until(lambda: any(_said(path, "signal generated") for path in logs.glob("*.jsonl")), "the first signal")
     assert ui.run(run_id)["status"] == "STARTED"
     ui.terminate(run_id)
-    until(lambda: ui.run(run_id)["status"] not in {"STARTED", "CANCELING"}, "the run's end")
-    require_drained(left, "TERMINATED")
+    wait_until(lambda: ui.run(run_id)["status"] not in {"STARTED", "CANCELING"}, "the run's end")
+    require_drained(artifacts, "TERMINATED")
     tags = {tag["key"]: tag["value"] for tag in ui.run(run_id)["tags"]}
     assert tags["hybrid_platform/exit_code"] == "0"
     assert tags["hybrid_platform/exit_reason"] == "TERMINATED"
-    assert left.session["run_id"] == run_id
+    assert artifacts.session["run_id"] == run_id
 
 
 def _said(path: Path, message: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from hybrid_platform_tests.e2e.conftest import Whole
+from hybrid_platform_tests.e2e.conftest import FinishedRun
 
 STEPS = ("preflight_healthcheck", "pragma_verification", "shadow_run", "postflight_evidence")
 CHECKS = {
@@ -20,7 +20,7 @@ CHECKS = {
 
 
 @pytest.fixture(scope="module")
-def run(by_dagster: Whole) -> Iterator[tuple[dg.DagsterInstance, Any]]:
+def run(by_dagster: FinishedRun) -> Iterator[tuple[dg.DagsterInstance, Any]]:
     """The instance that the run's own dagster.yaml names, as `dagster dev` in that folder would open it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(by_dagster.folder)
@@ -37,26 +37,28 @@ def events(run: tuple[dg.DagsterInstance, Any], kind: dg.DagsterEventType) -> li
     ]
 
 
-def test_the_job_succeeds_and_prints_the_sessions_lines_alone(by_dagster: Whole):
-    assert by_dagster.ended.code == 0
-    assert by_dagster.ended.out.splitlines() == [
-        line for line in by_dagster.ended.out.splitlines() if line.startswith("{")
+def test_the_job_succeeds_and_prints_the_sessions_lines_alone(by_dagster: FinishedRun):
+    assert by_dagster.process.code == 0
+    assert by_dagster.process.out.splitlines() == [
+        line for line in by_dagster.process.out.splitlines() if line.startswith("{")
     ]
-    assert "Traceback" not in by_dagster.ended.text
-    assert by_dagster.ended.lines == by_dagster.left.log
-    (final,) = by_dagster.left.said("FINAL METRICS")
+    assert "Traceback" not in by_dagster.process.text
+    assert by_dagster.process.log == by_dagster.artifacts.log
+    (final,) = by_dagster.artifacts.logged("FINAL METRICS")
     counters = ("tick_count", "signal_count", "shadow_orders", "trade_count", "persist_errors", "bp_drops_tick")
     assert [final[name] for name in counters] == [61, 6, 6, 6, 0, 0]
 
 
-def test_both_ways_to_launch_leave_the_same(reference: Whole, by_dagster: Whole):
+def test_both_ways_to_launch_leave_the_same(reference: FinishedRun, by_dagster: FinishedRun):
     for table in ("ticks", "signals", "vetoes", "orders", "order_events", "trades"):
-        assert by_dagster.left.count(table) == reference.left.count(table)
-    assert by_dagster.left.evidence("session")["signals"] == reference.left.evidence("session")["signals"]
-    assert by_dagster.left.ledger().keys() == reference.left.ledger().keys()
-    names = {path.name for path in (reference.left.data_dir / "evidence" / reference.left.session_id).iterdir()}
+        assert by_dagster.artifacts.count(table) == reference.artifacts.count(table)
+    assert by_dagster.artifacts.evidence("session")["signals"] == reference.artifacts.evidence("session")["signals"]
+    assert by_dagster.artifacts.ledger().keys() == reference.artifacts.ledger().keys()
+    names = {
+        path.name for path in (reference.artifacts.data_dir / "evidence" / reference.artifacts.session_id).iterdir()
+    }
     assert {
-        path.name for path in (by_dagster.left.data_dir / "evidence" / by_dagster.left.session_id).iterdir()
+        path.name for path in (by_dagster.artifacts.data_dir / "evidence" / by_dagster.artifacts.session_id).iterdir()
     } == names
 
 
@@ -65,15 +67,15 @@ def test_the_run_is_in_the_storage_that_the_ui_reads(run: tuple[dg.DagsterInstan
     assert (found.job_name, found.status) == ("shadow_run", dg.DagsterRunStatus.SUCCESS)
 
 
-def test_the_runs_tags_tell_session_exit_code_and_reason(run: tuple[dg.DagsterInstance, Any], by_dagster: Whole):
+def test_the_runs_tags_tell_session_exit_code_and_reason(run: tuple[dg.DagsterInstance, Any], by_dagster: FinishedRun):
     _, found = run
     tags = {name: value for name, value in found.tags.items() if name.startswith("hybrid_platform/")}
     assert tags == {
-        "hybrid_platform/session_id": by_dagster.left.session_id,
+        "hybrid_platform/session_id": by_dagster.artifacts.session_id,
         "hybrid_platform/exit_code": "0",
         "hybrid_platform/exit_reason": "TIME_LIMIT",
     }
-    assert by_dagster.left.session["run_id"] == found.run_id
+    assert by_dagster.artifacts.session["run_id"] == found.run_id
 
 
 def test_all_four_assets_are_materialised_in_order(run: tuple[dg.DagsterInstance, Any]):
@@ -93,7 +95,7 @@ def test_every_check_passed_and_is_named(run: tuple[dg.DagsterInstance, Any]):
 
 
 def test_metadata_are_numbers_under_stable_names_tables_and_files(
-    run: tuple[dg.DagsterInstance, Any], by_dagster: Whole
+    run: tuple[dg.DagsterInstance, Any], by_dagster: FinishedRun
 ):
     metadata = {
         event.asset_key.to_user_string(): event.step_materialization_data.materialization.metadata
@@ -106,10 +108,10 @@ def test_metadata_are_numbers_under_stable_names_tables_and_files(
     assert numbers == {"ticks": 61, "signals": 6, "shadow_orders": 6, "trades": 6, "vetoes": 0, "dropped": 0}
     ledger = metadata["shadow_run"]["ledger"]
     assert [column.name for column in ledger.schema.columns] == ["kind", "name", "reason", "count"]
-    assert metadata["postflight_evidence"]["report"].value == by_dagster.left.report
+    assert metadata["postflight_evidence"]["report"].value == by_dagster.artifacts.report
     for step in STEPS:
-        assert metadata[step]["session_id"].value == by_dagster.left.session_id
+        assert metadata[step]["session_id"].value == by_dagster.artifacts.session_id
         path = metadata[step]["evidence"].path
-        assert path.startswith(str(by_dagster.left.data_dir.resolve()))
+        assert path.startswith(str(by_dagster.artifacts.data_dir.resolve()))
     assert metadata["preflight_healthcheck"]["cpu_pressure_limit"].value == 100
     assert "journal_mode" in {row.data["pragma"] for row in metadata["pragma_verification"]["pragmas"].records}

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from hybrid_platform_tests.e2e.conftest import Whole
+from hybrid_platform_tests.e2e.conftest import FinishedRun
 
 COLUMNS = {
     "sessions": "session_id run_id mode state exit_code exit_reason started_at ended_at config_sha256 code_version "
@@ -25,23 +25,23 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("table", COLUMNS)
-def test_every_table_has_at_least_its_columns(reference: Whole, table: str):
-    found = {row["name"] for row in reference.left.rows(f"SELECT name FROM pragma_table_info('{table}')")}
+def test_every_table_has_at_least_its_columns(reference: FinishedRun, table: str):
+    found = {row["name"] for row in reference.artifacts.rows(f"SELECT name FROM pragma_table_info('{table}')")}
     assert set(COLUMNS[table].split()) <= found
     if "symbol" in found:
         assert "venue" in found
 
 
 @pytest.mark.scenario("S9", "S10")
-def test_the_reference_run_leaves_61_ticks_6_signals_6_shadow_orders_and_6_trades(reference: Whole):
-    left = reference.left
-    counts = {table: left.count(table) for table in ("ticks", "signals", "orders", "trades", "vetoes", "inputs")}
+def test_the_reference_run_leaves_61_ticks_6_signals_6_shadow_orders_and_6_trades(reference: FinishedRun):
+    artifacts = reference.artifacts
+    counts = {table: artifacts.count(table) for table in ("ticks", "signals", "orders", "trades", "vetoes", "inputs")}
     assert counts == {"ticks": 61, "signals": 6, "orders": 6, "trades": 6, "vetoes": 0, "inputs": 0}
-    assert reference.ended.code == 0
+    assert reference.process.code == 0
 
 
-def test_the_sessions_row_tells_the_whole_life(reference: Whole):
-    session = reference.left.session
+def test_the_sessions_row_tells_the_whole_life(reference: FinishedRun):
+    session = reference.artifacts.session
     assert re.fullmatch(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}", session["session_id"])
     fixed = {
         name: session[name] for name in ("mode", "state", "exit_code", "exit_reason", "strategy", "feed", "is_clean")
@@ -55,8 +55,10 @@ def test_the_sessions_row_tells_the_whole_life(reference: Whole):
     assert session["code_version"].startswith("0.")
 
 
-def test_ticks_are_numbered_from_one_without_a_hole_and_numbers_are_numbers(reference: Whole):
-    ticks = reference.left.rows("SELECT * FROM ticks WHERE session_id = ? ORDER BY seq", reference.left.session_id)
+def test_ticks_are_numbered_from_one_without_a_hole_and_numbers_are_numbers(reference: FinishedRun):
+    ticks = reference.artifacts.rows(
+        "SELECT * FROM ticks WHERE session_id = ? ORDER BY seq", reference.artifacts.session_id
+    )
     assert [tick["seq"] for tick in ticks] == list(range(1, 62))
     for tick in ticks:
         assert (tick["venue"], tick["symbol"]) == ("SYNTHETIC", "SOL/USDC")
@@ -67,8 +69,10 @@ def test_ticks_are_numbered_from_one_without_a_hole_and_numbers_are_numbers(refe
 
 
 @pytest.mark.scenario("S9")
-def test_signals_come_at_every_tenth_tick_in_turn_with_the_stated_terms(reference: Whole):
-    signals = reference.left.rows("SELECT * FROM signals WHERE session_id = ? ORDER BY n", reference.left.session_id)
+def test_signals_come_at_every_tenth_tick_in_turn_with_the_stated_terms(reference: FinishedRun):
+    signals = reference.artifacts.rows(
+        "SELECT * FROM signals WHERE session_id = ? ORDER BY n", reference.artifacts.session_id
+    )
     told = [(s["signal_id"], s["seq"], s["side"], s["size"], s["confidence"], s["reason"]) for s in signals]
     assert told == [
         (f"S{seq}", seq, side, "0.1", 0.75, "PERIODIC_TRIGGER")
@@ -77,8 +81,8 @@ def test_signals_come_at_every_tenth_tick_in_turn_with_the_stated_terms(referenc
 
 
 @pytest.mark.scenario("S9", "I1")
-def test_every_order_and_trade_is_marked_and_agrees_along_the_chain(reference: Whole):
-    chain = reference.left.rows(
+def test_every_order_and_trade_is_marked_and_agrees_along_the_chain(reference: FinishedRun):
+    chain = reference.artifacts.rows(
         """SELECT s.symbol, s.venue, s.side, s.size, o.qty, o.status, o.type, o.is_shadow AS order_marked,
              t.fill_qty, t.fill_price, t.fees, t.is_shadow AS trade_marked, k.price
            FROM signals s
@@ -88,7 +92,7 @@ def test_every_order_and_trade_is_marked_and_agrees_along_the_chain(reference: W
              AND t.venue = o.venue AND t.side = o.side AND t.ts = o.ts
            JOIN ticks k ON k.session_id = s.session_id AND k.seq = s.seq AND k.ts_recv = s.ts
            WHERE s.session_id = ?""",
-        reference.left.session_id,
+        reference.artifacts.session_id,
     )
     assert len(chain) == 6
     for link in chain:
@@ -103,9 +107,9 @@ def test_every_order_and_trade_is_marked_and_agrees_along_the_chain(reference: W
 
 
 @pytest.mark.scenario("S10")
-def test_every_order_walks_through_its_states_with_time_and_reason(reference: Whole):
-    left = reference.left
-    events = left.rows("SELECT * FROM order_events WHERE session_id = ? ORDER BY n", left.session_id)
+def test_every_order_walks_through_its_states_with_time_and_reason(reference: FinishedRun):
+    artifacts = reference.artifacts
+    events = artifacts.rows("SELECT * FROM order_events WHERE session_id = ? ORDER BY n", artifacts.session_id)
     assert [event["n"] for event in events] == list(range(1, len(events) + 1))
     walks: dict[str, list[str]] = {}
     for event in events:
@@ -113,12 +117,12 @@ def test_every_order_walks_through_its_states_with_time_and_reason(reference: Wh
         assert event["reason"] and isinstance(event["ts"], int)
     assert set(walks) == {f"O{seq}" for seq in range(10, 61, 10)}
     assert set(map(tuple, walks.values())) == {("INITIALIZED", "SUBMITTED", "ACCEPTED", "FILLED")}
-    assert [row["n"] for row in left.rows("SELECT n FROM trades ORDER BY n")] == list(range(1, 7))
+    assert [row["n"] for row in artifacts.rows("SELECT n FROM trades ORDER BY n")] == list(range(1, 7))
 
 
 @pytest.mark.scenario("S6")
-def test_the_ledger_has_every_kind_and_balances(reference: Whole):
-    ledger = reference.left.ledger()
+def test_the_ledger_has_every_kind_and_balances(reference: FinishedRun):
+    ledger = reference.artifacts.ledger()
     assert {kind for kind, _, _ in ledger} == {"channel", "feed", "table"}
     for name in ("tick", "signal", "persist"):
         flow = {reason: ledger["channel", name, reason] for reason in ("sent", "received", "dropped", "left")}
@@ -131,15 +135,15 @@ def test_the_ledger_has_every_kind_and_balances(reference: Whole):
     tables = {name for kind, name, _ in ledger if kind == "table"}
     assert {"ticks", "signals", "vetoes", "orders", "order_events", "trades", "inputs"} <= tables
     for name in tables:
-        assert ledger["table", name, "written"] == ledger["table", name, "counted"] == reference.left.count(name)
+        assert ledger["table", name, "written"] == ledger["table", name, "counted"] == reference.artifacts.count(name)
 
 
 @pytest.mark.scenario("I5", "G3")
-def test_the_database_file_itself_is_in_wal_mode(reference: Whole):
-    assert reference.left.rows("PRAGMA journal_mode")[0]["journal_mode"] == "wal"
+def test_the_database_file_itself_is_in_wal_mode(reference: FinishedRun):
+    assert reference.artifacts.rows("PRAGMA journal_mode")[0]["journal_mode"] == "wal"
 
 
-def test_nothing_is_readable_by_others(reference: Whole):
+def test_nothing_is_readable_by_others(reference: FinishedRun):
     modes = Counter(
         ("folder" if path.is_dir() else "file", oct(path.stat().st_mode & 0o777))
         for path in (reference.folder / "data").rglob("*")

@@ -14,39 +14,39 @@ import pytest
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.host.pressure import read_pressure
 from hybrid_platform_tests.support import (
-    Left,
-    Running,
-    environment,
-    good_rows,
-    layered,
-    replay,
+    Artifacts,
+    RunningProcess,
+    child_environment,
+    make_csv_rows,
+    merge_settings,
+    replay_feed,
     start_cli,
     start_job,
-    synthetic,
-    until,
+    synthetic_feed,
+    wait_until,
     write_csv,
 )
 
 pytestmark = pytest.mark.scenario("S13")
 
-LONG = layered({"seconds": 600}, synthetic(200))
+LONG = merge_settings({"seconds": 600}, synthetic_feed(200))
 RUNNING = "execution task started (shadow adapter, NO NETWORK)"
 THREAD = {"isolation": "thread"}
 
 
-def require_drained(left: Left, exit_reason: str) -> None:
+def require_drained(artifacts: Artifacts, exit_reason: str) -> None:
     """Check that a stopped session ended as if its feed had."""
-    session = left.session
+    session = artifacts.session
     assert (session["state"], session["exit_code"], session["exit_reason"]) == ("COMPLETE", 0, exit_reason)
     assert session["is_clean"] == 1
-    evidence = left.evidence("session")
+    evidence = artifacts.evidence("session")
     assert evidence["ledger"]["balances"] and evidence["clean"]
-    assert left.evidence("postflight")["verdict"] == "PASS"
-    (final,) = left.said("FINAL METRICS")
-    assert final["tick_count"] == left.count("ticks") > 0
-    assert final["trade_count"] == left.count("trades")
+    assert artifacts.evidence("postflight")["verdict"] == "PASS"
+    (final,) = artifacts.logged("FINAL METRICS")
+    assert final["tick_count"] == artifacts.count("ticks") > 0
+    assert final["trade_count"] == artifacts.count("trades")
     assert set(final["queue_depths"].values()) == {0}
-    assert left.report.rstrip().endswith("**PASS**")
+    assert artifacts.report.rstrip().endswith("**PASS**")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def contended_cpu() -> Iterator[None]:
     loop = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
     hogs = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(2)]
     try:
-        until(lambda: read_pressure(SystemClock()).percent > 1, "CPU pressure", 30)
+        wait_until(lambda: read_pressure(SystemClock()).percent > 1, "CPU pressure", 30)
         yield
     finally:
         for hog in hogs:
@@ -73,21 +73,21 @@ def test_a_signal_to_the_cli_drains_the_session(tmp_path: Path, number: signal.S
         ended = running.end()
     assert ended.code == 0, ended.text
     assert "Traceback" not in ended.text
-    require_drained(Left(tmp_path / "data"), number.name)
+    require_drained(Artifacts(tmp_path / "data"), number.name)
 
 
 def test_a_signal_in_a_replay_at_full_speed_keeps_what_came_in(tmp_path: Path):
-    write_csv(tmp_path / "long.csv", good_rows(150_000))
-    with start_cli(tmp_path, "shadow-run", settings=layered(THREAD, replay("long.csv"))) as running:
+    write_csv(tmp_path / "long.csv", make_csv_rows(150_000))
+    with start_cli(tmp_path, "shadow-run", settings=merge_settings(THREAD, replay_feed("long.csv"))) as running:
         running.wait_for("signal generated", times=50)
         running.send(signal.SIGTERM)
         ended = running.end()
-    left = Left(tmp_path / "data")
+    artifacts = Artifacts(tmp_path / "data")
     assert ended.code == 0, ended.text
-    require_drained(left, "SIGTERM")
-    ticks = left.count("ticks")
+    require_drained(artifacts, "SIGTERM")
+    ticks = artifacts.count("ticks")
     assert ticks < 150_000
-    assert left.rows("SELECT max(seq) AS last FROM ticks")[0]["last"] == ticks, "the first so many, without a hole"
+    assert artifacts.rows("SELECT max(seq) AS last FROM ticks")[0]["last"] == ticks, "the first so many, without a hole"
 
 
 @pytest.mark.skipif(not Path("/proc/pressure/cpu").exists(), reason="no PSI on this host")
@@ -97,12 +97,12 @@ def test_a_signal_while_preflight_waits_starts_nothing_and_says_so(tmp_path: Pat
         running.wait_for("waiting for CPU pressure to fall")
         running.send(signal.SIGTERM)
         ended = running.end()
-    left = Left(tmp_path / "data")
+    artifacts = Artifacts(tmp_path / "data")
     assert ended.code == 0, "told to end: nobody is to start it again"
     assert "stopped by SIGTERM before the session began" in ended.err
-    assert left.session["state"] == "REFUSED"
-    assert left.count("ticks") == 0
-    assert not ended.said(RUNNING)
+    assert artifacts.session["state"] == "REFUSED"
+    assert artifacts.count("ticks") == 0
+    assert not ended.logged(RUNNING)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -118,7 +118,7 @@ def test_a_signal_while_the_cli_still_imports_ends_it_well_and_says_so(tmp_path:
         "run.read_settings = signalled\n"
         "main(['shadow-run'])\n"
     )
-    with Running(tmp_path, [sys.executable, "-c", script], environment(tmp_path)) as running:
+    with RunningProcess(tmp_path, [sys.executable, "-c", script], child_environment(tmp_path)) as running:
         ended = running.end()
     said = f"stopped by {number.name} before the session began: nothing was written\n"
     assert (ended.code, ended.out, ended.err) == (0, "", said)
@@ -135,4 +135,4 @@ def test_a_sigterm_to_a_dagster_run_drains_it_and_a_second_one_does_not_cost_its
         ended = running.end()
     assert ended.code == 0, ended.text
     assert "Traceback" not in ended.text
-    require_drained(Left(tmp_path / "data"), "TERMINATED")
+    require_drained(Artifacts(tmp_path / "data"), "TERMINATED")

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from hybrid_platform.settings.session import DEFAULT_ISOLATION
-from hybrid_platform_tests.e2e.conftest import Whole
+from hybrid_platform_tests.e2e.conftest import FinishedRun
 
 KINDS = ("preflight", "pragma", "session", "postflight")
 GATES = ("G0", "G1", "G2", "G3", "G4", "G5")
@@ -18,8 +18,8 @@ PROVED = {*GATES, "S1", "S6", "S9", "S10", "S12", "S13", "I5"}
 """What one calm session proves by itself; other rows may join them, none of these may leave."""
 
 
-def test_the_folder_of_a_session_holds_its_four_files_both_reports_and_the_signed_bundle(reference: Whole):
-    folder = reference.left.data_dir / "evidence" / reference.left.session_id
+def test_the_folder_of_a_session_holds_its_four_files_both_reports_and_the_signed_bundle(reference: FinishedRun):
+    folder = reference.artifacts.data_dir / "evidence" / reference.artifacts.session_id
     names = {path.name for path in folder.iterdir() if path.is_file()}
     assert {
         *(f"{kind}.json" for kind in KINDS),
@@ -36,20 +36,20 @@ def test_the_folder_of_a_session_holds_its_four_files_both_reports_and_the_signe
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_step_left_one_json_file_that_says_what_it_is(reference: Whole, kind: str):
-    evidence = reference.left.evidence(kind)
-    assert (evidence["kind"], evidence["session_id"]) == (kind, reference.left.session_id)
+def test_each_step_left_one_json_file_that_says_what_it_is(reference: FinishedRun, kind: str):
+    evidence = reference.artifacts.evidence(kind)
+    assert (evidence["kind"], evidence["session_id"]) == (kind, reference.artifacts.session_id)
     assert (evidence["verdict"], evidence["reasons"], evidence["exit_code"]) == ("PASS", [], 0)
-    assert evidence["run_id"] == reference.left.session["run_id"]
-    assert evidence["config_sha256"] == reference.left.session["config_sha256"]
+    assert evidence["run_id"] == reference.artifacts.session["run_id"]
+    assert evidence["config_sha256"] == reference.artifacts.session["config_sha256"]
     assert evidence["started_at"] <= evidence["ended_at"]
     assert evidence["code"].keys() == {"version", "commit", "dirty", "sha256"}
 
 
 @pytest.mark.scenario("G1", "G2")
-def test_host_health_and_pressure_are_recorded_before_and_after(reference: Whole):
+def test_host_health_and_pressure_are_recorded_before_and_after(reference: FinishedRun):
     for kind in ("preflight", "postflight"):
-        evidence = reference.left.evidence(kind)
+        evidence = reference.artifacts.evidence(kind)
         assert evidence["healthcheck"]["verdict"] == "PASS"
         assert {item["name"] for item in evidence["healthcheck"]["items"]} >= {"time", "db", "port", "ticks"}
         pressure = evidence["pressure"]
@@ -57,14 +57,18 @@ def test_host_health_and_pressure_are_recorded_before_and_after(reference: Whole
         if pressure["last"]["source"] == "PSI":
             assert pressure["last"]["cpu"]["some"].keys() == {"avg10", "avg60", "avg300", "total"}
         assert {"hostname", "load", "uptime_s", "git_commit", "package_version"} <= evidence["system"].keys()
-    before = {item["name"]: item["detail"] for item in reference.left.evidence("preflight")["healthcheck"]["items"]}
-    after = {item["name"]: item["detail"] for item in reference.left.evidence("postflight")["healthcheck"]["items"]}
+    before = {
+        item["name"]: item["detail"] for item in reference.artifacts.evidence("preflight")["healthcheck"]["items"]
+    }
+    after = {
+        item["name"]: item["detail"] for item in reference.artifacts.evidence("postflight")["healthcheck"]["items"]
+    }
     assert (before["db"], before["ticks"], after["ticks"]) == ("new", "0", "61")
 
 
 @pytest.mark.scenario("G3", "I5", "S1")
-def test_the_pragma_file_has_every_value_of_both_kinds_of_connection(reference: Whole):
-    evidence = reference.left.evidence("pragma")
+def test_the_pragma_file_has_every_value_of_both_kinds_of_connection(reference: FinishedRun):
+    evidence = reference.artifacts.evidence("pragma")
     found = {(r["connection"], r["name"]): (r["expected"], r["was"]) for r in evidence["pragmas"]["readings"]}
     for connection in ("write", "read"):
         assert found[connection, "journal_mode"] == ("wal", "wal")
@@ -76,8 +80,8 @@ def test_the_pragma_file_has_every_value_of_both_kinds_of_connection(reference: 
     assert evidence["migrations"], "a new database was migrated"
 
 
-def test_the_session_file_has_the_keys_that_scripts_rely_on(reference: Whole):
-    session = reference.left.evidence("session")
+def test_the_session_file_has_the_keys_that_scripts_rely_on(reference: FinishedRun):
+    session = reference.artifacts.evidence("session")
     assert session["isolation"].keys() >= {"requested", "enforced"}
     assert session["isolation"]["requested"] == DEFAULT_ISOLATION
     assert session["isolation"]["enforced"] in ENFORCED
@@ -85,15 +89,15 @@ def test_the_session_file_has_the_keys_that_scripts_rely_on(reference: Whole):
     assert session["counters"]["tick_count"] == 61
     assert session["ledger"]["balances"] is True
     rows = {(row["kind"], row["name"], row["reason"]): row["count"] for row in session["ledger"]["rows"]}
-    assert rows == reference.left.ledger()
+    assert rows == reference.artifacts.ledger()
     assert session["signals"] | {"sha256": ""} == {"count": 6, "buy": 3, "sell": 3, "sha256": ""}
     assert (session["heartbeats"]["late"], session["heartbeats"]["missing"]) == (0, 0)
     assert session["clean"] is True
 
 
 @pytest.mark.scenario("G5")
-def test_postflight_holds_one_proof_for_every_id_of_the_contract(reference: Whole):
-    proofs = {proof["id"]: proof for proof in reference.left.evidence("postflight")["proofs"]}
+def test_postflight_holds_one_proof_for_every_id_of_the_contract(reference: FinishedRun):
+    proofs = {proof["id"]: proof for proof in reference.artifacts.evidence("postflight")["proofs"]}
     assert set(proofs) == {f"S{n}" for n in range(1, 16)} | {f"I{n}" for n in range(1, 8)} | set(GATES)
     verdicts = {name: proof["verdict"] for name, proof in proofs.items()}
     assert "FAIL" not in verdicts.values()
@@ -101,17 +105,17 @@ def test_postflight_holds_one_proof_for_every_id_of_the_contract(reference: Whol
     assert all(proof["actual"] for proof in proofs.values())
 
 
-def test_no_evidence_holds_a_number_that_json_does_not_know(reference: Whole):
+def test_no_evidence_holds_a_number_that_json_does_not_know(reference: FinishedRun):
     def refuse(text: str) -> None:
         raise AssertionError(text)
 
-    for path in reference.left.data_dir.rglob("*.json"):
+    for path in reference.artifacts.data_dir.rglob("*.json"):
         json.loads(path.read_text(), parse_constant=refuse)
 
 
 @pytest.mark.scenario("G2")
-def test_the_flight_recorder_has_a_block_before_after_and_at_each_interval(reference: Whole):
-    text = (reference.left.data_dir / "logs" / "health_snapshots.log").read_text()
+def test_the_flight_recorder_has_a_block_before_after_and_at_each_interval(reference: FinishedRun):
+    text = (reference.artifacts.data_dir / "logs" / "health_snapshots.log").read_text()
     blocks = text.split("\n\n")[:-1]
     time = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
     line = r"avg10=\d+\.\d\d avg60=\d+\.\d\d avg300=\d+\.\d\d total=\d+"
@@ -124,24 +128,24 @@ def test_the_flight_recorder_has_a_block_before_after_and_at_each_interval(refer
     assert len(blocks) == 3, "before, at the one interval, after"
 
 
-def test_the_report_has_every_part_and_only_what_the_records_say(reference: Whole):
-    report = reference.left.report
+def test_the_report_has_every_part_and_only_what_the_records_say(reference: FinishedRun):
+    report = reference.artifacts.report
     parts = [line.removeprefix("## ") for line in report.splitlines() if line.startswith("## ")]
     assert {
         "System state", "Healthcheck and CPU pressure", "Behaviour map", "Verification matrix", "Key log lines",
         "Results", "Ledger", "Database before and after", "Guardrails", "Conclusion",
     } <= set(parts)  # fmt: skip
-    assert report.startswith(f"# Shadow run {reference.left.session_id}: PASS\n")
+    assert report.startswith(f"# Shadow run {reference.artifacts.session_id}: PASS\n")
     for gate in GATES:
         assert re.search(rf"^- \[x\] \*\*{gate}\*\* .*: PASS", report, re.MULTILINE)
     assert "| tick\\_count | 61 |" in report
-    assert reference.left.evidence("session")["signals"]["sha256"] in report
+    assert reference.artifacts.evidence("session")["signals"]["sha256"] in report
     assert '"message":"FINAL METRICS"' in report
     assert report.rstrip().endswith("**PASS**")
 
 
-def test_standard_error_ends_with_the_verdict_and_the_way_to_the_report(reference: Whole):
-    last = reference.ended.err.splitlines()[-1]
-    assert last.startswith(f"PASS: session {reference.left.session_id}, report ")
+def test_standard_error_ends_with_the_verdict_and_the_way_to_the_report(reference: FinishedRun):
+    last = reference.process.err.splitlines()[-1]
+    assert last.startswith(f"PASS: session {reference.artifacts.session_id}, report ")
     assert last.endswith("report.md")
-    assert "Traceback" not in reference.ended.text
+    assert "Traceback" not in reference.process.text

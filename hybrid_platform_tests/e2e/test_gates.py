@@ -13,34 +13,38 @@ import pytest
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.migrate import migrate
-from hybrid_platform_tests.support import REPOSITORY, Left, cli, layered, start_job, synthetic
+from hybrid_platform_tests.support import REPOSITORY, Artifacts, merge_settings, run_cli, start_job, synthetic_feed
 
-SHORT = layered({"seconds": 1, "isolation": "thread"}, synthetic(20))
+SHORT = merge_settings({"seconds": 1, "isolation": "thread"}, synthetic_feed(20))
 STARTED = "channels created (S6: bounded)"
 
 
 @pytest.mark.scenario("G2")
 def test_pressure_above_the_limit_starts_nothing_and_exits_with_overload(tmp_path: Path):
-    ended = cli(tmp_path, "shadow-run", "--set", "gates.cpu_pressure_limit=0", settings=SHORT)
+    ended = run_cli(tmp_path, "shadow-run", "--set", "gates.cpu_pressure_limit=0", settings=SHORT)
     assert ended.code == 13
-    assert not ended.said(STARTED)
-    left = Left(tmp_path / "data")
-    assert (left.session["state"], left.session["exit_code"]) == ("REFUSED", 13)
-    assert left.evidence("preflight")["reasons"] == [left.session["exit_reason"]]
-    assert left.session["exit_reason"] in ended.err
-    assert left.report.startswith(f"# Shadow run {left.session_id}: FAIL")
-    assert all(left.count(table) == 0 for table in ("ticks", "signals", "orders", "trades"))
+    assert not ended.logged(STARTED)
+    artifacts = Artifacts(tmp_path / "data")
+    assert (artifacts.session["state"], artifacts.session["exit_code"]) == ("REFUSED", 13)
+    assert artifacts.evidence("preflight")["reasons"] == [artifacts.session["exit_reason"]]
+    assert artifacts.session["exit_reason"] in ended.err
+    assert artifacts.report.startswith(f"# Shadow run {artifacts.session_id}: FAIL")
+    assert all(artifacts.count(table) == 0 for table in ("ticks", "signals", "orders", "trades"))
 
 
 @pytest.mark.scenario("S14", "G1", "L1")
 @pytest.mark.parametrize("mode", ["live", "LIVE"])
 def test_live_is_refused_with_every_unmet_condition_and_config(tmp_path: Path, mode: str):
-    ended = cli(tmp_path, "shadow-run", "--mode", mode, settings=SHORT)
+    ended = run_cli(tmp_path, "shadow-run", "--mode", mode, settings=SHORT)
     assert ended.code == 12
-    assert not ended.said(STARTED)
-    left = Left(tmp_path / "data")
-    assert (left.session["state"], left.session["mode"], left.session["exit_code"]) == ("REFUSED", "LIVE", 12)
-    conditions = left.evidence("preflight")["live_gate"]
+    assert not ended.logged(STARTED)
+    artifacts = Artifacts(tmp_path / "data")
+    assert (artifacts.session["state"], artifacts.session["mode"], artifacts.session["exit_code"]) == (
+        "REFUSED",
+        "LIVE",
+        12,
+    )
+    conditions = artifacts.evidence("preflight")["live_gate"]
     assert len(conditions) >= 3
     for condition in conditions:
         if not condition["met"]:
@@ -74,22 +78,22 @@ def test_a_pragma_that_cannot_be_set_stops_the_run_at_pragma_verification(tmp_pa
     """As an asset: defs/session/test_assets.py."""
     path = _read_only_database(tmp_path)
     settings = {**SHORT, "database_url": sqlite_url(path)}
-    ended = cli(tmp_path, "shadow-run", settings=settings, before=_without_override)
+    ended = run_cli(tmp_path, "shadow-run", settings=settings, before=_without_override)
     assert ended.code == 12, ended.text
     assert "Traceback" not in ended.text
-    assert [line["message"] for line in ended.lines if line["message"].endswith((" PASS", " FAIL"))] == [
+    assert [line["message"] for line in ended.log if line["message"].endswith((" PASS", " FAIL"))] == [
         "preflight PASS",
         "pragma FAIL",
     ]
-    left = Left(tmp_path / "data", path)
-    evidence = left.evidence("pragma")
+    artifacts = Artifacts(tmp_path / "data", path)
+    evidence = artifacts.evidence("pragma")
     (reason,) = evidence["reasons"]
     assert str(path) in reason and "readonly" in reason
     assert (evidence["verdict"], evidence["exit_code"]) == ("FAIL", 12)
-    assert not ended.said(STARTED)
-    assert not left.has_evidence("session")
-    assert left.rows("SELECT * FROM sessions") == [], "a row wherever the database can be opened: here it cannot"
-    assert [line["level"] for line in ended.said("the refusal could not be written to the database")] == ["warning"]
+    assert not ended.logged(STARTED)
+    assert not artifacts.has_evidence("session")
+    assert artifacts.rows("SELECT * FROM sessions") == [], "a row wherever the database can be opened: here it cannot"
+    assert [line["level"] for line in ended.logged("the refusal could not be written to the database")] == ["warning"]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,7 @@ def test_a_pragma_that_cannot_be_set_stops_the_run_at_pragma_verification(tmp_pa
 def test_wrong_settings_are_one_message_per_fault_and_write_nothing(
     tmp_path: Path, arguments: list[str], words: list[str]
 ):
-    ended = cli(tmp_path, "shadow-run", *arguments)
+    ended = run_cli(tmp_path, "shadow-run", *arguments)
     assert ended.code == 12, ended.text
     lines = ended.err.splitlines()
     assert len(lines) == len(words)
@@ -141,7 +145,7 @@ def test_wrong_settings_fail_a_dagster_run_with_the_same_words_and_write_nothing
     with start_job(tmp_path, settings, module=(), **by_environment) as running:
         ended = running.end()
     assert ended.code == 1
-    messages = [(line["message"], line["exit_code"]) for line in ended.lines]
+    messages = [(line["message"], line["exit_code"]) for line in ended.log]
     assert messages == [
         ("seconds: expected greater than 0, got 0.0", 12),
         ("risk.max_open_orders: expected greater than or equal to 0, got -1", 12),

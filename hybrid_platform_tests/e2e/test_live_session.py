@@ -13,7 +13,7 @@ import pytest
 
 from hybrid_platform.testing import Drop, Garbage, LocalVenue, Send, Skip, Stall
 from hybrid_platform.testing.frames import binance_trades
-from hybrid_platform_tests.support import PATIENCE, Ended, Left, layered, start_job
+from hybrid_platform_tests.support import PROCESS_TIMEOUT_S, Artifacts, ProcessResult, merge_settings, start_job
 
 pytestmark = pytest.mark.scenario("S2", "S3", "S4", "S5")
 
@@ -25,7 +25,7 @@ GARBAGE = ("{", "[1, 2", '{"stream": "btcusdt@trade", "data": {"e": "trade", "p"
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory) -> Iterator[tuple[Ended, Left, LocalVenue]]:
+def live(tmp_path_factory) -> Iterator[tuple[ProcessResult, Artifacts, LocalVenue]]:
     """Three drops that lose trades, a stall, and garbage; then the rest of the market until time is up."""
     folder = tmp_path_factory.mktemp("live")
     part = int(RATE * SECONDS / 8)
@@ -38,7 +38,7 @@ def live(tmp_path_factory) -> Iterator[tuple[Ended, Left, LocalVenue]]:
     ]
     market = islice(binance_trades(["BTCUSDT"]), int(RATE * SECONDS * 2))
     with LocalVenue(market, script) as venue:
-        settings = layered(
+        settings = merge_settings(
             {
                 "data_dir": "data",
                 "seconds": SECONDS,
@@ -56,89 +56,89 @@ def live(tmp_path_factory) -> Iterator[tuple[Ended, Left, LocalVenue]]:
             }
         )
         with start_job(folder, settings) as running:
-            ended = running.end(SECONDS + PATIENCE)
-        yield ended, Left(folder / "data"), venue
+            ended = running.end(SECONDS + PROCESS_TIMEOUT_S)
+        yield ended, Artifacts(folder / "data"), venue
 
 
 def test_the_session_completes_and_its_ledger_balances(live):
-    ended, left, _ = live
+    ended, artifacts, _ = live
     assert ended.code == 0, ended.text
-    session = left.evidence("session")
+    session = artifacts.evidence("session")
     assert (session["state"], session["exit_reason"]) == ("COMPLETE", "TIME_LIMIT")
     assert session["ledger"]["balances"] is True
-    assert left.evidence("postflight")["verdict"] == "PASS"
+    assert artifacts.evidence("postflight")["verdict"] == "PASS"
     assert session["isolation"]["denied"] == []
 
 
 def test_every_tick_that_came_in_is_there_once(live):
-    _, left, venue = live
-    ids = [int(row["trade_id"]) for row in left.rows("SELECT trade_id FROM ticks ORDER BY seq")]
+    _, artifacts, venue = live
+    ids = [int(row["trade_id"]) for row in artifacts.rows("SELECT trade_id FROM ticks ORDER BY seq")]
     assert len(ids) == len(set(ids))
     assert ids == sorted(ids)
-    evicted = left.ledger()["channel", "persist", "dropped"]
-    assert left.ledger()["feed", "websocket", "accepted"] == len(ids) + evicted
+    evicted = artifacts.ledger()["channel", "persist", "dropped"]
+    assert artifacts.ledger()["feed", "websocket", "accepted"] == len(ids) + evicted
     # What was sent after the session had ended never came in.
     assert len(ids) + evicted <= venue.sent
 
 
 def test_what_was_lost_at_each_drop_is_a_gap_on_record(live):
-    _, left, _ = live
-    gaps = left.rows("SELECT from_id, to_id, missing, cause FROM gaps WHERE missing > 0 ORDER BY n")
+    _, artifacts, _ = live
+    gaps = artifacts.rows("SELECT from_id, to_id, missing, cause FROM gaps WHERE missing > 0 ORDER BY n")
     # A reset line may lose what was under way as well.
     assert [gap["missing"] >= lost for gap, lost in zip(gaps, LOST, strict=True)] == [True] * len(LOST)
     assert all(int(gap["to_id"]) - int(gap["from_id"]) - 1 == gap["missing"] for gap in gaps)
-    ids = [int(row["trade_id"]) for row in left.rows("SELECT trade_id FROM ticks ORDER BY seq")]
-    evicted = left.ledger()["channel", "persist", "dropped"]
+    ids = [int(row["trade_id"]) for row in artifacts.rows("SELECT trade_id FROM ticks ORDER BY seq")]
+    evicted = artifacts.ledger()["channel", "persist", "dropped"]
     missing = sum(gap["missing"] for gap in gaps)
     assert len(ids) + evicted + missing >= ids[-1] - ids[0] + 1
 
 
 def test_the_stall_is_noticed_and_the_line_taken_up_again(live):
-    _, left, venue = live
+    _, artifacts, venue = live
     assert venue.attempts == 5
-    assert "stall" in str([line for line in left.log if line["level"] == "warning"])
+    assert "stall" in str([line for line in artifacts.log if line["level"] == "warning"])
 
 
 def test_garbage_is_rejected_counted_and_sampled(live):
-    _, left, _ = live
-    ledger = left.ledger()
+    _, artifacts, _ = live
+    ledger = artifacts.ledger()
     assert ledger["feed", "websocket", "rejected"] == len(GARBAGE)
     assert sum(count for (kind, _, _), count in ledger.items() if kind == "rejected") == len(GARBAGE)
-    assert left.said("row rejected (S5)")
+    assert artifacts.logged("row rejected (S5)")
 
 
 def test_lag_and_latency_are_in_the_report(live):
-    _, left, _ = live
-    session = left.evidence("session")
+    _, artifacts, _ = live
+    session = artifacts.evidence("session")
     for figures in (session["lag_ms"], session["latency_us"]):
         assert {"p50", "p99"} <= set(figures)
-    assert "p99" in left.report
+    assert "p99" in artifacts.report
 
 
 def test_what_the_venue_sent_becomes_a_test_by_replaying_the_recording(live):
-    from hybrid_platform_tests.support import run_here
+    from hybrid_platform_tests.support import run_in_process
 
-    _, left, _ = live
-    recordings = sorted(str(path) for path in (left.data_dir / "frames").rglob("*.rec*"))
+    _, artifacts, _ = live
+    recordings = sorted(str(path) for path in (artifacts.data_dir / "frames").rglob("*.rec*"))
     assert recordings
-    again = run_here(
-        left.data_dir.parent / "again",
+    again = run_in_process(
+        artifacts.data_dir.parent / "again",
         {"feed": {"replay": {"path": recordings, "frames": {"venue": "binance"}, "venue": "BINANCE"}}},
         {"strategy": {"name": "sma_crossover"}},
     )
     assert again.code == 0
-    evicted = left.ledger()["channel", "persist", "dropped"]
-    assert again.count("ticks") == left.count("ticks") + evicted
+    evicted = artifacts.ledger()["channel", "persist", "dropped"]
+    assert again.count("ticks") == artifacts.count("ticks") + evicted
 
 
 def test_without_a_venue_the_session_ends_with_network_after_the_stated_tries(tmp_path):
-    from hybrid_platform_tests.support import cli
+    from hybrid_platform_tests.support import run_cli
 
     source = {"venue": "binance", "symbols": ["BTCUSDT"], "url": "ws://127.0.0.1:9"}
     feed = {"sources": [source], "max_failures": 3, "backoff_seconds": 0.01, "backoff_max_seconds": 0.02}
-    ended = cli(tmp_path, "shadow-run", settings=layered({"data_dir": "data", "feed": {"websocket": feed}}))
+    ended = run_cli(tmp_path, "shadow-run", settings=merge_settings({"data_dir": "data", "feed": {"websocket": feed}}))
     assert ended.code == 10
     assert "Traceback" not in ended.text
-    left = Left(tmp_path / "data")
-    assert left.session["exit_reason"] == "NetworkError"
-    assert "3" in left.evidence("session")["failure"]
+    artifacts = Artifacts(tmp_path / "data")
+    assert artifacts.session["exit_reason"] == "NetworkError"
+    assert "3" in artifacts.evidence("session")["failure"]

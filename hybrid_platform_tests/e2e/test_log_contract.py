@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from hybrid_platform_tests.e2e.conftest import Whole
+from hybrid_platform_tests.e2e.conftest import FinishedRun
 
 COUNTERS = {
     "tick_count": 61, "signal_count": 6, "shadow_orders": 6, "trade_count": 6, "persist_errors": 0,
@@ -15,8 +15,8 @@ COUNTERS = {
 }  # fmt: skip
 
 
-def test_each_line_is_one_object_with_time_level_session_and_message(reference: Whole):
-    lines = reference.ended.out.splitlines()
+def test_each_line_is_one_object_with_time_level_session_and_message(reference: FinishedRun):
+    lines = reference.process.out.splitlines()
     assert lines
     times = []
     for text in lines:
@@ -24,81 +24,82 @@ def test_each_line_is_one_object_with_time_level_session_and_message(reference: 
         assert list(line)[:4] == ["ts", "level", "session_id", "message"]
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["ts"])
         assert line["level"] in {"debug", "info", "warning", "error"}
-        assert line["session_id"] == reference.left.session_id
+        assert line["session_id"] == reference.artifacts.session_id
         times.append(line["ts"])
     assert times == sorted(times)
 
 
-def test_the_file_holds_the_same_lines_as_the_output(reference: Whole):
-    assert reference.left.log == reference.ended.lines
+def test_the_file_holds_the_same_lines_as_the_output(reference: FinishedRun):
+    assert reference.artifacts.log == reference.process.log
 
 
 @pytest.mark.scenario("S1", "I5", "G3")
-def test_pragmas_are_logged_as_they_were_read_back(reference: Whole):
-    (line,) = reference.left.said("PRAGMA verification")
+def test_pragmas_are_logged_as_they_were_read_back(reference: FinishedRun):
+    (line,) = reference.artifacts.logged("PRAGMA verification")
     expected = {"journal_mode": "wal", "synchronous": 1, "busy_timeout": 5000, "temp_store": 2}
     assert {name: line[name] for name in expected} == expected
-    messages = [line["message"] for line in reference.left.log]
+    messages = [line["message"] for line in reference.artifacts.log]
     assert messages.index("PRAGMA verification") + 1 == messages.index("all PRAGMAs verified successfully (S1 PASS)")
 
 
 @pytest.mark.scenario("S6")
-def test_channels_are_logged_with_capacity_and_policy(reference: Whole):
-    (line,) = reference.left.said("channels created (S6: bounded)")
+def test_channels_are_logged_with_capacity_and_policy(reference: FinishedRun):
+    (line,) = reference.artifacts.logged("channels created (S6: bounded)")
     assert {name: line[name] for name in ("tick", "signal", "persist")} == {"tick": 256, "signal": 64, "persist": 512}
     assert line["policies"] == {"tick": "DROP_OLDEST", "signal": "FAIL", "persist": "DROP_OLDEST"}
 
 
 @pytest.mark.scenario("G0", "I1", "S9")
-def test_execution_says_that_it_is_the_shadow_adapter(reference: Whole):
-    (line,) = reference.left.said("execution task started (shadow adapter, NO NETWORK)")
+def test_execution_says_that_it_is_the_shadow_adapter(reference: FinishedRun):
+    (line,) = reference.artifacts.logged("execution task started (shadow adapter, NO NETWORK)")
     assert line["mode"] == "SHADOW"
 
 
 @pytest.mark.scenario("S9", "I1")
-def test_each_signal_and_each_shadow_order_has_its_line(reference: Whole):
-    signals = reference.left.said("signal generated")
+def test_each_signal_and_each_shadow_order_has_its_line(reference: FinishedRun):
+    signals = reference.artifacts.logged("signal generated")
     assert [(line["reason_code"], line["tick_count"]) for line in signals] == [
         ("PERIODIC_TRIGGER", seq) for seq in range(10, 61, 10)
     ]
-    orders = reference.left.said("shadow order executed (I1: no network call)")
+    orders = reference.artifacts.logged("shadow order executed (I1: no network call)")
     assert [line["is_shadow"] for line in orders] == [True] * 6
 
 
 @pytest.mark.scenario("G4")
-def test_heartbeats_come_at_the_start_and_at_every_interval_with_all_counters(reference: Whole):
-    beats = reference.left.said("HEARTBEAT (G4)")
+def test_heartbeats_come_at_the_start_and_at_every_interval_with_all_counters(reference: FinishedRun):
+    beats = reference.artifacts.logged("HEARTBEAT (G4)")
     for beat in beats:
         assert COUNTERS.keys() | {"persist_count", "queue_depths", "lag_ms"} <= beat.keys()
         assert beat["queue_depths"].keys() >= {"tick", "signal", "persist"}
     assert [beat["n"] for beat in beats] == [0, 1]
     assert beats[0]["tick_count"] < beats[1]["tick_count"] <= 61
-    stored = reference.left.rows("SELECT n, is_late FROM heartbeats ORDER BY n")
+    stored = reference.artifacts.rows("SELECT n, is_late FROM heartbeats ORDER BY n")
     assert stored == [{"n": 0, "is_late": 0}, {"n": 1, "is_late": 0}]
 
 
-def test_the_final_metrics_are_the_reference_runs(reference: Whole):
-    (final,) = reference.left.said("FINAL METRICS")
+def test_the_final_metrics_are_the_reference_runs(reference: FinishedRun):
+    (final,) = reference.artifacts.logged("FINAL METRICS")
     assert {name: final[name] for name in COUNTERS} == COUNTERS
     assert final["persist_count"] == sum(
-        reference.left.count(table) for table in ("ticks", "signals", "orders", "order_events", "trades", "heartbeats")
+        reference.artifacts.count(table)
+        for table in ("ticks", "signals", "orders", "order_events", "trades", "heartbeats")
     )
 
 
 @pytest.mark.scenario("S13")
-def test_the_final_line_follows_the_last_commit_and_the_clean_marker_is_set(reference: Whole):
-    messages = [line["message"] for line in reference.left.log]
+def test_the_final_line_follows_the_last_commit_and_the_clean_marker_is_set(reference: FinishedRun):
+    messages = [line["message"] for line in reference.artifacts.log]
     assert messages.index("FINAL METRICS") < messages.index("session ended") < messages.index("postflight PASS")
-    (ended,) = reference.left.said("session ended")
+    (ended,) = reference.artifacts.logged("session ended")
     assert (ended["state"], ended["exit_code"], ended["clean"], ended["ledger_balances"]) == ("COMPLETE", 0, True, True)
 
 
 @pytest.mark.scenario("S6")
-def test_lines_of_many_orders_are_thinned_and_say_how_many_they_stand_for(replayed: Whole):
-    said = replayed.left.said("shadow order executed (I1: no network call)")
-    orders = replayed.left.count("orders")
+def test_lines_of_many_orders_are_thinned_and_say_how_many_they_stand_for(replayed: FinishedRun):
+    said = replayed.artifacts.logged("shadow order executed (I1: no network call)")
+    orders = replayed.artifacts.count("orders")
     assert 100 <= len(said) < orders
     assert all("suppressed" not in line for line in said[:100])
     assert all("suppressed" in line for line in said[100:])
-    rest = [line for line in replayed.left.said("log lines left out") if line["of"] == said[0]["message"]]
+    rest = [line for line in replayed.artifacts.logged("log lines left out") if line["of"] == said[0]["message"]]
     assert len(said) + sum(line["suppressed"] for line in [*said[100:], *rest]) == orders

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from hybrid_platform_tests.support import PATIENCE, REPOSITORY, environment
+from hybrid_platform_tests.support import PROCESS_TIMEOUT_S, REPOSITORY, child_environment
 
 SOAK = REPOSITORY / "benchmarks" / "soak.py"
 
@@ -40,7 +40,7 @@ def test_memory_files_threads_and_the_log_stay_flat_while_a_session_runs(tmp_pat
     command += ["--rss-growth-mib", "24", "--wal-growth-mib", "16", "--lag-growth-ms", "5000"]
     command += ["--json", str(result), "--plot", str(picture), "--folder", str(tmp_path / "run")]
     done = subprocess.run(
-        command, env=environment(tmp_path), capture_output=True, text=True, timeout=PATIENCE, check=False
+        command, env=child_environment(tmp_path), capture_output=True, text=True, timeout=PROCESS_TIMEOUT_S, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(result.read_text())

@@ -14,7 +14,7 @@ from hybrid_platform.evidence.keys import create_key, load_trusted_keys
 from hybrid_platform.evidence.verify import Expectations, VerifyCode, verify_bundle
 from hybrid_platform.report.writer import write_reports
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform_tests.support import run_here, synthetic
+from hybrid_platform_tests.support import run_in_process, synthetic_feed
 
 
 def test_the_bundle_lists_every_file_and_its_session(bundle):
@@ -56,9 +56,9 @@ def test_the_chain_has_the_events_that_matter(bundle):
 
 @pytest.mark.scenario("G2", "G5")
 def test_a_refused_run_is_sealed_too_and_its_gates_did_not_pass(tmp_path):
-    here = run_here(tmp_path / "data", {"gates": {"cpu_pressure_limit": 0, "pressure_wait_seconds": 0}})
-    assert here.code != 0
-    path = tmp_path / "data/evidence" / here.session_id
+    run = run_in_process(tmp_path / "data", {"gates": {"cpu_pressure_limit": 0, "pressure_wait_seconds": 0}})
+    assert run.code != 0
+    path = tmp_path / "data/evidence" / run.session_id
     result = verify_bundle(path, load_trusted_keys(tmp_path / "data/keys"), Expectations(SystemClock().wall_ns()))
     assert result.code is VerifyCode.GATES
     assert "preflight FAIL" in result.failed[0].detail
@@ -68,15 +68,15 @@ def test_a_configured_key_signs_the_bundle(tmp_path):
     """A configured key that is wrong stops the run before anything starts."""
     signer = create_key(tmp_path / "ours.pem")
     settings = {"seconds": 0.2, "keys": {"signing_key": str(tmp_path / "ours.pem")}}
-    here = run_here(tmp_path / "data", settings, synthetic(50))
-    path = tmp_path / "data/evidence" / here.session_id
+    run = run_in_process(tmp_path / "data", settings, synthetic_feed(50))
+    path = tmp_path / "data/evidence" / run.session_id
     assert verify_bundle(path, load_trusted_keys(tmp_path), Expectations(0)).code is VerifyCode.VALID
     assert json.loads((path / ENVELOPE).read_text())["signatures"][0]["keyid"] == signer.keyid
     assert not (tmp_path / "data/keys").exists()
     assert str(tmp_path / "ours.pem") not in (path / "preflight.json").read_text()
     (tmp_path / "ours.pem").chmod(0o644)
     with pytest.raises(ConfigError, match=r"keys\.signing_key"):
-        run_here(tmp_path / "other", settings, synthetic(50))
+        run_in_process(tmp_path / "other", settings, synthetic_feed(50))
     assert not (tmp_path / "other").exists()
 
 

@@ -24,7 +24,7 @@ from hybrid_platform.evidence.keys import (
 )
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.gates import KeySettings
-from hybrid_platform_tests.support import REPOSITORY, environment
+from hybrid_platform_tests.support import REPOSITORY, child_environment
 
 OWN = KeySettings()
 
@@ -59,7 +59,7 @@ def test_processes_that_start_together_agree_on_one_key(tmp_path):
             [sys.executable, "-c", code, str(tmp_path / "data")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment(REPOSITORY),
+            env=child_environment(REPOSITORY),
             text=True,
         )
         for _ in range(4)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform_tests.support import Here, good_rows, replay, run_here, write_csv
+from hybrid_platform_tests.support import InProcessRun, make_csv_rows, replay_feed, run_in_process, write_csv
 
 SECRET = "hunter2hunter2hunter2"
 RAISING = f"""
@@ -31,23 +31,23 @@ def rogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     sys.modules.pop("raising_strategy", None)
 
 
-def leaks(here: Here) -> list[str]:
+def leaks(run: InProcessRun) -> list[str]:
     """Return the files that contain the secret, the database included."""
-    found = [str(path) for path in here.data_dir.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
-    return found + (["the output"] if SECRET in here.output else [])
+    found = [str(path) for path in run.data_dir.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    return found + (["the output"] if SECRET in run.output else [])
 
 
 @pytest.mark.parametrize("isolation", ["thread", "process"])
 def test_a_secret_in_a_strategys_exception(tmp_path, rogue, isolation):
-    path = write_csv(tmp_path / "trades.csv", good_rows(20))
-    here = run_here(tmp_path / "data", replay(path), {"strategy": {"name": rogue}, "isolation": isolation})
-    assert here.code == 1
-    assert "cannot reach postgresql" in here.output
-    assert leaks(here) == []
+    path = write_csv(tmp_path / "trades.csv", make_csv_rows(20))
+    run = run_in_process(tmp_path / "data", replay_feed(path), {"strategy": {"name": rogue}, "isolation": isolation})
+    assert run.code == 1
+    assert "cannot reach postgresql" in run.output
+    assert leaks(run) == []
 
 
 def test_a_secret_where_a_symbol_should_be(tmp_path):
-    rows = [*good_rows(20), f"1700000100000,100,1,API_KEY={SECRET}", f"1700000101000,100,1,Bearer {SECRET}"]
-    here = run_here(tmp_path / "data", replay(write_csv(tmp_path / "trades.csv", rows)))
-    assert here.steps["session"].rejected == {"bad_symbol": 2}
-    assert leaks(here) == []
+    rows = [*make_csv_rows(20), f"1700000100000,100,1,API_KEY={SECRET}", f"1700000101000,100,1,Bearer {SECRET}"]
+    run = run_in_process(tmp_path / "data", replay_feed(write_csv(tmp_path / "trades.csv", rows)))
+    assert run.steps["session"].rejected == {"bad_symbol": 2}
+    assert leaks(run) == []

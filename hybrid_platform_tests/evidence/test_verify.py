@@ -21,7 +21,7 @@ from hybrid_platform.evidence.keys import create_key
 from hybrid_platform.evidence.verify import VerifyCode
 from hybrid_platform.settings.loading import load_settings, read_yaml
 from hybrid_platform_tests.evidence.conftest import BundleCopy
-from hybrid_platform_tests.support import REPOSITORY, cli, layered, synthetic
+from hybrid_platform_tests.support import REPOSITORY, merge_settings, run_cli, synthetic_feed
 
 Tamper = Callable[[BundleCopy], None]
 
@@ -414,27 +414,33 @@ def test_a_bundle_from_the_future_is_stale(bundle):
 
 def test_the_command_prints_each_check_and_exits_by_verdict(bundle, tmp_path):
     keys = str(bundle.keys)
-    good = cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys)
+    good = run_cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys)
     assert good.code == 0
     assert [line.split()[:2] for line in good.out.splitlines()[:3]] == [
         ["PASS", "envelope"],
         ["PASS", "signature"],
         ["PASS", "statement"],
     ]
-    settings = layered({"seconds": 99, "heartbeat": {"interval_seconds": 1}}, synthetic(50))
+    settings = merge_settings({"seconds": 99, "heartbeat": {"interval_seconds": 1}}, synthetic_feed(50))
     assert (
         load_settings(settings, environ={}).trading_sha256 == bundle.statement["predicate"]["config"]["trading_sha256"]
     )
-    matching = cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys, "--max-age", "7d", settings=settings)
+    matching = run_cli(
+        tmp_path, "verify", str(bundle.path), "--trusted-keys", keys, "--max-age", "7d", settings=settings
+    )
     assert matching.code == 0, matching.text
-    other = cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys, settings=layered(synthetic(51)))
+    other = run_cli(
+        tmp_path, "verify", str(bundle.path), "--trusted-keys", keys, settings=merge_settings(synthetic_feed(51))
+    )
     assert other.code == 4
     assert "config     feed.synthetic.ticks_per_second: expected 51" in other.out
-    stale = cli(tmp_path, "verify", str(bundle.path / ENVELOPE), "--trusted-keys", keys, "--max-age", "0s", "--json")
+    stale = run_cli(
+        tmp_path, "verify", str(bundle.path / ENVELOPE), "--trusted-keys", keys, "--max-age", "0s", "--json"
+    )
     assert (stale.code, json.loads(stale.out)["verdict"]) == (3, "STALE")
     (bundle.path / "report.md").write_text("all is well")
-    assert cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys).code == 2
-    usage = cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys, "--max-age", "soon")
+    assert run_cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys).code == 2
+    usage = run_cli(tmp_path, "verify", str(bundle.path), "--trusted-keys", keys, "--max-age", "soon")
     assert (usage.code, "90s, 30m" in usage.err) == (64, True)
 
 

@@ -20,12 +20,19 @@ from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.location import FILE_SUFFIXES, sqlite_url
 from hybrid_platform.storage.migrate import migrate
-from hybrid_platform_tests.support import PATIENCE, Here, Settings, layered, synthetic, until
+from hybrid_platform_tests.support import (
+    PROCESS_TIMEOUT_S,
+    InProcessRun,
+    Settings,
+    merge_settings,
+    synthetic_feed,
+    wait_until,
+)
 
 PAGE = 8_192
 WAL_HEADER, FRAME_HEADER = 32, 24
-BUSY = layered(
-    synthetic(4_000),
+BUSY = merge_settings(
+    synthetic_feed(4_000),
     {"seconds": 600, "isolation": "thread", "storage": {"flush_interval_ms": 20}},
     {"risk": {"max_open_orders": 10**6}, "channels": {"tick": 16_384, "signal": 8_192, "persist": 65_536}},
 )
@@ -34,23 +41,23 @@ Deed = Callable[[Path], None]
 
 def run_with(
     data_dir: Path, deed: Deed, *layers: Settings, rows: int = 500, clock: Clock | None = None, more: int = 200
-) -> Here:
+) -> InProcessRun:
     """Run a session in this process; do the deed to its database after so many rows, go on for ``more``, and drain."""
-    settings = load_settings(layered({"data_dir": str(data_dir)}, BUSY, *layers), environ={})
+    settings = load_settings(merge_settings({"data_dir": str(data_dir)}, BUSY, *layers), environ={})
     clock, output = clock or SystemClock(), io.StringIO()
     run_id = str(uuid.uuid4())
     with open_run(settings, run_id=run_id, created_ns=SystemClock().wall_ns(), clock=clock, stream=output) as run:
         steps: list[Evidence] = [preflight(run), verify_database(run)]
         shadow = SessionRunner(run)
         shadow.start()
-        until(lambda: shadow.wait(0) or shadow.progress().committed_rows > rows, "some commits")
+        wait_until(lambda: shadow.wait(0) or shadow.progress().committed_rows > rows, "some commits")
         deed(data_dir / "bot.db")
         seen = shadow.progress().committed_rows
-        until(lambda: shadow.wait(0) or shadow.progress().committed_rows > seen + more, "some more")
+        wait_until(lambda: shadow.wait(0) or shadow.progress().committed_rows > seen + more, "some more")
         shadow.request_stop("SIGTERM")
-        assert shadow.wait(PATIENCE)
+        assert shadow.wait(PROCESS_TIMEOUT_S)
         steps += [shadow.finish(), postflight(run)]
-    return Here(data_dir, steps, output.getvalue())
+    return InProcessRun(data_dir, steps, output.getvalue())
 
 
 def nothing(database: Path) -> None:

@@ -16,12 +16,20 @@ from typing import Any, NamedTuple
 
 from hybrid_platform.storage.schema import COUNTED_TABLES
 from hybrid_platform_tests.code_server import Ui
-from hybrid_platform_tests.support import Left, Settings, cli, layered, start_cli, synthetic, until
+from hybrid_platform_tests.support import (
+    Artifacts,
+    Settings,
+    merge_settings,
+    run_cli,
+    start_cli,
+    synthetic_feed,
+    wait_until,
+)
 
 ROUNDS = int(os.environ.get("HYBRID_PLATFORM_TEST_KILLS", "5"))
 """How many in all; `make faults` has 100."""
-LONG = layered(
-    synthetic(1_000),
+LONG = merge_settings(
+    synthetic_feed(1_000),
     {"seconds": 600, "storage": {"flush_interval_ms": 20}, "heartbeat": {"interval_seconds": 0.1}},
     {"channels": {"persist": 65_536}},  # so that no tick is evicted, and every hole is a loss
 )
@@ -43,7 +51,7 @@ class Rounds:
     """Rounds on one data directory, one after the other: each start finds what the one before left."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.left = Left(data_dir)
+        self.artifacts = Artifacts(data_dir)
         self.seed = random.randrange(2**32)
         self._chance = random.Random(self.seed)
         self.rounds: list[Killed] = []
@@ -56,7 +64,7 @@ class Rounds:
             self._wait()
             running.process.kill()
             running.end()
-        until(lambda: not any(map(is_alive, children)), "the end of the guarded process", 30)
+        wait_until(lambda: not any(map(is_alive, children)), "the end of the guarded process", 30)
         self._note("run", "CRASHED")
 
     def kill_the_child(self, folder: Path, settings: Settings) -> None:
@@ -69,10 +77,12 @@ class Rounds:
             ended = running.end()
         assert ended.code == 1, (self.seed, ended.text)
         assert "Traceback" not in ended.err
-        session = self.left.evidence("session")
+        session = self.artifacts.evidence("session")
         assert session["exit_reason"] == "IsolationError", self.seed
         assert "killed by signal 9" in session["failure"], self.seed
-        assert ended.said("FINAL METRICS")[0]["persist_count"] == sum(self._counts(self.left.session_id).values())
+        assert ended.logged("FINAL METRICS")[0]["persist_count"] == sum(
+            self._counts(self.artifacts.session_id).values()
+        )
         self._note("child", "FAILED")
 
     def kill_the_worker(self, ui: Ui, settings: Settings) -> None:
@@ -86,21 +96,21 @@ class Rounds:
         (server,) = [pid for pid in children_of(ui.server.process.pid, deep=True) if b"api\0grpc" in parse_command(pid)]
         os.kill(server, signal.SIGKILL)
         before = self._acknowledged()
-        until(lambda: self._acknowledged() > before, "the session going on")
+        wait_until(lambda: self._acknowledged() > before, "the session going on")
         os.kill(worker, signal.SIGTERM)
-        until(lambda: self.left.has_evidence("postflight") and not is_alive(worker), "the judgement")
-        session = self.left.evidence("session")
+        wait_until(lambda: self.artifacts.has_evidence("postflight") and not is_alive(worker), "the judgement")
+        session = self.artifacts.evidence("session")
         # Not the verdict: ten heartbeats a second are too many for a busy machine.
         assert (session["exit_code"], session["exit_reason"], session["clean"]) == (0, "TERMINATED", True), self.seed
         assert session["ledger"]["balances"], self.seed
         self._note("code server", "COMPLETE")
-        until(ui.reload, "another code server")
+        wait_until(ui.reload, "another code server")
 
     def require(self, folder: Path, settings: Settings) -> str:
         """Start once more, then hold every session against its word; return the sum of it in one line."""
-        ended = cli(folder, "shadow-run", settings={**settings, "seconds": 0.2})
+        ended = run_cli(folder, "shadow-run", settings={**settings, "seconds": 0.2})
         assert ended.code == 0, (self.seed, ended.text)
-        *killed, last = self.left.sessions
+        *killed, last = self.artifacts.sessions
         assert last["state"] == "COMPLETE"
         assert [row["session_id"] for row in killed] == [each.session_id for each in self.rounds], self.seed
         told = {line["crashed"]: line["kept"] for line in self._said_by_all("an earlier session had crashed")}
@@ -114,7 +124,7 @@ class Rounds:
                 assert (row["exit_code"], row["exit_reason"], row["is_clean"]) == (1, "PROCESS_GONE", 0)
                 assert told[each.session_id] == counts, "the next start says what was kept"
             self._require_whole(each, counts)
-        assert self.left.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}], self.seed
+        assert self.artifacts.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}], self.seed
         victims = [each.victim for each in self.rounds]
         by_victim = ", ".join(f"{victims.count(name)} x {name}" for name in dict.fromkeys(victims))
         return f"{len(self.rounds)} rounds ({by_victim}): {promised} rows acknowledged, {kept} kept, 0 lost, 0 twice"
@@ -123,7 +133,7 @@ class Rounds:
         """Check that nothing acknowledged is lost, nothing is there twice, and no decision is without its cause."""
         where = (self.seed, each)
         assert sum(counts.values()) >= each.acknowledged > 0, where
-        ticks: dict[str, Any] = self.left.rows(
+        ticks: dict[str, Any] = self.artifacts.rows(
             "SELECT count(DISTINCT seq) AS n, min(seq) AS first, max(seq) AS last FROM ticks WHERE session_id = ?",
             each.session_id,
         )[0]
@@ -131,45 +141,47 @@ class Rounds:
         for table, key, of in (("trades", "order_id", "orders"), ("orders", "signal_id", "signals")):
             own = "WHERE session_id = ?1"
             query = f"SELECT {key} FROM {table} {own} EXCEPT SELECT {key} FROM {of} {own}"
-            assert self.left.rows(query, each.session_id) == [], where
+            assert self.artifacts.rows(query, each.session_id) == [], where
         for table, key in (("signals", "signal_id"), ("orders", "order_id"), ("trades", "trade_id")):
             query = f"SELECT count(DISTINCT {key}) AS n FROM {table} WHERE session_id = ?"
-            assert self.left.rows(query, each.session_id) == [{"n": counts[table]}], where
+            assert self.artifacts.rows(query, each.session_id) == [{"n": counts[table]}], where
 
     def _launched(self, ui: Ui, settings: Settings) -> int:
         """Launch a session from the UI and return its process, at a random instant of its life."""
         run_id = ui.launch(dict(settings))
 
         def row() -> dict[str, Any] | None:
-            found = [row for row in self.left.sessions if row["run_id"] == run_id] if self._is_there() else []
+            found = [row for row in self.artifacts.sessions if row["run_id"] == run_id] if self._is_there() else []
             return found[0] if found and found[0]["state"] == "RUNNING" else None
 
-        session = until(row, "the session's row")
-        until(lambda: self.left.session_id == session["session_id"] and self._acknowledged() > 100, "some commits")
+        session = wait_until(row, "the session's row")
+        wait_until(
+            lambda: self.artifacts.session_id == session["session_id"] and self._acknowledged() > 100, "some commits"
+        )
         self._wait()
         return int(session["pid"])
 
     def _is_there(self) -> bool:
-        return self.left.database.exists() and bool(
-            self.left.rows("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
-            and self.left.rows("SELECT 1 FROM alembic_version")
+        return self.artifacts.database.exists() and bool(
+            self.artifacts.rows("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
+            and self.artifacts.rows("SELECT 1 FROM alembic_version")
         )
 
     def _wait(self) -> None:
         time.sleep(self._chance.uniform(0, 0.4))
 
     def _acknowledged(self) -> int:
-        return max((int(line["persist_count"]) for line in self.left.said("HEARTBEAT (G4)")), default=0)
+        return max((int(line["persist_count"]) for line in self.artifacts.logged("HEARTBEAT (G4)")), default=0)
 
     def _note(self, victim: str, state: str) -> None:
-        self.rounds.append(Killed(victim, self.left.session_id, self._acknowledged(), state))
+        self.rounds.append(Killed(victim, self.artifacts.session_id, self._acknowledged(), state))
 
     def _counts(self, session_id: str) -> dict[str, int]:
-        return {table: self.left.count(table, session_id) for table in TABLES}
+        return {table: self.artifacts.count(table, session_id) for table in TABLES}
 
     def _said_by_all(self, message: str) -> Iterator[dict[str, Any]]:
-        for each in self.left.sessions:
-            yield from (line for line in self.left.log_of(each["session_id"]) if line["message"] == message)
+        for each in self.artifacts.sessions:
+            yield from (line for line in self.artifacts.read_log(each["session_id"]) if line["message"] == message)
 
 
 def children_of(pid: int, *, deep: bool = False) -> Iterator[int]:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform_tests.support import Ended, Left, cli, good_rows, layered, replay, write_csv
+from hybrid_platform_tests.support import (
+    Artifacts,
+    ProcessResult,
+    make_csv_rows,
+    merge_settings,
+    replay_feed,
+    run_cli,
+    write_csv,
+)
 
 pytestmark = pytest.mark.scenario("S5")
 
@@ -24,66 +32,68 @@ GARBAGE = [
 ]
 
 
-def run(tmp_path: Path, name: str = "trades.csv") -> tuple[Ended, Left]:
-    ended = cli(tmp_path, "shadow-run", settings=layered(THREAD, replay(name)))
+def run(tmp_path: Path, name: str = "trades.csv") -> tuple[ProcessResult, Artifacts]:
+    ended = run_cli(tmp_path, "shadow-run", settings=merge_settings(THREAD, replay_feed(name)))
     assert "Traceback" not in ended.text
-    return ended, Left(tmp_path / "data")
+    return ended, Artifacts(tmp_path / "data")
 
 
-def require_balanced(left: Left, *, ticks: int, rejected: int) -> None:
-    assert left.count("ticks") == ticks
-    assert left.evidence("session")["ledger"]["balances"]
-    ledger = left.ledger()
+def require_balanced(artifacts: Artifacts, *, ticks: int, rejected: int) -> None:
+    assert artifacts.count("ticks") == ticks
+    assert artifacts.evidence("session")["ledger"]["balances"]
+    ledger = artifacts.ledger()
     assert ledger["feed", "replay", "accepted"] == ticks
     assert ledger["feed", "replay", "rejected"] == rejected
     assert sum(count for (kind, _, _), count in ledger.items() if kind == "rejected") == rejected
 
 
 def test_garbage_lines_are_rejected_counted_and_sampled_and_the_rest_goes_on(tmp_path: Path):
-    rows = good_rows(30)
+    rows = make_csv_rows(30)
     for place, line in enumerate(GARBAGE):
         rows.insert(5 * place, line)
     write_csv(tmp_path / "trades.csv", rows)
-    ended, left = run(tmp_path)
+    ended, artifacts = run(tmp_path)
     assert ended.code == 0, ended.text
-    require_balanced(left, ticks=30, rejected=len(GARBAGE))
-    assert left.session["state"] == "COMPLETE"
-    samples = left.said("row rejected (S5)")
-    causes = {name for kind, name, _ in left.ledger() if kind == "rejected"}
+    require_balanced(artifacts, ticks=30, rejected=len(GARBAGE))
+    assert artifacts.session["state"] == "COMPLETE"
+    samples = artifacts.logged("row rejected (S5)")
+    causes = {name for kind, name, _ in artifacts.ledger() if kind == "rejected"}
     assert {line["cause"] for line in samples} == causes
     assert all(line["level"] == "warning" and "trades.csv" in line["where"] for line in samples)
-    assert left.evidence("postflight")["verdict"] == "PASS"
+    assert artifacts.evidence("postflight")["verdict"] == "PASS"
 
 
 @pytest.mark.parametrize("text", ["ts,price,size,symbol\n", ""], ids=["header", "empty"])
 def test_a_header_alone_is_complete_with_no_tick_and_a_warning(tmp_path: Path, text: str):
     (tmp_path / "trades.csv").write_text(text)
-    ended, left = run(tmp_path)
+    ended, artifacts = run(tmp_path)
     assert ended.code == 0, ended.text
-    require_balanced(left, ticks=0, rejected=0)
-    assert [line["message"] for line in left.log if line["level"] == "warning"] == ["no ticks received from the feed"]
+    require_balanced(artifacts, ticks=0, rejected=0)
+    assert [line["message"] for line in artifacts.log if line["level"] == "warning"] == [
+        "no ticks received from the feed"
+    ]
 
 
 def test_a_file_of_bad_rows_alone_is_a_parse_error(tmp_path: Path):
     write_csv(tmp_path / "trades.csv", GARBAGE[:4])
-    ended, left = run(tmp_path)
+    ended, artifacts = run(tmp_path)
     assert ended.code == 11, ended.text
-    require_balanced(left, ticks=0, rejected=4)
-    assert (left.session["state"], left.session["exit_code"]) == ("FAILED", 11)
-    assert left.evidence("postflight")["verdict"] == "FAIL"
+    require_balanced(artifacts, ticks=0, rejected=4)
+    assert (artifacts.session["state"], artifacts.session["exit_code"]) == ("FAILED", 11)
+    assert artifacts.evidence("postflight")["verdict"] == "FAIL"
 
 
 def test_a_truncated_gzip_is_a_parse_error_and_its_good_rows_are_kept(tmp_path: Path):
-    whole = gzip.compress(write_csv(tmp_path / "whole.csv", good_rows(20_000)).read_bytes())
+    whole = gzip.compress(write_csv(tmp_path / "whole.csv", make_csv_rows(20_000)).read_bytes())
     (tmp_path / "trades.csv.gz").write_bytes(whole[: len(whole) // 2])
-    ended, left = run(tmp_path, "trades.csv.gz")
+    ended, artifacts = run(tmp_path, "trades.csv.gz")
     assert ended.code == 11, ended.text
-    kept = left.count("ticks")
+    kept = artifacts.count("ticks")
     assert 1_000 < kept < 20_000
-    assert left.rows("SELECT max(seq) AS last FROM ticks")[0]["last"] == kept
-    assert left.evidence("session")["ledger"]["balances"]
-    assert "trades.csv.gz" in left.evidence("session")["failure"]
-    assert left.count("signals") == kept // 10, "what was read was also decided on"
+    assert artifacts.rows("SELECT max(seq) AS last FROM ticks")[0]["last"] == kept
+    assert artifacts.evidence("session")["ledger"]["balances"]
+    assert "trades.csv.gz" in artifacts.evidence("session")["failure"]
+    assert artifacts.count("signals") == kept // 10, "what was read was also decided on"
 
 
 def _missing(path: Path) -> None:
@@ -112,7 +122,7 @@ def test_what_is_no_file_of_trades_is_one_clear_config_error_and_nothing_is_writ
     tmp_path: Path, make: Callable[[Path], None]
 ):
     make(tmp_path / "trades.csv")
-    ended = cli(tmp_path, "shadow-run", settings=layered(THREAD, replay("trades.csv")))
+    ended = run_cli(tmp_path, "shadow-run", settings=merge_settings(THREAD, replay_feed("trades.csv")))
     assert ended.code == 12, ended.text
     for line in ended.err.splitlines():
         assert line.startswith("error: feed.replay.")

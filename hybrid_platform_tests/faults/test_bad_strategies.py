@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from hybrid_platform_tests.support import Left, cli, good_rows, layered, replay, run_here, synthetic, write_csv
+from hybrid_platform_tests.support import (
+    Artifacts,
+    make_csv_rows,
+    merge_settings,
+    replay_feed,
+    run_cli,
+    run_in_process,
+    synthetic_feed,
+    write_csv,
+)
 
 HEAD = """
 import os, sys, time
@@ -35,17 +44,17 @@ def write_strategy(folder: Path, module: str, behaviour: str) -> dict[str, Any]:
     return {"strategy": {"name": f"{module}:Bad"}}
 
 
-def require_named(left: Left, words: str) -> None:
+def require_named(artifacts: Artifacts, words: str) -> None:
     """Check that the session ended as a crash with a name, and kept what came before."""
-    ended = tuple(left.session[name] for name in ("state", "exit_code", "exit_reason"))
+    ended = tuple(artifacts.session[name] for name in ("state", "exit_code", "exit_reason"))
     assert ended == ("FAILED", 1, "StrategyError"), "the same in both isolations"
-    failure = left.evidence("session")["failure"]
+    failure = artifacts.evidence("session")["failure"]
     assert "strategy Bad" in failure and words in failure
-    assert left.rows("SELECT signal_id FROM signals") == [{"signal_id": "S10"}], "what was decided before stays"
-    assert left.count("orders") == left.count("trades") == 1
-    assert left.count("ticks") >= 20, "the tick it failed at, and what had come in, is kept"
-    assert left.evidence("session")["ledger"]["balances"]
-    assert left.evidence("postflight")["verdict"] == "FAIL"
+    assert artifacts.rows("SELECT signal_id FROM signals") == [{"signal_id": "S10"}], "what was decided before stays"
+    assert artifacts.count("orders") == artifacts.count("trades") == 1
+    assert artifacts.count("ticks") >= 20, "the tick it failed at, and what had come in, is kept"
+    assert artifacts.evidence("session")["ledger"]["balances"]
+    assert artifacts.evidence("postflight")["verdict"] == "FAIL"
 
 
 @pytest.mark.scenario("L4")
@@ -57,8 +66,8 @@ def test_a_strategy_that_misbehaves_ends_the_session_and_is_named(
     behaviour, words = BEHAVIOURS[name]
     module = f"strategy_that_{name}"
     strategy = write_strategy(tmp_path, module, behaviour)
-    path = write_csv(tmp_path / "trades.csv", good_rows(500))
-    ended = run_here(tmp_path / "data", replay(path), strategy, {"isolation": "thread"}, with_report=False)
+    path = write_csv(tmp_path / "trades.csv", make_csv_rows(500))
+    ended = run_in_process(tmp_path / "data", replay_feed(path), strategy, {"isolation": "thread"}, with_report=False)
     assert ended.code == 1
     require_named(ended, words.format(module=module))
 
@@ -68,12 +77,14 @@ def test_a_strategy_that_misbehaves_ends_the_session_and_is_named(
 def test_the_same_behind_the_guard_is_one_clear_message_on_the_terminal(tmp_path: Path, name: str):
     behaviour, words = BEHAVIOURS[name]
     strategy = write_strategy(tmp_path, "bad", behaviour)
-    write_csv(tmp_path / "trades.csv", good_rows(500))
-    ended = cli(tmp_path, "shadow-run", settings=layered(replay("trades.csv"), strategy, {"isolation": "process"}))
-    left = Left(tmp_path / "data")
+    write_csv(tmp_path / "trades.csv", make_csv_rows(500))
+    ended = run_cli(
+        tmp_path, "shadow-run", settings=merge_settings(replay_feed("trades.csv"), strategy, {"isolation": "process"})
+    )
+    artifacts = Artifacts(tmp_path / "data")
     assert ended.code == 1, ended.text
-    require_named(left, words.format(module="bad"))
-    assert left.evidence("session")["failure"] in ended.err
+    require_named(artifacts, words.format(module="bad"))
+    assert artifacts.evidence("session")["failure"] in ended.err
     assert "Traceback" not in ended.err
 
 
@@ -82,21 +93,27 @@ def test_a_strategy_that_blocks_is_given_up_after_the_drains_time(tmp_path: Path
     """Behind the guard: pipeline/test_isolation.py."""
     strategy = write_strategy(tmp_path, "bad", "time.sleep(3600)")
     patience = {"seconds": 1, "drain_timeout_seconds": 1, "isolation": "thread"}
-    ended = cli(tmp_path, "shadow-run", settings=layered(synthetic(200), strategy, patience))
-    left = Left(tmp_path / "data")
+    ended = run_cli(tmp_path, "shadow-run", settings=merge_settings(synthetic_feed(200), strategy, patience))
+    artifacts = Artifacts(tmp_path / "data")
     assert ended.code == 1, ended.text
     assert "Traceback" not in ended.text
-    assert (left.session["state"], left.session["exit_reason"], left.session["is_clean"]) == ("FAILED", "StageStuck", 0)
-    assert left.evidence("session")["failure"].endswith("got stuck for 1 s: strategy")
-    assert left.evidence("postflight")["verdict"] == "FAIL"
-    assert left.count("ticks") == 201, "what came in is kept"
-    assert left.count("signals") == 1
+    assert (artifacts.session["state"], artifacts.session["exit_reason"], artifacts.session["is_clean"]) == (
+        "FAILED",
+        "StageStuck",
+        0,
+    )
+    assert artifacts.evidence("session")["failure"].endswith("got stuck for 1 s: strategy")
+    assert artifacts.evidence("postflight")["verdict"] == "FAIL"
+    assert artifacts.count("ticks") == 201, "what came in is kept"
+    assert artifacts.count("signals") == 1
 
 
 def test_a_strategy_that_cannot_be_imported_is_a_config_error_before_anything_is_written(tmp_path: Path):
     (tmp_path / "bad.py").write_text("import nothing_of_this_name\n")
-    settings = layered(synthetic(20), {"strategy": {"name": "bad:Bad"}, "isolation": "thread", "seconds": 1})
-    ended = cli(tmp_path, "shadow-run", settings=settings)
+    settings = merge_settings(
+        synthetic_feed(20), {"strategy": {"name": "bad:Bad"}, "isolation": "thread", "seconds": 1}
+    )
+    ended = run_cli(tmp_path, "shadow-run", settings=settings)
     assert ended.code == 12, ended.text
     (line,) = ended.err.splitlines()
     assert line.startswith("error: strategy.name: expected an importable class, got 'bad:Bad': ModuleNotFoundError")

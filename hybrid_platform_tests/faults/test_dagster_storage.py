@@ -18,7 +18,7 @@ from hybrid_platform.defs.session import assets
 from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform_tests.defs.conftest import Launcher
 from hybrid_platform_tests.defs.session.test_assets import SHORT, STEPS
-from hybrid_platform_tests.support import Left
+from hybrid_platform_tests.support import Artifacts
 
 LOCKED_SECONDS = 8.0 if "HYBRID_PLATFORM_TEST_LONG" in os.environ else 1.0
 """The long one is longer than SQLite waits for Dagster; `make faults` has it."""
@@ -75,9 +75,9 @@ def test_a_lost_storage_fails_the_run_but_the_session_is_whole_and_judged(
         launch = Launcher(instance, tmp_path)
         with pytest.raises(Exception, match=r"unable to open database file|no such table"):
             launch(SHORT)
-    left = Left(launch.data_dir)
-    assert (left.session["state"], left.session["exit_code"]) == ("COMPLETE", 0)
-    assert left.evidence("postflight")["verdict"] == "PASS", "judged in the step that Dagster let end"
-    assert left.report.rstrip().endswith("**PASS**")
-    with closing(sqlite3.connect(left.database)) as connection:
+    artifacts = Artifacts(launch.data_dir)
+    assert (artifacts.session["state"], artifacts.session["exit_code"]) == ("COMPLETE", 0)
+    assert artifacts.evidence("postflight")["verdict"] == "PASS", "judged in the step that Dagster let end"
+    assert artifacts.report.rstrip().endswith("**PASS**")
+    with closing(sqlite3.connect(artifacts.database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -25,32 +25,32 @@ from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform_tests.faults import damage
 from hybrid_platform_tests.faults.damage import BUSY, Deed, run_with
 from hybrid_platform_tests.support import (
-    Here,
-    Left,
-    cli,
-    good_rows,
-    layered,
-    replay,
-    run_here,
+    Artifacts,
+    InProcessRun,
+    make_csv_rows,
+    merge_settings,
+    replay_feed,
+    run_cli,
+    run_in_process,
     start_cli,
-    synthetic,
+    synthetic_feed,
     write_csv,
 )
 
 pytestmark = pytest.mark.scenario("L4")
 
-SHORT = layered(synthetic(200), {"seconds": 0.1, "isolation": "thread"})
+SHORT = merge_settings(synthetic_feed(200), {"seconds": 0.1, "isolation": "thread"})
 
 
-def next_start(data_dir: Path) -> Here:
+def next_start(data_dir: Path) -> InProcessRun:
     """Run the next session on what is left."""
-    return run_here(data_dir, SHORT, with_report=False)
+    return run_in_process(data_dir, SHORT, with_report=False)
 
 
-def reproduced(left: Left, session_id: str) -> ReproductionVerdict | None:
+def reproduced(artifacts: Artifacts, session_id: str) -> ReproductionVerdict | None:
     """Return how a session's reproduction ends; None where the database can no longer be read."""
     try:
-        return reproduce_in_sandbox(DataDir(left.data_dir), sqlite_url(left.database), session_id).verdict
+        return reproduce_in_sandbox(DataDir(artifacts.data_dir), sqlite_url(artifacts.database), session_id).verdict
     except Exception as error:
         assert type(error).__name__ == "ReproductionError"
         return None
@@ -112,7 +112,9 @@ def test_bits_flipped_in_the_log_under_a_session_are_noticed(tmp_path: Path):
 def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of a session that was killed with some thousand rows in its log, and none elsewhere."""
     folder = tmp_path_factory.mktemp("crashed")
-    with start_cli(folder, "shadow-run", settings=layered(BUSY, {"heartbeat": {"interval_seconds": 0.1}})) as running:
+    with start_cli(
+        folder, "shadow-run", settings=merge_settings(BUSY, {"heartbeat": {"interval_seconds": 0.1}})
+    ) as running:
         running.wait_for("HEARTBEAT (G4)", times=4)
         time.sleep(0.2)
         running.process.kill()
@@ -135,7 +137,7 @@ def test_what_was_lost_after_a_crash_fails_the_next_session_by_name(
     crashed: Path, tmp_path: Path, deed: Deed, words: str | None
 ):
     shutil.copytree(crashed, tmp_path / "data")
-    lost = Left(tmp_path / "data").session_id
+    lost = Artifacts(tmp_path / "data").session_id
     deed(tmp_path / "data" / "bot.db")
     after = next_start(tmp_path / "data")
     session = after.steps["session"]
@@ -151,15 +153,17 @@ def test_what_was_lost_after_a_crash_fails_the_next_session_by_name(
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> Here:
+def ended(tmp_path_factory: pytest.TempPathFactory) -> InProcessRun:
     """A session that ended as it should."""
     folder = tmp_path_factory.mktemp("ended")
-    path = write_csv(folder / "trades.csv", good_rows(6_000))
-    return run_here(folder / "data", replay(path), {"isolation": "thread"}, with_report=False)
+    path = write_csv(folder / "trades.csv", make_csv_rows(6_000))
+    return run_in_process(folder / "data", replay_feed(path), {"isolation": "thread"}, with_report=False)
 
 
 @pytest.mark.parametrize("deed", [damage.delete, damage.replace_by_new], ids=lambda deed: deed.__name__)
-def test_a_database_exchanged_between_sessions_fails_the_next_one_by_name(ended: Here, tmp_path: Path, deed: Deed):
+def test_a_database_exchanged_between_sessions_fails_the_next_one_by_name(
+    ended: InProcessRun, tmp_path: Path, deed: Deed
+):
     shutil.copytree(ended.data_dir, tmp_path / "data")
     deed(tmp_path / "data" / "bot.db")
     after = next_start(tmp_path / "data")
@@ -181,7 +185,7 @@ def deleted(table: str, where: str) -> Deed:
     return deed
 
 
-def test_a_session_that_a_restore_left_out_on_purpose_is_told_of_and_fails_nobody(ended: Here, tmp_path: Path):
+def test_a_session_that_a_restore_left_out_on_purpose_is_told_of_and_fails_nobody(ended: InProcessRun, tmp_path: Path):
     shutil.copytree(ended.data_dir, tmp_path / "data")
     back_up(tmp_path / "data" / "bot.db", tmp_path / "backup.db")
     gone = next_start(tmp_path / "data").last.session_id
@@ -193,7 +197,7 @@ def test_a_session_that_a_restore_left_out_on_purpose_is_told_of_and_fails_nobod
     assert told.startswith(f"session {gone}, which used this database: expected its row there, got none: the backup ")
     assert f"{tmp_path / 'backup.db'} (SHA-256 " in told and "which was restored at 20" in told
     said = "rows that were reported as committed were left out by a restore"
-    (line,) = [line for line in after.log_of(session.session_id) if line["message"] == said]
+    (line,) = [line for line in after.read_log(session.session_id) if line["message"] == said]
     assert (line["level"], line["what"]) == ("warning", told)
     # The same file put there by hand: what ran since the restore is in no record.
     shutil.copy(tmp_path / "backup.db", tmp_path / "data" / "bot.db")
@@ -211,7 +215,7 @@ def test_a_session_that_a_restore_left_out_on_purpose_is_told_of_and_fails_nobod
     ids=["all", "some rows"],
 )
 def test_a_restore_explains_no_loss_of_what_it_put_in_place(
-    ended: Here, tmp_path: Path, deed: Deed, words: str, named: bool
+    ended: InProcessRun, tmp_path: Path, deed: Deed, words: str, named: bool
 ):
     shutil.copytree(ended.data_dir, tmp_path / "data")
     database = tmp_path / "data" / "bot.db"
@@ -230,14 +234,14 @@ def test_what_a_backup_of_a_running_session_did_not_hold_yet_fails_nobody_once_i
     crashed: Path, tmp_path: Path, deed: Deed
 ):
     shutil.copytree(crashed, tmp_path / "data")
-    left = Left(tmp_path / "data")
-    lost, log = left.session_id, tmp_path / "data" / "logs" / f"{left.session_id}.jsonl"
-    back_up(left.database, tmp_path / "backup.db")
+    artifacts = Artifacts(tmp_path / "data")
+    lost, log = artifacts.session_id, tmp_path / "data" / "logs" / f"{artifacts.session_id}.jsonl"
+    back_up(artifacts.database, tmp_path / "backup.db")
     # It went on after the backup.
     beat = json.dumps({"message": "HEARTBEAT (G4)", "persist_count": 10**6}, separators=(",", ":"))
     log.write_text(f"{log.read_text()}{beat}\n")
     put_back(tmp_path / "data", tmp_path / "backup.db")
-    deed(left.database)
+    deed(artifacts.database)
     session = next_start(tmp_path / "data").steps["session"]
     if deed is damage.nothing:
         (told,) = session.left_out
@@ -248,7 +252,7 @@ def test_what_a_backup_of_a_running_session_did_not_hold_yet_fails_nobody_once_i
         assert all(lost in reason for reason in session.reasons) and len(session.reasons) == 2
 
 
-def test_a_damaged_header_between_sessions_stops_the_next_one_at_preflight(ended: Here, tmp_path: Path):
+def test_a_damaged_header_between_sessions_stops_the_next_one_at_preflight(ended: InProcessRun, tmp_path: Path):
     shutil.copytree(ended.data_dir, tmp_path / "data")
     damage.damage_header(tmp_path / "data" / "bot.db")
     after = next_start(tmp_path / "data")
@@ -257,11 +261,11 @@ def test_a_damaged_header_between_sessions_stops_the_next_one_at_preflight(ended
     assert after.code == 1
 
 
-def test_bits_flipped_in_pages_between_sessions_are_noticed_by_reproduce(ended: Here, tmp_path: Path):
+def test_bits_flipped_in_pages_between_sessions_are_noticed_by_reproduce(ended: InProcessRun, tmp_path: Path):
     shutil.copytree(ended.data_dir, tmp_path / "data")
-    left, session_id = Left(tmp_path / "data"), ended.last.session_id
-    assert reproduced(left, session_id) is ReproductionVerdict.PASS
-    damage.flip_bits_of_pages(left.database)
-    again = cli(tmp_path, "reproduce", session_id, "--data-dir", "data")
+    artifacts, session_id = Artifacts(tmp_path / "data"), ended.last.session_id
+    assert reproduced(artifacts, session_id) is ReproductionVerdict.PASS
+    damage.flip_bits_of_pages(artifacts.database)
+    again = run_cli(tmp_path, "reproduce", session_id, "--data-dir", "data")
     assert again.code == 1, again.text
     assert "Traceback" not in again.text

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform_tests.support import Left, cli, good_rows, layered, replay, synthetic, write_csv
+from hybrid_platform_tests.support import (
+    Artifacts,
+    make_csv_rows,
+    merge_settings,
+    replay_feed,
+    run_cli,
+    synthetic_feed,
+    write_csv,
+)
 
 MB = 1 << 20
 
@@ -22,40 +30,42 @@ def files_up_to(size: int) -> Callable[[], None]:
 
 @pytest.mark.scenario("L4", "S1")
 def test_a_disk_that_is_full_from_the_start_is_named_at_the_gate(tmp_path: Path):
-    settings = layered(synthetic(20), {"seconds": 1, "isolation": "thread"})
-    ended = cli(tmp_path, "shadow-run", settings=settings, before=files_up_to(MB // 2))
+    settings = merge_settings(synthetic_feed(20), {"seconds": 1, "isolation": "thread"})
+    ended = run_cli(tmp_path, "shadow-run", settings=settings, before=files_up_to(MB // 2))
     assert ended.code == 1, ended.text
     assert "Traceback" not in ended.text
-    left = Left(tmp_path / "data")
-    (reason,) = left.evidence("pragma")["reasons"]
+    artifacts = Artifacts(tmp_path / "data")
+    (reason,) = artifacts.evidence("pragma")["reasons"]
     assert reason.endswith("[FULL]")
     assert reason in ended.err
-    assert left.session["state"] == "REFUSED"
+    assert artifacts.session["state"] == "REFUSED"
 
 
 @pytest.mark.scenario("L4", "L3")
 def test_a_full_disk_ends_the_session_and_keeps_what_was_committed(tmp_path: Path):
-    write_csv(tmp_path / "long.csv", good_rows(80_000))
+    write_csv(tmp_path / "long.csv", make_csv_rows(80_000))
     small = {"isolation": "thread", "storage": {"batch_rows": 2_000}, "strategy": {"params": {"every": 1000}}}
-    settings = layered(replay("long.csv"), small)
-    ended = cli(tmp_path, "shadow-run", settings=settings, before=files_up_to(4 * MB))
-    left = Left(tmp_path / "data")
+    settings = merge_settings(replay_feed("long.csv"), small)
+    ended = run_cli(tmp_path, "shadow-run", settings=settings, before=files_up_to(4 * MB))
+    artifacts = Artifacts(tmp_path / "data")
     assert ended.code == 1, ended.text
     assert "Traceback" not in ended.err
-    evidence = left.evidence("session")
+    evidence = artifacts.evidence("session")
     assert (evidence["state"], evidence["exit_code"]) == ("FAILED", 1)
     assert "[FULL]" in evidence["failure"] and "persist" in evidence["failure"]
     committed = evidence["counters"]["persist_count"]
-    kept = sum(left.count(table) for table in ("ticks", "signals", "orders", "order_events", "trades", "heartbeats"))
+    kept = sum(
+        artifacts.count(table) for table in ("ticks", "signals", "orders", "order_events", "trades", "heartbeats")
+    )
     assert 0 < committed <= kept
-    assert left.rows("SELECT max(seq) AS last, count(*) AS n FROM ticks")[0] == {"last": left.count("ticks")} | {
-        "n": left.count("ticks")
-    }
-    assert left.evidence("postflight")["verdict"] == "FAIL"
-    short = layered(settings, {"feed": {"replay": {"limit": 100}}})
-    assert cli(tmp_path, "shadow-run", settings=short).code == 0, "with room again, the next session goes on"
-    assert left.count("ticks") == 100
-    assert left.rows("PRAGMA integrity_check")[0] == {"integrity_check": "ok"}
+    assert artifacts.rows("SELECT max(seq) AS last, count(*) AS n FROM ticks")[0] == {
+        "last": artifacts.count("ticks")
+    } | {"n": artifacts.count("ticks")}
+    assert artifacts.evidence("postflight")["verdict"] == "FAIL"
+    short = merge_settings(settings, {"feed": {"replay": {"limit": 100}}})
+    assert run_cli(tmp_path, "shadow-run", settings=short).code == 0, "with room again, the next session goes on"
+    assert artifacts.count("ticks") == 100
+    assert artifacts.rows("PRAGMA integrity_check")[0] == {"integrity_check": "ok"}
 
 
 @pytest.mark.scenario("L4", "G5")
@@ -68,20 +78,20 @@ def test_a_file_system_without_a_byte_left_still_takes_the_evidence(tmp_path: Pa
     if mounted.returncode:
         pytest.skip("this account may not mount a tmpfs")
     try:
-        write_csv(tmp_path / "long.csv", good_rows(120_000))
-        settings = layered(
-            replay("long.csv"),
+        write_csv(tmp_path / "long.csv", make_csv_rows(120_000))
+        settings = merge_settings(
+            replay_feed("long.csv"),
             {"isolation": "thread", "data_dir": str(disk / "data"), "gates": {"min_free_disk_mb": 1}},
             {"storage": {"batch_rows": 2_000}, "strategy": {"params": {"every": 1000}}},
         )
-        ended = cli(tmp_path, "shadow-run", settings=settings)
-        left = Left(disk / "data")
+        ended = run_cli(tmp_path, "shadow-run", settings=settings)
+        artifacts = Artifacts(disk / "data")
         assert ended.code == 1, ended.text
         assert "Traceback" not in ended.text
-        assert "[FULL]" in left.evidence("session")["failure"] and "[FULL]" in ended.err
-        assert left.evidence("postflight")["verdict"] == "FAIL"
-        assert "**FAIL**" in left.report
-        assert left.session["state"] == "FAILED"
-        assert 0 < left.count("ticks") < 120_000
+        assert "[FULL]" in artifacts.evidence("session")["failure"] and "[FULL]" in ended.err
+        assert artifacts.evidence("postflight")["verdict"] == "FAIL"
+        assert "**FAIL**" in artifacts.report
+        assert artifacts.session["state"] == "FAILED"
+        assert 0 < artifacts.count("ticks") < 120_000
     finally:
         subprocess.run(["umount", str(disk)], check=True)

@@ -7,65 +7,71 @@ from pathlib import Path
 import pytest
 
 from hybrid_platform_tests.faults.test_locked import locked
-from hybrid_platform_tests.support import Left, layered, start_cli, synthetic, until
+from hybrid_platform_tests.support import Artifacts, merge_settings, start_cli, synthetic_feed, wait_until
 
 LIVE = {"seconds": 600, "isolation": "thread", "risk": {"max_open_orders": 10**6}}
 
 
 @pytest.mark.scenario("S6", "I6")
 def test_a_full_persist_channel_evicts_ticks_and_counts_them_and_keeps_every_decision(tmp_path: Path):
-    left = Left(tmp_path / "data")
-    settings = layered(LIVE, synthetic(1_000), {"channels": {"persist": 64}, "strategy": {"params": {"every": 500}}})
+    artifacts = Artifacts(tmp_path / "data")
+    settings = merge_settings(
+        LIVE, synthetic_feed(1_000), {"channels": {"persist": 64}, "strategy": {"params": {"every": 500}}}
+    )
     with start_cli(tmp_path, "shadow-run", settings=settings) as running:
-        until(lambda: left.database.exists() and running.has_said("signal generated"), "the first signal")
-        until(lambda: left.rows("SELECT 1 FROM ticks LIMIT 1"), "the first commit")
-        with locked(left.database):
+        wait_until(lambda: artifacts.database.exists() and running.has_logged("signal generated"), "the first signal")
+        wait_until(lambda: artifacts.rows("SELECT 1 FROM ticks LIMIT 1"), "the first commit")
+        with locked(artifacts.database):
             running.wait_for("signal generated", times=4)
         running.wait_for("signal generated", times=5)
         running.process.terminate()
         ended = running.end()
     assert ended.code == 0, ended.text
-    evidence, ledger = left.evidence("session"), left.ledger()
+    evidence, ledger = artifacts.evidence("session"), artifacts.ledger()
     evicted = ledger["channel", "persist", "dropped"]
     assert evicted > 0
     assert evidence["ledger"]["balances"]
     assert (
-        left.count("ticks") + evicted == evidence["counters"]["tick_count"] == ledger["feed", "synthetic", "accepted"]
+        artifacts.count("ticks") + evicted
+        == evidence["counters"]["tick_count"]
+        == ledger["feed", "synthetic", "accepted"]
     )
     assert evidence["counters"]["bp_drops_persist"] == evicted
-    assert {line["channel"] for line in left.said("events dropped (S6)")} == {"persist"}
-    assert ended.said("FINAL METRICS")[0]["bp_drops_persist"] == evicted
+    assert {line["channel"] for line in artifacts.logged("events dropped (S6)")} == {"persist"}
+    assert ended.logged("FINAL METRICS")[0]["bp_drops_persist"] == evicted
     for table, count in (("signals", "signal_count"), ("orders", "shadow_orders"), ("trades", "trade_count")):
-        assert left.count(table) == evidence["counters"][count] >= 5
+        assert artifacts.count(table) == evidence["counters"][count] >= 5
 
 
 @pytest.mark.scenario("S6", "L4")
 def test_a_full_reserve_ends_the_session_with_overload_before_a_decision_goes_unrecorded(tmp_path: Path):
-    left = Left(tmp_path / "data")
-    settings = layered(LIVE, synthetic(500), {"channels": {"persist": 256}, "strategy": {"params": {"every": 1}}})
+    artifacts = Artifacts(tmp_path / "data")
+    settings = merge_settings(
+        LIVE, synthetic_feed(500), {"channels": {"persist": 256}, "strategy": {"params": {"every": 1}}}
+    )
     with start_cli(tmp_path, "shadow-run", settings=settings) as running:
         running.wait_for("signal generated")
-        until(lambda: left.rows("SELECT 1 FROM ticks LIMIT 1"), "the first commit")
-        with locked(left.database):
+        wait_until(lambda: artifacts.rows("SELECT 1 FROM ticks LIMIT 1"), "the first commit")
+        with locked(artifacts.database):
             failure = running.wait_for("stage failed")
         ended = running.end()
     assert ended.code == 13, ended.text
     assert "Traceback" not in ended.text
     assert "channel persist: expected room" in failure["error"]
-    assert (left.session["state"], left.session["exit_code"], left.session["exit_reason"]) == (
+    assert (artifacts.session["state"], artifacts.session["exit_code"], artifacts.session["exit_reason"]) == (
         "FAILED",
         13,
         "OverloadError",
     )
-    ledger = left.ledger()
+    ledger = artifacts.ledger()
     assert ledger["channel", "persist", "sent"] == sum(
         ledger["channel", "persist", reason] for reason in ("received", "dropped", "left")
     )
-    assert left.count("signals") == left.count("orders") + left.count("vetoes")
+    assert artifacts.count("signals") == artifacts.count("orders") + artifacts.count("vetoes")
     # The decision that was refused is told of as what it is, and not as a tick.
     evicted = ledger["channel", "persist", "dropped"] - ledger["channel", "persist", "refused"]
-    assert left.count("ticks") + evicted == ledger["feed", "synthetic", "accepted"]
-    faults = left.evidence("session")["ledger"]["faults"]
+    assert artifacts.count("ticks") + evicted == ledger["feed", "synthetic", "accepted"]
+    faults = artifacts.evidence("session")["ledger"]["faults"]
     assert [fault for fault in faults if "refused" in fault] and not [fault for fault in faults if "evicted" in fault]
 
 
@@ -78,23 +84,23 @@ def test_a_slow_strategy_sees_fresh_ticks_and_every_dropped_one_is_counted(tmp_p
         "    def on_tick(self, tick):\n"
         "        time.sleep(0.01)\n"
     )
-    left = Left(tmp_path / "data")
-    settings = layered(
-        LIVE, synthetic(1_000), {"channels": {"tick": 32}, "strategy": {"name": "slow:Slow"}, "seconds": 2}
+    artifacts = Artifacts(tmp_path / "data")
+    settings = merge_settings(
+        LIVE, synthetic_feed(1_000), {"channels": {"tick": 32}, "strategy": {"name": "slow:Slow"}, "seconds": 2}
     )
     with start_cli(tmp_path, "shadow-run", settings=settings) as running:
         ended = running.end()
     assert ended.code == 0, ended.text
-    ledger = left.ledger()
+    ledger = artifacts.ledger()
     dropped = ledger["channel", "tick", "dropped"]
     assert dropped > 500
-    assert ledger["channel", "tick", "sent"] == left.count("ticks") == 2001, (
+    assert ledger["channel", "tick", "sent"] == artifacts.count("ticks") == 2001, (
         "what is not seen is persisted all the same"
     )
     assert ledger["channel", "tick", "received"] + dropped == 2001
-    holes = left.rows("SELECT detail FROM inputs WHERE kind = 'DROP' AND session_id = ?", left.session_id)
+    holes = artifacts.rows("SELECT detail FROM inputs WHERE kind = 'DROP' AND session_id = ?", artifacts.session_id)
     assert holes, "the holes are journalled, so that the session can be decided again"
-    told = left.said("events dropped (S6)")
+    told = artifacts.logged("events dropped (S6)")
     assert {(line["level"], line["channel"]) for line in told} == {("warning", "tick")}
     assert told[0]["count"] > 0 and told[-1]["dropped_so_far"] <= dropped
     assert len(told) < 200, "a line for each would be a flood"

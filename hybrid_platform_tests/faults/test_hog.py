@@ -20,7 +20,7 @@ from hybrid_platform.host.healthcheck import TIME_LIMIT_SECONDS, run_healthcheck
 from hybrid_platform.log.events import LogEvent
 from hybrid_platform.storage.location import default_url, sqlite_path
 from hybrid_platform.storage.probe import probe_database
-from hybrid_platform_tests.support import Here, Left, run_here, synthetic
+from hybrid_platform_tests.support import Artifacts, InProcessRun, run_in_process, synthetic_feed
 
 SECONDS, RATE = 4, 200
 HOG = "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
@@ -43,7 +43,7 @@ def hogs() -> Iterator[None]:
 class Hogged(NamedTuple):
     """A session beside hogs, and what somebody saw who looked at it meanwhile."""
 
-    ended: Here
+    ended: InProcessRun
     reads: list[tuple[float, int]]
     """Seconds that a read took, and the ticks it found."""
     checks: list[HealthcheckRecord]
@@ -60,12 +60,12 @@ def hogged(tmp_path_factory: pytest.TempPathFactory) -> Hogged:
         return probe_database(default_url(data_dir))
 
     with hogs(), ThreadPoolExecutor(1) as pool:
-        session = pool.submit(run_here, data_dir, synthetic(RATE), settings, with_report=False)
+        session = pool.submit(run_in_process, data_dir, synthetic_feed(RATE), settings, with_report=False)
         while not session.done():
             if sqlite_path(default_url(data_dir)).exists():
                 began = time.monotonic()
                 with suppress(sqlite3.OperationalError):  # before the schema is there
-                    found = Left(data_dir).rows("SELECT count(*) AS n FROM ticks")[0]["n"]
+                    found = Artifacts(data_dir).rows("SELECT count(*) AS n FROM ticks")[0]["n"]
                     reads.append((time.monotonic() - began, found))
                 if found_running(reads):
                     checks.append(run_healthcheck(probe, data_dir, SystemClock()))
@@ -96,7 +96,7 @@ def test_heartbeats_are_on_time_and_a_late_one_would_be_named(hogged: Hogged):
     beats = hogged.ended.evidence("session")["heartbeats"]
     assert beats["beaten"] >= SECONDS
     assert (beats["late"], beats["missing"]) == (0, 0)
-    assert len(hogged.ended.said("heartbeat late (G4)")) == beats["late"]
+    assert len(hogged.ended.logged("heartbeat late (G4)")) == beats["late"]
 
 
 @pytest.mark.scenario("S15", "S6")
@@ -119,7 +119,7 @@ def test_real_pressure_makes_the_ladder_climb(hogged: Hogged):
     assert overload["readings"] >= 3
     if overload["source"] != "PSI":
         pytest.skip("a load average follows too slowly for a short test")
-    steps = hogged.ended.said(LogEvent.LADDER_STEPPED)
+    steps = hogged.ended.logged(LogEvent.LADDER_STEPPED)
     assert steps[0]["sample_every"] == 2 and "CPU pressure" in steps[0]["why"]
     assert hogged.ended.ledger()["feed", "synthetic", "sampled_out"] > 0
     (proof,) = [proof for proof in hogged.ended.evidence("postflight")["proofs"] if proof["id"] == "S15"]

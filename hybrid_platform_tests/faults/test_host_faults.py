@@ -15,9 +15,9 @@ from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform_tests.faults.damage import run_with
-from hybrid_platform_tests.support import Left, cli, layered, run_here, synthetic
+from hybrid_platform_tests.support import Artifacts, merge_settings, run_cli, run_in_process, synthetic_feed
 
-SHORT = layered(synthetic(200), {"seconds": 0.3, "isolation": "thread"})
+SHORT = merge_settings(synthetic_feed(200), {"seconds": 0.3, "isolation": "thread"})
 
 
 def descriptors(most: int) -> Callable[[], None]:
@@ -27,14 +27,14 @@ def descriptors(most: int) -> Callable[[], None]:
 
 @pytest.mark.scenario("L4")
 def test_a_start_without_descriptors_is_a_verdict_with_evidence(tmp_path: Path):
-    ended = cli(tmp_path, "shadow-run", settings=SHORT, before=descriptors(9))
-    left = Left(tmp_path / "data")
+    ended = run_cli(tmp_path, "shadow-run", settings=SHORT, before=descriptors(9))
+    artifacts = Artifacts(tmp_path / "data")
     assert ended.code == 1, ended.text
     assert "Traceback" not in ended.text
     assert "Too many open files" in ended.err
-    assert (left.session["state"], left.session["exit_code"]) == ("FAILED", 1)
-    assert left.evidence("session")["began"] is False
-    assert left.evidence("postflight")["verdict"] == "FAIL"
+    assert (artifacts.session["state"], artifacts.session["exit_code"]) == ("FAILED", 1)
+    assert artifacts.evidence("session")["began"] is False
+    assert artifacts.evidence("postflight")["verdict"] == "FAIL"
 
 
 LEAKS_DESCRIPTORS = """
@@ -56,16 +56,18 @@ class Leaks(Strategy[Params]):
 def test_a_session_that_runs_out_of_descriptors_halts_trading_and_still_says_how_it_ended(tmp_path: Path):
     """A strategy as a thread took them all; behind the guard it has its own, and the session does not notice."""
     (tmp_path / "leaks.py").write_text(LEAKS_DESCRIPTORS)
-    settings = layered(SHORT, {"seconds": 1, "strategy": {"name": "leaks:Leaks"}})
-    ended = cli(tmp_path, "shadow-run", settings=settings, before=descriptors(64))
-    left = Left(tmp_path / "data")
+    settings = merge_settings(SHORT, {"seconds": 1, "strategy": {"name": "leaks:Leaks"}})
+    ended = run_cli(tmp_path, "shadow-run", settings=settings, before=descriptors(64))
+    artifacts = Artifacts(tmp_path / "data")
     assert ended.code == 1, ended.text
     assert "Traceback" not in ended.text
-    assert "Too many open files" in left.evidence("session")["failure"] + str(left.evidence("session")["reasons"])
-    halts = left.said("trading state changed")
+    assert "Too many open files" in artifacts.evidence("session")["failure"] + str(
+        artifacts.evidence("session")["reasons"]
+    )
+    halts = artifacts.logged("trading state changed")
     assert halts and halts[0]["state"] == "HALTED", "the kill switch cannot be read: nothing is traded"
-    assert left.session["state"] == "FAILED"
-    assert left.count("ticks") == left.evidence("session")["counters"]["tick_count"]
+    assert artifacts.session["state"] == "FAILED"
+    assert artifacts.count("ticks") == artifacts.evidence("session")["counters"]["tick_count"]
 
 
 LEAKS_MEMORY = """
@@ -83,7 +85,7 @@ def test_a_strategy_that_leaks_memory_ends_itself_and_not_the_machine(tmp_path: 
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "leaks_memory.py").write_text(LEAKS_MEMORY)
     leaks = {"strategy": {"name": "leaks_memory:Leaks"}, "isolation": "process", "isolation_memory_mb": 256}
-    ended = run_here(tmp_path / "data", synthetic(2_000), {"seconds": 20}, leaks, with_report=False)
+    ended = run_in_process(tmp_path / "data", synthetic_feed(2_000), {"seconds": 20}, leaks, with_report=False)
     assert ended.code == 1
     session = ended.steps["session"]
     assert (session.state, session.exit_reason) == ("FAILED", "StrategyError"), session.failure
@@ -105,7 +107,7 @@ class SteppedClock(SystemClock):
 @pytest.mark.parametrize("step_s", [-3_600, 3_600], ids=["back", "forward"])
 def test_a_clock_stepped_by_an_hour_neither_stops_nor_falsifies_a_session(tmp_path: Path, step_s: int):
     clock = SteppedClock()
-    ended = run_with(tmp_path / "data", lambda _: setattr(clock, "step_s", step_s), synthetic(1_000), clock=clock)
+    ended = run_with(tmp_path / "data", lambda _: setattr(clock, "step_s", step_s), synthetic_feed(1_000), clock=clock)
     session = ended.steps["session"]
     assert (session.state, session.exit_reason, session.verdict) == ("COMPLETE", "SIGTERM", "PASS"), session.reasons
     assert ended.last.verdict == "PASS", ended.last.reasons
@@ -127,12 +129,12 @@ def no_way_around_modes() -> None:
 @pytest.mark.scenario("S1", "L4")
 def test_a_database_that_may_not_be_written_stops_the_next_session_at_its_gate(tmp_path: Path):
     """Under a running session a mode changes nothing: its files are open."""
-    before = run_with(tmp_path / "data", lambda database: database.chmod(0o444), synthetic(1_000))
+    before = run_with(tmp_path / "data", lambda database: database.chmod(0o444), synthetic_feed(1_000))
     assert before.last.verdict == "PASS", before.last.reasons
-    ended = cli(tmp_path, "shadow-run", settings=SHORT, before=no_way_around_modes)
-    left = Left(tmp_path / "data")
+    ended = run_cli(tmp_path, "shadow-run", settings=SHORT, before=no_way_around_modes)
+    artifacts = Artifacts(tmp_path / "data")
     assert ended.code == 12, ended.text
     assert "Traceback" not in ended.text
-    assert not left.has_evidence("session")
-    (reason,) = left.evidence("pragma")["reasons"]
+    assert not artifacts.has_evidence("session")
+    (reason,) = artifacts.evidence("pragma")["reasons"]
     assert "bot.db" in reason and "readonly" in reason.replace(" ", "").replace("-", ""), reason

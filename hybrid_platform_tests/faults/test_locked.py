@@ -14,7 +14,7 @@ import pytest
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.migrate import migrate
-from hybrid_platform_tests.support import Left, layered, start_cli, synthetic, until
+from hybrid_platform_tests.support import Artifacts, merge_settings, start_cli, synthetic_feed, wait_until
 
 LOCKED_SECONDS = 3
 LONG_SECONDS = 30
@@ -34,23 +34,23 @@ def locked(database: Path) -> Iterator[None]:
 @pytest.mark.scenario("S12", "I6", "G4")
 @pytest.mark.parametrize("seconds", [LOCKED_SECONDS, *([LONG_SECONDS] if IS_LONG else [])])
 def test_a_database_locked_by_another_process_loses_nothing_and_stops_no_decision(tmp_path: Path, seconds: int):
-    settings = layered(
-        synthetic(50),
+    settings = merge_settings(
+        synthetic_feed(50),
         {"seconds": 600, "isolation": "thread", "strategy": {"params": {"every": 5}}},
         {"heartbeat": {"interval_seconds": 2}, "risk": {"max_open_orders": 1000}},
         # The default holds what comes in four seconds at this rate; then ticks are evicted: test_full_channels.
         {"channels": {"persist": 16_384}} if seconds > LOCKED_SECONDS else {},
     )
-    left = Left(tmp_path / "data")
+    artifacts = Artifacts(tmp_path / "data")
     with start_cli(tmp_path, "shadow-run", settings=settings) as running:
         running.wait_for("signal generated")
-        until(lambda: left.rows("SELECT 1 FROM ticks LIMIT 1"), "the first commit")
-        with locked(left.database):
-            began = len(running.lines)
-            before = left.rows("SELECT count(*) AS n FROM ticks")[0]["n"]
+        wait_until(lambda: artifacts.rows("SELECT 1 FROM ticks LIMIT 1"), "the first commit")
+        with locked(artifacts.database):
+            began = len(running.log)
+            before = artifacts.rows("SELECT count(*) AS n FROM ticks")[0]["n"]
             time.sleep(seconds)
-            during = running.lines[began:]
-            assert left.rows("SELECT count(*) AS n FROM ticks")[0]["n"] == before, "readers read, the writer waits"
+            during = running.log[began:]
+            assert artifacts.rows("SELECT count(*) AS n FROM ticks")[0]["n"] == before, "readers read, the writer waits"
         running.wait_for("signal generated", times=1 + len([x for x in during if x["message"] == "signal generated"]))
         running.process.terminate()
         ended = running.end()
@@ -58,27 +58,27 @@ def test_a_database_locked_by_another_process_loses_nothing_and_stops_no_decisio
     messages = [line["message"] for line in during]
     assert messages.count("signal generated") >= 10, "strategy and execution went on"
     assert messages.count("shadow order executed (I1: no network call)") >= 10
-    (final,) = left.said("FINAL METRICS")
+    (final,) = artifacts.logged("FINAL METRICS")
     assert final["bp_drops_persist"] == final["persist_errors"] == 0
-    assert left.count("ticks") == final["tick_count"]
-    assert left.count("trades") == final["trade_count"]
-    assert left.evidence("session")["heartbeats"]["late"] == 0
-    assert left.evidence("postflight")["verdict"] == "PASS"
+    assert artifacts.count("ticks") == final["tick_count"]
+    assert artifacts.count("trades") == final["trade_count"]
+    assert artifacts.evidence("session")["heartbeats"]["late"] == 0
+    assert artifacts.evidence("postflight")["verdict"] == "PASS"
 
 
 @pytest.mark.scenario("S12", "S1")
 def test_a_database_locked_while_a_session_starts_is_waited_for(tmp_path: Path):
-    short = layered(synthetic(20), {"seconds": 0.5, "isolation": "thread"})
-    left = Left(tmp_path / "data")
-    engine = open_engine(sqlite_url(left.database), role="write")
+    short = merge_settings(synthetic_feed(20), {"seconds": 0.5, "isolation": "thread"})
+    artifacts = Artifacts(tmp_path / "data")
+    engine = open_engine(sqlite_url(artifacts.database), role="write")
     migrate(engine)
     engine.dispose()
     with start_cli(tmp_path, "shadow-run", settings=short) as running:
-        with locked(left.database):
+        with locked(artifacts.database):
             running.wait_for("preflight PASS")
             time.sleep(LOCKED_SECONDS)
             assert running.is_alive
-            assert not running.has_said("channels created (S6: bounded)")
+            assert not running.has_logged("channels created (S6: bounded)")
         ended = running.end()
     assert ended.code == 0, ended.text
-    assert [row["state"] for row in left.sessions] == ["COMPLETE"]
+    assert [row["state"] for row in artifacts.sessions] == ["COMPLETE"]

@@ -10,19 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform_tests.support import Left, cli, layered, start_cli, synthetic
+from hybrid_platform_tests.support import Artifacts, merge_settings, run_cli, start_cli, synthetic_feed
 
-LONG = layered({"seconds": 600, "isolation": "thread"}, synthetic(50))
+LONG = merge_settings({"seconds": 600, "isolation": "thread"}, synthetic_feed(50))
 
 
 @pytest.mark.scenario("I6")
 def test_a_second_session_is_refused_from_wherever_it_starts(tmp_path: Path):
-    left = Left(tmp_path / "data")
+    artifacts = Artifacts(tmp_path / "data")
     with start_cli(tmp_path, "shadow-run", settings=LONG) as first:
         first.wait_for("signal generated")
-        session_id, pid = left.session_id, first.process.pid
-        elsewhere = ["--data-dir", "other", "--db", str(left.database)]
-        refused = [cli(tmp_path, "shadow-run", settings=LONG), cli(tmp_path, "shadow-run", *elsewhere, settings=LONG)]
+        session_id, pid = artifacts.session_id, first.process.pid
+        elsewhere = ["--data-dir", "other", "--db", str(artifacts.database)]
+        refused = [
+            run_cli(tmp_path, "shadow-run", settings=LONG),
+            run_cli(tmp_path, "shadow-run", *elsewhere, settings=LONG),
+        ]
         assert first.is_alive
         first.send(signal.SIGTERM)
         ended = first.end()
@@ -32,26 +35,26 @@ def test_a_second_session_is_refused_from_wherever_it_starts(tmp_path: Path):
         assert len(one.err.splitlines()) < 10
         assert "another session holds the lease" in one.text
         assert session_id in one.text and str(pid) in one.text
-        assert not one.said("channels created (S6: bounded)")
+        assert not one.logged("channels created (S6: bounded)")
     assert ended.code == 0, ended.text
-    rows = [(row["state"], row["exit_code"]) for row in left.sessions]
+    rows = [(row["state"], row["exit_code"]) for row in artifacts.sessions]
     assert sorted(rows) == [("COMPLETE", 0), ("REFUSED", 12), ("REFUSED", 12)]
-    assert (left.evidence("session")["state"], left.evidence("session")["exit_code"]) == ("REFUSED", 12)
-    assert Left(tmp_path / "other", left.database).evidence("postflight")["verdict"] == "FAIL"
-    assert "another session holds the lease" in Left(tmp_path / "other", left.database).report
+    assert (artifacts.evidence("session")["state"], artifacts.evidence("session")["exit_code"]) == ("REFUSED", 12)
+    assert Artifacts(tmp_path / "other", artifacts.database).evidence("postflight")["verdict"] == "FAIL"
+    assert "another session holds the lease" in Artifacts(tmp_path / "other", artifacts.database).report
 
 
 @pytest.mark.scenario("I6")
 def test_a_lease_that_was_removed_does_not_let_a_second_session_in_and_ends_the_first(tmp_path: Path):
-    left = Left(tmp_path / "data")
+    artifacts = Artifacts(tmp_path / "data")
     with start_cli(tmp_path, "shadow-run", settings=LONG) as first:
         first.wait_for("signal generated")
         pid = first.process.pid
-        (left.data_dir / "bot.db.lease").unlink()
-        refused = cli(tmp_path, "shadow-run", settings=LONG)
+        (artifacts.data_dir / "bot.db.lease").unlink()
+        refused = run_cli(tmp_path, "shadow-run", settings=LONG)
         ended = first.end()
     assert refused.code == 12, refused.text
     assert f"process {pid} on this host" in refused.text
     assert ended.code == 1, "it cannot be sure to be alone any more"
     assert "expected this session to hold the lease" in ended.text
-    assert sorted(row["state"] for row in left.sessions) == ["FAILED", "REFUSED"]
+    assert sorted(row["state"] for row in artifacts.sessions) == ["FAILED", "REFUSED"]

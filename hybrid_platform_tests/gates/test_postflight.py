@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_platform_tests.support import Left, good_rows, replay, run_here, write_csv
+from hybrid_platform_tests.support import Artifacts, make_csv_rows, replay_feed, run_in_process, write_csv
 
 THREAD = {"isolation": "thread"}
 
 
-def tampering(statement: str) -> Callable[[Left], None]:
-    def tamper(left: Left) -> None:
-        with closing(sqlite3.connect(left.database)) as connection, connection:
+def tampering(statement: str) -> Callable[[Artifacts], None]:
+    def tamper(artifacts: Artifacts) -> None:
+        with closing(sqlite3.connect(artifacts.database)) as connection, connection:
             assert connection.execute(statement).rowcount > 0
 
     return tamper
@@ -37,8 +37,10 @@ def tampering(statement: str) -> Callable[[Left], None]:
     ],
 )
 def test_rows_changed_after_the_session_fail_it(tmp_path: Path, statement: str, proof: str):
-    path = write_csv(tmp_path / "trades.csv", good_rows(40))
-    run = run_here(tmp_path / "data", replay(path), THREAD, before_postflight=tampering(statement), with_report=False)
+    path = write_csv(tmp_path / "trades.csv", make_csv_rows(40))
+    run = run_in_process(
+        tmp_path / "data", replay_feed(path), THREAD, before_postflight=tampering(statement), with_report=False
+    )
     assert run.steps["session"].verdict == "PASS"
     assert (run.last.verdict, run.last.exit_code) == ("FAIL", 1)
     failed = {row["id"] for row in run.evidence("postflight")["proofs"] if row["verdict"] == "FAIL"}
@@ -48,8 +50,8 @@ def test_rows_changed_after_the_session_fail_it(tmp_path: Path, statement: str, 
 
 @pytest.mark.scenario("G5")
 def test_ids_that_a_session_cannot_prove_are_not_run(tmp_path: Path):
-    path = write_csv(tmp_path / "trades.csv", good_rows(40))
-    run = run_here(tmp_path / "data", replay(path), THREAD, with_report=False)
+    path = write_csv(tmp_path / "trades.csv", make_csv_rows(40))
+    run = run_in_process(tmp_path / "data", replay_feed(path), THREAD, with_report=False)
     verdicts = {row["id"]: row["verdict"] for row in run.evidence("postflight")["proofs"]}
     assert set(verdicts.values()) == {"PASS", "NOT_RUN"}
     assert verdicts["S3"] == verdicts["S14"] == "NOT_RUN", "no connection dropped, and LIVE was not asked for"
@@ -58,12 +60,12 @@ def test_ids_that_a_session_cannot_prove_are_not_run(tmp_path: Path):
 @pytest.mark.scenario("G5")
 @pytest.mark.parametrize("kind", ["pragma", "session"])
 def test_missing_evidence_fails_the_run(tmp_path: Path, kind: str):
-    path = write_csv(tmp_path / "trades.csv", good_rows(40))
+    path = write_csv(tmp_path / "trades.csv", make_csv_rows(40))
 
-    def lose(left: Left) -> None:
-        (left.data_dir / "evidence" / left.session_id / f"{kind}.json").unlink()
+    def lose(artifacts: Artifacts) -> None:
+        (artifacts.data_dir / "evidence" / artifacts.session_id / f"{kind}.json").unlink()
 
-    run = run_here(tmp_path / "data", replay(path), THREAD, before_postflight=lose)
+    run = run_in_process(tmp_path / "data", replay_feed(path), THREAD, before_postflight=lose)
     assert (run.last.verdict, run.last.exit_code) == ("FAIL", 1)
     assert any(reason.startswith(f"{kind}: expected its evidence, got none") for reason in run.last.reasons)
     assert run.report

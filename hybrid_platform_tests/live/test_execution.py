@@ -31,7 +31,7 @@ from hybrid_platform.trading.adapters.live import CancelOrder, SubmitOrder
 from hybrid_platform.trading.order import Fill, Order, Report
 from hybrid_platform.trading.risk.engine import Approved, require_approved
 from hybrid_platform_tests.live.orders import ARMED, PRICE, a_fill, a_table, an_order, row_of
-from hybrid_platform_tests.support import until
+from hybrid_platform_tests.support import wait_until
 
 pytestmark = pytest.mark.scenario("S14", "L1", "L4")
 
@@ -95,7 +95,7 @@ class RunningStage:
 
     def ended(self) -> BaseException | None:
         """Wait for the stage to end; return its failure, if any."""
-        until(lambda: self.stage.has_ended, "the stage to end", 10)
+        wait_until(lambda: self.stage.has_ended, "the stage to end", 10)
         return self.failures[0] if self.failures else None
 
     def heard(self) -> list[Any]:
@@ -104,7 +104,9 @@ class RunningStage:
 
     def finish(self) -> BaseException | None:
         self.is_over = True
-        end = until(lambda: next((w for w in self.heard() if isinstance(w, Command)), None) or self.failures, "the end")
+        end = wait_until(
+            lambda: next((w for w in self.heard() if isinstance(w, Command)), None) or self.failures, "the end"
+        )
         if isinstance(end, Command):
             self.stage.on_records([journalled(end)])
         return self.ended()
@@ -127,10 +129,10 @@ def running() -> Iterator[RunningStage]:
 
 def test_approved_orders_arrive_and_reports_return(running):
     running.want(an_order(1), an_order(2, side=Side.SELL))
-    until(lambda: len(running.adapter.submitted) == 2, "orders")
+    wait_until(lambda: len(running.adapter.submitted) == 2, "orders")
     fill = Fill(1, Decimal(1), Decimal(101), Decimal(0))
     running.adapter.queued.append(Report("O1", OrderStatus.FILLED, "VENUE", 0, fill))
-    (report,) = until(running.heard, "a report")
+    (report,) = wait_until(running.heard, "a report")
     assert (report.order_id, report.fill) == ("O1", fill)
     assert running.finish() is None
     assert running.adapter.canceled == ["O2"]
@@ -181,14 +183,14 @@ def test_an_order_beyond_the_authorization_is_not_sent(what, running):
 
 def test_exposure_counts_everything_that_was_sent_before(running):
     running.want(an_order(1, qty=5), an_order(2, qty=5))
-    until(lambda: len(running.adapter.submitted) == 2, "orders")
+    wait_until(lambda: len(running.adapter.submitted) == 2, "orders")
     running.adapter.queued += [
         Report("O1", OrderStatus.FILLED, "VENUE", 0, Fill(1, Decimal(5), Decimal(100), Decimal(0))),
         Report("O2", OrderStatus.CANCELED, "VENUE", 0),
     ]
-    until(lambda: running.stage.figures().reports == 2, "reports")
+    wait_until(lambda: running.stage.figures().reports == 2, "reports")
     running.want(an_order(3, qty=5, side=Side.BUY))
-    until(lambda: len(running.adapter.submitted) == 3, "an order for what was canceled")
+    wait_until(lambda: len(running.adapter.submitted) == 3, "an order for what was canceled")
     running.want(an_order(4, qty="0.01"))
     assert "expected at most 1000 USD at this account, would be 1001" in str(running.ended())
     assert len(running.adapter.submitted) == 3
@@ -213,26 +215,26 @@ def test_an_order_without_its_row_is_not_sent(running):
 def test_a_halt_cancels_orders_while_the_engine_is_stuck(running):
     """Orders requested after the HALT are rejected; RESUME lets orders pass again."""
     running.want(an_order(1))
-    until(lambda: running.adapter.submitted, "an order")
+    wait_until(lambda: running.adapter.submitted, "an order")
     running.stage.on_command(Command(CommandKind.HALT, "ops", "a test"))
-    until(lambda: running.adapter.canceled == ["O1"], "a cancel")
+    wait_until(lambda: running.adapter.canceled == ["O1"], "a cancel")
     running.want(an_order(2))
-    reports = until(lambda: len(found := running.heard()) and found, "reports")
-    reports += until(lambda: running.heard() or (len(reports) > 1 and [None]), "the refusal")
+    reports = wait_until(lambda: len(found := running.heard()) and found, "reports")
+    reports += wait_until(lambda: running.heard() or (len(reports) > 1 and [None]), "the refusal")
     refusal = next(report for report in reports if report and report.order_id == "O2")
     assert (refusal.status, refusal.reason) == (OrderStatus.REJECTED, "NOT_SENT HALT by ops")
     running.stage.on_command(Command(CommandKind.RESUME, "ops", "a test"))
     running.want(an_order(3))
-    until(lambda: len(running.adapter.submitted) == 2, "an order after the RESUME")
+    wait_until(lambda: len(running.adapter.submitted) == 2, "an order after the RESUME")
     assert not running.failures
 
 
 def test_nothing_resumes_a_session_that_ends(running):
     running.adapter.cancel = lambda order_id, now: None
     running.want(an_order(1))
-    until(lambda: running.adapter.submitted, "an order")
+    wait_until(lambda: running.adapter.submitted, "an order")
     running.is_over = True
-    until(lambda: [word for word in running.heard() if isinstance(word, Command)], "the end")
+    wait_until(lambda: [word for word in running.heard() if isinstance(word, Command)], "the end")
     running.stage.on_command(Command(CommandKind.RESUME, "ops", "a test"))
     running.want(an_order(2))
     assert running.ended() is None
@@ -253,29 +255,29 @@ def test_what_an_adapter_says_is_redacted(running):
 
 def test_only_reducing_orders_pass_under_reduce(running):
     running.want(an_order(1, qty=2))
-    until(lambda: running.adapter.submitted, "an order")
+    wait_until(lambda: running.adapter.submitted, "an order")
     running.adapter.queued.append(
         Report("O1", OrderStatus.FILLED, "VENUE", 0, Fill(1, Decimal(2), Decimal(1), Decimal(0)))
     )
-    until(lambda: running.stage.figures().reports == 1, "its fill")
+    wait_until(lambda: running.stage.figures().reports == 1, "its fill")
     running.stage.on_command(Command(CommandKind.REDUCE, "ops", "a test"))
     running.want(an_order(2, qty=3, side=Side.SELL), an_order(3), an_order(4, qty=2, side=Side.SELL))
-    until(lambda: len(running.adapter.submitted) == 2, "the one that reduces")
+    wait_until(lambda: len(running.adapter.submitted) == 2, "the one that reduces")
     assert running.adapter.submitted[1].order_id == "O4"
     assert running.stage.figures().refused == 2
 
 
 def test_automatic_commands_do_not_weaken_a_halt(running):
     running.want(an_order(1))
-    until(lambda: len(running.adapter.submitted) == 1, "it")
+    wait_until(lambda: len(running.adapter.submitted) == 1, "it")
     running.adapter.queued.append(
         Report("O1", OrderStatus.FILLED, "VENUE", 0, Fill(1, Decimal(1), Decimal(PRICE), Decimal(0)))
     )
-    until(running.heard, "the fill")
+    wait_until(running.heard, "the fill")
     running.stage.on_command(Command(CommandKind.HALT, "ops", "a test"))
     running.stage.on_records([journalled(Command(CommandKind.REDUCE, "risk engine", "a lie", automatic=True))])
     running.want(an_order(2, side=Side.SELL))
-    (refusal,) = until(running.heard, "the refusal")
+    (refusal,) = wait_until(running.heard, "the refusal")
     assert (refusal.status, refusal.reason) == (OrderStatus.REJECTED, "NOT_SENT HALT by ops")
     assert len(running.adapter.submitted) == 1
 
@@ -352,7 +354,7 @@ NONSENSE: dict[str, Any] = {
 def test_a_nonsensical_report_fails_the_session(what, running):
     """Nothing of the report reaches the engine, and the resting order is canceled."""
     running.want(an_order(1))
-    until(lambda: running.adapter.submitted, "an order")
+    wait_until(lambda: running.adapter.submitted, "an order")
     running.adapter.reports = lambda: NONSENSE[what]
     error = running.ended()
     assert type(error).__name__ == "LiveAdapterError", error
@@ -363,7 +365,7 @@ def test_a_nonsensical_report_fails_the_session(what, running):
 
 def test_a_failure_elsewhere_cancels_resting_orders(running):
     running.want(an_order(1))
-    until(lambda: running.adapter.submitted, "an order")
+    wait_until(lambda: running.adapter.submitted, "an order")
     running.ticks.abort()
     running.stage.close()
     assert running.ended() is None, "the stage that failed first reports why"
@@ -375,7 +377,7 @@ def test_a_failure_elsewhere_cancels_resting_orders(running):
 
 def test_the_end_waits_for_a_slow_cancel(running):
     running.want(an_order(1))
-    until(lambda: running.adapter.submitted, "it")
+    wait_until(lambda: running.adapter.submitted, "it")
     cancel = running.adapter.cancel
     running.adapter.cancel = lambda order_id, now: (time.sleep(0.1), cancel(order_id, now))
     running.stage.abort()
@@ -386,7 +388,7 @@ def test_the_end_waits_for_a_slow_cancel(running):
 def test_an_unanswered_cancel_leaves_the_order_open(running):
     running.adapter.cancel = lambda order_id, now: None
     running.want(an_order(1))
-    until(lambda: running.adapter.submitted, "an order")
+    wait_until(lambda: running.adapter.submitted, "an order")
     assert running.finish() is None
     assert running.stage.figures().open_orders == {"O1": "SUBMITTED"}
 

@@ -32,7 +32,7 @@ from hybrid_platform.live.conditions import CONDITIONS
 from hybrid_platform.live.gate import live_conditions, release
 from hybrid_platform.settings.session import Mode
 from hybrid_platform_tests.live.world import ACCOUNT, CODE, World, pressure, replaced
-from hybrid_platform_tests.support import REPOSITORY, cli
+from hybrid_platform_tests.support import REPOSITORY, run_cli
 
 pytestmark = pytest.mark.scenario("S14", "G1", "L1")
 Breaks = Callable[[World], None]
@@ -377,16 +377,16 @@ def test_the_arm_command_signs_valid_bundles_only(world, tmp_path):
     bundles = [str(path) for path in world.bundles]
     options = ["--key", str(tmp_path / "operator.pem"), "--trusted-keys", str(tmp_path / "data/keys")]
     options += ["--account", ACCOUNT, "--max-notional-usd", "10000", "--data-dir", str(tmp_path / "data")]
-    armed = cli(tmp_path, "arm", *bundles, *options, "--out", str(tmp_path / "by_command.json"))
+    armed = run_cli(tmp_path, "arm", *bundles, *options, "--out", str(tmp_path / "by_command.json"))
     assert armed.code == 0, armed.text
-    again = cli(tmp_path, "arm", *bundles, *options, "--out", str(tmp_path / "by_command.json"))
+    again = run_cli(tmp_path, "arm", *bundles, *options, "--out", str(tmp_path / "by_command.json"))
     assert (again.code, "expected no file" in again.err) == (64, True)
     token = request.settings.gates.live.model_copy(update={"token": str(tmp_path / "by_command.json")})
     gates = request.settings.gates.model_copy(update={"live": token})
     request = request._replace(settings=request.settings.model_copy(update={"gates": gates}), now_ns=time.time_ns())
     assert [condition.detail for condition in live_conditions(request) if not condition.met] == []
     tamper(world)
-    refused = cli(tmp_path, "arm", *bundles, *options, "--out", str(tmp_path / "other.json"))
+    refused = run_cli(tmp_path, "arm", *bundles, *options, "--out", str(tmp_path / "other.json"))
     assert (refused.code, (tmp_path / "other.json").exists()) == (2, False)
 
 

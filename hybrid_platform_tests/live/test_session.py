@@ -36,7 +36,7 @@ from hybrid_platform.testing.frames import binance_trades
 from hybrid_platform_tests.live.test_gate import TRUTH
 from hybrid_platform_tests.live.world import World
 from hybrid_platform_tests.live_venue import Behaviour, OrderVenue, by_turns, fills_in_two, rests
-from hybrid_platform_tests.support import PATIENCE, Left, until
+from hybrid_platform_tests.support import PROCESS_TIMEOUT_S, Artifacts, wait_until
 
 pytestmark = [
     pytest.mark.scenario("S14", "G1", "L1"),
@@ -63,7 +63,9 @@ def context_of(world: World, clock: Clock) -> Iterator[tuple[RunContext, io.Stri
         yield RunContext(settings, SESSION_ID, "run", world.data, database, world.code, clock, log, chain), output
 
 
-def live_session(world: World, behaviour: Behaviour, during: During, **venue: Any) -> tuple[Left, OrderVenue, str, int]:
+def live_session(
+    world: World, behaviour: Behaviour, during: During, **venue: Any
+) -> tuple[Artifacts, OrderVenue, str, int]:
     """Run a whole LIVE session, trading each fifth tick, until ``during`` returns; return what it left."""
     market = islice(binance_trades(["BTCUSDT"]), 100_000)
     with LocalVenue(market, [[Send(per_second=60)]]) as feed, OrderVenue(behaviour, **venue) as orders:
@@ -78,19 +80,19 @@ def live_session(world: World, behaviour: Behaviour, during: During, **venue: An
             shadow.start()
             during(shadow, orders)
             shadow.request_stop("TIME_LIMIT")
-            assert shadow.wait(PATIENCE)
+            assert shadow.wait(PROCESS_TIMEOUT_S)
             code = shadow.finish().exit_code
             postflight(run)
             finalize_run(run)
-    return Left(world.data.root), orders, output.getvalue(), code
+    return Artifacts(world.data.root), orders, output.getvalue(), code
 
 
 def failed(shadow: SessionRunner, venue: OrderVenue) -> None:
-    until(lambda: shadow.wait(0), "the session to fail")
+    wait_until(lambda: shadow.wait(0), "the session to fail")
 
 
 def after(orders: int) -> During:
-    return lambda shadow, venue: until(lambda: len(venue.of("submit")) >= orders, "orders at the venue")
+    return lambda shadow, venue: wait_until(lambda: len(venue.of("submit")) >= orders, "orders at the venue")
 
 
 def told(order: Mapping[str, Any]) -> tuple[str, str, str, Decimal, Decimal]:
@@ -100,21 +102,21 @@ def told(order: Mapping[str, Any]) -> tuple[str, str, str, Decimal, Decimal]:
 @pytest.mark.scenario("S8", "S10", "S11")
 def test_exactly_the_approved_orders_reach_the_venue(world):
     """With every condition met, the session passes, and its reproduction equals it."""
-    left, venue, output, code = live_session(world, by_turns, after(7))
-    session, after_it = left.evidence("session"), left.evidence("postflight")
+    artifacts, venue, output, code = live_session(world, by_turns, after(7))
+    session, after_it = artifacts.evidence("session"), artifacts.evidence("postflight")
     assert (code, session["reasons"], after_it["reasons"]) == (0, [], [])
     assert venue.received[0] == {"kind": "open", "account": "main-account", "session_id": SESSION_ID}
     arrived = [told(said) for said in venue.of("submit")]
-    assert arrived == [told(row) for row in left.rows("SELECT * FROM orders ORDER BY seq")]
+    assert arrived == [told(row) for row in artifacts.rows("SELECT * FROM orders ORDER BY seq")]
     assert len(arrived) >= 7
     # What rested was canceled at the end, once, and nothing else was asked for.
     resting = [order_id for number, (order_id, *_) in enumerate(arrived) if number % 3 == 1]
     assert [said["order_id"] for said in venue.of("cancel")] == resting
-    states = {row["order_id"]: row["status"] for row in left.rows("SELECT order_id, status FROM orders")}
+    states = {row["order_id"]: row["status"] for row in artifacts.rows("SELECT order_id, status FROM orders")}
     wanted = ("FILLED", "CANCELED", "REJECTED")
     assert [states[order_id] for order_id, *_ in arrived] == [wanted[k % 3] for k in range(len(arrived))]
-    assert {row["is_shadow"] for row in left.rows("SELECT is_shadow FROM orders")} == {0}
-    trades = left.rows("SELECT * FROM trades ORDER BY n")
+    assert {row["is_shadow"] for row in artifacts.rows("SELECT is_shadow FROM orders")} == {0}
+    trades = artifacts.rows("SELECT * FROM trades ORDER BY n")
     assert len(trades) == 2 * states_of(states, "FILLED")
     assert {(row["is_shadow"], Decimal(row["fees"])) for row in trades} == {(0, Decimal("0.01"))}
     (held,) = session["account"]["positions"]
@@ -127,9 +129,9 @@ def test_exactly_the_approved_orders_reach_the_venue(world):
     proofs = {proof["id"]: proof for proof in after_it["proofs"]}
     assert [proofs[name]["verdict"] for name in ("S14", "I1", "I2", "I4", "S9")] == [*["PASS"] * 4, "NOT_RUN"]
     # Nothing claims to be what it is not.
-    assert "NO NETWORK" not in output + left.report
-    assert "shadow order executed" not in output + left.report
-    assert "# LIVE run" in left.report
+    assert "NO NETWORK" not in output + artifacts.report
+    assert "shadow order executed" not in output + artifacts.report
+    assert "# LIVE run" in artifacts.report
     assert session["counters"]["shadow_orders"] == 0
     assert (world.data.root / "control/spent" / world.armed.nonce).exists()
     found = reproduce_in_sandbox(world.data, f"sqlite:///{world.folder}/data/bot.db", SESSION_ID)
@@ -149,17 +151,17 @@ def test_a_halt_cancels_at_once_and_nothing_is_sent_after_it(world):
     def halt(shadow: SessionRunner, venue: OrderVenue) -> None:
         after(3)(shadow, venue)
         CommandFile(world.data, SystemClock()).append(Command(CommandKind.HALT, "ops", "a test"))
-        until(lambda: len(venue.of("cancel")) >= 3, "cancels at the venue")
+        wait_until(lambda: len(venue.of("cancel")) >= 3, "cancels at the venue")
         at_halt.append(len(venue.of("submit")))
         seen = shadow.progress().ticks
-        until(lambda: shadow.progress().ticks > seen + 12, "more signals, which are vetoed")
+        wait_until(lambda: shadow.progress().ticks > seen + 12, "more signals, which are vetoed")
 
-    left, venue, _, code = live_session(world, rests, halt)
+    artifacts, venue, _, code = live_session(world, rests, halt)
     assert code == 0
     assert [len(venue.of("submit"))] == at_halt
     assert {said["order_id"] for said in venue.of("cancel")} == {said["order_id"] for said in venue.of("submit")}
-    assert {row["status"] for row in left.rows("SELECT status FROM orders")} == {"CANCELED"}
-    assert left.rows("SELECT count(*) AS n FROM vetoes WHERE reason = 'HALTED'")[0]["n"] >= 1
+    assert {row["status"] for row in artifacts.rows("SELECT status FROM orders")} == {"CANCELED"}
+    assert artifacts.rows("SELECT count(*) AS n FROM vetoes WHERE reason = 'HALTED'")[0]["n"] >= 1
     found = reproduce_in_sandbox(world.data, f"sqlite:///{world.folder}/data/bot.db", SESSION_ID)
     assert (found.verdict, found.reasons) == (ReproductionVerdict.PASS, ())
 
@@ -168,13 +170,13 @@ def test_a_halt_cancels_at_once_and_nothing_is_sent_after_it(world):
 def test_an_order_left_open_by_the_venue_is_recorded(world):
     """The order keeps its last known state, and log, evidence and verdict report it."""
     world.live.update(close_seconds="0.3")
-    left, venue, output, code = live_session(world, rests, after(2), obeys_cancels=False)
+    artifacts, venue, output, code = live_session(world, rests, after(2), obeys_cancels=False)
     order_ids = [said["order_id"] for said in venue.of("submit")]
-    session = left.evidence("session")
+    session = artifacts.evidence("session")
     assert (code, session["verdict"]) == (0, "FAIL")
     assert [reason for reason in session["reasons"] if "expected no order open at the venue" in reason]
     assert session["live"]["open_orders"] == dict.fromkeys(order_ids, "ACCEPTED")
-    assert {row["status"] for row in left.rows("SELECT status FROM orders")} == {"PENDING_CANCEL"}
+    assert {row["status"] for row in artifacts.rows("SELECT status FROM orders")} == {"PENDING_CANCEL"}
     assert output.count("live order may still be open at the venue") == len(order_ids)
 
 
@@ -189,14 +191,14 @@ def test_an_impossible_report_fails_the_session(world):
         return answers
 
     world.live.update(close_seconds="0.3")
-    left, venue, _, code = live_session(world, nonsense, failed)
-    session = left.evidence("session")
+    artifacts, venue, _, code = live_session(world, nonsense, failed)
+    session = artifacts.evidence("session")
     assert (code, session["state"], session["exit_reason"]) == (1, "FAILED", "LiveAdapterError")
     assert "expected at most 0.01 more, got 1E+9" in session["failure"]
     assert {said["order_id"] for said in venue.of("cancel")} == {said["order_id"] for said in venue.of("submit")}
-    assert left.evidence("postflight")["verdict"] == "FAIL"
-    assert left.rows("SELECT count(*) AS n FROM trades")[0]["n"] == 0
-    assert "Traceback" not in left.report
+    assert artifacts.evidence("postflight")["verdict"] == "FAIL"
+    assert artifacts.rows("SELECT count(*) AS n FROM trades")[0]["n"] == 0
+    assert "Traceback" not in artifacts.report
 
 
 def shortest(name: str) -> str:
@@ -224,7 +226,7 @@ def test_each_unmet_condition_refuses_the_run(world, name):
             with pytest.raises(GateRefused) as refused:
                 step(run)
             assert refused.value.exit_code == ExitCode.CONFIG
-    (row,) = Left(world.data.root).sessions
+    (row,) = Artifacts(world.data.root).sessions
     assert (row["state"], row["exit_code"], row["mode"]) == ("REFUSED", 12, "LIVE")
 
 
@@ -241,9 +243,9 @@ def test_the_start_judges_every_condition_again(world):
     def thrown(run: RunContext) -> None:
         CommandFile(world.data, SystemClock()).append(Command(CommandKind.HALT, "ops", "a second thought"))
 
-    left, reason = started_anyway(world, thrown)
+    artifacts, reason = started_anyway(world, thrown)
     assert "LIVE refused: kill_switch: expected clear, got HALT by ops" in reason
-    assert left.session["state"] == "REFUSED"
+    assert artifacts.session["state"] == "REFUSED"
     assert not (world.data.root / "control/spent").exists()
 
 
@@ -262,14 +264,14 @@ def test_the_connection_closes_when_a_thread_cannot_start(world, monkeypatch, st
             assert not preflight(run).exit_code + verify_database(run).exit_code
             shadow = build_runner(run)
             shadow.start()
-            assert shadow.wait(PATIENCE)
-            until(lambda: venue.ended, "the adapter's connection to end", 10)
+            assert shadow.wait(PROCESS_TIMEOUT_S)
+            wait_until(lambda: venue.ended, "the adapter's connection to end", 10)
             evidence = shadow.finish()
         assert [message["kind"] for message in venue.received] == ["open"]
     assert (evidence.began, evidence.verdict) == (False, "FAIL")
 
 
-def started_anyway(world: World, happen: Callable[[RunContext], None]) -> tuple[Left, str]:
+def started_anyway(world: World, happen: Callable[[RunContext], None]) -> tuple[Artifacts, str]:
     """Pass both gates, let something happen, and start; nothing must reach the venue."""
     with OrderVenue(fills_in_two) as venue, LocalVenue(binance_trades()) as feed:
         source = {"venue": "binance", "symbols": ["BTCUSDT"], "url": feed.url}
@@ -280,7 +282,7 @@ def started_anyway(world: World, happen: Callable[[RunContext], None]) -> tuple[
             happen(run)
             shadow = build_runner(run)
             shadow.start()
-            assert shadow.wait(PATIENCE)
+            assert shadow.wait(PROCESS_TIMEOUT_S)
             evidence = shadow.finish()
         assert (evidence.exit_code, evidence.began, venue.received) == (ExitCode.CONFIG, False, [])
-        return Left(world.data.root), evidence.reasons[0]
+        return Artifacts(world.data.root), evidence.reasons[0]

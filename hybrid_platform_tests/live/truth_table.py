@@ -17,7 +17,7 @@ from hybrid_platform.live.gate import live_conditions, release
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform_tests.live.test_gate import TRUTH
 from hybrid_platform_tests.live.world import BundleStore, World
-from hybrid_platform_tests.support import run_here, synthetic
+from hybrid_platform_tests.support import run_in_process, synthetic_feed
 
 
 def row(folder: Path, bundle_store: BundleStore, what: str) -> tuple[str, bool]:
@@ -44,10 +44,10 @@ def main() -> int:
     """Print the table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        left = run_here(
-            folder / "proof" / "data", {"seconds": 1.5, "heartbeat": {"interval_seconds": 1}}, synthetic(50)
+        artifacts = run_in_process(
+            folder / "proof" / "data", {"seconds": 1.5, "heartbeat": {"interval_seconds": 1}}, synthetic_feed(50)
         )
-        evidence = left.data_dir / "evidence" / left.session_id
+        evidence = artifacts.data_dir / "evidence" / artifacts.session_id
         (folder / "bundle_store").mkdir()
         bundle_store = BundleStore(
             folder / "bundle_store", parse_session_files(lambda file: read_if_there(DataDir(evidence), file))

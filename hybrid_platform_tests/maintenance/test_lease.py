@@ -15,7 +15,7 @@ from hybrid_platform.domain.errors import ConfigError, GateRefused
 from hybrid_platform.host.process import ProcessIdentity, this_process
 from hybrid_platform.maintenance.lease import Lease, LeaseHeld, LeaseHolder, LeaseLost, lease_path, read_holder
 from hybrid_platform.storage.location import sqlite_url
-from hybrid_platform_tests.support import environment
+from hybrid_platform_tests.support import child_environment
 
 HOLDER = """
 import sys, time
@@ -40,7 +40,7 @@ def test_a_second_holder_is_refused_with_the_name_of_the_first(tmp_path: Path):
 def test_a_killed_holder_leaves_no_lease_behind(tmp_path: Path):
     path = tmp_path / "bot.db.lease"
     command = [sys.executable, "-c", HOLDER, str(path)]
-    with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(command, env=child_environment(tmp_path), stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         with pytest.raises(GateRefused, match=str(holder.pid)):
             Lease(path, "second")

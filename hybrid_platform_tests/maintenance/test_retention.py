@@ -36,7 +36,7 @@ from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.storage import archiver
 from hybrid_platform.storage.location import default_url
 from hybrid_platform.testing.clock import TestClock
-from hybrid_platform_tests.support import Here, Left, run_here, synthetic, until
+from hybrid_platform_tests.support import Artifacts, InProcessRun, run_in_process, synthetic_feed, wait_until
 
 DAY_NS = 86_400 * 10**9
 
@@ -46,10 +46,10 @@ def settings(data: Path, **retention: object) -> SessionSettings:
     return load_settings({"data_dir": str(data), "retention": stated}, environ={})
 
 
-def session(data: Path, *layers: dict, **options: bool) -> Here:
+def session(data: Path, *layers: dict, **options: bool) -> InProcessRun:
     """Run a session of 101 ticks and 10 orders."""
-    return run_here(
-        data, {"isolation": "thread"}, synthetic("max", ticks=101), *layers, **({"with_report": False} | options)
+    return run_in_process(
+        data, {"isolation": "thread"}, synthetic_feed("max", ticks=101), *layers, **({"with_report": False} | options)
     )
 
 
@@ -58,50 +58,50 @@ def archived_id(found: RetentionEvidence) -> str:
 
 
 @pytest.fixture(scope="module")
-def archived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, RetentionEvidence]:
+def archived(tmp_path_factory: pytest.TempPathFactory) -> tuple[InProcessRun, RetentionEvidence]:
     """Return sessions whose ticks were archived; the last one has a report."""
     data = tmp_path_factory.mktemp("archived") / "data"
     session(data)
-    left = session(data, with_report=True)
+    artifacts = session(data, with_report=True)
     found = apply_retention(settings(data), SystemClock())
-    return left, found
+    return artifacts, found
 
 
 @pytest.mark.scenario("S8")
 def test_an_archived_session_is_reproduced_from_its_files(archived):
-    left, found = archived
+    artifacts, found = archived
     assert [moved.ticks for moved in found.moved] == [101, 101]
-    assert left.count("ticks", archived_id(found)) == 0
-    reproduced = reproduce_in_sandbox(DataDir(left.data_dir), default_url(left.data_dir), archived_id(found))
+    assert artifacts.count("ticks", archived_id(found)) == 0
+    reproduced = reproduce_in_sandbox(DataDir(artifacts.data_dir), default_url(artifacts.data_dir), archived_id(found))
     assert (reproduced.verdict, reproduced.reasons) == (ReproductionVerdict.PASS, ())
     assert reproduced.shown == 101
 
 
 def test_an_archived_session_is_replayed_from_its_files(archived):
-    left, found = archived
-    again = session(left.data_dir, {"feed": {"replay": {"session": archived_id(found)}}})
+    artifacts, found = archived
+    again = session(artifacts.data_dir, {"feed": {"replay": {"session": archived_id(found)}}})
     assert again.code == 0
     assert again.count("ticks", again.session["session_id"]) == 101
-    assert again.steps["session"].signals.sha256 == left.steps["session"].signals.sha256
+    assert again.steps["session"].signals.sha256 == artifacts.steps["session"].signals.sha256
 
 
 def test_ledger_and_report_survive_retention(archived):
-    left, found = archived
-    ledger = left.ledger(archived_id(found))
+    artifacts, found = archived
+    ledger = artifacts.ledger(archived_id(found))
     assert ledger["table", "ticks", "counted"] == ledger["table", "ticks", "archived"] == 101
-    assert write_reports(DataDir(left.data_dir), archived_id(found)).is_file()
+    assert write_reports(DataDir(artifacts.data_dir), archived_id(found)).is_file()
 
 
 def test_retention_writes_evidence(archived):
-    left, found = archived
-    (path,) = (left.data_dir / "evidence" / "checks").glob("*-retention.json")
+    artifacts, found = archived
+    (path,) = (artifacts.data_dir / "evidence" / "checks").glob("*-retention.json")
     assert found.figures["ticks"] == 202
     assert '"ticks": 101' in path.read_text()
 
 
 def test_reproduction_reports_a_damaged_archive(archived, tmp_path):
-    left, found = archived
-    shutil.copytree(left.data_dir, tmp_path / "data")
+    artifacts, found = archived
+    shutil.copytree(artifacts.data_dir, tmp_path / "data")
     for file in (tmp_path / "data" / "archive").rglob("*.parquet"):
         file.write_bytes(b"junk")
     result = CliRunner().invoke(main, ["reproduce", archived_id(found), "--data-dir", str(tmp_path / "data")])
@@ -111,14 +111,14 @@ def test_reproduction_reports_a_damaged_archive(archived, tmp_path):
 
 
 def test_a_second_retention_finds_nothing_to_do(archived):
-    left, _ = archived
-    again = apply_retention(settings(left.data_dir, ticks_days=1), SystemClock())
+    artifacts, _ = archived
+    again = apply_retention(settings(artifacts.data_dir, ticks_days=1), SystemClock())
     assert again.moved == ()
 
 
 def test_a_dry_run_reports_and_changes_nothing(tmp_path):
     data = tmp_path / "data"
-    left = session(data)
+    artifacts = session(data)
     old = data / "logs" / "20200101T000000Z-00000000.jsonl"
     old.write_text("{}\n")
     checks = data / "evidence" / "checks"
@@ -135,30 +135,30 @@ def test_a_dry_run_reports_and_changes_nothing(tmp_path):
     command += ["--set", "retention.ticks_days=0", "--set", "retention.logs_days=30"]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
-    assert f"would move {left.session_id}: 101 ticks" in result.output
+    assert f"would move {artifacts.session_id}: 101 ticks" in result.output
     assert f"would remove logs/{old.name}: 3 bytes" in result.output
     assert f"would remove evidence/checks/{check.name}: 2 bytes" in result.output
-    assert left.count("ticks") == 101
+    assert artifacts.count("ticks") == 101
     assert old.exists()
     assert check.exists()
     assert not (data / "archive").exists()
     done = CliRunner().invoke(main, [word for word in command if word != "--dry-run"])
     assert done.exit_code == 0, done.output
     assert "101 ticks in 1 file\n" in done.output and "\n1 session, 101 ticks to " in done.output
-    assert left.count("ticks") == 0
+    assert artifacts.count("ticks") == 0
     assert not old.exists()
     assert not check.exists()
     assert fresh.exists(), "not old"
-    assert (data / "logs" / f"{left.session_id}.jsonl").exists(), "not old"
+    assert (data / "logs" / f"{artifacts.session_id}.jsonl").exists(), "not old"
 
 
 def test_only_ticks_older_than_the_limit_are_moved(tmp_path):
     data = tmp_path / "data"
-    left = session(data)
+    artifacts = session(data)
     now = SystemClock().wall_ns()
     assert apply_retention(settings(data, ticks_days=2), TestClock(wall_ns=now + DAY_NS)).moved == ()
     assert len(apply_retention(settings(data, ticks_days=2), TestClock(wall_ns=now + 3 * DAY_NS)).moved) == 1
-    assert left.count("ticks") == 0
+    assert artifacts.count("ticks") == 0
 
 
 def test_one_failing_session_does_not_stop_the_others(tmp_path, monkeypatch):
@@ -174,7 +174,7 @@ def test_one_failing_session_does_not_stop_the_others(tmp_path, monkeypatch):
     command = ["retain", "--data-dir", str(data), "--set", "retention.ticks_days=0"]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1, result.output
-    assert [Left(data).count("ticks", each) > 0 for each in ids] == [True, True, False]
+    assert [Artifacts(data).count("ticks", each) > 0 for each in ids] == [True, True, False]
     for session_id in stuck:
         assert f"error: {session_id} was not moved: archiving ticks: expected instrument 99" in result.output
     (path,) = (data / "evidence" / "checks").glob("*-retention.json")
@@ -204,7 +204,7 @@ def test_without_settings_nothing_is_done(tmp_path, days):
 @pytest.mark.scenario("S12")
 def test_retention_waits_for_a_running_session_up_to_the_limit(tmp_path):
     data = tmp_path / "data"
-    left = session(data)
+    artifacts = session(data)
     path = lease_path(default_url(data))
     messages: list[str] = []
     with Lease(path, "a-session"):
@@ -216,10 +216,10 @@ def test_retention_waits_for_a_running_session_up_to_the_limit(tmp_path):
         )
         waiting.start()
         time.sleep(0.6)
-        assert left.count("ticks") == 101
+        assert artifacts.count("ticks") == 101
     waiting.join(60)
     assert not waiting.is_alive()
-    assert left.count("ticks") == 0
+    assert artifacts.count("ticks") == 0
     assert messages[0].startswith("waiting up to 60 s for session a-session")
 
 
@@ -232,7 +232,7 @@ def test_a_session_waits_for_maintenance_but_not_for_a_session(tmp_path, monkeyp
     waits = "waiting for maintenance of the database to end"
 
     def end_once_it_waits() -> None:
-        until(lambda: any(waits in path.read_text() for path in (data / "logs").glob("*.jsonl")), waits)
+        wait_until(lambda: any(waits in path.read_text() for path in (data / "logs").glob("*.jsonl")), waits)
         lease.release()
 
     threading.Thread(target=end_once_it_waits).start()

@@ -12,16 +12,16 @@ from hybrid_platform.maintenance.lease import Lease, read_holder
 from hybrid_platform.observability.liveness import LIVENESS_FILE, LivenessWriter, SessionPhase, read_liveness
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.testing import ListLog, TestClock
-from hybrid_platform_tests.support import run_here, synthetic, until
+from hybrid_platform_tests.support import run_in_process, synthetic_feed, wait_until
 
 
 def test_liveness_from_start_to_end(tmp_path: Path):
     seen = []
-    ended = run_here(
+    ended = run_in_process(
         tmp_path / "data",
         {"seconds": 0.2, "isolation": "thread"},
-        synthetic(50),
-        before_postflight=lambda left: seen.append(read_liveness(DataDir(left.data_dir))),
+        synthetic_feed(50),
+        before_postflight=lambda artifacts: seen.append(read_liveness(DataDir(artifacts.data_dir))),
         with_report=False,
     )
     (sign,) = seen
@@ -46,15 +46,15 @@ def test_record_ages_without_a_polling_supervisor(tmp_path: Path):
         pulse.start()
         pulse.watch(clock.monotonic_ns, lambda error: None)
         clock.advance(100)
-        until(lambda: (sign := read_liveness(data_dir)) and sign.at_ns == clock.wall_ns(), "a new sign")
+        wait_until(lambda: (sign := read_liveness(data_dir)) and sign.at_ns == clock.wall_ns(), "a new sign")
         assert read_liveness(data_dir).age_s(clock.wall_ns() + 2 * NS_PER_S) == 2
         looked = clock.monotonic_ns()
         pulse.watch(lambda: looked, lambda error: None)
         clock.advance(50)
-        until(lambda: read_liveness(data_dir).unsupervised_ms == 50_000, "a sign that nobody looks")
+        wait_until(lambda: read_liveness(data_dir).unsupervised_ms == 50_000, "a sign that nobody looks")
         assert read_liveness(data_dir).age_s(clock.wall_ns()) == 50
         pulse.enter_closing()
-        until(lambda: read_liveness(data_dir).phase is SessionPhase.CLOSING, "the closing")
+        wait_until(lambda: read_liveness(data_dir).phase is SessionPhase.CLOSING, "the closing")
         assert read_liveness(data_dir).age_s(clock.wall_ns()) == 0
         pulse.stop()
         pulse.stop()
@@ -68,11 +68,11 @@ def test_lease_lost_during_start_is_reported_once_running(tmp_path: Path):
         pulse = LivenessWriter(data_dir, lease, "s", "run", TestClock(), ListLog(), beat_seconds=0.01)
         pulse.start()
         (tmp_path / "bot.db.lease").unlink()
-        until(lambda: read_liveness(data_dir).n > 6, "looks that find it gone")
+        wait_until(lambda: read_liveness(data_dir).n > 6, "looks that find it gone")
         pulse.watch(lambda: 0, told.append)
-        until(lambda: told, "the loss")
+        wait_until(lambda: told, "the loss")
         count = read_liveness(data_dir).n
-        until(lambda: read_liveness(data_dir).n > count + 3, "more signs")
+        wait_until(lambda: read_liveness(data_dir).n > count + 3, "more signs")
         pulse.stop()
     assert len(told) == 1
 
@@ -85,9 +85,9 @@ def test_a_lost_lease_is_told_once(tmp_path: Path):
         pulse.watch(lambda: 0, told.append)
         pulse.start()
         (tmp_path / "bot.db.lease").unlink()
-        until(lambda: told, "the loss")
+        wait_until(lambda: told, "the loss")
         count = read_liveness(data_dir).n
-        until(lambda: read_liveness(data_dir).n > count + 3, "more signs")
+        wait_until(lambda: read_liveness(data_dir).n > count + 3, "more signs")
         pulse.stop()
     assert len(told) == 1 and "expected this session to hold the lease" in str(told[0])
 
@@ -98,6 +98,8 @@ def test_failed_write_is_logged_once(tmp_path: Path):
     with Lease(tmp_path / "bot.db.lease", "s") as lease:
         pulse = LivenessWriter(data_dir, lease, "s", "run", TestClock(), log, beat_seconds=0.01)
         pulse.start()
-        until(lambda: (holder := read_holder(tmp_path / "bot.db.lease")) and holder.beat > 3, "more beats of the lease")
+        wait_until(
+            lambda: (holder := read_holder(tmp_path / "bot.db.lease")) and holder.beat > 3, "more beats of the lease"
+        )
         pulse.stop()
     assert len(log.of("liveness file not written")) == 1

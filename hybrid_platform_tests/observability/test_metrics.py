@@ -22,7 +22,7 @@ from hybrid_platform.observability.metrics import FAMILIES, MAX_VALUES, OTHER, B
 from hybrid_platform.observability.metrics_endpoint import HOST
 from hybrid_platform.session.commands import CommandFile
 from hybrid_platform_tests.observability.watched import Watched, samples, scrape, started, value
-from hybrid_platform_tests.support import REPOSITORY, run_here, synthetic
+from hybrid_platform_tests.support import REPOSITORY, run_in_process, synthetic_feed
 
 OPERATIONS = REPOSITORY / "docs" / "operations.md"
 DEPLOY = REPOSITORY / "deploy"
@@ -33,7 +33,7 @@ PROMETHEUS = DEPLOY / "prometheus"
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Watched, str, str]]:
     """A session that drained and is not closed yet, its last scrape, and one while it ran."""
     data = tmp_path_factory.mktemp("metrics") / "data"
-    layers = [synthetic(500, ticks=400), {"isolation": "process", "strategy": {"params": {"every": 4}}}]
+    layers = [synthetic_feed(500, ticks=400), {"isolation": "process", "strategy": {"params": {"every": 4}}}]
     with started(data, *layers) as watched:
         running = watched.scrape()
         CommandFile(watched.run.data_dir, watched.run.clock).append(Command(CommandKind.HALT, "ann", "enough"))
@@ -146,7 +146,7 @@ def test_alerts_and_dashboard_use_existing_metrics(ended: tuple[Watched, str, st
 
 
 def test_external_label_values_are_escaped_and_bounded(tmp_path: Path):
-    with started(tmp_path / "data", synthetic(50, ticks=20)) as watched:
+    with started(tmp_path / "data", synthetic_feed(50, ticks=20)) as watched:
         ignored = watched.shadow.pipeline.counters.feed.ignored
         hostile = 'a"b\\c\n# TYPE x counter\u202e' + "x" * 1000
         ignored[hostile] += 3
@@ -165,7 +165,7 @@ def test_external_label_values_are_escaped_and_bounded(tmp_path: Path):
 
 def test_silent_clients_and_other_methods_do_no_harm(tmp_path: Path):
     """Connections that send nothing do not delay a scrape, and only GET is answered with metrics."""
-    with started(tmp_path / "data", synthetic(50, ticks=30)) as watched:
+    with started(tmp_path / "data", synthetic_feed(50, ticks=30)) as watched:
         port = int(watched.url.rpartition(":")[2].partition("/")[0])
         clients = [socket.create_connection((HOST, port)) for _ in range(8)]
         try:
@@ -184,7 +184,7 @@ def test_silent_clients_and_other_methods_do_no_harm(tmp_path: Path):
 
 
 def test_failed_scrape_is_counted_and_harmless(tmp_path: Path):
-    with started(tmp_path / "data", synthetic(50, ticks=20)) as watched:
+    with started(tmp_path / "data", synthetic_feed(50, ticks=20)) as watched:
         url = watched.url
         watched.shadow.pipeline.heartbeats.longest_late_ms = None  # type: ignore[assignment]
         with pytest.raises(urllib.error.HTTPError) as answer:
@@ -202,14 +202,14 @@ def test_failed_scrape_is_counted_and_harmless(tmp_path: Path):
 def test_taken_port_is_a_warning(tmp_path: Path):
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
-        ended = run_here(
+        ended = run_in_process(
             tmp_path / "data",
-            synthetic("max", ticks=20),
+            synthetic_feed("max", ticks=20),
             {"isolation": "thread", "metrics": {"port": port}},
             with_report=False,
         )
     assert ended.code == 0, ended.output
-    (line,) = ended.said("metrics are not served")
+    (line,) = ended.logged("metrics are not served")
     assert (line["level"], line["port"]) == ("warning", port)
     assert ended.evidence("session")["metrics"]["error"].startswith(f"127.0.0.1:{port}: Address already in use")
 
@@ -218,16 +218,16 @@ def test_port_is_released_at_the_end(tmp_path: Path):
     with socket.create_server((HOST, 0)) as free:
         port = free.getsockname()[1]
     for _ in range(2):
-        with started(tmp_path / "data", synthetic(50, ticks=10), {"metrics": {"port": port}}) as watched:
+        with started(tmp_path / "data", synthetic_feed(50, ticks=10), {"metrics": {"port": port}}) as watched:
             assert value(samples(watched.scrape()), "session_state", state="RUNNING") == 1
             watched.finish()
-    with started(tmp_path / "data", synthetic("max", ticks=10), {"metrics": {"port": None}}) as watched:
+    with started(tmp_path / "data", synthetic_feed("max", ticks=10), {"metrics": {"port": None}}) as watched:
         assert watched.finish().metrics is None
-        assert not watched.said("metrics are served")
+        assert not watched.logged("metrics are served")
 
 
 def test_only_this_machine_is_served(tmp_path: Path):
-    with started(tmp_path / "data", synthetic(50, ticks=10)) as watched:
+    with started(tmp_path / "data", synthetic_feed(50, ticks=10)) as watched:
         served = watched.shadow._session._parts.metrics._served
         assert served is not None and served[0].socket.getsockname()[0] == "127.0.0.1"
         watched.finish()

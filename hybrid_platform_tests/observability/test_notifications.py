@@ -34,7 +34,7 @@ from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.settings.operations import NotifySettings
 from hybrid_platform.testing.log import ListLog
 from hybrid_platform_tests.observability.receiver import PATH, Receiver, receiver
-from hybrid_platform_tests.support import Left, synthetic
+from hybrid_platform_tests.support import Artifacts, synthetic_feed
 
 ORIGIN = NotificationSource(
     "2026-01-02T03:04:05.000000Z", "box", "20260102T030405Z-00000000", "run-1", "http://ui/runs/run-1"
@@ -292,7 +292,7 @@ def shadow_run(data_dir: Path, *more: str) -> int:
 
 
 def feed(ticks: int) -> str:
-    return "feed=" + json.dumps(synthetic("max", ticks=ticks)["feed"])
+    return "feed=" + json.dumps(synthetic_feed("max", ticks=ticks)["feed"])
 
 
 @pytest.mark.scenario("S14")
@@ -323,9 +323,9 @@ def test_a_halt_is_told_while_the_session_runs(listening: Receiver, tmp_path: Pa
     assert shadow_run(tmp_path / "data", "seconds=0.5", "feed.synthetic.ticks_per_second=100", *limits) == 0
     (halt,) = listening.bodies
     assert (halt["event"], halt["title"]) == ("HALT", "trading HALTED by a limit")
-    left = Left(tmp_path / "data")
-    assert halt["session_id"] == left.session_id
-    assert "SECRET" not in left.report and "HOOK" in json.dumps(left.evidence("preflight"))
+    artifacts = Artifacts(tmp_path / "data")
+    assert halt["session_id"] == artifacts.session_id
+    assert "SECRET" not in artifacts.report and "HOOK" in json.dumps(artifacts.evidence("preflight"))
 
 
 def test_config_error_is_notified_before_any_write(listening: Receiver, tmp_path: Path):
@@ -341,9 +341,9 @@ def test_unreachable_receiver_does_not_change_the_exit_code(
     monkeypatch.setattr(run_monitor, "DELIVERY_SECONDS", 0.3)
     listening.answers.clear()
     assert shadow_run(tmp_path / "data", feed(20), "mode=LIVE") == 12
-    left = Left(tmp_path / "data")
-    assert left.has_evidence("preflight")
-    assert [line["why"] for line in left.said("notification not delivered")] == ["not in time"]
+    artifacts = Artifacts(tmp_path / "data")
+    assert artifacts.has_evidence("preflight")
+    assert [line["why"] for line in artifacts.logged("notification not delivered")] == ["not in time"]
 
 
 def test_unset_variable_is_reported_once(

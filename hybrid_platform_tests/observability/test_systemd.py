@@ -19,7 +19,7 @@ from hybrid_platform.observability.systemd import ServiceManager
 from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.testing.clock import TestClock
 from hybrid_platform_tests.observability.watched import started
-from hybrid_platform_tests.support import synthetic
+from hybrid_platform_tests.support import synthetic_feed
 
 
 class Manager:
@@ -86,7 +86,7 @@ def test_no_watchdog_signal_without_polling(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("NOTIFY_SOCKET", manager.address)
     monkeypatch.setenv("WATCHDOG_USEC", "2")
     monitor = RunMonitor(load_settings({}, environ={}))
-    with started(tmp_path / "data", synthetic(50, ticks=20)) as watched:
+    with started(tmp_path / "data", synthetic_feed(50, ticks=20)) as watched:
         monitor.poll(watched.shadow)
         assert any("WATCHDOG=1" in message for message in manager.heard)
         monkeypatch.setattr(run_monitor, "STALL_SECONDS", -1.0)

@@ -20,7 +20,7 @@ from hybrid_platform.gates.preflight import preflight
 from hybrid_platform.run.open import open_run
 from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.settings.loading import load_settings
-from hybrid_platform_tests.support import PATIENCE, Settings, layered, log_lines, until
+from hybrid_platform_tests.support import PROCESS_TIMEOUT_S, Settings, log_lines, merge_settings, wait_until
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -32,25 +32,25 @@ class Watched:
         self.run, self.shadow, self._output = run, shadow, output
         self.evidence: SessionEvidence
 
-    def said(self, message: str) -> list[dict[str, object]]:
+    def logged(self, message: str) -> list[dict[str, object]]:
         return [line for line in log_lines(self._output.getvalue()) if line["message"] == message]
 
     @property
     def url(self) -> str:
-        until(lambda: self.said("metrics are served"), "metrics")
-        return str(self.said("metrics are served")[0]["url"])
+        wait_until(lambda: self.logged("metrics are served"), "metrics")
+        return str(self.logged("metrics are served")[0]["url"])
 
     def scrape(self) -> str:
         return scrape(self.url)
 
     def finish(self) -> SessionEvidence:
-        assert self.shadow.wait(PATIENCE)
+        assert self.shadow.wait(PROCESS_TIMEOUT_S)
         self.evidence = self.shadow.finish()
         return self.evidence
 
 
 def scrape(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+    with urllib.request.urlopen(url, timeout=PROCESS_TIMEOUT_S) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")
         return str(answer.read().decode())
 
@@ -72,7 +72,7 @@ def value(found: dict[Sample, float], name: str, **labels: str) -> float:
 def started(data_dir: Path, *layers: Settings) -> Iterator[Watched]:
     """Start a session whose metrics are served on any free port."""
     base = {"data_dir": str(data_dir), "isolation": "thread", "metrics": {"port": 0}}
-    settings = load_settings(json.loads(json.dumps(layered(base, *layers))), environ={})
+    settings = load_settings(json.loads(json.dumps(merge_settings(base, *layers))), environ={})
     clock, output = SystemClock(), io.StringIO()
     with open_run(settings, run_id=str(uuid.uuid4()), created_ns=clock.wall_ns(), clock=clock, stream=output) as run:
         assert not preflight(run).exit_code

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hybrid_platform_tests.support import Here, good_rows, run_here, write_csv
+from hybrid_platform_tests.support import InProcessRun, make_csv_rows, run_in_process, write_csv
 
 GARBAGE = ["garbage", ",,,", "1700000000000,-1,1,SPY,9", "x,1,1,SPY,9", "1700000000000,1e999,1,SPY,9"]
 COLUMNS = {"ts": "ts", "price": "price", "size": "size", "symbol": "symbol", "trade_id": "id"}
@@ -20,7 +20,7 @@ COLUMNS = {"ts": "ts", "price": "price", "size": "size", "symbol": "symbol", "tr
 def files(draw: st.DrawFn) -> tuple[list[str], int, int, int]:
     """Return rows, and how many of them are good, said twice, and garbage."""
     count = draw(st.integers(1, 300))
-    rows = [f"{row},{100 + n}" for n, row in enumerate(good_rows(count))]
+    rows = [f"{row},{100 + n}" for n, row in enumerate(make_csv_rows(count))]
     twice = draw(st.integers(0, min(count, 20)))
     bad = draw(st.lists(st.sampled_from(GARBAGE), max_size=10))
     mixed = [*rows, *rows[count - twice :]]
@@ -44,7 +44,7 @@ def test_every_row_and_every_event_is_accounted_for(
     rows, good, twice, bad = file
     with tempfile.TemporaryDirectory() as folder:
         path = write_csv(Path(folder) / "trades.csv", rows, "ts,price,size,symbol,id")
-        run = run_here(
+        run = run_in_process(
             Path(folder) / "data",
             {"feed": {"replay": {"path": str(path), "columns": COLUMNS}}, "isolation": "thread"},
             {"channels": channels, "strategy": {"params": {"every": every}}},
@@ -58,7 +58,7 @@ def test_every_row_and_every_event_is_accounted_for(
             assert [ledger["feed", "replay", reason] for reason in reasons] == [len(rows), good, twice, bad]
 
 
-def require_balanced(run: Here) -> None:
+def require_balanced(run: InProcessRun) -> None:
     """Check the ledger against the database, not against itself."""
     ledger = run.ledger()
     for name in ("tick", "signal", "persist"):

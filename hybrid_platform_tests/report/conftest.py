@@ -7,15 +7,15 @@ import pytest
 from hybrid_platform.evidence.bundle import read_if_there
 from hybrid_platform.evidence.records import SessionFiles, parse_session_files
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform_tests.support import run_here, synthetic
+from hybrid_platform_tests.support import run_in_process, synthetic_feed
 
 
 @pytest.fixture(scope="package")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
     """The data directory of a session that ended well."""
     folder = tmp_path_factory.mktemp("page") / "data"
-    here = run_here(folder, {"seconds": 1.5, "heartbeat": {"interval_seconds": 0.5}}, synthetic(100))
-    assert here.code == 0, here.output
+    run = run_in_process(folder, {"seconds": 1.5, "heartbeat": {"interval_seconds": 0.5}}, synthetic_feed(100))
+    assert run.code == 0, run.output
     return DataDir(folder)
 
 

@@ -16,12 +16,12 @@ from hybrid_platform.evidence.run_context import RunContext
 from hybrid_platform.run.open import open_run
 from hybrid_platform.run.steps import Step, build_runner, run_steps
 from hybrid_platform.settings.loading import load_settings
-from hybrid_platform_tests.support import Left, Settings, layered, synthetic
+from hybrid_platform_tests.support import Artifacts, Settings, merge_settings, synthetic_feed
 
 
 @contextmanager
 def opened(data_dir: Path, *layers: Settings) -> Iterator[RunContext]:
-    settings = load_settings(layered({"data_dir": str(data_dir), "isolation": "thread"}, *layers), environ={})
+    settings = load_settings(merge_settings({"data_dir": str(data_dir), "isolation": "thread"}, *layers), environ={})
     clock = SystemClock()
     with open_run(
         settings, run_id=str(uuid.uuid4()), created_ns=clock.wall_ns(), clock=clock, stream=io.StringIO()
@@ -34,7 +34,7 @@ def test_a_run_ends_with_the_step_that_is_asked_for(tmp_path: Path):
         result = run_steps(run, last=Step.DATABASE)
     assert [step.kind for step in result.steps] == [PREFLIGHT, PRAGMA]
     assert (result.decisive.exit_code, result.report) == (0, None)
-    assert Left(tmp_path / "data").sessions == []
+    assert Artifacts(tmp_path / "data").sessions == []
 
 
 @pytest.mark.scenario("G2")
@@ -49,7 +49,7 @@ def test_a_failed_gate_skips_the_session_and_is_reported(tmp_path: Path):
 @pytest.mark.scenario("S13")
 def test_a_stop_before_the_start_drains_the_session_at_once(tmp_path: Path):
     """A signal may come while the session is still being started."""
-    with opened(tmp_path / "data", synthetic(10, ticks=10_000)) as run:
+    with opened(tmp_path / "data", synthetic_feed(10, ticks=10_000)) as run:
         run_steps(run, last=Step.DATABASE)
         runner = build_runner(run)
         with pytest.raises(RuntimeError, match="not started"):

@@ -15,7 +15,7 @@ from hybrid_platform.domain.errors import OverloadError
 from hybrid_platform.session.channel import Channel, ChannelAborted, ChannelClosed, EndOfStream
 from hybrid_platform.settings.runtime import OnFull
 from hybrid_platform_tests.session.ticks import single_table, tick_message
-from hybrid_platform_tests.support import PATIENCE
+from hybrid_platform_tests.support import PROCESS_TIMEOUT_S
 
 pytestmark = pytest.mark.scenario("S6")
 
@@ -242,13 +242,13 @@ def test_a_sender_can_wait_until_half_empty():
     for number in range(1, 3):
         channel.send(tick_message(single_table(), number, [None]))
     started = time.monotonic()
-    channel.wait_until_half_empty(PATIENCE)
-    assert time.monotonic() - started < PATIENCE / 2, "half of it is not more than half"
+    channel.wait_until_half_empty(PROCESS_TIMEOUT_S)
+    assert time.monotonic() - started < PROCESS_TIMEOUT_S / 2, "half of it is not more than half"
     channel.send(tick_message(single_table(), 3, [None]))
-    waiting = threading.Thread(target=channel.wait_until_half_empty, args=(PATIENCE,))
+    waiting = threading.Thread(target=channel.wait_until_half_empty, args=(PROCESS_TIMEOUT_S,))
     waiting.start()
     waiting.join(0.05)
     assert waiting.is_alive(), "three of four wait"
     channel.receive()
-    waiting.join(PATIENCE / 2)
+    waiting.join(PROCESS_TIMEOUT_S / 2)
     assert not waiting.is_alive()

@@ -20,7 +20,14 @@ from hybrid_platform.report.writer import read_session_files
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.testing import Drop, LocalVenue, Send, Skip, Stall
 from hybrid_platform.testing.frames import binance_trades
-from hybrid_platform_tests.support import Here, good_rows, replay, run_here, synthetic, write_csv
+from hybrid_platform_tests.support import (
+    InProcessRun,
+    make_csv_rows,
+    replay_feed,
+    run_in_process,
+    synthetic_feed,
+    write_csv,
+)
 
 pytestmark = pytest.mark.scenario("S3")
 
@@ -28,12 +35,12 @@ SHORT = {"seconds": 0.6, "isolation": "thread"}
 LOST = 13
 
 
-def run(tmp_path: Path, *layers: dict[str, Any]) -> Here:
-    return run_here(tmp_path / "data", SHORT, *layers, with_report=False)
+def run(tmp_path: Path, *layers: dict[str, Any]) -> InProcessRun:
+    return run_in_process(tmp_path / "data", SHORT, *layers, with_report=False)
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Here, Here]]:
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[InProcessRun, InProcessRun]]:
     """Two sessions on a venue that had thirteen trades while none ran."""
     folder = tmp_path_factory.mktemp("two")
     script = [[Send(50), Stall(60), Drop()], [Skip(LOST), Send(50), Stall(60)]]
@@ -43,14 +50,14 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Here, Here]]
         yield run(folder, feed), run(folder, feed)
 
 
-def test_the_first_session_has_no_previous_one(two: tuple[Here, Here]):
+def test_the_first_session_has_no_previous_one(two: tuple[InProcessRun, InProcessRun]):
     first, _ = two
     session_id = first.steps["session"].session_id
     assert first.steps["session"].since_last is None
     assert first.rows("SELECT * FROM gaps WHERE session_id = ?", session_id) == []
 
 
-def test_trades_that_neither_session_saw_are_a_gap(two: tuple[Here, Here]):
+def test_trades_that_neither_session_saw_are_a_gap(two: tuple[InProcessRun, InProcessRun]):
     first, second = two
     (gap,) = second.rows("SELECT * FROM gaps WHERE session_id = ?", second.session_id)
     ids = [row["trade_id"] for row in first.rows("SELECT trade_id FROM ticks ORDER BY ts_recv, seq")]
@@ -63,7 +70,7 @@ def test_trades_that_neither_session_saw_are_a_gap(two: tuple[Here, Here]):
     assert (instrument.last_id, instrument.first_id, instrument.missing) == (str(ids[49]), str(ids[50]), LOST)
     assert 0 < since.seconds < instrument.seconds
     assert second.evidence("session")["since_last"]["instruments"][0]["missing"] == LOST
-    (line,) = second.said("gap since the last session (S3)")
+    (line,) = second.logged("gap since the last session (S3)")
     assert line["missing"] == {f"{instrument.venue} BTCUSDT": LOST}
     files = read_session_files(DataDir(second.data_dir), second.session_id)
     report = render_report(build_report(files, ReportAssets()))
@@ -88,14 +95,14 @@ def test_a_session_without_ticks_does_not_end_a_gap(tmp_path: Path):
 
 def test_without_trade_ids_only_time_is_measured(tmp_path: Path):
     """A replay has no previous session."""
-    run(tmp_path, synthetic(50))
-    run(tmp_path, replay(write_csv(tmp_path / "x.csv", good_rows(5))))
-    second = run(tmp_path, synthetic(50))
+    run(tmp_path, synthetic_feed(50))
+    run(tmp_path, replay_feed(write_csv(tmp_path / "x.csv", make_csv_rows(5))))
+    second = run(tmp_path, synthetic_feed(50))
     since = second.steps["session"].since_last
     assert since is not None and since.seconds > 0
     assert [(gap.symbol, gap.last_id, gap.missing) for gap in since.instruments] == [("SOL/USDC", None, None)]
     assert second.count("gaps") == 0
-    replayed = run(tmp_path, replay(tmp_path / "x.csv"))
+    replayed = run(tmp_path, replay_feed(tmp_path / "x.csv"))
     assert replayed.steps["session"].since_last is None
 
 

@@ -17,11 +17,11 @@ from hybrid_platform_tests.storage.samples import (
     create_migrated_database,
     read_table,
 )
-from hybrid_platform_tests.support import PATIENCE, Here, run_here, synthetic, until
+from hybrid_platform_tests.support import PROCESS_TIMEOUT_S, InProcessRun, run_in_process, synthetic_feed, wait_until
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, Path, list[int], int]:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[InProcessRun, Path, list[int], int]:
     """Return a session backed up in small steps while it ran, the backup, and the ticks committed before it."""
     folder = tmp_path_factory.mktemp("running")
     data, target = folder / "data", folder / "copy.db"
@@ -29,8 +29,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, Path, list[int]
     committed = 0
     with ThreadPoolExecutor() as pool:
         session = pool.submit(
-            run_here, data, {"seconds": 3, "isolation": "thread", "storage": {"flush_interval_ms": 20}},
-            synthetic(2_000), with_report=False,
+            run_in_process, data, {"seconds": 3, "isolation": "thread", "storage": {"flush_interval_ms": 20}},
+            synthetic_feed(2_000), with_report=False,
         )  # fmt: skip
 
         def ticks() -> int:
@@ -39,7 +39,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, Path, list[int]
             except sqlite3.OperationalError:
                 return 0
 
-        until(lambda: ticks() > 500, "ticks")
+        wait_until(lambda: ticks() > 500, "ticks")
         committed = ticks()
         pause = threading.Event()
 
@@ -49,7 +49,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, Path, list[int]
 
         report = back_up(data / "bot.db", target, step_pages=1, on_step=step)
         assert report.running == 1
-        here = session.result(PATIENCE)
+        here = session.result(PROCESS_TIMEOUT_S)
     return here, target, steps, committed
 
 

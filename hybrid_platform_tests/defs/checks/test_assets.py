@@ -27,7 +27,7 @@ from hybrid_platform_tests.defs.conftest import Job, Launcher
 
 
 def evidence_of(job: Job, kind: str) -> dict[str, object]:
-    (path,) = (job.left.data_dir / "evidence" / "checks").glob(f"*-{kind}.json")
+    (path,) = (job.artifacts.data_dir / "evidence" / "checks").glob(f"*-{kind}.json")
     return dict(json.loads(path.read_text()))
 
 

@@ -14,7 +14,7 @@ import pytest
 from hybrid_platform.defs.maintenance.jobs import prune_runs
 from hybrid_platform.defs.shared.names import SESSION_TAG
 from hybrid_platform_tests.definitions import defs
-from hybrid_platform_tests.support import layered, run_config, run_here, synthetic
+from hybrid_platform_tests.support import merge_settings, run_config, run_in_process, synthetic_feed
 
 LATER = timedelta(days=1)
 
@@ -40,7 +40,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def left(instance: dg.DagsterInstance) -> set[str]:
+def remaining_runs(instance: dg.DagsterInstance) -> set[str]:
     return {run.run_id for run in instance.get_runs()}
 
 
@@ -53,7 +53,7 @@ def test_ended_runs_of_our_jobs_are_pruned_with_their_events_and_files(instance:
     assert all(file.exists() for file in files)
     assert prune_runs(instance, {"ours"}, datetime.now(UTC) - LATER) == 0
     assert prune_runs(instance, {"ours"}, datetime.now(UTC) + LATER) == 4
-    assert left(instance) == {other, waiting}
+    assert remaining_runs(instance) == {other, waiting}
     assert not any(file.exists() for file in files)
     assert instance.all_logs(other)
     assert prune_runs(instance, {"ours"}, datetime.now(UTC) + LATER) == 0
@@ -65,13 +65,15 @@ def test_more_foreign_runs_than_are_looked_at_in_one_go_hide_none_of_ours(instan
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.SUCCESS)
         mine += [run.run_id] if job is ours else []
     assert prune_runs(instance, {"ours"}, datetime.now(UTC) + LATER, runs_per_page=2) == 2
-    assert not left(instance) & set(mine)
+    assert not remaining_runs(instance) & set(mine)
 
 
 def test_the_job_moves_ticks_and_says_what_it_did(instance: dg.DagsterInstance, tmp_path: Path):
     data = tmp_path / "data"
-    session = run_here(data, {"isolation": "thread"}, synthetic("max", ticks=20), with_report=False)
-    settings = layered({"data_dir": str(data), "retention": {"ticks_days": 0, "dagster_days": 1, "wait_seconds": 0}})
+    session = run_in_process(data, {"isolation": "thread"}, synthetic_feed("max", ticks=20), with_report=False)
+    settings = merge_settings(
+        {"data_dir": str(data), "retention": {"ticks_days": 0, "dagster_days": 1, "wait_seconds": 0}}
+    )
     done = defs.resolve_job_def("retention").execute_in_process(run_config(settings), instance=instance)
     assert done.success
     assert session.count("ticks") == 0
@@ -82,10 +84,10 @@ def test_the_job_moves_ticks_and_says_what_it_did(instance: dg.DagsterInstance, 
 
 def test_a_session_that_cannot_be_moved_fails_the_job_by_name(instance: dg.DagsterInstance, tmp_path: Path):
     data = tmp_path / "data"
-    session = run_here(data, {"isolation": "thread"}, synthetic("max", ticks=20), with_report=False)
+    session = run_in_process(data, {"isolation": "thread"}, synthetic_feed("max", ticks=20), with_report=False)
     with closing(sqlite3.connect(data / "bot.db", isolation_level=None)) as connection:
         connection.execute("UPDATE tick_rows SET instrument_no = 99 WHERE seq = 7")
-    settings = layered({"data_dir": str(data), "retention": {"ticks_days": 0, "wait_seconds": 0}})
+    settings = merge_settings({"data_dir": str(data), "retention": {"ticks_days": 0, "wait_seconds": 0}})
     job = defs.resolve_job_def("retention")
     done = job.execute_in_process(run_config(settings), instance=instance, raise_on_error=False)
     assert not done.success
@@ -94,6 +96,6 @@ def test_a_session_that_cannot_be_moved_fails_the_job_by_name(instance: dg.Dagst
 
 
 def test_with_nothing_set_the_job_does_nothing(instance: dg.DagsterInstance, tmp_path: Path):
-    settings = layered({"data_dir": str(tmp_path / "data")})
+    settings = merge_settings({"data_dir": str(tmp_path / "data")})
     assert defs.resolve_job_def("retention").execute_in_process(run_config(settings), instance=instance).success
     assert not (tmp_path / "data").exists()

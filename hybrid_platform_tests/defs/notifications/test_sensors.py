@@ -17,10 +17,10 @@ from hybrid_platform.session.commands import NAME, CommandFile
 from hybrid_platform_tests.definitions import defs
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 from hybrid_platform_tests.observability.receiver import Receiver, receiver
-from hybrid_platform_tests.support import synthetic
+from hybrid_platform_tests.support import synthetic_feed
 
 NOTIFY = {"notify": {"webhook_env": "HOOK", "ui_url": "http://127.0.0.1:3000/", "attempts": 1}}
-SHORT = {"isolation": "thread", **synthetic("max", ticks=20), **NOTIFY}
+SHORT = {"isolation": "thread", **synthetic_feed("max", ticks=20), **NOTIFY}
 STEP = ["preflight_healthcheck"]
 """Of the same job; the whole of it takes longer."""
 REFUSED = {"gates": {"cpu_pressure_limit": 0}}

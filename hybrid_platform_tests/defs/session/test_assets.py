@@ -22,10 +22,10 @@ from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.migrate import migrate
 from hybrid_platform_tests.definitions import defs
 from hybrid_platform_tests.defs.conftest import Job, Launcher
-from hybrid_platform_tests.support import layered, replay, run_config, synthetic, write_csv
+from hybrid_platform_tests.support import merge_settings, replay_feed, run_config, synthetic_feed, write_csv
 
 STEPS = ["preflight_healthcheck", "pragma_verification", "shadow_run", "postflight_evidence"]
-SHORT = {"seconds": 0.1, "isolation": "thread", **synthetic(100)}
+SHORT = {"seconds": 0.1, "isolation": "thread", **synthetic_feed(100)}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_all_gates_pass_and_the_run_succeeds(passed: tuple[Launcher, Job]):
     assert job.tags == {"session_id": job.session_id, "exit_code": "0", "exit_reason": "TIME_LIMIT"}
     process = msgspec.json.decode(job.run.tags[PROCESS_TAG], type=RunProcess)
     assert process == RunProcess(job.run.run_id, this_process()), "in this test the run has no process of its own"
-    assert job.left.count("ticks", job.session_id) == 11
+    assert job.artifacts.count("ticks", job.session_id) == 11
 
 
 def test_each_table_with_new_rows_is_a_materialization_with_their_number(passed: tuple[Launcher, Job]):
@@ -53,12 +53,12 @@ def test_each_table_with_new_rows_is_a_materialization_with_their_number(passed:
     assert "vetoes" not in job.table_rows, "nothing was added to it"
     for table, rows in job.table_rows.items():
         if table != "sessions":
-            assert rows == job.left.count(table, job.session_id), table
+            assert rows == job.artifacts.count(table, job.session_id), table
 
 
 def test_data_versions_are_digests_of_the_evidence(passed: tuple[Launcher, Job]):
     _, job = passed
-    folder = job.left.data_dir / "evidence" / job.session_id
+    folder = job.artifacts.data_dir / "evidence" / job.session_id
     digest = hashlib.sha256((folder / "session.json").read_bytes()).hexdigest()
     assert job.materialization("shadow_run").tags["dagster/data_version"] == digest
     postflight = job.materialization("postflight_evidence")
@@ -90,16 +90,18 @@ def test_pressure_above_the_limit_stops_the_run_at_preflight_and_evidence_says_w
     assert job.materialised == STEPS[:1], "the evidence is shown, and nothing follows"
     assert job.started == STEPS[:1]
     assert job.checks == {"host_ready": False}
-    evidence = job.left.evidence("preflight")
+    evidence = job.artifacts.evidence("preflight")
     assert evidence["verdict"] == "FAIL"
     assert evidence["reasons"][0].startswith("CPU pressure: ")
     assert evidence["pressure"]["limit"] == 0
-    assert not job.left.has_evidence("pragma")
-    row = job.left.session
+    assert not job.artifacts.has_evidence("pragma")
+    row = job.artifacts.session
     assert (row["state"], row["exit_code"]) == ("REFUSED", 13)
     assert row["exit_reason"].startswith("CPU pressure: ")
     assert job.tags["exit_code"] == "13"
-    assert all(job.left.count(table, row["session_id"]) == 0 for table in ("ticks", "signals", "orders", "heartbeats"))
+    assert all(
+        job.artifacts.count(table, row["session_id"]) == 0 for table in ("ticks", "signals", "orders", "heartbeats")
+    )
 
 
 @pytest.mark.scenario("S1", "G3")
@@ -114,8 +116,8 @@ def test_a_database_that_may_not_be_used_stops_the_run_at_pragma_verification(la
     assert not job.result.success
     assert (job.started, job.materialised) == (STEPS[:2], STEPS[:2])
     assert job.checks == {"host_ready": True, "pragmas_applied": False}
-    assert "9999, of a newer release" in job.left.evidence("pragma")["reasons"][0]
-    assert not job.left.has_evidence("session")
+    assert "9999, of a newer release" in job.artifacts.evidence("pragma")["reasons"][0]
+    assert not job.artifacts.has_evidence("session")
     assert job.tags["exit_code"] == "12"
 
 
@@ -124,10 +126,10 @@ def test_live_is_refused_with_every_unmet_condition(launch: Launcher):
     job = launch(SHORT, {"mode": "LIVE"})
     assert not job.result.success
     assert job.materialised == STEPS[:1]
-    reasons = job.left.evidence("preflight")["reasons"]
+    reasons = job.artifacts.evidence("preflight")["reasons"]
     assert [word for word in ("live_armed", "bundle", "adapter") if not any(word in reason for reason in reasons)] == []
     assert all(reason.startswith("LIVE refused: ") for reason in reasons)
-    assert (job.left.session["state"], job.left.session["exit_code"], job.left.session["mode"]) == (
+    assert (job.artifacts.session["state"], job.artifacts.session["exit_code"], job.artifacts.session["mode"]) == (
         "REFUSED",
         12,
         "LIVE",
@@ -151,7 +153,7 @@ def test_an_asset_whose_predecessors_did_not_pass_in_the_same_run_refuses(
 
 @pytest.mark.scenario("G1", "S5")
 def test_a_run_that_is_re_executed_from_its_failure_refuses(launch: Launcher, tmp_path: Path):
-    settings = layered(replay(write_csv(tmp_path / "bad.csv", ["garbage"])), {"isolation": "thread"})
+    settings = merge_settings(replay_feed(write_csv(tmp_path / "bad.csv", ["garbage"])), {"isolation": "thread"})
     failed = launch(settings)
     assert (failed.materialised, failed.checks["verdict"], failed.tags["exit_code"]) == (STEPS, False, "11")
     options = dg.ReexecutionOptions.from_failure(failed.run.run_id, launch.instance)
@@ -177,9 +179,9 @@ def _require_refused(job: Job) -> None:
     (failure,) = job.failures
     assert "launch the job shadow_run as a whole" in failure
     assert job.tags["exit_code"] == "12"
-    (row,) = [row for row in job.left.sessions if row["run_id"] == job.run.run_id]
+    (row,) = [row for row in job.artifacts.sessions if row["run_id"] == job.run.run_id]
     assert (row["session_id"], row["state"], row["exit_code"]) == (job.session_id, "REFUSED", 12)
-    folder = job.left.data_dir / "evidence" / job.session_id
+    folder = job.artifacts.data_dir / "evidence" / job.session_id
     evidence = json.loads((folder / "refusal.json").read_text())
     assert (evidence["verdict"], evidence["reasons"]) == ("FAIL", [failure])
     assert [path.name for path in folder.glob("*.json")] == ["refusal.json"]
@@ -187,4 +189,4 @@ def _require_refused(job: Job) -> None:
     assert report.startswith(f"# Shadow run {job.session_id}: FAIL")
     assert "refusal: expected" in report.partition("## Conclusion")[2]
     assert "launch the job shadow_run as a whole" in (folder / "report.html").read_text()
-    assert job.left.count("ticks", job.session_id) == 0
+    assert job.artifacts.count("ticks", job.session_id) == 0

@@ -15,7 +15,15 @@ from hybrid_platform.session.runner import SessionRunner
 from hybrid_platform.storage.location import FILE_SUFFIXES
 from hybrid_platform_tests.defs.conftest import Job, Launcher
 from hybrid_platform_tests.defs.session.test_assets import SHORT, STEPS
-from hybrid_platform_tests.support import good_rows, layered, replay, run_here, start_cli, synthetic, write_csv
+from hybrid_platform_tests.support import (
+    make_csv_rows,
+    merge_settings,
+    replay_feed,
+    run_in_process,
+    start_cli,
+    synthetic_feed,
+    write_csv,
+)
 
 STRATEGY = """
 from hybrid_platform.strategies import Params, Strategy
@@ -54,7 +62,9 @@ def _make_the_strategy_exit(folder: Path) -> None:
     (folder / "mine_at_start.py").write_text("import os\nos._exit(3)\n")
 
 
-BEHIND_THE_GUARD = layered(synthetic(100), {"strategy": {"name": "mine_at_start:Mine"}, "isolation": "process"})
+BEHIND_THE_GUARD = merge_settings(
+    synthetic_feed(100), {"strategy": {"name": "mine_at_start:Mine"}, "isolation": "process"}
+)
 FAULTS = {
     "an input removed": Fault(_remove_the_input, "FAILED", 12, "ConfigError", "trades.csv", {}),
     "the database deleted": Fault(_delete_the_database, "FAILED", 12, "DatabaseError", "got no file", SHORT, False),
@@ -75,24 +85,24 @@ def test_a_fault_before_the_first_stage_is_a_verdict_that_postflight_judges(
     fault = FAULTS[name]
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "mine_at_start.py").write_text(STRATEGY)
-    path = write_csv(tmp_path / "trades.csv", good_rows(10))
+    path = write_csv(tmp_path / "trades.csv", make_csv_rows(10))
 
     def shadow_run(context: Any) -> SessionRunner:
         fault.deed(tmp_path)
         return SessionRunner(context)
 
     monkeypatch.setattr(assets, "build_runner", shadow_run)
-    job = launch(fault.settings or layered(replay(path), {"isolation": "thread"}))
+    job = launch(fault.settings or merge_settings(replay_feed(path), {"isolation": "thread"}))
     require_judged(job, fault.state, fault.exit_code, fault.words)
     assert job.tags["exit_reason"] == fault.exit_reason
     if fault.has_row:
-        row = job.left.session
+        row = job.artifacts.session
         assert (row["state"], row["exit_code"], row["exit_reason"]) == (fault.state, fault.exit_code, fault.exit_reason)
-        assert all(job.left.count(table) == 0 for table in ("ticks", "orders", "heartbeats"))
+        assert all(job.artifacts.count(table) == 0 for table in ("ticks", "orders", "heartbeats"))
     else:
-        assert job.left.said("the session's row could not be written to the database")
+        assert job.artifacts.logged("the session's row could not be written to the database")
     if name == "the database deleted":
-        assert not job.left.database.exists(), "nobody made an empty one in its place"
+        assert not job.artifacts.database.exists(), "nobody made an empty one in its place"
 
 
 @pytest.mark.scenario("L4")
@@ -101,15 +111,15 @@ def test_a_session_that_runs_already_refuses_the_next_by_name(launch: Launcher):
     with Lease(launch.data_dir / "bot.db.lease", "the-first"):
         job = launch(SHORT)
     require_judged(job, "REFUSED", 12, "another session holds the lease")
-    assert "the-first" in job.left.evidence("session")["failure"]
-    row = job.left.session
+    assert "the-first" in job.artifacts.evidence("session")["failure"]
+    row = job.artifacts.session
     assert (row["state"], row["exit_code"]) == ("REFUSED", 12)
-    assert row["exit_reason"] == job.tags["exit_reason"] == job.left.evidence("session")["failure"]
-    assert job.tags["error"] == job.left.evidence("session")["error"] == "LeaseHeld"
+    assert row["exit_reason"] == job.tags["exit_reason"] == job.artifacts.evidence("session")["failure"]
+    assert job.tags["error"] == job.artifacts.evidence("session")["error"] == "LeaseHeld"
     job = launch(SHORT)
     assert job.result.success, "and the next one goes on"
-    assert set(COUNTERS) <= set(job.left.evidence("session")["counters"])
-    assert "error" not in job.left.evidence("session") and "error" not in job.tags
+    assert set(COUNTERS) <= set(job.artifacts.evidence("session")["counters"])
+    assert "error" not in job.artifacts.evidence("session") and "error" not in job.tags
 
 
 def require_judged(job: Job, state: str, exit_code: int, words: str) -> None:
@@ -118,28 +128,31 @@ def require_judged(job: Job, state: str, exit_code: int, words: str) -> None:
     assert job.materialised == STEPS
     assert job.checks["verdict"] is False and job.checks["session_complete"] is False
     assert job.tags["exit_code"] == str(exit_code)
-    evidence = job.left.evidence("session")
+    evidence = job.artifacts.evidence("session")
     assert (evidence["state"], evidence["exit_code"], evidence["verdict"]) == (state, exit_code, "FAIL")
     assert (evidence["began"], evidence["clean"]) == (False, False)
     assert words in evidence["failure"]
     assert evidence["reasons"] == [evidence["failure"]]
-    postflight = job.left.evidence("postflight")
+    postflight = job.artifacts.evidence("postflight")
     assert (postflight["verdict"], postflight["exit_code"]) == ("FAIL", exit_code)
     assert f"session: {evidence['failure']}" in postflight["reasons"]
     assert {proof["verdict"] for proof in postflight["proofs"] if proof["id"] in {"I1", "S13", "G4"}} == {"NOT_RUN"}
-    assert words in job.left.report
-    assert (job.left.data_dir / "evidence" / job.session_id / "report.html").exists()
+    assert words in job.artifacts.report
+    assert (job.artifacts.data_dir / "evidence" / job.session_id / "report.html").exists()
 
 
 @pytest.mark.scenario("L4")
 def test_the_same_on_the_terminal_is_a_code_and_a_reason(tmp_path: Path):
     """The database goes while preflight's lines are still on the screen: the lease is taken by nobody else."""
-    left = run_here(tmp_path / "data", SHORT, with_report=False)
-    with Lease(left.data_dir / "bot.db.lease", "the-first"), start_cli(tmp_path, "shadow-run", settings=SHORT) as again:
+    artifacts = run_in_process(tmp_path / "data", SHORT, with_report=False)
+    with (
+        Lease(artifacts.data_dir / "bot.db.lease", "the-first"),
+        start_cli(tmp_path, "shadow-run", settings=SHORT) as again,
+    ):
         ended = again.end()
     assert ended.code == 12, ended.text
     assert "Traceback" not in ended.text
     assert "the-first" in ended.err and "report.md" in ended.err
-    assert left.evidence("session")["state"] == "REFUSED"
-    assert left.evidence("postflight")["verdict"] == "FAIL"
-    assert left.said("session failed to start")
+    assert artifacts.evidence("session")["state"] == "REFUSED"
+    assert artifacts.evidence("postflight")["verdict"] == "FAIL"
+    assert artifacts.logged("session failed to start")

@@ -10,9 +10,9 @@ import pytest
 
 from hybrid_platform.defs.session import progress
 from hybrid_platform_tests.defs.conftest import Launcher
-from hybrid_platform_tests.support import replay, synthetic, write_csv
+from hybrid_platform_tests.support import replay_feed, synthetic_feed, write_csv
 
-SHORT = {"seconds": 0.1, "isolation": "thread", **synthetic(100)}
+SHORT = {"seconds": 0.1, "isolation": "thread", **synthetic_feed(100)}
 
 
 def test_a_running_session_is_observed_with_plain_numbers(launch: Launcher, monkeypatch: pytest.MonkeyPatch):
@@ -45,13 +45,13 @@ def test_the_checks_run_alone_and_postflight_judges_the_last_session(launch: Lau
     assert launch(SHORT).result.success
     assert launch(job="postflight").result.success
     bad = write_csv(tmp_path / "bad.csv", ["garbage"])
-    assert not launch(replay(bad), {"isolation": "thread"}).result.success
+    assert not launch(replay_feed(bad), {"isolation": "thread"}).result.success
     judged = launch(job="postflight")
     assert not judged.result.success
     assert judged.tags["exit_code"] == "11"
     assert "FAILED" in judged.failures[0]
     assert checks_of(launch) == ["postflight.json"] * 3 + ["preflight.json"]
-    assert len(judged.left.sessions) == 2, "a check is no session"
+    assert len(judged.artifacts.sessions) == 2, "a check is no session"
 
 
 @pytest.mark.scenario("G2")

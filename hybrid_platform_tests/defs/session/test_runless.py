@@ -11,9 +11,9 @@ import pytest
 
 from hybrid_platform.defs.session.runless import StoredSession, build_events
 from hybrid_platform.security.paths import DataDir
-from hybrid_platform_tests.support import REPOSITORY, Left, cli, run_here, synthetic
+from hybrid_platform_tests.support import REPOSITORY, Artifacts, run_cli, run_in_process, synthetic_feed
 
-SHORT = {"isolation": "thread", **synthetic("max", ticks=61)}
+SHORT = {"isolation": "thread", **synthetic_feed("max", ticks=61)}
 STEPS = ["preflight_healthcheck", "pragma_verification", "shadow_run", "postflight_evidence"]
 
 
@@ -28,16 +28,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_session_of_the_command_line_is_reported_with_its_checks_and_tables(tmp_path: Path, home: Path):
-    ended = cli(tmp_path, "shadow-run", settings=SHORT, DAGSTER_HOME=str(home))
+    ended = run_cli(tmp_path, "shadow-run", settings=SHORT, DAGSTER_HOME=str(home))
     assert ended.code == 0, ended.text
     assert "not reported" not in ended.err
-    left = Left(tmp_path / "data")
+    artifacts = Artifacts(tmp_path / "data")
     with dg.DagsterInstance.from_config(str(home)) as instance:
         for name in STEPS:
             (record,) = instance.fetch_materializations(dg.AssetKey(name), limit=5).records
             assert record.asset_materialization is not None
-            assert record.asset_materialization.metadata["session_id"].value == left.session_id
-            digest = json.loads((left.data_dir / "evidence" / left.session_id / "session.json").read_text())["code"]
+            assert record.asset_materialization.metadata["session_id"].value == artifacts.session_id
+            digest = json.loads((artifacts.data_dir / "evidence" / artifacts.session_id / "session.json").read_text())[
+                "code"
+            ]
             assert record.asset_materialization.tags["dagster/code_version"] == digest["sha256"]
         (ticks,) = instance.fetch_materializations(dg.AssetKey(["database", "ticks"]), limit=5).records
         assert ticks.asset_materialization is not None
@@ -49,7 +51,7 @@ def test_a_session_of_the_command_line_is_reported_with_its_checks_and_tables(tm
 
 
 def test_a_report_that_fails_is_one_line_and_leaves_the_exit_code(tmp_path: Path):
-    ended = cli(tmp_path, "shadow-run", settings=SHORT, DAGSTER_HOME=str(tmp_path / "missing"))
+    ended = run_cli(tmp_path, "shadow-run", settings=SHORT, DAGSTER_HOME=str(tmp_path / "missing"))
     assert ended.code == 0
     (line,) = [line for line in ended.err.splitlines() if "Dagster" in line]
     assert line.startswith("session not reported to Dagster: FileNotFoundError")
@@ -57,13 +59,13 @@ def test_a_report_that_fails_is_one_line_and_leaves_the_exit_code(tmp_path: Path
 
 def test_an_instance_that_cannot_be_opened_is_one_line_as_well(tmp_path: Path, home: Path):
     (home / "dagster.yaml").write_text("storage: nonsense\n")
-    ended = cli(tmp_path, "shadow-run", settings=SHORT, DAGSTER_HOME=str(home))
+    ended = run_cli(tmp_path, "shadow-run", settings=SHORT, DAGSTER_HOME=str(home))
     assert ended.code == 0
     assert sum("session not reported to Dagster: " in line for line in ended.err.splitlines()) == 1
 
 
 def test_only_the_steps_that_left_evidence_are_reported(tmp_path: Path):
-    run = run_here(tmp_path / "data", SHORT, {"gates": {"cpu_pressure_limit": 0, "pressure_wait_seconds": 0}})
+    run = run_in_process(tmp_path / "data", SHORT, {"gates": {"cpu_pressure_limit": 0, "pressure_wait_seconds": 0}})
     session = StoredSession(DataDir(run.data_dir), run.session_id, f"sqlite:///{run.database}")
     materialization, check = build_events(session)
     assert isinstance(materialization, dg.AssetMaterialization)

@@ -29,7 +29,14 @@ from hybrid_platform.session.overload.sampling import Sampler
 from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.testing import Drop, ListLog, LocalVenue, Repeat, Send, Skip, TestClock
 from hybrid_platform.testing.frames import binance_trades
-from hybrid_platform_tests.support import Here, good_rows, replay, run_here, synthetic, write_csv
+from hybrid_platform_tests.support import (
+    InProcessRun,
+    make_csv_rows,
+    replay_feed,
+    run_in_process,
+    synthetic_feed,
+    write_csv,
+)
 
 pytestmark = pytest.mark.scenario("S15")
 
@@ -38,7 +45,7 @@ class Host:
     """A host, a feed and channels whose load a test sets, under a clock that it moves."""
 
     def __init__(self, **overload: Any) -> None:
-        settings = load_settings({"overload": overload, **synthetic(100)}, environ={})
+        settings = load_settings({"overload": overload, **synthetic_feed(100)}, environ={})
         self.clock, self.log, self.sampler = TestClock(), ListLog(), Sampler()
         self.counters = FeedCounters(lag_ns=deque([0]))
         self.failures: list[tuple[str, BaseException]] = []
@@ -169,7 +176,7 @@ def test_a_gate_switched_off_switches_pressure_off():
 
 @pytest.mark.parametrize(
     ("feed", "has"),
-    [(synthetic(2), True), (synthetic("max"), False), (replay("x.csv"), False)],
+    [(synthetic_feed(2), True), (synthetic_feed("max"), False), (replay_feed("x.csv"), False)],
     ids=["synthetic", "as fast as it goes", "replay"],
 )
 def test_only_a_paced_live_feed_can_be_throttled(feed, has):
@@ -199,17 +206,19 @@ QUICK = {"step_up_seconds": 0.3, "step_down_seconds": 0.3}
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Here:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> InProcessRun:
     """A session on a host that is always above the limit, which ends at the top."""
     settings = {"seconds": 30, "isolation": "thread", "overload": {"pressure_limit": 0, "stop_seconds": 0.5, **QUICK}}
-    return run_here(tmp_path_factory.mktemp("loaded") / "data", synthetic(200, symbols=["A/USD", "B/USD"]), settings)
+    return run_in_process(
+        tmp_path_factory.mktemp("loaded") / "data", synthetic_feed(200, symbols=["A/USD", "B/USD"]), settings
+    )
 
 
-def test_an_overloaded_session_climbs_and_stops(loaded: Here):
+def test_an_overloaded_session_climbs_and_stops(loaded: InProcessRun):
     assert loaded.code == 13
     assert (loaded.session["state"], loaded.session["exit_reason"]) == ("FAILED", "OverloadError")
     assert loaded.evidence("session")["failure"].startswith("overload: expected the load to fall below its limits")
-    steps = [(line["before"], line["sample_every"]) for line in loaded.said(LogEvent.LADDER_STEPPED)]
+    steps = [(line["before"], line["sample_every"]) for line in loaded.logged(LogEvent.LADDER_STEPPED)]
     assert steps == [(1, 2), (2, 5), (5, 10)]
     overload = loaded.evidence("session")["overload"]
     assert [(step["before"], step["after"]) for step in overload["steps"]] == steps
@@ -217,7 +226,7 @@ def test_an_overloaded_session_climbs_and_stops(loaded: Here):
 
 
 @pytest.mark.scenario("S6")
-def test_sampled_out_ticks_are_counted_by_level(loaded: Here):
+def test_sampled_out_ticks_are_counted_by_level(loaded: InProcessRun):
     """They are neither shown to the strategy nor persisted."""
     ledger = loaded.ledger()
     out = ledger["feed", "synthetic", "sampled_out"]
@@ -230,10 +239,10 @@ def test_sampled_out_ticks_are_counted_by_level(loaded: Here):
     assert [row["seq"] for row in loaded.rows("SELECT seq FROM ticks ORDER BY seq")] == [
         *range(1, loaded.count("ticks") + 1)
     ]
-    assert loaded.said("FINAL METRICS")[0]["sampled_out"] == out
+    assert loaded.logged("FINAL METRICS")[0]["sampled_out"] == out
 
 
-def test_each_step_is_in_the_event_chain_and_the_proof(loaded: Here):
+def test_each_step_is_in_the_event_chain_and_the_proof(loaded: InProcessRun):
     chain = (loaded.data_dir / "evidence" / loaded.session_id / "events.jsonl").read_text()
     assert chain.count(LogEvent.LADDER_STEPPED) == 3
     (proof,) = [proof for proof in loaded.evidence("postflight")["proofs"] if proof["id"] == "S15"]
@@ -241,9 +250,9 @@ def test_each_step_is_in_the_event_chain_and_the_proof(loaded: Here):
 
 
 def test_a_replay_is_never_sampled(tmp_path: Path):
-    path = write_csv(tmp_path / "trades.csv", good_rows(300))
+    path = write_csv(tmp_path / "trades.csv", make_csv_rows(300))
     settings = {"isolation": "thread", "overload": {"pressure_limit": 0, "min_ticks_per_second": 0, **QUICK}}
-    ended = run_here(tmp_path / "data", replay(path), settings, with_report=False)
+    ended = run_in_process(tmp_path / "data", replay_feed(path), settings, with_report=False)
     assert ended.count("ticks") == 300
     assert ended.evidence("session")["overload"] is None
     (proof,) = [proof for proof in ended.evidence("postflight")["proofs"] if proof["id"] == "S15"]
@@ -258,7 +267,7 @@ def test_a_step_down_is_in_the_event_chain_too(tmp_path: Path):
     assert LogEvent.LADDER_STEPPED in events.read_text()
 
 
-def test_both_reports_show_the_ladder(loaded: Here):
+def test_both_reports_show_the_ladder(loaded: InProcessRun):
     assert "## Load and sampling" in loaded.report
     for step in ("1 → 2", "2 → 5", "5 → 10"):
         assert step in loaded.report
@@ -275,7 +284,7 @@ def test_duplicates_and_gaps_are_not_taken_for_sampling(tmp_path: Path):
         source = {"venue": "binance", "symbols": ["BTCUSDT"], "url": venue.url}
         feed = {"sources": [source], "backoff_seconds": 0.01, "backoff_max_seconds": 0.02}
         settings = {"feed": {"websocket": feed}, "seconds": 5, "isolation": "thread", "overload": ladder}
-        ended = run_here(tmp_path / "data", settings, with_report=False)
+        ended = run_in_process(tmp_path / "data", settings, with_report=False)
     assert ended.code == 0, ended.output
     feed_rows = {reason: count for (kind, _, reason), count in ended.ledger().items() if kind == "feed"}
     assert feed_rows["sampled_out"] > 100

@@ -34,14 +34,14 @@ from hybrid_platform.storage.connection import LOCK_WAIT_SECONDS
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.writer import SessionWriter
 from hybrid_platform_tests.support import (
-    PATIENCE,
-    Left,
-    good_rows,
-    layered,
-    replay,
-    run_here,
+    PROCESS_TIMEOUT_S,
+    Artifacts,
+    make_csv_rows,
+    merge_settings,
+    replay_feed,
+    run_in_process,
     start_cli,
-    synthetic,
+    synthetic_feed,
     write_csv,
 )
 
@@ -215,14 +215,14 @@ def test_a_slow_strategy_continues_until_it_is_stuck(tmp_path: Path, monkeypatch
     module = f"slow_as_{isolation}"
     (tmp_path / f"{module}.py").write_text(STRATEGY)
     monkeypatch.syspath_prepend(tmp_path)
-    path = write_csv(tmp_path / "trades.csv", good_rows(30))
+    path = write_csv(tmp_path / "trades.csv", make_csv_rows(30))
     settings = {"isolation": isolation, "watchdog": {"stuck_seconds": 1.5}, "drain_timeout_seconds": 3}
     strategy = {"strategy": {"name": f"{module}:Slow"}}
-    ended = run_here(tmp_path / "data", replay(path), strategy, settings, with_report=False)
+    ended = run_in_process(tmp_path / "data", replay_feed(path), strategy, settings, with_report=False)
     assert (ended.code, ended.session["exit_reason"], ended.session["is_clean"]) == (1, "StageStuck", 0)
     failure = ended.evidence("session")["failure"]
     assert failure.startswith("strategy: expected progress of a stage at work, got none for ")
-    first = ended.said("stage failed")[0]
+    first = ended.logged("stage failed")[0]
     assert (first["stage"], first["error"]) == ("strategy", failure)
     assert ended.evidence("session")["pipeline_s"] > 12 * 0.25 + 1.5, "slow was not taken for stuck"
     assert ended.count("ticks") == 30, "what came in is kept"
@@ -231,16 +231,18 @@ def test_a_slow_strategy_continues_until_it_is_stuck(tmp_path: Path, monkeypatch
 @GUARDED
 @pytest.mark.scenario("L4", "I1")
 def test_a_stopped_sandboxed_process_is_named(tmp_path: Path):
-    settings = layered(synthetic(50), {"seconds": 600, "watchdog": {"stuck_seconds": 2}, "drain_timeout_seconds": 0.5})
+    settings = merge_settings(
+        synthetic_feed(50), {"seconds": 600, "watchdog": {"stuck_seconds": 2}, "drain_timeout_seconds": 0.5}
+    )
     with start_cli(tmp_path, "shadow-run", settings=settings) as running:
         running.wait_for("signal generated")
         child = child_of(running.process.pid)
         os.kill(child, signal.SIGSTOP)
         ended = running.end()
-    left = Left(tmp_path / "data")
+    artifacts = Artifacts(tmp_path / "data")
     assert ended.code == 1, ended.text
-    assert left.session["exit_reason"] == "StageStuck"
-    failure = left.evidence("session")["failure"]
+    assert artifacts.session["exit_reason"] == "StageStuck"
+    failure = artifacts.evidence("session")["failure"]
     assert failure.startswith("sandboxed process: expected a status each second, got none for")
     assert not Path(f"/proc/{child}").exists()
 
@@ -261,7 +263,7 @@ def test_a_silent_live_feed_ends_the_session_with_network(tmp_path: Path, monkey
 
     monkeypatch.setattr(RandomWalkFeed, "batches", silent)
     settings = {"isolation": "thread", "seconds": 600, "watchdog": {"feed_seconds": 0.5}}
-    ended = run_here(tmp_path / "data", synthetic(100), settings, with_report=False)
+    ended = run_in_process(tmp_path / "data", synthetic_feed(100), settings, with_report=False)
     assert (ended.code, ended.session["exit_reason"], ended.session["state"]) == (10, "FeedSilent", "FAILED")
     failure = ended.evidence("session")["failure"]
     assert failure.startswith("feed: synthetic: expected data within 0.51 s, got none")
@@ -275,7 +277,7 @@ def test_a_write_that_hangs_ends_the_session_and_is_named(tmp_path: Path, monkey
 
     def hangs(self: SessionWriter, cursor: sqlite3.Cursor, *rows: Any) -> int:
         # As on a disk that does not answer: inside SQLite, which holds the connection meanwhile.
-        cursor.connection.create_function("hang", 0, lambda: released.wait(PATIENCE) and None)
+        cursor.connection.create_function("hang", 0, lambda: released.wait(PROCESS_TIMEOUT_S) and None)
         cursor.execute("SELECT hang()").fetchone()
         return whole(self, cursor, *rows)
 
@@ -283,12 +285,12 @@ def test_a_write_that_hangs_ends_the_session_and_is_named(tmp_path: Path, monkey
     monkeypatch.setattr(watchdog, "WRITER_SLACK_S", 1 - LOCK_WAIT_SECONDS)
     monkeypatch.setattr(shadow, "open_engine", partial(open_engine, lock_wait_seconds=0.5))
     settings = {"isolation": "thread", "seconds": 600, "watchdog": {"stuck_seconds": 1}}
-    ended = run_here(
+    ended = run_in_process(
         tmp_path / "data",
-        synthetic(100),
+        synthetic_feed(100),
         settings,
         with_report=False,
-        before_postflight=lambda left: released.set(),
+        before_postflight=lambda artifacts: released.set(),
     )
     assert ended.code == 1
     failure = ended.evidence("session")["failure"]

@@ -20,7 +20,7 @@ from hybrid_platform.settings.runtime import OnFull
 from hybrid_platform.strategies.base import Params, Strategy
 from hybrid_platform.strategies.runner import StrategyRunner
 from hybrid_platform_tests.session.ticks import single_table, tick_message
-from hybrid_platform_tests.support import PATIENCE
+from hybrid_platform_tests.support import PROCESS_TIMEOUT_S
 
 
 class Failing(Strategy[Params]):
@@ -90,7 +90,7 @@ def test_slow_execution_does_not_overload_the_signal_channel():
     taken = 0
     with suppress(EndOfStream):
         while True:
-            for message in signals.receive(4, PATIENCE):
+            for message in signals.receive(4, PROCESS_TIMEOUT_S):
                 taken += message.events
             time.sleep(0.002)
     assert (errors, taken) == ([], 200)
@@ -104,7 +104,7 @@ def test_a_slow_strategys_signal_does_not_wait_for_later_ticks():
     signals = Channel("signal", 200, OnFull.FAIL)
     stage, errors = a_stage(slow, signals, 2 * LIVE_LIMIT)
     stage.start()
-    assert stage.join(PATIENCE)
+    assert stage.join(PROCESS_TIMEOUT_S)
     sizes = [len(message.step.ticks) for message in signals.receive()]
     assert errors == []
     assert sizes == [MAX_COALESCED] * (LIVE_LIMIT // MAX_COALESCED) + [1] * LIVE_LIMIT, "once it is known to be slow"

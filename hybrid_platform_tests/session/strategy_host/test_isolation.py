@@ -14,14 +14,14 @@ import pytest
 from hybrid_platform.session.strategy_host.process import MODULE
 from hybrid_platform.settings.session import DEFAULT_ISOLATION
 from hybrid_platform_tests.session.rogues import ACTS, FILES, FORGER, HEAD, SILENT
-from hybrid_platform_tests.support import Left, cli, layered, start_cli, synthetic, until
+from hybrid_platform_tests.support import Artifacts, merge_settings, run_cli, start_cli, synthetic_feed, wait_until
 
 pytestmark = [
     pytest.mark.scenario("I1"),
     pytest.mark.skipif(DEFAULT_ISOLATION != "process", reason="this host has no kernel guard"),
 ]
 
-FAST = synthetic(500, ticks=60)
+FAST = synthetic_feed(500, ticks=60)
 
 
 @contextmanager
@@ -52,25 +52,27 @@ def listener():
 
 def run(folder: Path, code: str, name: str = "Rogue", **layer):
     (folder / "mine.py").write_text(code)
-    settings = layered(FAST, {"data_dir": "data", "strategy": {"name": f"mine:{name}"}}, layer)
-    return cli(folder, "shadow-run", settings=settings), Left(folder / "data")
+    settings = merge_settings(FAST, {"data_dir": "data", "strategy": {"name": f"mine:{name}"}}, layer)
+    return run_cli(folder, "shadow-run", settings=settings), Artifacts(folder / "data")
 
 
 @pytest.mark.parametrize("act", ACTS)
 def test_nothing_leaves_the_process_and_the_attempt_fails_it(tmp_path, act):
     with listener() as (port, heard):
-        ended, left = run(tmp_path, HEAD + ACTS[act] % {"port": port} if "%(port)d" in ACTS[act] else HEAD + ACTS[act])
+        ended, artifacts = run(
+            tmp_path, HEAD + ACTS[act] % {"port": port} if "%(port)d" in ACTS[act] else HEAD + ACTS[act]
+        )
     assert heard == []
     assert ended.code == 1
-    isolation = left.evidence("session")["isolation"]
+    isolation = artifacts.evidence("session")["isolation"]
     assert isolation["enforced"] == "kernel-process"
     assert sum(entry["count"] for entry in isolation["denied"] if entry["source"] == "kernel") > 0
     assert {entry["stage"] for entry in isolation["denied"]} <= {"strategy", "execution"} or act == "a child thread"
     assert "(I1)" in ended.text
     # The decision itself is recorded, and the ledger still balances.
-    assert left.session["state"] == "FAILED"
-    assert left.evidence("session")["ledger"]["balances"] is True
-    assert left.count("signals") == 1
+    assert artifacts.session["state"] == "FAILED"
+    assert artifacts.evidence("session")["ledger"]["balances"] is True
+    assert artifacts.count("signals") == 1
 
 
 def test_the_same_strategy_reaches_the_listener_unguarded(tmp_path, monkeypatch):
@@ -83,7 +85,7 @@ def test_the_same_strategy_reaches_the_listener_unguarded(tmp_path, monkeypatch)
         tick = type("T", (), {"seq": 10})()
         with pytest.raises(AttributeError):  # only the connection matters; `buy` then misses a real tick
             namespace["Rogue"](None).act(tick)
-        until(lambda: heard, "the listener to be reached")
+        wait_until(lambda: heard, "the listener to be reached")
 
 
 @pytest.mark.parametrize(
@@ -92,13 +94,13 @@ def test_the_same_strategy_reaches_the_listener_unguarded(tmp_path, monkeypatch)
     ids=["garbage", "an endless frame", "no message"],
 )
 def test_a_malicious_frame_ends_the_session_with_one_error(tmp_path, frame):
-    ended, left = run(tmp_path, FORGER % {"frame": frame})
+    ended, artifacts = run(tmp_path, FORGER % {"frame": frame})
     assert ended.code == 1
     assert "Traceback" not in ended.text
-    assert left.session["state"] == "FAILED"
-    assert left.session["exit_reason"] == "IsolationError"
-    assert left.has_evidence("postflight")
-    assert left.count("ticks") >= 10
+    assert artifacts.session["state"] == "FAILED"
+    assert artifacts.session["exit_reason"] == "IsolationError"
+    assert artifacts.has_evidence("postflight")
+    assert artifacts.count("ticks") >= 10
 
 
 def test_database_evidence_and_keys_are_out_of_reach(tmp_path):
@@ -107,20 +109,20 @@ def test_database_evidence_and_keys_are_out_of_reach(tmp_path):
     (data / "keys").mkdir(parents=True, mode=0o700)
     (data / "keys" / "signing.key").write_text("secret")
     data.chmod(0o700)
-    ended, left = run(tmp_path, FILES % {"names": names})
-    (said,) = [line["line"] for line in left.said("strategy said") if line["line"].startswith("got:")]
+    ended, artifacts = run(tmp_path, FILES % {"names": names})
+    (said,) = [line["line"] for line in artifacts.logged("strategy said") if line["line"].startswith("got:")]
     assert said == "got: []"
     assert ended.code == 0
 
 
 def test_an_honest_user_strategy_runs_and_its_prints_are_logged(tmp_path):
-    ended, left = run(tmp_path, SILENT, "Honest")
+    ended, artifacts = run(tmp_path, SILENT, "Honest")
     assert ended.code == 0, ended.text
-    assert left.count("orders") == 60 // 7
-    assert [line["line"] for line in left.said("strategy said")] == ["hello from the strategy"]
-    evidence = left.evidence("session")
+    assert artifacts.count("orders") == 60 // 7
+    assert [line["line"] for line in artifacts.logged("strategy said")] == ["hello from the strategy"]
+    evidence = artifacts.evidence("session")
     assert (evidence["isolation"]["requested"], evidence["isolation"]["enforced"]) == ("process", "kernel-process")
-    ledger = left.ledger()
+    ledger = artifacts.ledger()
     assert ledger["channel", "pipe_ticks", "sent"] == ledger["channel", "pipe_ticks", "received"] == 60
     assert ledger["channel", "pipe_records", "left"] == 0
     assert ledger["channel", "signal", "received"] == 60 // 7
@@ -132,7 +134,7 @@ def test_threads_and_process_decide_alike(tmp_path):
     for isolation in ("thread", "process"):
         folder = tmp_path / isolation
         folder.mkdir()
-        settings = layered(
+        settings = merge_settings(
             {
                 "data_dir": "data",
                 "isolation": isolation,
@@ -141,34 +143,36 @@ def test_threads_and_process_decide_alike(tmp_path):
             },
             {"feed": {"replay": {"columns": {"ts": "ts_ms", "price": "price", "size": "size", "symbol": "symbol"}}}},
         )
-        assert cli(folder, "shadow-run", settings=settings).code == 0
-        left = Left(folder / "data")
-        digests.add(left.evidence("session")["signals"]["sha256"])
-        counts = {name: left.count(name) for name in ("ticks", "signals", "vetoes", "orders", "order_events", "trades")}
+        assert run_cli(folder, "shadow-run", settings=settings).code == 0
+        artifacts = Artifacts(folder / "data")
+        digests.add(artifacts.evidence("session")["signals"]["sha256"])
+        counts = {
+            name: artifacts.count(name) for name in ("ticks", "signals", "vetoes", "orders", "order_events", "trades")
+        }
         digests.add(str(counts))
-        fills = left.rows(
-            "SELECT trade_id, fill_price, fees FROM trades WHERE session_id = ? ORDER BY n", left.session_id
+        fills = artifacts.rows(
+            "SELECT trade_id, fill_price, fees FROM trades WHERE session_id = ? ORDER BY n", artifacts.session_id
         )
         digests.add(str(fills))
     assert len(digests) == 3
 
 
 def test_a_killed_sandboxed_process_leaves_evidence(tmp_path):
-    settings = layered(synthetic(200), {"data_dir": "data", "seconds": 60})
+    settings = merge_settings(synthetic_feed(200), {"data_dir": "data", "seconds": 60})
     with start_cli(tmp_path, "shadow-run", settings=settings) as running:
         running.wait_for("signal generated", 3)
         (child,) = children_of(running.process.pid)
         os.kill(child, signal.SIGKILL)
         ended = running.end()
-    left = Left(tmp_path / "data")
+    artifacts = Artifacts(tmp_path / "data")
     assert ended.code == 1
     assert "Traceback" not in ended.text
-    assert "killed by signal 9" in left.evidence("session")["failure"]
-    assert left.session["state"] == "FAILED"
-    assert left.evidence("session")["isolation"]["end"] is None
-    assert left.evidence("postflight")["verdict"] == "FAIL"
-    written = left.ledger()["table", "ticks", "written"]
-    assert written == left.count("ticks") > 0
+    assert "killed by signal 9" in artifacts.evidence("session")["failure"]
+    assert artifacts.session["state"] == "FAILED"
+    assert artifacts.evidence("session")["isolation"]["end"] is None
+    assert artifacts.evidence("postflight")["verdict"] == "FAIL"
+    written = artifacts.ledger()["table", "ticks", "written"]
+    assert written == artifacts.count("ticks") > 0
 
 
 def children_of(pid: int) -> list[int]:
@@ -189,17 +193,19 @@ def children_of(pid: int) -> list[int]:
 @pytest.mark.scenario("S13")
 def test_a_blocked_strategy_ends_the_session(tmp_path):
     """The drain's time limit ends the session; it does not hang."""
-    ended, left = run(tmp_path, SILENT, "Stuck", drain_timeout_seconds=2, seconds=3)
+    ended, artifacts = run(tmp_path, SILENT, "Stuck", drain_timeout_seconds=2, seconds=3)
     assert ended.code == 1
-    assert left.session["exit_reason"] == "StageStuck"
-    assert left.evidence("session")["clean"] is False
-    assert left.has_evidence("postflight")
+    assert artifacts.session["exit_reason"] == "StageStuck"
+    assert artifacts.evidence("session")["clean"] is False
+    assert artifacts.has_evidence("postflight")
 
 
 def test_a_strategy_that_cannot_be_imported_is_a_config_error(tmp_path):
     """The error comes before anything is written."""
     (tmp_path / "mine.py").write_text("raise RuntimeError('no such luck')")
-    ended = cli(tmp_path, "shadow-run", settings=layered(FAST, {"data_dir": "data", "strategy": {"name": "mine:X"}}))
+    ended = run_cli(
+        tmp_path, "shadow-run", settings=merge_settings(FAST, {"data_dir": "data", "strategy": {"name": "mine:X"}})
+    )
     assert ended.code == 12
     assert "no such luck" in ended.err
     assert "Traceback" not in ended.text
@@ -207,8 +213,8 @@ def test_a_strategy_that_cannot_be_imported_is_a_config_error(tmp_path):
 
 
 def test_require_isolation_refuses_weaker_isolation(tmp_path):
-    settings = layered(FAST, {"data_dir": "data", "isolation": "thread", "require_isolation": True})
-    ended = cli(tmp_path, "shadow-run", settings=settings)
+    settings = merge_settings(FAST, {"data_dir": "data", "isolation": "thread", "require_isolation": True})
+    ended = run_cli(tmp_path, "shadow-run", settings=settings)
     assert ended.code == 12
     assert "require_isolation" in ended.text
 
@@ -216,9 +222,9 @@ def test_require_isolation_refuses_weaker_isolation(tmp_path):
 @pytest.mark.scenario("S13")
 def test_a_stuck_strategy_is_found_despite_heartbeats(tmp_path):
     beats = {"interval_seconds": 0.5}
-    ended, left = run(tmp_path, SILENT, "Stuck", drain_timeout_seconds=2, seconds=2, heartbeat=beats)
+    ended, artifacts = run(tmp_path, SILENT, "Stuck", drain_timeout_seconds=2, seconds=2, heartbeat=beats)
     assert ended.code == 1
-    assert left.session["exit_reason"] == "StageStuck"
+    assert artifacts.session["exit_reason"] == "StageStuck"
 
 
 @pytest.mark.scenario("S13")
@@ -232,19 +238,19 @@ def test_a_slow_strategy_is_not_taken_for_a_stuck_one(tmp_path, isolation, monke
     (tmp_path / "mine.py").write_text(slow)
     environ = {"PYTHONPATH": f"{Path(__file__).parents[3]}{os.pathsep}{tmp_path}"}
     layers = {"data_dir": "data", "isolation": isolation, "drain_timeout_seconds": 6, "feed": feed}
-    settings = layered(layers, {"strategy": {"name": "mine:Honest"}})
-    ended = cli(tmp_path, "shadow-run", settings=settings, **environ)
+    settings = merge_settings(layers, {"strategy": {"name": "mine:Honest"}})
+    ended = run_cli(tmp_path, "shadow-run", settings=settings, **environ)
     assert ended.code == 0, ended.text
-    assert Left(tmp_path / "data").count("ticks") == 3_000
+    assert Artifacts(tmp_path / "data").count("ticks") == 3_000
 
 
 @pytest.mark.scenario("S6")
 def test_an_overload_accounts_for_every_tick(tmp_path):
     """The failure names the overloaded stage and no other."""
     layers = {"data_dir": "data", "seconds": 3, "channels": {"on_full": "FAIL"}}
-    ended = cli(tmp_path, "shadow-run", settings=layered(synthetic("max"), layers))
-    left = Left(tmp_path / "data")
+    ended = run_cli(tmp_path, "shadow-run", settings=merge_settings(synthetic_feed("max"), layers))
+    artifacts = Artifacts(tmp_path / "data")
     assert ended.code == 13
-    assert left.session["exit_reason"] == "OverloadError"
-    assert left.evidence("session")["ledger"]["faults"] == []
-    assert "I1" not in " ".join(left.evidence("session")["reasons"])
+    assert artifacts.session["exit_reason"] == "OverloadError"
+    assert artifacts.evidence("session")["ledger"]["faults"] == []
+    assert "I1" not in " ".join(artifacts.evidence("session")["reasons"])
