@@ -1,4 +1,4 @@
-"""The list of bad inputs is kept: each row names tests, and each of them exists."""
+"""docs/bad-inputs.md is complete: each row names tests that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of failures is kept: every kind of the contract is there, each row names tests, and each of them exists."""
+"""docs/failures.md is complete: every kind of failure has rows, and each row names tests that exist."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_every_kind_of_failure_is_there():
 @pytest.mark.parametrize("row", ROWS, ids=[row[2:60] for row in ROWS])
 def test_each_row_has_an_exit_code_and_names_tests_that_exist(row: str):
     cells = [cell.strip() for cell in row.strip("|").split(" | ")]
-    assert len(cells) == 5, "failure, two of what is seen, kept or noticed, exit code, test"
+    assert len(cells) == 5, "failure, two descriptions, exit code, test"
     assert re.search(r"\d|–", cells[3]), "an exit code"
     named = NAMED.findall(cells[4])
     assert named, "a row without a test"
@@ -44,7 +44,7 @@ def test_each_row_has_an_exit_code_and_names_tests_that_exist(row: str):
 
 
 def test_every_fault_that_is_tested_has_a_row():
-    """But for bad input and load, which have pages of their own."""
+    """Bad input and load have separate pages."""
     elsewhere = {"test_bad_files.py", "test_hog.py"}
     named = {test for _, test in NAMED.findall(TEXT)}
     for path in sorted((TESTS / "faults").glob("test_*.py")):
