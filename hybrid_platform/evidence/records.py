@@ -393,7 +393,7 @@ class SessionFiles(NamedTuple):
 
 
 def parse_session_files(read: Callable[[str], bytes | None]) -> SessionFiles:
-    """Return a session's records; ``read`` returns the content of a file, or None if there is no such file.
+    """Return a session's records; ``read`` returns the content of a file, or None if it does not exist.
 
     Raises EvidenceError for a file that is not a valid record of its kind.
     """

@@ -1,7 +1,7 @@
 """The conditions of the LIVE gate, one small function each (G1, S14, L1).
 
-in: `LiveGateInputs` · out: what was found, for the evidence · raises UnmetConditionError, or whatever judging raises;
-the gate denies in either case. SHADOW and PAPER sessions alone can meet every condition on evidence.
+in: `LiveGateInputs` · out: a finding for the evidence. A condition that is not met raises UnmetConditionError; the gate
+denies for any other exception too. SHADOW and PAPER sessions alone can meet every condition on evidence.
 """
 
 from __future__ import annotations
@@ -288,4 +288,4 @@ CONDITIONS: dict[str, Callable[[LiveGateInputs], str]] = {
     "armed_notional": _armed_notional,
     "live_adapter": _live_adapter,
 }
-"""Conditions by name, in the order in which a refusal lists them."""
+"""The conditions, in the order in which a refusal lists them."""

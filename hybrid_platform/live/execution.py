@@ -67,7 +67,7 @@ class LiveExecution(LiveStage):
         call_timeout_s = float(settings.gates.live.call_seconds)
         self._release = release
         self._adapter = _AdapterThread(release.adapter, call_timeout_s)
-        # The session gives up a drain that makes no progress, so the wait for the venue must end well before.
+        # The session abandons a drain that makes no progress, so the wait for the venue must end well before.
         close_timeout_s = min(float(settings.gates.live.close_seconds), settings.drain_timeout_seconds / 2)
         self._close_timeout_ns = int(close_timeout_s * NS_PER_S)
         # One call for each order that may rest, the wait for the venue, and its close.
