@@ -1,4 +1,4 @@
-"""Parsing of blocks of rows: all at once if nothing is unusual, else row by row (S5).
+"""Parsing of blocks of rows: all at once if nothing is unusual, else row by row (S5, L3).
 
 in: `Block` objects from the readers of CSV, JSONL and Parquet · out: `FeedBatch` objects, each with its exact
 accounting. A block with an unusual row is split in halves, so that one bad row in a million costs little.

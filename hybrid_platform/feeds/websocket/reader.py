@@ -1,4 +1,4 @@
-"""Reading of one source's frames: every frame gives ticks or is counted (S5).
+"""Reading of one source's frames: every frame gives ticks or is counted (S5, L3).
 
 in: frames with their receive times, live or recorded · out: `FeedBatch` objects. For each of them
 ``received = ticks + rejected + history``; frames without a trade are counted by kind in ``ignored``.
