@@ -100,7 +100,7 @@ def proof_table(rows: Sequence[Proof | MatrixRow], title: str = "", *, is_folded
     return Table(heads, tuple(cells), title, is_folded)
 
 
-def gates_of(proofs: Iterable[Proof]) -> tuple[Proof, ...]:
+def select_gates(proofs: Iterable[Proof]) -> tuple[Proof, ...]:
     """Return the proofs of the gates G0 to G5."""
     return tuple(proof for proof in proofs if proof.id.startswith("G"))
 
@@ -160,7 +160,7 @@ def _figures(session: SessionEvidence) -> Rows:
 def _guardrails(files: SessionFiles) -> Iterable[Block]:
     if files.postflight:
         yield Note("Gates of the contract, judged over the whole run.")
-        yield replace(proof_table(gates_of(files.postflight.proofs)), is_checklist=True)
+        yield replace(proof_table(select_gates(files.postflight.proofs)), is_checklist=True)
     conditions = files.preflight.live_gate if files.preflight else ()
     if conditions:
         rows = tuple((Badge("PASS" if each.met else "FAIL"), each.name, each.detail) for each in conditions)

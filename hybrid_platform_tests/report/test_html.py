@@ -38,7 +38,7 @@ def html(ended: DataDir, session_id: str) -> str:
     return (ended.root / "evidence" / session_id / "report.html").read_text()
 
 
-def page_of(files: SessionFiles, assets: ReportAssets, trading: Trading | None = None) -> str:
+def render_page(files: SessionFiles, assets: ReportAssets, trading: Trading | None = None) -> str:
     return render_report(build_report(files, assets, trading))
 
 
@@ -133,13 +133,13 @@ def test_the_page_shows_digests_of_all_signed_files(html, ended, session_id):
 def test_the_same_records_give_the_same_page(html, ended, session_id, records):
     keyid = html[html.index("signed by</td><td>") + len("signed by</td><td>") :][:64]
     assets = read_assets(ended, session_id, records, keyid)
-    assert page_of(records, assets, read_trading(ended, session_id)) == html
+    assert render_page(records, assets, read_trading(ended, session_id)) == html
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_text_from_outside_never_becomes_markup(records, hostile):
-    page = page_of(tampered(records, hostile), ReportAssets())
-    calm = page_of(tampered(records, "calm"), ReportAssets())
+    page = render_page(tampered(records, hostile), ReportAssets())
+    calm = render_page(tampered(records, "calm"), ReportAssets())
     assert Page(page).tags != []
     shape = [(tag, [name for name, _ in attrs]) for tag, attrs in Page(page).tags]
     assert shape == [(tag, [name for name, _ in attrs]) for tag, attrs in Page(calm).tags]
@@ -152,11 +152,11 @@ def test_text_from_outside_never_becomes_markup(records, hostile):
 def test_an_incomplete_run_has_a_page(records):
     for far in range(1, 4):
         files = SessionFiles(*(record if place < far else None for place, record in enumerate(records)))
-        text = Page(page_of(files, ReportAssets())).text
+        text = Page(render_page(files, ReportAssets())).text
         assert text.startswith("FAIL")
         assert "the run did not get to its end" in text
     with pytest.raises(ValueError, match="at least one"):
-        page_of(SessionFiles(None, None, None, None), ReportAssets())
+        render_page(SessionFiles(None, None, None, None), ReportAssets())
 
 
 def test_images_are_embedded_in_the_page(records, ended, session_id, tmp_path):
@@ -172,7 +172,7 @@ def test_images_are_embedded_in_the_page(records, ended, session_id, tmp_path):
     data.write_atomic(f"{folder}/plots/huge.png", b"x" * (5 * 1024 * 1024))
     assets = read_assets(data, session_id, records, None)
     assert [name for name, _ in assets.images] == ["equity.png"]
-    sources = Page(page_of(records, assets)).attributes("src")
+    sources = Page(render_page(records, assets)).attributes("src")
     assert sources == ["data:image/png;base64," + base64.b64encode(png).decode()]
 
 

@@ -12,7 +12,7 @@ from hybrid_platform.report.trading import read_trading
 from hybrid_platform_tests.report.pages import Page
 
 
-def values_of(blocks: Iterable[Block]) -> Iterable[object]:
+def collect_values(blocks: Iterable[Block]) -> Iterable[object]:
     """Yield every value that both reports must show."""
     for block in blocks:
         match block:
@@ -22,7 +22,7 @@ def values_of(blocks: Iterable[Block]) -> Iterable[object]:
                 yield from (value for row in (block.heads, *block.rows) for value in row)
             case Columns():
                 yield from (table.title for table in block.tables)
-                yield from values_of(block.tables)
+                yield from collect_values(block.tables)
             case Note():
                 yield block.text
 
@@ -30,7 +30,7 @@ def values_of(blocks: Iterable[Block]) -> Iterable[object]:
 def test_both_reports_show_every_value(ended, session_id, records):
     report = build_report(records, read_assets(ended, session_id, records, "key"), read_trading(ended, session_id))
     page, text = Page(html.render_report(report)).text, markdown.render_report(report)
-    values = list(values_of(block for section in report.sections for block in section.blocks))
+    values = list(collect_values(block for section in report.sections for block in section.blocks))
     assert len(values) > 400
     for value in (*values, *(section.title for section in report.sections), report.subtitle):
         assert markdown.cell(value) in text

@@ -109,7 +109,7 @@ def build_postflight_metadata(
     folder = session.data_dir.root / "evidence" / session.session_id
     return {
         **_build_common(session, evidence),
-        "gates": _convert_table(model.proof_table(model.gates_of(evidence.proofs))),
+        "gates": _convert_table(model.proof_table(model.select_gates(evidence.proofs))),
         # Paths, not links: a browser does not open a file: link from a page that came over http.
         "report_page": dg.MetadataValue.path(str(folder / PAGE)),
         "report": dg.MetadataValue.md(session.data_dir.read_bytes(f"evidence/{session.session_id}/{REPORT}").decode()),
