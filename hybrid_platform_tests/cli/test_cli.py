@@ -78,7 +78,7 @@ def test_every_command_explains_itself(name: str):
             assert parameter.help, f"{name} {parameter.name}"
 
 
-def test_the_commands_of_the_contract_are_there_and_the_help_tells_the_exit_codes():
+def test_the_help_lists_the_commands_and_exit_codes():
     assert set(main.commands) >= NEEDED
     text = invoke("--help").stdout
     for code in ("0 complete", "1 crash", "10 network", "11 parse", "12 config", "13 overload", "64 usage"):
@@ -101,7 +101,7 @@ def test_the_commands_of_the_contract_are_there_and_the_help_tells_the_exit_code
     ],
     ids=" ".join,
 )
-def test_a_usage_error_exits_64_and_says_how_it_is_meant(arguments: list[str]):
+def test_a_usage_error_exits_64_and_explains_itself(arguments: list[str]):
     result = invoke(*arguments)
     assert result.exit_code == 64
     assert "Error: " in result.stderr
@@ -138,7 +138,7 @@ def test_help_and_healthcheck_load_nothing_heavy(ended: InProcessRun, arguments:
 # Layers of settings
 
 
-def test_layers_lie_over_each_other_in_the_stated_order(tmp_path: Path):
+def test_settings_layers_override_in_the_documented_order(tmp_path: Path):
     settings = {
         "seconds": 8,
         "data_dir": "mine",
@@ -165,7 +165,7 @@ def test_layers_lie_over_each_other_in_the_stated_order(tmp_path: Path):
 
 
 @pytest.mark.scenario("G0")
-def test_with_nothing_said_the_run_is_a_shadow_run_into_data(tmp_path: Path):
+def test_the_default_is_a_shadow_run_into_data(tmp_path: Path):
     with start_cli(tmp_path, "shadow-run") as running:
         running.wait_for("HEARTBEAT (G4)")
         running.send(signal.SIGTERM)
@@ -177,7 +177,7 @@ def test_with_nothing_said_the_run_is_a_shadow_run_into_data(tmp_path: Path):
     assert artifacts.session["mode"] == "SHADOW"
 
 
-def test_a_database_may_lie_beside_the_code_that_the_guard_lets_through(tmp_path: Path):
+def test_a_database_may_be_next_to_the_strategys_code(tmp_path: Path):
     """The working directory holds the strategy, the recording and the database, as people do it."""
     (tmp_path / "mine.py").write_text(
         "from hybrid_platform.strategies import Params, Strategy, buy\n"
@@ -233,7 +233,7 @@ def test_a_terminal_gets_text_and_progress_instead_of_json(tmp_path: Path):
     assert re.search(r"^\d\d:\d\d:\d\d\.\d{3} INFO +HEARTBEAT \(G4\) ", text, re.MULTILINE)
     assert re.search(r"\r\x1b\[K +\d+\.\d s  [\d,]+ ticks  [\d,]+/s  .* dropped  \d s left", text)
     assert "PASS: session " in text
-    assert all(line["message"] for line in Artifacts(tmp_path / "data").log), "the file is JSON all the same"
+    assert all(line["message"] for line in Artifacts(tmp_path / "data").log), "the file has JSON nevertheless"
 
 
 def _read_terminal(descriptor: int) -> Iterator[str]:
@@ -273,9 +273,8 @@ def test_a_healthcheck_of_no_database_fails_and_makes_none(tmp_path: Path):
 
 
 @pytest.mark.scenario("G1")
-def test_a_database_that_was_copied_out_of_wal_mode_is_healthy_and_the_next_session_goes_on(
-    ended: InProcessRun, tmp_path: Path
-):
+def test_a_database_copied_out_of_wal_mode_is_healthy(ended: InProcessRun, tmp_path: Path):
+    """The next session continues in it."""
     (tmp_path / "data").mkdir()
     copy = tmp_path / "data" / "bot.db"
     with closing(sqlite3.connect(ended.database)) as connection:
@@ -288,7 +287,8 @@ def test_a_database_that_was_copied_out_of_wal_mode_is_healthy_and_the_next_sess
 
 @pytest.mark.scenario("G1", "S1")
 @pytest.mark.parametrize("header", [False, True], ids=["empty", "header alone"])
-def test_a_database_whose_maker_was_killed_before_its_first_table_is_new_and_gone_on_with(tmp_path: Path, header: bool):
+def test_a_database_without_any_table_counts_as_new(tmp_path: Path, header: bool):
+    """Its first session was killed before it created a table; the next one continues."""
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     with closing(sqlite3.connect(data_dir / "bot.db")) as connection:
@@ -310,8 +310,8 @@ def test_sessions_lists_them_newest_first(ended: InProcessRun):
     assert (row["session_id"], row["exit_code"]) == (ended.session_id, 0)
 
 
-def test_sessions_lists_one_that_has_not_ended(tmp_path: Path):
-    """Running, or killed and not found yet: that is when somebody looks."""
+def test_sessions_lists_a_running_session(tmp_path: Path):
+    """It is running, or was killed and nothing has noticed yet."""
     engine = open_engine(sqlite_url(tmp_path / "bot.db"), role="write")
     migrate(engine)
     SessionStore(engine).start(SessionStart("runs", "run", load_settings({}, environ={}), "0", 1, this_process()))
@@ -323,7 +323,7 @@ def test_sessions_lists_one_that_has_not_ended(tmp_path: Path):
     assert (row["state"], row["exit_code"], row["exit_reason"], row["ended_at"]) == ("RUNNING", None, None, None)
 
 
-def test_a_report_is_written_anew_from_its_evidence(ended: InProcessRun):
+def test_a_report_is_written_again_from_its_evidence(ended: InProcessRun):
     for which in ([], [ended.session_id]):
         result = invoke("report", *which, "--data-dir", ended.data_dir)
         assert result.exit_code == 0, result.output
@@ -364,9 +364,9 @@ def test_an_export_of_some_tables_writes_those_alone(ended: InProcessRun, tmp_pa
         (["report", "../../etc"], "a session with evidence"),
         (["report", "20200101T000000Z-00000000"], "a session with evidence"),
     ],
-    ids=["export nobody", "export no table", "report outside", "report nobody"],
+    ids=["export unknown", "export no table", "report outside", "report unknown"],
 )
-def test_what_is_not_there_is_one_clear_config_error(
+def test_a_missing_session_or_table_is_one_config_error(
     ended: InProcessRun, tmp_path: Path, arguments: list[str], words: str
 ):
     named = [ended.session_id if argument == "SESSION" else argument for argument in arguments]
@@ -380,7 +380,8 @@ def test_what_is_not_there_is_one_clear_config_error(
 @pytest.mark.parametrize(
     "command", [["sessions"], ["report"], ["export", "x", "--to", "out"]], ids=lambda words: words[0]
 )
-def test_a_data_directory_that_is_not_there_is_an_error_and_is_not_made(tmp_path: Path, command: list[str]):
+def test_a_missing_data_directory_is_an_error(tmp_path: Path, command: list[str]):
+    """It is not created."""
     result = invoke(*command, "--data-dir", tmp_path / "none")
     assert result.exit_code == 12
     assert len(result.stderr.splitlines()) == 1

@@ -131,7 +131,7 @@ def test_every_table_shows_its_columns(repository: dg.RepositoryDefinition):
         assert columns == [column.name for column in table.columns]
 
 
-def test_executable_assets_bear_the_digest_of_the_code_and_a_reference_to_it(repository: dg.RepositoryDefinition):
+def test_executable_assets_have_code_version_and_reference(repository: dg.RepositoryDefinition):
     graph = repository.asset_graph
     digest = tree_sha256(Path(hybrid_platform.__file__).parent)
     assert len(graph.executable_asset_keys) == 8
@@ -142,14 +142,15 @@ def test_executable_assets_bear_the_digest_of_the_code_and_a_reference_to_it(rep
 
 
 @pytest.mark.scenario("G1", "G3")
-def test_gates_and_the_verdict_block_and_the_sessions_own_checks_do_not(repository: dg.RepositoryDefinition):
+def test_gates_and_verdict_block_but_session_checks_do_not(repository: dg.RepositoryDefinition):
     blocking = {spec.name for spec in check_specs(repository) if spec.blocking}
     assert blocking >= {"host_ready", "pragmas_applied", "verdict"}
     assert not blocking & {"session_complete", "ledger_balances", "heartbeats_on_time", "nothing_lost"}
 
 
 @pytest.mark.scenario("S13")
-def test_every_job_runs_in_one_process_so_that_a_sigterm_still_reaches_postflight(repository: dg.RepositoryDefinition):
+def test_every_job_runs_in_one_process(repository: dg.RepositoryDefinition):
+    """A SIGTERM then still reaches postflight."""
     for name in NAMES["jobs"] - {"verification_matrix"}:
         assert repository.get_job(name).executor_def is dg.in_process_executor, name
 
@@ -165,7 +166,7 @@ def test_schedules_start_switched_off(repository: dg.RepositoryDefinition):
     assert crons["verification_matrix_weekly"] == ("30 3 * * 0", "verification_matrix")
 
 
-def test_what_a_schedule_makes_turns_stale_where_nobody_makes_it_any_more(repository: dg.RepositoryDefinition):
+def test_scheduled_assets_turn_stale_if_their_schedule_stops(repository: dg.RepositoryDefinition):
     """The window is longer than the schedule's interval, and shorter than three of them."""
     hours = {"preflight_check": 0.25, "postflight_check": 24, "verification_matrix": 7 * 24}
     for name, interval in hours.items():
@@ -175,9 +176,10 @@ def test_what_a_schedule_makes_turns_stale_where_nobody_makes_it_any_more(reposi
         assert interval < window <= 3 * interval, name
 
 
-def test_the_supervisor_starts_switched_off_and_the_look_after_a_failure_switched_on(
+def test_default_status_of_supervisor_and_failure_sensor(
     repository: dg.RepositoryDefinition,
 ):
+    """The supervisor is off by default, the postflight after a failure is on."""
     stands = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
     assert stands["shadow_run_supervisor"] is dg.DefaultSensorStatus.STOPPED
     assert stands["postflight_on_failure"] is dg.DefaultSensorStatus.RUNNING
@@ -192,7 +194,7 @@ def test_everything_says_what_it_is_for(repository: dg.RepositoryDefinition):
         assert spec.description, spec.name
 
 
-def test_dagster_itself_finds_the_definitions_valid_and_the_workspace_names_them(tmp_path: Path):
+def test_dagster_validates_the_definitions_of_the_workspace(tmp_path: Path):
     for name in ("workspace.yaml", "dagster.yaml", "pyproject.toml"):
         shutil.copy(REPOSITORY / name, tmp_path)
     command = [sys.executable, "-m", "dagster", "definitions", "validate"]
@@ -211,7 +213,7 @@ def test_dagster_itself_finds_the_definitions_valid_and_the_workspace_names_them
     assert location["python_module"]["module_name"] == "hybrid_platform.definitions"
 
 
-def test_the_instances_settings_keep_everything_below_the_working_directory():
+def test_the_instance_stores_all_below_the_working_directory():
     settings = yaml.safe_load((REPOSITORY / "dagster.yaml").read_text())
     assert settings["storage"]["sqlite"]["base_dir"].startswith(".dagster")
     assert settings["compute_logs"]["config"]["base_dir"].startswith(".dagster")
@@ -222,6 +224,7 @@ def test_the_platforms_jobs_are_the_ones_that_retention_prunes(repository: dg.Re
     assert found(repository, "jobs") == PLATFORM_JOBS
 
 
-def test_what_dagster_made_is_not_walked_through_while_the_rest_is_imported():
+def test_loading_freezes_dagsters_objects():
+    """The garbage collector does not walk through them during the remaining imports."""
     assert defs is not None
     assert gc.get_freeze_count() > 50_000

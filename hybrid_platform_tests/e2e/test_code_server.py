@@ -12,7 +12,8 @@ from hybrid_platform_tests.support import Artifacts, log_lines, wait_until
 
 
 @pytest.mark.scenario("S13")
-def test_the_uis_terminate_drains_the_session_and_postflight_judges_it(ui: Ui):
+def test_terminate_in_the_ui_drains_the_session(ui: Ui):
+    """Postflight judges it."""
     run_id = ui.launch(LONG)
     artifacts = Artifacts(ui.folder / "data")
     logs = ui.folder / "data" / "logs"

@@ -49,7 +49,7 @@ def test_the_job_succeeds_and_prints_the_sessions_lines_alone(by_dagster: Finish
     assert [final[name] for name in counters] == [61, 6, 6, 6, 0, 0]
 
 
-def test_both_ways_to_launch_leave_the_same(reference: FinishedRun, by_dagster: FinishedRun):
+def test_dagster_and_cli_leave_the_same(reference: FinishedRun, by_dagster: FinishedRun):
     for table in ("ticks", "signals", "vetoes", "orders", "order_events", "trades"):
         assert by_dagster.artifacts.count(table) == reference.artifacts.count(table)
     assert by_dagster.artifacts.evidence("session")["signals"] == reference.artifacts.evidence("session")["signals"]

@@ -31,7 +31,7 @@ def said(result: dg.ExecuteInProcessResult, op: str) -> dict[str, object]:
 
 
 @pytest.mark.scenario("S8")
-def test_the_job_reproduces_a_session_and_fails_for_one_that_was_tampered_with(recorder):
+def test_reproduce_fails_for_a_tampered_session(recorder):
     sound, tampered = (recorder.record(recorder.settings(), make_ticks(random_walk())).session_id for _ in range(2))
     passed = run("reproduce", recorder.folder, "decide_again", {"session_id": sound})
     assert passed.success
@@ -51,7 +51,8 @@ def test_the_job_compares_sessions(recorder):
 
 
 @pytest.mark.timeout(300)
-def test_a_sweep_runs_as_partitions_each_in_a_directory_of_its_own_with_one_report_over_all(tmp_path):
+def test_a_sweep_runs_as_partitions_with_one_report(tmp_path):
+    """Each point has its own data directory."""
     plan = {"name": "p", "vary": {"strategy.params.every": [10, 20]}}
     with dg.DagsterInstance.ephemeral() as instance:
         assert run("plan_sweep", tmp_path, "make_plan", plan, instance=instance).success

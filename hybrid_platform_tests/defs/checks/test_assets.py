@@ -1,4 +1,4 @@
-"""The checks that also run alone: what they leave, and what fails them."""
+"""The stand-alone checks: their evidence, their events, and the conditions that fail them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def evidence_of(job: Job, kind: str) -> dict[str, object]:
 
 
 @pytest.mark.scenario("G1", "G2")
-def test_a_preflight_alone_is_an_asset_and_what_the_supervisor_looks_for(launch: Launcher):
+def test_a_preflight_alone_is_found_by_the_supervisor(launch: Launcher):
     assert read_last_preflight(DataDir(launch.data_dir), time.time_ns()) is None
     job = launch(job="preflight")
     assert job.result.success
@@ -53,7 +53,7 @@ def test_a_preflight_that_fails_says_why_and_fails_its_run(launch: Launcher):
 
 
 def test_a_postflight_alone_names_a_session_whose_process_is_gone(launch: Launcher):
-    """Killed, it could not say so itself; until the next start its row says RUNNING."""
+    """A killed session cannot report its end; its row is RUNNING until the next start."""
     engine = open_engine(sqlite_url(launch.data_dir / "bot.db"), role="write")
     migrate(engine)
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
@@ -64,7 +64,7 @@ def test_a_postflight_alone_names_a_session_whose_process_is_gone(launch: Launch
     job = launch(job="postflight")
     assert not job.result.success
     (reason,) = evidence_of(job, "postflight")["reasons"]  # type: ignore[misc]
-    assert reason == f"last session killed: RUNNING, and its process {process.pid} is gone"
+    assert reason == f"last session killed: RUNNING, but its process {process.pid} is gone"
     assert job.tags["exit_code"] == "1"
 
 
@@ -75,7 +75,7 @@ def test_evidence_of_a_check_that_cannot_be_read_is_none(tmp_path: Path, content
     assert read_last_preflight(data_dir, time.time_ns()) is None
 
 
-def test_a_preflight_that_is_dated_in_the_future_hides_none_that_is_not(tmp_path: Path):
+def test_a_preflight_from_the_future_hides_no_valid_one(tmp_path: Path):
     data_dir, now = DataDir(tmp_path), 1_800_000_000 * NS_PER_S
 
     def leave(at: int) -> None:

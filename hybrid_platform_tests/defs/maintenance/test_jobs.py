@@ -44,7 +44,7 @@ def remaining_runs(instance: dg.DagsterInstance) -> set[str]:
     return {run.run_id for run in instance.get_runs()}
 
 
-def test_ended_runs_of_our_jobs_are_pruned_with_their_events_and_files(instance: dg.DagsterInstance):
+def test_finished_runs_are_pruned_with_events_and_files(instance: dg.DagsterInstance):
     runs = [ours.execute_in_process(instance=instance).run_id for _ in range(3)]
     other = foreign.execute_in_process(instance=instance).run_id
     tagged = foreign.execute_in_process(instance=instance, tags={SESSION_TAG: "x"}).run_id
@@ -59,7 +59,7 @@ def test_ended_runs_of_our_jobs_are_pruned_with_their_events_and_files(instance:
     assert prune_runs(instance, {"ours"}, datetime.now(UTC) + LATER) == 0
 
 
-def test_more_foreign_runs_than_are_looked_at_in_one_go_hide_none_of_ours(instance: dg.DagsterInstance):
+def test_a_page_full_of_foreign_runs_hides_none_of_ours(instance: dg.DagsterInstance):
     mine = []
     for job in (ours, foreign, foreign, foreign, ours, foreign):
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.SUCCESS)

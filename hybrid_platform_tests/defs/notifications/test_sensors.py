@@ -28,7 +28,7 @@ REFUSED = {"gates": {"cpu_pressure_limit": 0}}
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launcher, Job]]:
-    """A run that its preflight refused, and the launcher for more of them beside it."""
+    """A run that its preflight refused, and the launcher for more runs in the same place."""
     with dg.instance_for_test() as instance:
         launcher = Launcher(instance, tmp_path_factory.mktemp("refused"))
         with pytest.MonkeyPatch.context() as patch:
@@ -59,9 +59,7 @@ def tell_of_failure(job: Job, instance: dg.DagsterInstance) -> None:
 
 
 @pytest.mark.scenario("G2")
-def test_a_refused_run_is_told_as_overload_and_the_next_good_one_as_recovery(
-    refused: tuple[Launcher, Job], listening: Receiver
-):
+def test_a_refusal_is_notified_as_overload_then_recovery(refused: tuple[Launcher, Job], listening: Receiver):
     launch, job = refused
     tell_of_failure(job, launch.instance)
     (overload,) = listening.bodies
@@ -78,10 +76,10 @@ def test_a_refused_run_is_told_as_overload_and_the_next_good_one_as_recovery(
 
     again = launch(SHORT, only=STEP)
     notify_recovery(ended(again, launch.instance, "notify_recovery"))
-    assert len(listening.bodies) == 2, "well after well is no news"
+    assert len(listening.bodies) == 2, "a success after a success is not reported"
 
 
-def test_a_run_with_wrong_settings_still_says_whom_to_tell(refused: tuple[Launcher, Job], listening: Receiver):
+def test_a_run_with_wrong_settings_still_has_receivers(refused: tuple[Launcher, Job], listening: Receiver):
     launch, _ = refused
     job = launch(SHORT, {"strategy": {"name": "no_such"}, "heartbeat": {"interval_seconds": -1}})
     tell_of_failure(job, launch.instance)
@@ -90,18 +88,15 @@ def test_a_run_with_wrong_settings_still_says_whom_to_tell(refused: tuple[Launch
     assert "heartbeat.interval_seconds" in body["reasons"][0]
 
 
-def test_what_could_not_be_delivered_fails_the_tick_and_shows_no_address(
-    refused: tuple[Launcher, Job], listening: Receiver
-):
+def test_a_failed_delivery_fails_the_tick(refused: tuple[Launcher, Job], listening: Receiver):
+    """The error does not show the receiver's address."""
     launch, job = refused
     listening.status = lambda _: 500
     with pytest.raises(NotDelivered, match=r"^webhook: HTTP 500$"):
         tell_of_failure(job, launch.instance)
 
 
-def test_halts_are_told_once_as_they_are_given_and_again_until_they_are_delivered(
-    refused: tuple[Launcher, Job], listening: Receiver
-):
+def test_a_halt_is_notified_once_and_retried_until_delivered(refused: tuple[Launcher, Job], listening: Receiver):
     launch, _ = refused
     file = CommandFile(DataDir(launch.data_dir), SystemClock())
     file.append(Command(CommandKind.RESUME, "ann", "long ago"))
@@ -130,9 +125,8 @@ def test_halts_are_told_once_as_they_are_given_and_again_until_they_are_delivere
     assert look(cursor)[1] == "no new command"
 
 
-def test_a_command_file_that_cannot_be_read_is_told_once_and_keeps_its_place(
-    refused: tuple[Launcher, Job], listening: Receiver
-):
+def test_an_unreadable_command_file_is_notified_once(refused: tuple[Launcher, Job], listening: Receiver):
+    """The position in it is kept."""
     launch, _ = refused
     file = CommandFile(DataDir(launch.data_dir), SystemClock())
     for why in ("first", "second", "third"):
@@ -155,7 +149,7 @@ def test_a_command_file_that_cannot_be_read_is_told_once_and_keeps_its_place(
     aside.rename(path)
     listening.bodies.clear()
     cursor = look(cursor)
-    assert listening.bodies == [], "what was told is not told again"
+    assert listening.bodies == [], "earlier commands are not repeated"
     file.append(Command(CommandKind.HALT, "ann", "fourth"))
     look(cursor)
     assert [body["reasons"][0] for body in listening.bodies] == ["fourth"]

@@ -1,4 +1,4 @@
-"""The gated DAG in one process: what a gate stops, what still runs, and what the run says of it (G1, G2, G3)."""
+"""The gated assets in one process: which steps a gate stops, and the tags of the run (G1, G2, G3)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def test_all_gates_pass_and_the_run_succeeds(passed: tuple[Launcher, Job]):
     assert job.artifacts.count("ticks", job.session_id) == 11
 
 
-def test_each_table_with_new_rows_is_a_materialization_with_their_number(passed: tuple[Launcher, Job]):
+def test_each_table_with_new_rows_is_materialized(passed: tuple[Launcher, Job]):
+    """The materialization has the number of rows."""
     _, job = passed
     assert job.table_rows["ticks"] == 11 and job.table_rows["sessions"] == 1
     assert "vetoes" not in job.table_rows, "nothing was added to it"
@@ -70,7 +71,7 @@ def test_a_run_says_exit_code_0_only_when_all_of_it_ended_well(launch: Launcher,
     during: list[dict[str, str]] = []
 
     class Looks(SessionRunner):
-        """Looks at the run's tags as soon as the session is over."""
+        """Reads the run's tags as soon as the session has ended."""
 
         def finish(self) -> Any:
             during.extend(dict(run.tags) for run in launch.instance.get_runs())
@@ -84,7 +85,8 @@ def test_a_run_says_exit_code_0_only_when_all_of_it_ended_well(launch: Launcher,
 
 
 @pytest.mark.scenario("G2")
-def test_pressure_above_the_limit_stops_the_run_at_preflight_and_evidence_says_why(launch: Launcher):
+def test_cpu_pressure_stops_the_run_at_preflight(launch: Launcher):
+    """The evidence states the reason."""
     job = launch(SHORT, {"gates": {"cpu_pressure_limit": 0}})
     assert not job.result.success
     assert job.materialised == STEPS[:1], "the evidence is shown, and nothing follows"
@@ -105,7 +107,7 @@ def test_pressure_above_the_limit_stops_the_run_at_preflight_and_evidence_says_w
 
 
 @pytest.mark.scenario("S1", "G3")
-def test_a_database_that_may_not_be_used_stops_the_run_at_pragma_verification(launch: Launcher):
+def test_an_unusable_database_stops_the_run_at_its_gate(launch: Launcher):
     """It is of a release to come: nothing is migrated, nothing runs."""
     engine = open_engine(sqlite_url(launch.data_dir / "bot.db"), role="write")
     migrate(engine)
@@ -143,9 +145,7 @@ def test_live_is_refused_with_every_unmet_condition(launch: Launcher):
     [["pragma_verification"], ["shadow_run"], ["shadow_run", "postflight_evidence"], ["postflight_evidence"]],
     ids="+".join,
 )
-def test_an_asset_whose_predecessors_did_not_pass_in_the_same_run_refuses(
-    passed: tuple[Launcher, Job], only: list[str]
-):
+def test_an_asset_without_its_gates_in_the_same_run_refuses(passed: tuple[Launcher, Job], only: list[str]):
     """Whatever an earlier run left: each run proves its own gates."""
     launch, _ = passed
     _require_refused(launch(SHORT, only=only))

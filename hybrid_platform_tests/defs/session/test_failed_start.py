@@ -79,7 +79,7 @@ FAULTS = {
 
 @pytest.mark.scenario("L4", "G5")
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_before_the_first_stage_is_a_verdict_that_postflight_judges(
+def test_a_failed_start_is_judged_by_postflight(
     launch: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
     fault = FAULTS[name]
@@ -102,7 +102,7 @@ def test_a_fault_before_the_first_stage_is_a_verdict_that_postflight_judges(
     else:
         assert job.artifacts.logged("the session's row could not be written to the database")
     if name == "the database deleted":
-        assert not job.artifacts.database.exists(), "nobody made an empty one in its place"
+        assert not job.artifacts.database.exists(), "no empty one was created in its place"
 
 
 @pytest.mark.scenario("L4")
@@ -117,7 +117,7 @@ def test_a_session_that_runs_already_refuses_the_next_by_name(launch: Launcher):
     assert row["exit_reason"] == job.tags["exit_reason"] == job.artifacts.evidence("session")["failure"]
     assert job.tags["error"] == job.artifacts.evidence("session")["error"] == "LeaseHeld"
     job = launch(SHORT)
-    assert job.result.success, "and the next one goes on"
+    assert job.result.success, "and the next one continues"
     assert set(COUNTERS) <= set(job.artifacts.evidence("session")["counters"])
     assert "error" not in job.artifacts.evidence("session") and "error" not in job.tags
 
@@ -143,7 +143,7 @@ def require_judged(job: Job, state: str, exit_code: int, words: str) -> None:
 
 @pytest.mark.scenario("L4")
 def test_the_same_on_the_terminal_is_a_code_and_a_reason(tmp_path: Path):
-    """The database goes while preflight's lines are still on the screen: the lease is taken by nobody else."""
+    """The database is deleted while preflight runs; no other session takes the lease."""
     artifacts = run_in_process(tmp_path / "data", SHORT, with_report=False)
     with (
         Lease(artifacts.data_dir / "bot.db.lease", "the-first"),

@@ -1,4 +1,4 @@
-"""What a running session and the checks beside it show in the UI."""
+"""Progress of a running session in the UI, and the checks that run alone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def checks_of(launch: Launcher) -> list[str]:
 
 
 @pytest.mark.scenario("G1", "G2")
-def test_the_checks_run_alone_and_postflight_judges_the_last_session(launch: Launcher, tmp_path: Path):
+def test_postflight_alone_judges_the_last_session(launch: Launcher, tmp_path: Path):
     assert launch(job="preflight").result.success, "a database that does not exist yet is new"
     assert not launch.data_dir.joinpath("bot.db").exists(), "a check makes none"
     alone = launch(job="postflight")
@@ -51,7 +51,7 @@ def test_the_checks_run_alone_and_postflight_judges_the_last_session(launch: Lau
     assert judged.tags["exit_code"] == "11"
     assert "FAILED" in judged.failures[0]
     assert checks_of(launch) == ["postflight.json"] * 3 + ["preflight.json"]
-    assert len(judged.artifacts.sessions) == 2, "a check is no session"
+    assert len(judged.artifacts.sessions) == 2, "a check is not a session"
 
 
 @pytest.mark.scenario("G2")

@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_session_of_the_command_line_is_reported_with_its_checks_and_tables(tmp_path: Path, home: Path):
+def test_a_session_is_reported_with_its_checks_and_tables(tmp_path: Path, home: Path):
     ended = run_cli(tmp_path, "shadow-run", settings=SHORT, DAGSTER_HOME=str(home))
     assert ended.code == 0, ended.text
     assert "not reported" not in ended.err

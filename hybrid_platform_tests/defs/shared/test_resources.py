@@ -57,14 +57,14 @@ def accepts(job: str, config: Any) -> bool:
 
 
 @pytest.mark.parametrize("text", [DESIGN, REPLAY, PRESET, "{}"], ids=["design", "replay", "preset", "nothing"])
-def test_the_keys_of_the_design_are_accepted_by_dagster_and_by_the_settings_alike(text: str):
+def test_documented_keys_are_accepted_by_dagster_and_settings(text: str):
     settings = yaml.safe_load(text)
     assert is_valid(settings)
     load_settings(settings, environ={})
 
 
 @pytest.mark.scenario("G0")
-def test_the_design_spells_out_the_defaults():
+def test_the_documented_values_are_the_defaults():
     stated = load_settings(yaml.safe_load(DESIGN), environ={})
     default = load_settings(environ={})
     same = {"strategy": stated.strategy, "isolation": stated.isolation}  # params spelled out; thread on other hosts
@@ -84,7 +84,7 @@ def test_the_design_spells_out_the_defaults():
     ],
     ids=str,
 )
-def test_what_no_launch_can_mean_is_rejected_before_it(settings: dict[str, Any]):
+def test_invalid_launches_are_rejected(settings: dict[str, Any]):
     assert not is_valid(settings)
 
 
@@ -109,7 +109,8 @@ def shown_keys(fields: Any, path: str = "") -> Iterator[str]:
             yield from shown_keys(inner.fields, f"{path}{name}.")
 
 
-def test_every_setting_is_in_the_launchpad_with_its_meaning_and_none_is_required():
+def test_the_launchpad_describes_every_setting():
+    """None of them is required."""
     shape = dg.Shape(build_config_fields(SessionSettings))
     shown = set(shown_keys(shape.fields))
     assert shown == set(keys_of(SessionSettings))
@@ -120,7 +121,7 @@ def test_every_setting_is_in_the_launchpad_with_its_meaning_and_none_is_required
         assert not field.is_required, name
 
 
-def test_what_a_launch_leaves_out_stays_open_for_the_environment():
+def test_missing_keys_stay_open_for_the_environment():
     """Were a default filled in by the schema, it would outrank the environment."""
     job = defs.resolve_job_def("shadow_run")
     processed = dg.validate_run_config(job, run_config({"seconds": 5}))
@@ -129,7 +130,7 @@ def test_what_a_launch_leaves_out_stays_open_for_the_environment():
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "run_configs").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_shipped_run_config_is_valid_for_dagster_and_for_the_cli(path: Path):
+def test_shipped_run_configs_are_valid_for_dagster_and_cli(path: Path):
     config = yaml.safe_load(path.read_text())
     jobs = [name for name in defs.get_repository_def().job_names if accepts(name, config)]
     assert "shadow_run" in jobs or (jobs and "ops" in config), "for the job of the contract, or one that its ops name"

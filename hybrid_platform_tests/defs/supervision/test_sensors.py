@@ -237,7 +237,7 @@ def test_a_run_on_another_host_lives_as_long_as_it_beats(daemon: Daemon):
     assert daemon.status(run) is dg.DagsterRunStatus.FAILURE
 
 
-def test_a_process_that_lives_and_does_not_beat_is_shown_and_left_alone(daemon: Daemon):
+def test_a_silent_process_is_shown_and_left_alone(daemon: Daemon):
     run = daemon.start()
     sign(daemon, this_process())
     daemon.look(50)
@@ -256,7 +256,7 @@ def test_a_process_that_lives_and_does_not_beat_is_shown_and_left_alone(daemon: 
     assert daemon.status(run) is dg.DagsterRunStatus.STARTED
 
 
-def test_a_run_that_never_shows_a_process_is_given_up_after_its_time(daemon: Daemon):
+def test_a_run_without_a_process_is_reaped_after_its_timeout(daemon: Daemon):
     while daemon.look() != "shadow_run":
         pass
     daemon.look(250)
@@ -265,7 +265,7 @@ def test_a_run_that_never_shows_a_process_is_given_up_after_its_time(daemon: Dae
     assert daemon.state.phase is Phase.REAPED
 
 
-def test_a_dead_run_that_a_person_wanted_to_end_is_given_up_and_stays_ended(daemon: Daemon):
+def test_a_dead_run_that_was_canceled_is_reaped_and_stays_ended(daemon: Daemon):
     """Dagster's terminate cannot reach it any more: the run would stay CANCELING for ever."""
     run = daemon.start()
     daemon.instance.report_run_canceling(run)
@@ -276,7 +276,7 @@ def test_a_dead_run_that_a_person_wanted_to_end_is_given_up_and_stays_ended(daem
     assert daemon.state.phase is Phase.STOPPED
 
 
-def test_a_run_that_a_person_re_executed_is_the_persons_own(daemon: Daemon):
+def test_a_re_executed_run_is_not_the_supervisors(daemon: Daemon):
     """It inherits every tag of the first: its number, its process, its end."""
     first = daemon.start()
     daemon.fail(first, 10, "NetworkError")
@@ -291,7 +291,8 @@ def test_a_run_that_a_person_re_executed_is_the_persons_own(daemon: Daemon):
     assert daemon.status(again) is dg.DagsterRunStatus.STARTED
 
 
-def test_a_signal_that_ended_the_run_alone_was_somebodys_wish_and_with_its_server_it_was_not(daemon: Daemon):
+def test_a_signal_counts_as_a_stop_only_if_the_server_lives(daemon: Daemon):
+    """A signal that also ended the code server was a shutdown of the host."""
     alone = daemon.start()
     assert alone.tags[SERVER_TAG].endswith(f"/{this_process().pid}/{this_process().pid_started}")
     daemon.succeed(alone, 0, "TERMINATED")
@@ -324,7 +325,7 @@ def test_a_session_that_a_person_started_is_waited_for(daemon: Daemon):
     daemon.start()
 
 
-def test_a_file_that_cannot_be_read_is_a_config_error_and_its_correction_goes_on(daemon: Daemon):
+def test_an_unreadable_run_config_blocks_until_corrected(daemon: Daemon):
     good = daemon.file.read_text()
     for bad in ("feed: [", "nonsense: 1", "seconds: -1"):
         daemon.file.write_text(bad)
@@ -360,9 +361,7 @@ def test_only_a_live_feed_without_an_end_of_its_own_is_cut(
     assert (daemon.state.phase is Phase.ENDED) is not rolls
 
 
-def test_the_sensor_itself_finds_what_is_wanted_and_asks_for_what_the_job_takes(
-    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_sensor_requests_a_run_that_the_job_accepts(daemon: Daemon, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(SUPERVISED_RUN, str(daemon.file))
     repository = defs.get_repository_def()
 
@@ -379,7 +378,7 @@ def test_the_sensor_itself_finds_what_is_wanted_and_asks_for_what_the_job_takes(
     assert not refused.run_requests and "the run config of preflight" in str(refused.skip_reason)
 
 
-def test_a_failed_shadow_run_asks_for_a_postflight_with_its_own_settings(daemon: Daemon):
+def test_a_failed_run_requests_a_postflight_with_its_settings(daemon: Daemon):
     run = create_run_for_test(
         daemon.instance, job_name="shadow_run", run_config=run_config({"data_dir": "elsewhere"}),
         status=dg.DagsterRunStatus.STARTED,
