@@ -70,7 +70,7 @@ class VetoReason(StrEnum):
     DUPLICATE_SIGNAL = "DUPLICATE_SIGNAL"
     """The same signal again (I3)."""
     INVALID_SIGNAL = "INVALID_SIGNAL"
-    """Not a valid order: size not above zero, missing limit price …"""
+    """The order is not valid: its size is not above zero, its limit price is missing, …"""
     UNKNOWN_INSTRUMENT = "UNKNOWN_INSTRUMENT"
     """The instrument has not been seen, is not active, or its quote has no stated USD rate."""
     UNKNOWN_ORDER = "UNKNOWN_ORDER"

@@ -1,4 +1,4 @@
-"""The assumptions behind a session's fills and limits: name, value and meaning. The report prints all of them."""
+"""Assumptions behind a session's fills and limits: name, value and meaning. The report prints all of them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ def list_assumptions(settings: SessionSettings) -> tuple[Assumption, ...]:
     execution, risk = settings.execution, settings.risk
     rates = ", ".join(f"{quote} {canonical(rate)}" for quote, rate in sorted(risk.usd_rates.items()))
     common = (
-        Assumption("starting_cash_usd", canonical(execution.starting_cash_usd), "cash of the account at the start"),
-        Assumption("usd_rates", rates, "USD for one unit of a quote currency, for the whole session"),
-        Assumption("max_staleness_ms", str(risk.max_staleness_ms), "a signal on older data is vetoed"),
+        Assumption(
+            "starting_cash_usd", canonical(execution.starting_cash_usd), "cash of the account when the session starts"
+        ),
+        Assumption("usd_rates", rates, "value of one unit of a quote currency in USD, for the whole session"),
+        Assumption(
+            "max_staleness_ms", str(risk.max_staleness_ms), "maximum age of the data behind a signal; older is vetoed"
+        ),
     )
     of_mode = {Mode.SHADOW: _shadow, Mode.PAPER: _paper, Mode.LIVE: _live}[settings.mode]
     return of_mode(settings) + common
@@ -34,7 +38,7 @@ def _live(settings: SessionSettings) -> tuple[Assumption, ...]:
     slippage = canonical(settings.execution.slippage_bps)
     return (
         Assumption("fill_price", "the venue's", "as reported, with the venue's fees; nothing is simulated"),
-        Assumption("slippage_bps", slippage, "the least collar around prices when exposure is judged"),
+        Assumption("slippage_bps", slippage, "minimum collar around prices when exposure is checked"),
         Assumption("resting_orders", "the venue's", "canceled when the session ends, or recorded as open"),
     )
 
@@ -42,9 +46,11 @@ def _live(settings: SessionSettings) -> tuple[Assumption, ...]:
 def _shadow(settings: SessionSettings) -> tuple[Assumption, ...]:
     execution = settings.execution
     return (
-        Assumption("fill_price", "last seen price", "an order fills whole, at once, at its tick's price"),
-        Assumption("slippage_bps", canonical(execution.slippage_bps), "by which a fill is worse than that price"),
-        Assumption("fee_bps", canonical(execution.fee_bps), "of notional, unless the instrument states its own"),
+        Assumption("fill_price", "last seen price", "an order fills completely and at once, at the price of its tick"),
+        Assumption("slippage_bps", canonical(execution.slippage_bps), "how much worse than that price a fill is"),
+        Assumption(
+            "fee_bps", canonical(execution.fee_bps), "fee on the notional, unless the instrument states its own"
+        ),
         Assumption("resting_orders", "none", "a limit order that the last price does not reach is canceled at once"),
     )
 
@@ -57,18 +63,18 @@ def _paper(settings: SessionSettings) -> tuple[Assumption, ...]:
         Assumption("submit_ms", _ms(delays.submit_ns), "delay of an order on its way to the venue"),
         Assumption("cancel_ms", _ms(delays.cancel_ns), "delay of a cancel on its way to the venue"),
         Assumption("report_ms", _ms(delays.report_ns), "delay of a report on its way back"),
-        Assumption("jitter", str(delays.jitter), "share by which each delay is randomly longer, at most"),
-        Assumption("fill_price", "later real prints", "nothing fills against a print from before the order arrived"),
-        Assumption("slippage_bps", canonical(model.slippage_bps), "by which a taking fill is worse than its print"),
-        Assumption("participation", canonical(model.participation), "the share of a print that our orders may take"),
+        Assumption("jitter", str(delays.jitter), "maximum random extension of each delay, as a share of it"),
+        Assumption("fill_price", "later real prints", "only prints after the order's arrival fill it"),
+        Assumption("slippage_bps", canonical(model.slippage_bps), "how much worse than its print a taker's fill is"),
+        Assumption("participation", canonical(model.participation), "share of a print that our orders may take"),
         Assumption("limit_fills", queue, "when a resting order fills"),
         Assumption(
-            "taker_fee_bps", canonical(model.taker_fee_bps), "of notional, unless the instrument states its own"
+            "taker_fee_bps", canonical(model.taker_fee_bps), "fee on the notional, unless the instrument states its own"
         ),
-        Assumption("maker_fee_bps", canonical(model.maker_fee_bps), "of notional; below zero is a rebate"),
+        Assumption("maker_fee_bps", canonical(model.maker_fee_bps), "fee on the notional; a negative one is a rebate"),
         Assumption("reject_rate", str(model.reject_rate), "share of orders that the venue rejects at random"),
-        Assumption("seed", str(model.seed), "of the random delays and rejects"),
-        Assumption("impact", "none", "our fills do not move the market that was recorded"),
+        Assumption("seed", str(model.seed), "seed of the random delays and rejects"),
+        Assumption("impact", "none", "our fills do not move the recorded market"),
     )
 
 

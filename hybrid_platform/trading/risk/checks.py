@@ -51,7 +51,7 @@ class DuplicateSignal:
 
 @dataclass(frozen=True, slots=True)
 class OrderValidity:
-    """An order that could be placed at all."""
+    """Validity of the order itself: size, side, type, prices and expiry."""
 
     limit: None = None
     code: ClassVar = VetoReason.INVALID_SIGNAL

@@ -145,7 +145,7 @@ class OrderRate:
 
 @dataclass(frozen=True, slots=True)
 class LossLimit:
-    """Loss since midnight, or drawdown from the peak, open positions at the last prices (see `loss`)."""
+    """Loss since midnight UTC, or drawdown from the peak, with open positions valued at the last prices."""
 
     code: VetoReason
     limit: Decimal
