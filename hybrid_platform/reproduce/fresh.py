@@ -28,7 +28,7 @@ from hybrid_platform.evidence.reproduction import (
     reproduction_name,
 )
 from hybrid_platform.host.system import package_root, read_git
-from hybrid_platform.reproduce.host import SandboxedReplay
+from hybrid_platform.reproduce.host import SandboxedReplay, start_sandboxed_replay
 from hybrid_platform.reproduce.session import Replayer, reproduce
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.session.strategy_host.process import private_paths
@@ -62,7 +62,7 @@ def reproduce_in_sandbox(
             closed = private_paths(settings, data_dir, database_url)
             if signing_key is not None:
                 closed = (*closed, Path(signing_key).absolute())
-            replay = SandboxedReplay(settings, closed, table, inputs, until)
+            replay = start_sandboxed_replay(settings, closed, table, inputs, until)
             stack.callback(replay.close)
             replays.append(replay)
             return replay

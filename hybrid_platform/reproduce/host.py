@@ -30,7 +30,7 @@ from hybrid_platform.session.strategy_host.frames import (
     Summary,
     encode_ticks,
 )
-from hybrid_platform.session.strategy_host.process import REPLAY_FRAME, start_strategy_process
+from hybrid_platform.session.strategy_host.process import REPLAY_FRAME, StrategyProcess, start_strategy_process
 from hybrid_platform.settings.session import SessionSettings
 
 MODULE = "hybrid_platform.reproduce.child"
@@ -41,32 +41,20 @@ CLOSE_OUT_TIMEOUT_S = 10.0
 class SandboxedReplay:
     """A sandboxed process that decides one session again; used once, then closed."""
 
-    def __init__(
-        self,
-        settings: SessionSettings,
-        private: tuple[Path, ...],
-        table: InstrumentTable,
-        inputs: Iterable[InputRecord],
-        until: int | None,
-    ) -> None:
-        """Start the process and send it the journal. Raises what `start_strategy_process` raises.
-
-        ``private``: paths that the process must not read. ``until``: stop before this tick, because it is missing.
-        """
-        self._process = start_strategy_process(settings, private, None, module=MODULE, plan={"until": until})
+    def __init__(self, process: StrategyProcess, table: InstrumentTable, max_silence_s: float | None) -> None:
+        self._process = process
         self._table = table
         self._known = 0
         self._is_done = False
         self.shown = 0
         """Number of ticks that the strategy received, known at the end."""
-        self._max_silence_s = settings.watchdog.stuck_seconds
-        try:
-            records = tuple(inputs)
-            for start in range(0, len(records), JOURNAL_BATCH):
-                self._write(JournalFrame(records[start : start + JOURNAL_BATCH]))
-        except BaseException:
-            self.close()
-            raise
+        self._max_silence_s = max_silence_s
+
+    def send_journal(self, inputs: Iterable[InputRecord]) -> None:
+        """Send the inputs of the session, before its ticks."""
+        records = tuple(inputs)
+        for start in range(0, len(records), JOURNAL_BATCH):
+            self._write(JournalFrame(records[start : start + JOURNAL_BATCH]))
 
     def run(self, batches: Iterable[TickBatch]) -> Iterator[tuple[Record, ...]]:
         """Yield the decisions in order.
@@ -136,6 +124,27 @@ class SandboxedReplay:
             self._process.writer.write(frame)
         except BrokenPipeError:
             raise IsolationError("the reproducing process ended before the last tick") from None
+
+
+def start_sandboxed_replay(
+    settings: SessionSettings,
+    private: tuple[Path, ...],
+    table: InstrumentTable,
+    inputs: Iterable[InputRecord],
+    until: int | None,
+) -> SandboxedReplay:
+    """Start the process of a replay and send it the journal. Raises what `start_strategy_process` raises.
+
+    ``private``: paths that the process must not read. ``until``: stop before this tick, because it is missing.
+    """
+    process = start_strategy_process(settings, private, None, module=MODULE, plan={"until": until})
+    replay = SandboxedReplay(process, table, settings.watchdog.stuck_seconds)
+    try:
+        replay.send_journal(inputs)
+    except BaseException:
+        replay.close()
+        raise
+    return replay
 
 
 def _build_error(failed: StageFailed) -> Exception:

@@ -237,8 +237,9 @@ class Pipeline:
         if self.live_stage is not None:
             self.live_stage.open(self._log.session_id)
         try:
-            for stage in (self.persist, *reversed(self.host.stages), self._ingest):
-                stage.start()
+            self.persist.start()
+            self.host.start()
+            self._ingest.start()
             self._supervisor.start()
         except BaseException:  # the host has no more threads to give: end those that were started
             self.channels.abort()

@@ -1,7 +1,7 @@
 """The only writer of a running session's rows, used from one thread (I6).
 
 in: tick batches and records · out: rows; each call is one transaction, and committed rows are counted. The writer
-waits for a locked database (S12) and raises every other failure with its cause (L4). The caller may write the same
+waits for a locked database (S12, L3) and raises every other failure with its cause (L4). The caller may write the same
 rows again: existing rows are not duplicated (I3).
 """
 

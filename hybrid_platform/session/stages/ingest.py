@@ -1,4 +1,4 @@
-"""The ingest stage: turns feed batches into numbered ticks, for strategy and for persist (S5, S6, S15).
+"""The ingest stage: turns feed batches into numbered ticks, for strategy and for persist (S5, S6, S15, L3).
 
 in: `FeedBatch` from the feed · out: `TickMessage`, to the tick channel first, because fresh data matters more,
 then to the persist channel · when full: the policy of each channel, which counts its drops.

@@ -19,6 +19,9 @@ class StrategyHost(Protocol):
 
     stages: tuple[Stage, ...]
 
+    def start(self) -> None:
+        """Start its stages, from the end of the pipeline to its beginning."""
+
     def statuses(self) -> tuple[StageStatus, ...]:
         """Return the status of its stages, from the end of the pipeline to its beginning."""
 

@@ -279,6 +279,11 @@ class ProcessHost:
         ends: tuple[Stage, ...] = (self._sender, self._receiver)
         self.stages = ends if live_stage is None else (*ends, live_stage)
 
+    def start(self) -> None:
+        """Start the stages at the ends of the pipes."""
+        for stage in reversed(self.stages):
+            stage.start()
+
     def statuses(self) -> tuple[StageStatus, ...]:
         """Return the reported status of both stages, of the process and of the sender."""
         return (*self._receiver.statuses, self._sender.status)

@@ -39,7 +39,6 @@ class ThreadHost:
         self._engine = engine
         self._signal = channels.signal
         self._sandbox = ThreadSandbox()
-        self._sandbox.start()
         live = settings.is_live_feed
         self.stages: tuple[Stage, ...] = (
             StrategyStage(
@@ -62,6 +61,12 @@ class ThreadHost:
                 scope=self._sandbox.stage,
             ),
         )
+
+    def start(self) -> None:
+        """Start the sandbox, then both stages."""
+        self._sandbox.start()
+        for stage in reversed(self.stages):
+            stage.start()
 
     def statuses(self) -> tuple[StageStatus, ...]:
         """Return the status of both stages."""
