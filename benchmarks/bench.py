@@ -1,8 +1,9 @@
-"""All of docs/performance.md in one command: ``make bench``, or ``make bench ONLY=dense,cli FILE=trades.csv.gz``.
+"""All measures of docs/performance.md: ``make bench``, or ``make bench ONLY=dense,cli FILE=trades.csv.gz``.
 
-Repeats are interleaved: each goes through all measures once, and a ratio is taken within its repeat. The result
-is the median, with what else ran on the machine beside it: a table on the terminal, and both forms in a folder.
-Without a file of recorded trades (columns ``symbol,ts_ms,price,size,…``), rows of the same shape are generated.
+Repeats are interleaved: each one runs all measures once, and ratios are computed within a repeat. The result is the
+median, together with the other load of the machine. It is printed as a table, and written to a folder as JSON and
+Markdown. Without a file of recorded trades (columns ``symbol,ts_ms,price,size,…``), rows of the same shape are
+generated.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ GOALS: dict[tuple[str, str], tuple[str, float]] = {
     **{
         ("memory", f"{name} MB beyond it, {process}"): ("≤", 150)
         for name in ("sparse", "dense")
-        for process in ("op", "guarded")
+        for process in ("parent", "sandboxed")
     },
     ("start", "thread ÷ empty job"): ("≤", 1.5),
     ("start", "process ÷ empty job"): ("≤", 1.5),
@@ -73,8 +74,8 @@ GOALS: dict[tuple[str, str], tuple[str, float]] = {
 }
 
 
-def others() -> dict[str, Any]:
-    """Return how busy the machine is with what is not ours."""
+def measure_other_load() -> dict[str, Any]:
+    """Return the load that other processes put on the machine."""
     mine = {os.getpid(), *(each.pid for each in psutil.Process().children(recursive=True))}
     seen = [each for each in psutil.process_iter(["name"]) if each.pid not in mine]
     for each in seen:
@@ -93,57 +94,59 @@ def others() -> dict[str, Any]:
     return {"load_average": [round(load, 2) for load in os.getloadavg()], "busiest": top}
 
 
-def verdict(measure: str, name: str, value: float) -> tuple[str, str]:
-    """Return goal and verdict in words."""
+def judge(measure: str, name: str, value: float) -> tuple[str, str]:
+    """Return the goal of a figure, and whether the value meets it, in words."""
     if (measure, name) not in GOALS:
         return "", ""
     sign, limit = GOALS[measure, name]
     return f"{sign} {limit:g}", "yes" if (value >= limit if sign == "≥" else value <= limit) else "no"
 
 
-def table(medians: dict[str, Figures]) -> str:
+def render_table(medians: dict[str, Figures]) -> str:
     """Return the medians as Markdown."""
     lines = ["| measure | figure | median | goal | met |", "| --- | --- | --- | --- | --- |"]
     for measure, figures in medians.items():
         for name, value in figures.items():
-            lines.append(f"| {measure} | {name} | {value:,g} | {' | '.join(verdict(measure, name, value))} |")
+            lines.append(f"| {measure} | {name} | {value:,g} | {' | '.join(judge(measure, name, value))} |")
     return "\n".join(lines) + "\n"
 
 
-def subject_of(options: argparse.Namespace, folder: Path) -> Subject:
-    """Return what is measured with, its rows generated where there is no file."""
+def build_subject(options: argparse.Namespace, folder: Path) -> Subject:
+    """Return the subject of the measures; generate its rows if there is no file."""
     file = Path(options.file) if options.file else generate(folder, options.rows)["csv.gz"]
     peer = None if options.peer_script is None else (options.peer_python, options.peer_script)
     return Subject(file.absolute(), options.rows, peer, options.seconds)
 
 
 def main() -> None:
-    """Measure in turn, print the table, and write both forms."""
+    """Run the measures in turn, print the table, and write JSON and Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", help=f"Comma-separated, of: {', '.join(MEASURES)}.")
+    parser.add_argument("--only", help=f"Comma-separated names of measures: {', '.join(MEASURES)}.")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--file", help="Recorded trades; default: generated rows.")
-    parser.add_argument("--rows", type=int, default=1_141_823, help="How many to generate.")
+    parser.add_argument("--rows", type=int, default=1_141_823, help="Number of rows to generate.")
     parser.add_argument("--seconds", type=float, default=20.0, help="Length of each live session.")
-    parser.add_argument("--peer-script", help="A program that replays FILE and prints ticks_per_s; see the docs.")
-    parser.add_argument("--peer-python", default=sys.executable, help="The interpreter to run it with.")
+    parser.add_argument(
+        "--peer-script", help="Program that replays FILE and prints ticks_per_s; see docs/performance.md."
+    )
+    parser.add_argument("--peer-python", default=sys.executable, help="Python interpreter for the peer.")
     parser.add_argument("--out", type=Path, default=Path("data/bench"))
     options = parser.parse_args()
     names = options.only.split(",") if options.only else [name for name in MEASURES if name not in ONLY_WHEN_ASKED]
     if unknown := set(names) - set(MEASURES):
         parser.error(f"--only: expected some of {', '.join(MEASURES)}, got {', '.join(sorted(unknown))}")
     repeats: dict[str, list[Figures]] = {name: [] for name in names}
-    # As an installation is, whatever was edited since: nobody's start compiles it anew.
+    # An installation has compiled byte code, so no measured start may compile edited modules again.
     compileall.compile_dir(Path(__file__).parent.parent / "hybrid_platform", quiet=1)
-    around = [others()]
+    around = [measure_other_load()]
     with tempfile.TemporaryDirectory() as made:
-        subject = subject_of(options, Path(made))
+        subject = build_subject(options, Path(made))
         for repeat in range(options.repeats):
             for name in names:
                 started = time.monotonic()
                 repeats[name].append(MEASURES[name](subject))
                 print(f"{repeat + 1}/{options.repeats} {name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
-            around.append(others())
+            around.append(measure_other_load())
     medians = {
         name: {figure: statistics.median(each[figure] for each in found) for figure in found[0]}
         for name, found in repeats.items()
@@ -155,7 +158,7 @@ def main() -> None:
         "file": options.file or f"{options.rows} generated rows",
         "around": around,
     }
-    shown = table(medians)
+    shown = render_table(medians)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "bench.json").write_text(
         json.dumps({"host": host, "medians": medians, "repeats": repeats}, indent=2, ensure_ascii=False) + "\n"

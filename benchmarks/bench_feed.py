@@ -1,7 +1,7 @@
-"""How fast the feeds give ticks, with nothing behind them: rows a second as JSON.
+"""Throughput of the feeds alone, in rows per second, as JSON.
 
-``python benchmarks/bench_feed.py [--rows N] [--repeats N] [FILE]``: FILE is replayed as its preset or header
-says; without one, rows of the shape of the recorded SPY trades are generated. Repeats are interleaved.
+``python benchmarks/bench_feed.py [--rows N] [--repeats N] [FILE]`` replays FILE according to its preset or header.
+Without FILE it generates rows shaped like the recorded SPY trades. Repeats are interleaved.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COLUMNS = {"ts": "ts_ms", "price": "price", "size": "size", "symbol": "symbol"}
 
 
 def spy_shaped(rows: int) -> Iterator[tuple[int, str, int]]:
-    """Yield ``(ts_ms, price, size)``: half of the neighbours share a millisecond, prices step by cents."""
+    """Yield ``(ts_ms, price, size)``; half of the neighbours share a millisecond, and prices step by cents."""
     ts, cents, state = 1_381_132_800_464, 16_741, 7
     for _ in range(rows):
         state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
@@ -58,8 +58,11 @@ def generate(folder: Path, rows: int) -> dict[str, Path]:
     return paths
 
 
-def ticks_per_second(feed: dict[str, object]) -> tuple[int, float, float]:
-    """Read a feed to its end; return how many ticks, how many a second, and a second of CPU (for a busy machine)."""
+def measure_rates(feed: dict[str, object]) -> tuple[int, float, float]:
+    """Read a feed to its end; return the number of ticks, and the rates per second and per CPU second.
+
+    The CPU rate is meaningful on a busy machine too.
+    """
     table = InstrumentTable()
     settings = load_settings({"feed": feed}, environ={}).feed
     made: Feed
@@ -75,7 +78,7 @@ def ticks_per_second(feed: dict[str, object]) -> tuple[int, float, float]:
 
 
 def main() -> None:
-    """Run the cases in turn and print the medians."""
+    """Run the cases in turn, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", nargs="?")
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -95,7 +98,7 @@ def main() -> None:
         counts = {}
         for _ in range(options.repeats):
             for name, feed in cases.items():
-                counts[name], rate, cpu_rate = ticks_per_second(feed)
+                counts[name], rate, cpu_rate = measure_rates(feed)
                 rates[name].append(rate)
                 cpu_rates[name].append(cpu_rate)
     load = os.getloadavg()[0]

@@ -1,7 +1,7 @@
-"""What `make bench` measures: each function runs whole processes and returns one repeat's figures.
+"""Measures of `make bench`: each function runs whole processes and returns the figures of one repeat.
 
-Sessions are those of `one_session.py`: gates, ledger and evidence on, the time from `channels created` to `FINAL
-METRICS`. A figure that is held against another comes from the same repeat.
+Sessions are those of `one_session.py`, with gates, ledger and evidence switched on; their time runs from `channels
+created` to `FINAL METRICS`. Only figures of the same repeat are compared with each other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import psutil
 
 HERE = Path(__file__).parent
-LOOK_SECONDS = 0.1
+SAMPLE_SECONDS = 0.1
 COLUMNS = {"ts": "ts_ms", "price": "price", "size": "size", "symbol": "symbol"}
 CAPS = {"max_exposure_usd": 10**6, "max_symbol_exposure_usd": 10**6, "max_open_orders": 10**4}
 SPARSE = {"params": {"every": 1_000}}
@@ -32,19 +32,19 @@ Settings = dict[str, Any]
 
 
 class Subject(NamedTuple):
-    """What is measured with."""
+    """Input of the measures."""
 
     file: Path
-    """Recorded trades, or rows of their shape."""
+    """Recorded trades, or generated rows of the same shape."""
     ticks: int
     peer: tuple[str, str] | None
-    """Python and script of the peer."""
+    """Python interpreter and script of the peer."""
     seconds: float
-    """Of each live session."""
+    """Length of each live session."""
 
 
-def session(folder: Path, settings: Settings, *options: str) -> dict[str, Any]:
-    """Run one session in a process of its own; return its figures."""
+def run_session(folder: Path, settings: Settings, *options: str) -> dict[str, Any]:
+    """Run one session in a separate process; return its figures."""
     given = {"data_dir": str(folder), "gates": {"cpu_pressure_limit": 100}, **settings}
     command = [sys.executable, HERE / "one_session.py", json.dumps(given), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -53,8 +53,8 @@ def session(folder: Path, settings: Settings, *options: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def replayed(subject: Subject, name: str, mode: str = "SHADOW", **strategy: Any) -> Settings:
-    """Return the settings of a replay of the subject with a strategy."""
+def build_settings(subject: Subject, name: str, mode: str = "SHADOW", **strategy: Any) -> Settings:
+    """Return the settings for a replay of the subject with a strategy."""
     return {
         "mode": mode,
         "seconds": None,
@@ -64,13 +64,13 @@ def replayed(subject: Subject, name: str, mode: str = "SHADOW", **strategy: Any)
     }
 
 
-def replay(subject: Subject, *, against_ceiling: bool = True, **asked: Any) -> Figures:
-    """Replay with both isolations, one after the other; then the ceiling of the same rows."""
+def replay(subject: Subject, *, with_ceiling: bool = True, **asked: Any) -> Figures:
+    """Replay with isolation `thread`, then `process`, then measure the ceiling of the same rows."""
     figures: Figures = {}
     with tempfile.TemporaryDirectory() as made:
         for isolation in ("thread", "process"):
             folder = Path(made) / isolation
-            found = session(folder, {**replayed(subject, **asked), "isolation": isolation})
+            found = run_session(folder, {**build_settings(subject, **asked), "isolation": isolation})
             if found["verdict"] != "PASS":
                 raise SystemExit(f"a session did not pass: {found['reasons']}")
             figures[f"{isolation} ticks/s"] = found["ticks_per_second"]
@@ -79,10 +79,10 @@ def replay(subject: Subject, *, against_ceiling: bool = True, **asked: Any) -> F
             for process, used in found["cpu_s"].items():
                 if used:
                     figures[f"{isolation} CPU s a million ticks, {process}"] = round(used / millions, 3)
-            for process, held in found["most_memory_mb"].items():
+            for process, held in found["peak_memory_mb"].items():
                 figures[f"{isolation} memory MB, {process}"] = held
-        if against_ceiling:
-            most = output([sys.executable, str(HERE / "ceiling.py"), str(Path(made) / "thread" / "bot.db")])
+        if with_ceiling:
+            most = run_program([sys.executable, str(HERE / "ceiling.py"), str(Path(made) / "thread" / "bot.db")])
             figures["ceiling rows/s"] = most["rows_per_second"]
             for isolation in ("thread", "process"):
                 ratio = figures[f"{isolation} rows/s"] / most["rows_per_second"]
@@ -90,8 +90,8 @@ def replay(subject: Subject, *, against_ceiling: bool = True, **asked: Any) -> F
     return figures
 
 
-def output(command: list[str]) -> dict[str, Any]:
-    """Run a program that prints one JSON object last; return it."""
+def run_program(command: list[str]) -> dict[str, Any]:
+    """Run a program whose last line is a JSON object; return the object."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{command}: {done.stderr[-2000:]}")
@@ -99,38 +99,38 @@ def output(command: list[str]) -> dict[str, Any]:
 
 
 def sparse(subject: Subject) -> Figures:
-    """`periodic` every 1,000 ticks, shown tick by tick."""
+    """Measure `periodic` every 1,000 ticks through its tick API."""
     figures = replay(subject, name="bench_strategies:PeriodicTicks", **SPARSE)
-    return figures | against_peer(subject, figures, "--no-orders")
+    return figures | compare_with_peer(subject, figures, "--no-orders")
 
 
 def columnar(subject: Subject) -> Figures:
-    """`periodic` every 1,000 ticks, as it ships: by `on_batch`."""
+    """Measure `periodic` every 1,000 ticks as shipped, through `on_batch`."""
     figures = replay(subject, name="periodic", **SPARSE)
-    return figures | against_peer(subject, figures, "--no-orders")
+    return figures | compare_with_peer(subject, figures, "--no-orders")
 
 
 def dense(subject: Subject) -> Figures:
-    """`sma_crossover`, as it ships."""
+    """Measure `sma_crossover` as shipped."""
     return replay(subject, name="sma_crossover")
 
 
 def dense_ticks(subject: Subject) -> Figures:
-    """`sma_crossover`, shown tick by tick."""
+    """Measure `sma_crossover` through its tick API."""
     return replay(subject, name="bench_strategies:SmaTicks")
 
 
 def paper(subject: Subject) -> Figures:
-    """`sma_crossover` in PAPER."""
-    figures = replay(subject, against_ceiling=False, name="sma_crossover", mode="PAPER")
-    return figures | against_peer(subject, figures)
+    """Measure `sma_crossover` in PAPER."""
+    figures = replay(subject, with_ceiling=False, name="sma_crossover", mode="PAPER")
+    return figures | compare_with_peer(subject, figures)
 
 
-def against_peer(subject: Subject, figures: Figures, *options: str) -> Figures:
-    """Run the peer on the same file, and hold ticks a second against its."""
+def compare_with_peer(subject: Subject, figures: Figures, *options: str) -> Figures:
+    """Run the peer on the same file, and compare the rates in ticks per second."""
     if subject.peer is None:
         return {}
-    found = output([*subject.peer, str(subject.file), *options])
+    found = run_program([*subject.peer, str(subject.file), *options])
     best = max(figures["thread ticks/s"], figures["process ticks/s"])
     return {
         "peer ticks/s": round(found["ticks_per_s"]),
@@ -140,9 +140,9 @@ def against_peer(subject: Subject, figures: Figures, *options: str) -> Figures:
 
 
 def live(subject: Subject, rate: int, isolation: str, every: int) -> Figures:
-    """Receive -> order put on the channel, with the default channels; an order every so many ticks."""
+    """Measure receive -> order on the channel, with the default channels and an order every ``every`` ticks."""
     with tempfile.TemporaryDirectory() as made:
-        found = session(
+        found = run_session(
             Path(made),
             {
                 "isolation": isolation,
@@ -163,7 +163,7 @@ def live(subject: Subject, rate: int, isolation: str, every: int) -> Figures:
 
 
 def latency(rate: int, every: int) -> Callable[[Subject], Figures]:
-    """Return the measure of one rate of ticks and one density of orders."""
+    """Return the measure for one rate of ticks and one density of orders."""
 
     def measure(subject: Subject) -> Figures:
         return live(subject, rate, "thread", every) | live(subject, rate, "process", every)
@@ -172,12 +172,12 @@ def latency(rate: int, every: int) -> Callable[[Subject], Figures]:
 
 
 def burning(subject: Subject) -> Figures:
-    """A strategy that burns a millisecond a tick on one symbol of four, 1,000 ticks a second in all."""
+    """Measure a strategy that burns a millisecond per tick on one symbol of four, at 1,000 ticks per second in all."""
     symbols = ["BURN/USD", "SOL/USD", "ETH/USD", "BTC/USD"]
     figures: Figures = {}
     for isolation in ("thread", "process"):
         with tempfile.TemporaryDirectory() as made:
-            found = session(
+            found = run_session(
                 Path(made),
                 {
                     "isolation": isolation,
@@ -200,17 +200,17 @@ def burning(subject: Subject) -> Figures:
     return figures
 
 
-class Whole(NamedTuple):
-    """A whole process and all that it started."""
+class Usage(NamedTuple):
+    """Resources that a process and its descendants used."""
 
     wall_s: float
     cpu_s: float
     memory_mb: tuple[float, ...]
-    """The most that each process held, the largest first."""
+    """Peak memory of each process, largest first."""
 
 
-def whole(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> Whole:
-    """Run a program to its end; raise SystemExit where it fails."""
+def run_whole(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> Usage:
+    """Run a program to its end and measure it; raise SystemExit if it fails."""
     before, started, most = os.times(), time.perf_counter(), {}
     with (folder / "output.txt").open("wb") as out:
         process = psutil.Popen(command, cwd=folder, stdout=out, stderr=out, env={**os.environ, **(environment or {})})
@@ -219,12 +219,12 @@ def whole(command: list[str], folder: Path, environment: Mapping[str, str] | Non
                 for each in (process, *process.children(recursive=True)):
                     most[each.pid] = max(most.get(each.pid, 0), each.memory_info().rss)
             with suppress(psutil.TimeoutExpired):
-                process.wait(LOOK_SECONDS)
+                process.wait(SAMPLE_SECONDS)
     wall, after = time.perf_counter() - started, os.times()
     if process.returncode:
         raise SystemExit(f"{command}: {(folder / 'output.txt').read_text()[-2000:]}")
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return Whole(round(wall, 3), round(cpu, 3), tuple(sorted((rss / 2**20 for rss in most.values()), reverse=True)))
+    return Usage(round(wall, 3), round(cpu, 3), tuple(sorted((rss / 2**20 for rss in most.values()), reverse=True)))
 
 
 EMPTY_JOB = """import dagster as dg
@@ -236,8 +236,8 @@ defs = dg.Definitions(jobs=[empty])
 """
 
 
-def dagster_job(folder: Path, settings: Settings | None) -> Whole:
-    """Run the empty job, or `shadow_run` with settings, in a folder with the project's dagster.yaml."""
+def run_dagster_job(folder: Path, settings: Settings | None) -> Usage:
+    """Run the empty job, or `shadow_run` if there are settings, in a folder with the project's dagster.yaml."""
     shutil.copy(HERE.parent / "dagster.yaml", folder)
     (folder / "empty_job.py").write_text(EMPTY_JOB)
     module, job = ("empty_job", "empty") if settings is None else ("hybrid_platform.definitions", "shadow_run")
@@ -246,79 +246,81 @@ def dagster_job(folder: Path, settings: Settings | None) -> Whole:
         given = {"data_dir": str(folder / "data"), "gates": {"cpu_pressure_limit": 100.0}, **settings}
         (folder / "run.json").write_text(json.dumps({"resources": {"session": {"config": given}}}))
         command += ["-c", "run.json"]
-    return whole(command, folder, {"PYTHONPATH": str(folder), "PYTHONWARNINGS": "ignore"})
+    return run_whole(command, folder, {"PYTHONPATH": str(folder), "PYTHONWARNINGS": "ignore"})
 
 
 def start(subject: Subject) -> Figures:
-    """`shadow_run` of a ten-tick feed against an empty Dagster job, whole processes."""
+    """Compare `shadow_run` of a ten-tick feed with an empty Dagster job, as whole processes."""
     with tempfile.TemporaryDirectory() as made:
-        empty = dagster_job(Path(made), None)
+        empty = run_dagster_job(Path(made), None)
         figures = {"empty job s": empty.wall_s, "empty job CPU s": empty.cpu_s}
         for isolation in ("thread", "process"):
             feed = {"synthetic": {"ticks_per_second": "max", "ticks": 10}}
-            ten = dagster_job(Path(made), {"isolation": isolation, "feed": feed})
+            ten = run_dagster_job(Path(made), {"isolation": isolation, "feed": feed})
             figures |= {f"{isolation} s": ten.wall_s, f"{isolation} CPU s": ten.cpu_s}
             figures[f"{isolation} ÷ empty job"] = round(ten.wall_s / empty.wall_s, 2)
     return figures
 
 
 def memory(subject: Subject) -> Figures:
-    """The most that each process of a whole replay under Dagster held, report included, against an empty job."""
+    """Compare the peak memory of each process of a replay under Dagster, report included, with an empty job."""
     with tempfile.TemporaryDirectory() as made:
-        empty = dagster_job(Path(made), None).memory_mb[0]
+        empty = run_dagster_job(Path(made), None).memory_mb[0]
         figures = {"empty job MB": round(empty)}
         for name, asked in (("sparse", {"name": "periodic", **SPARSE}), ("dense", {"name": "sma_crossover"})):
-            held = dagster_job(Path(made), replayed(subject, **asked)).memory_mb
-            figures[f"{name} MB beyond it, op"] = round(held[0] - empty)
-            figures[f"{name} MB beyond it, guarded"] = round(held[1] - empty) if len(held) > 1 else 0
+            held = run_dagster_job(Path(made), build_settings(subject, **asked)).memory_mb
+            figures[f"{name} MB beyond it, parent"] = round(held[0] - empty)
+            figures[f"{name} MB beyond it, sandboxed"] = round(held[1] - empty) if len(held) > 1 else 0
     return figures
 
 
 def cli(subject: Subject) -> Figures:
-    """`--help` and `healthcheck`, whole processes."""
+    """Measure `--help` and `healthcheck` as whole processes."""
     command = str(Path(sys.executable).with_name("hybrid-platform"))
     with tempfile.TemporaryDirectory() as made:
-        session(Path(made), {"isolation": "thread", "feed": {"synthetic": {"ticks_per_second": "max", "ticks": 10}}})
+        run_session(
+            Path(made), {"isolation": "thread", "feed": {"synthetic": {"ticks_per_second": "max", "ticks": 10}}}
+        )
         figures: Figures = {}
         for asked in (["--help"], ["healthcheck", "--data-dir", made]):
-            took = whole([command, *asked], Path(made))
+            took = run_whole([command, *asked], Path(made))
             figures |= {f"{asked[0]} s": took.wall_s, f"{asked[0]} CPU s": took.cpu_s}
     return figures
 
 
 def growth(subject: Subject) -> Figures:
-    """One database that grows to 1, 10 and 50 million ticks: the median of three replays of the file at each size."""
+    """Measure a database that grows to 1, 10 and 50 million ticks: the median of three replays at each size."""
     figures: Figures = {}
     command = str(Path(sys.executable).with_name("hybrid-platform"))
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as made:
         held = 0
         for millions in (1, 10, 50):
-            # The database is filled by one session, and what is measured are others, of one file.
-            missing = max(0, round(millions * 10**6 / held_by(subject.file)) - 3 - held)
+            # One session fills the database. The measured sessions that follow replay one file each.
+            missing = max(0, round(millions * 10**6 / count_rows(subject.file)) - 3 - held)
             found = []
             for files in (*([missing] if missing else []), 1, 1, 1):
-                settings = replayed(subject, "periodic", **SPARSE)
-                settings["feed"]["replay"] |= {"path": copies(subject.file, Path(made), files), "order": "listed"}
-                found.append(session(Path(made) / "data", settings, "--judged"))
+                settings = build_settings(subject, "periodic", **SPARSE)
+                settings["feed"]["replay"] |= {"path": copy_file(subject.file, Path(made), files), "order": "listed"}
+                found.append(run_session(Path(made) / "data", settings, "--judged"))
                 held += files
             last = found[-3:]
             figures[f"{millions} M: rows/s"] = median(each["rows_per_second"] for each in last)
-            figures[f"{millions} M: memory MB, op"] = max(each["most_memory_mb"]["op"] for each in found)
+            figures[f"{millions} M: memory MB, parent"] = max(each["peak_memory_mb"]["parent"] for each in found)
             figures[f"{millions} M: postflight s"] = median(each["postflight_s"] for each in last)
-            check = whole([command, "healthcheck", "--data-dir", str(Path(made) / "data")], Path(made))
+            check = run_whole([command, "healthcheck", "--data-dir", str(Path(made) / "data")], Path(made))
             figures[f"{millions} M: healthcheck s"] = check.wall_s
     figures["50 M ÷ 1 M"] = round(figures["50 M: rows/s"] / figures["1 M: rows/s"], 3)
     return figures
 
 
-def held_by(file: Path) -> int:
-    """Return how many rows a file has, its header not counted."""
+def count_rows(file: Path) -> int:
+    """Return the number of rows of a file without its header."""
     with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as lines:
         return sum(1 for _ in lines) - 1
 
 
-def copies(file: Path, folder: Path, count: int) -> list[str]:
-    """Return so many copies of the file; a replay reads each file once."""
+def copy_file(file: Path, folder: Path, count: int) -> list[str]:
+    """Return the paths of ``count`` copies of the file, because a replay reads each file once."""
     names = [folder / f"{number:03}-{file.name}" for number in range(count)]
     for name in names:
         if not name.exists():
@@ -343,4 +345,4 @@ MEASURES: dict[str, Callable[[Subject], Figures]] = {
     "growth": growth,
 }
 ONLY_WHEN_ASKED = ("growth",)
-"""Takes minutes and gigabytes."""
+"""Measures that take minutes and gigabytes."""

@@ -1,4 +1,4 @@
-"""Strategies to measure with: the built-in ones shown tick by tick, and one that burns time."""
+"""Strategies for the benchmarks: the built-in ones through their tick API, and one that burns CPU time."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ BURN_SECONDS = 0.001
 
 
 class PeriodicTicks(Periodic):
-    """`periodic` by its tick API."""
+    """`periodic` through its tick API."""
 
     on_batch = Strategy.on_batch  # type: ignore[assignment]
 
 
 class SmaTicks(SmaCrossover):
-    """`sma_crossover` by its tick API."""
+    """`sma_crossover` through its tick API."""
 
     on_batch = Strategy.on_batch  # type: ignore[assignment]
 
 
 class Burning(PeriodicTicks):
-    """`periodic`, and a millisecond of work at every tick of one symbol."""
+    """`periodic` with a millisecond of work at every tick of one symbol."""
 
     def on_tick(self, tick: Tick) -> Signal | None:
         if tick.symbol == "BURN/USD":

@@ -1,13 +1,12 @@
-"""How fast the session's writer is, against the fastest that sqlite3 can do with the same rows.
+"""Throughput of the session's writer, compared with the fastest that sqlite3 can do with the same rows.
 
     python benchmarks/bench_writer.py [--ticks 1000000] [--repeats 5] > writer.json
 
-The ceiling: the rows of the session, built beforehand as the driver wants them, written by the bare driver
-into the same schema with the same PRAGMAs and commits, with the number of rows a statement that proves
-fastest. All measures of one repeat run one after the other, so that what else the machine does falls on
-all of them; the result is the median, and the ratios are taken within each repeat, by the wall clock and,
-for a machine that others use too, by the writing thread's own CPU time. The rates beside a busy Python
-thread show what the interpreter lock costs (DESIGN 3).
+For the ceiling, the bare driver writes the rows of the session, prepared in the form that it needs, into the same
+schema with the same PRAGMAs and commits, with the fastest number of rows per statement. The measures of one repeat run
+consecutively, so that other load of the machine affects all of them. The result is the median. Ratios are computed
+within each repeat, by the wall clock and, for a machine that runs other work too, by the CPU time of the writing
+thread. The rates next to a busy Python thread show the cost of the interpreter lock.
 """
 
 from __future__ import annotations
@@ -56,13 +55,13 @@ from hybrid_platform.storage.writer import SessionWriter
 ROWS_A_COMMIT = 16_384
 TICKS_A_BATCH = 4_096
 Rates = tuple[float, float]
-"""Rows a second by the wall clock, and by the thread's CPU time."""
+"""Rows per second by the wall clock, and by the thread's CPU time."""
 BUSY_ROWS = 100_000
-"""Beside a busy thread fewer rows are enough, and more would take minutes with few rows a statement."""
+"""Rows for the measures next to a busy thread; more would take minutes with few rows per statement."""
 
 
-def made_ticks(count: int) -> list[TickBatch]:
-    """A random walk of one instrument, a tick a millisecond, in batches as a replay makes them."""
+def make_ticks(count: int) -> list[TickBatch]:
+    """Return a random walk of one instrument, one tick per millisecond, in batches like those of a replay."""
     rng = np.random.default_rng(7)
     table = InstrumentTable()
     table.intern("SYNTHETIC", "SOL/USDC")
@@ -81,8 +80,8 @@ def made_ticks(count: int) -> list[TickBatch]:
     return [ticks[start : start + TICKS_A_BATCH] for start in range(0, count, TICKS_A_BATCH)]
 
 
-def made_records(orders: int) -> list[Record]:
-    """What orders that fill at once leave behind: a signal, an order, its events and a trade each."""
+def make_records(orders: int) -> list[Record]:
+    """Return the records of orders that fill at once: for each a signal, an order, its events and a trade."""
     states = (OrderStatus.INITIALIZED, OrderStatus.SUBMITTED, OrderStatus.ACCEPTED, OrderStatus.FILLED)
     records: list[Record] = []
     for k in range(1, orders + 1):
@@ -101,7 +100,7 @@ def made_records(orders: int) -> list[Record]:
 
 @contextmanager
 def fresh_writer() -> Iterator[tuple[SessionWriter, Path]]:
-    """A writer on a database of its own."""
+    """Yield a writer on a new database, and the database's path."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
         engine = open_engine(default_url(folder), role="write")
         migrate(engine)
@@ -112,7 +111,7 @@ def fresh_writer() -> Iterator[tuple[SessionWriter, Path]]:
 
 @contextmanager
 def busy_thread() -> Iterator[None]:
-    """Another thread of this process computes in Python all the time."""
+    """Run a thread that computes in Python all the time."""
     stop = threading.Event()
 
     def burn() -> None:
@@ -130,13 +129,13 @@ def busy_thread() -> Iterator[None]:
 
 
 class Stopwatch:
-    """Runs from its making."""
+    """Stopwatch that starts when it is created."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.thread_time()
 
     def rates(self, rows: int) -> Rates:
-        """Return the rates of so many rows until now."""
+        """Return the rates for this number of rows until now."""
         return rows / (time.perf_counter() - self._wall), rows / (time.thread_time() - self._cpu)
 
 
@@ -160,7 +159,7 @@ def write_records(records: list[Record]) -> Rates:
 
 
 def bare_ticks(batches: list[TickBatch], rows_a_statement: int) -> Rates:
-    """Measure the bare driver with rows built beforehand."""
+    """Measure the bare driver with rows that are prepared beforehand."""
     width = len(TICK_COLUMNS)
     table = np.concatenate(
         [
@@ -199,21 +198,21 @@ def bare_ticks(batches: list[TickBatch], rows_a_statement: int) -> Rates:
 
 
 def main() -> None:
-    """Measure, and print JSON."""
+    """Run the measures, and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ticks", type=int, default=1_000_000)
     parser.add_argument("--orders", type=int, default=20_000)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    ticks, records = made_ticks(options.ticks), made_records(options.orders)
-    few = made_ticks(min(options.ticks, BUSY_ROWS))
+    ticks, records = make_ticks(options.ticks), make_records(options.orders)
+    few = make_ticks(min(options.ticks, BUSY_ROWS))
     sizes = (16, 32, 40, 1_024, MAX_PARAMETERS // len(TICK_COLUMNS))
     measures: dict[str, tuple[Any, Callable[[], Rates]]] = {
         "writer_ticks": (nullcontext, lambda: write_ticks(ticks)),
         "writer_records": (nullcontext, lambda: write_records(records)),
-        "writer_ticks_beside_busy_thread": (busy_thread, lambda: write_ticks(few)),
-        "writer_records_beside_busy_thread": (busy_thread, lambda: write_records(records)),
-        "bare_ticks_32_beside_busy_thread": (busy_thread, lambda: bare_ticks(few, 32)),
+        "writer_ticks_with_busy_thread": (busy_thread, lambda: write_ticks(few)),
+        "writer_records_with_busy_thread": (busy_thread, lambda: write_records(records)),
+        "bare_ticks_32_with_busy_thread": (busy_thread, lambda: bare_ticks(few, 32)),
         **{f"bare_ticks_{size}": (nullcontext, lambda size=size: bare_ticks(ticks, size)) for size in sizes},
     }
     rates: dict[str, list[Rates]] = {name: [] for name in measures}

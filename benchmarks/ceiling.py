@@ -1,8 +1,8 @@
-"""The ceiling of one session's rows: ``python benchmarks/ceiling.py BOT.DB`` prints JSON.
+"""Ceiling for one session's rows: ``python benchmarks/ceiling.py BOT.DB`` prints JSON.
 
-All rows of all tables that the session wrote, built beforehand as the driver wants them, are written by the bare
-driver alone into the same schema with the same PRAGMAs, in as many commits. How many rows a statement are fastest
-depends on the machine: each number is tried, and the fastest counts.
+The bare driver alone writes the rows of all tables of the session, prepared in the form that it needs, into the same
+schema with the same PRAGMAs and the same number of commits. The fastest number of rows per statement depends on the
+machine, so each number is tried, and the fastest counts.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ PRAGMAS = ("synchronous = 1", "temp_store = 2", "wal_autocheckpoint = 4096")
 Statements = list[tuple[str, list[list[Any]]]]
 
 
-def rows_of(database: Path) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]:
-    """Return table -> columns without those that hold nothing, and the rows of the database's only session."""
+def read_rows(database: Path) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]:
+    """Return table -> its columns that are not empty, and the rows of the database's only session."""
     found = {}
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
         for table in (*(table.name for table in COUNTED_TABLES.values()), TICK_BATCHES.name):
             names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-            told = [
+            filled = [
                 name
                 for name in names
                 if connection.execute(f"SELECT 1 FROM {table} WHERE {name} IS NOT NULL LIMIT 1").fetchone()
             ]
-            if told:
-                rows = connection.execute(f"SELECT {', '.join(told)} FROM {table} ORDER BY 1, 2").fetchall()
-                found[table] = (told, rows)
+            if filled:
+                rows = connection.execute(f"SELECT {', '.join(filled)} FROM {table} ORDER BY 1, 2").fetchall()
+                found[table] = (filled, rows)
     return found
 
 
-def planned(tables: dict[str, tuple[list[str], list[tuple[Any, ...]]]], rows_a_statement: int) -> list[Statements]:
-    """Return the statements of each commit with their values; every table's rows are spread over all commits."""
+def build_plan(tables: dict[str, tuple[list[str], list[tuple[Any, ...]]]], rows_a_statement: int) -> list[Statements]:
+    """Return the statements of each commit with their values; the rows of every table are spread over all commits."""
     commits = max(1, sum(len(rows) for _, rows in tables.values()) // ROWS_A_COMMIT)
     plan: list[Statements] = []
     for commit in range(commits):
@@ -63,7 +63,7 @@ def planned(tables: dict[str, tuple[list[str], list[tuple[Any, ...]]]], rows_a_s
     return plan
 
 
-def written(plan: list[Statements]) -> tuple[float, float]:
+def measure_plan(plan: list[Statements]) -> tuple[float, float]:
     """Write a plan into a fresh database; return wall and CPU seconds."""
     with fresh_writer() as (_, path):
         connection = sqlite3.connect(path, isolation_level=None)
@@ -80,11 +80,11 @@ def written(plan: list[Statements]) -> tuple[float, float]:
     return took
 
 
-def ceiling(database: Path) -> dict[str, Any]:
-    """Return the fastest rate with these rows, by the wall clock and by CPU time."""
-    tables = rows_of(database)
+def measure_ceiling(database: Path) -> dict[str, Any]:
+    """Return the fastest rate for the rows of a database, by the wall clock and by CPU time."""
+    tables = read_rows(database)
     rows = sum(len(rows) for _, rows in tables.values())
-    took = {size: written(planned(tables, size)) for size in ROWS_A_STATEMENT}
+    took = {size: measure_plan(build_plan(tables, size)) for size in ROWS_A_STATEMENT}
     return {
         "rows": rows,
         "rows_per_second": round(rows / min(wall for wall, _ in took.values())),
@@ -94,4 +94,4 @@ def ceiling(database: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(ceiling(Path(sys.argv[1]))))
+    print(json.dumps(measure_ceiling(Path(sys.argv[1]))))

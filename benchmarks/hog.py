@@ -1,12 +1,12 @@
-"""A live-like session while other processes eat the CPU for some minutes: the ladder's trace, and who still answers.
+"""A session like a live one while other processes use up the CPU: the trace of the throttle ladder and the health.
 
     python benchmarks/hog.py [--calm 45 --hog 90 --after 60] [--rate 500] --json hog.json --plot hog.png
 
-Starts a real ``hybrid-platform shadow-run`` (isolation `process`, synthetic feed). After ``--calm`` seconds
-processes that only compute (``--hogs``, two a core by default) run for ``--hog`` seconds, then the session
-has ``--after`` seconds to recover. Meanwhile, once a second, somebody outside reads the database and the
-kernel's pressure, and runs the healthcheck now and then. Prints the steps of the ladder and what was
-measured; exits 0 where every tick is accounted for, no heartbeat was late and every healthcheck passed.
+Starts a real ``hybrid-platform shadow-run`` (isolation `process`, synthetic feed). After ``--calm`` seconds processes
+that only compute (``--hogs``, two per core by default) run for ``--hog`` seconds. Then the session has ``--after``
+seconds to recover. Meanwhile this program reads the database and the kernel's pressure once a second, and runs the
+healthcheck every few seconds. It prints the steps of the ladder and the measurements, and exits with 0 if every tick is
+accounted for, no heartbeat was late, and every healthcheck passed.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ class Busy(Strategy[Params]):
             pass
         return buy(tick, "0.1", "HUNDREDTH") if tick.seq % 100 == 0 else None
 """
-"""A strategy that costs so much CPU a tick that it keeps up only while there is some."""
+"""A strategy that needs so much CPU per tick that it keeps up only while the CPU is free."""
 EAT = "import sys, time\nend = time.monotonic() + float(sys.argv[1])\nwhile time.monotonic() < end: pass"
 
 
 class Hogs:
-    """Processes that compute, and end by themselves."""
+    """Processes that only compute, and end by themselves."""
 
     def __init__(self, count: int, seconds: float) -> None:
         command = [sys.executable, "-c", EAT, str(seconds)]
         self._running = [subprocess.Popen(command) for _ in range(count)]
 
     def end(self) -> None:
-        """Kill those that are left."""
+        """Kill the processes that still run."""
         for each in self._running:
             each.kill()
             each.wait()
@@ -69,7 +69,7 @@ def start(folder: Path, options: argparse.Namespace) -> subprocess.Popen[bytes]:
     settings = {
         "feed.synthetic.ticks_per_second": options.rate,
         "heartbeat.interval_seconds": 2,
-        "gates.cpu_pressure_limit": 100,  # preflight is not what is asked about
+        "gates.cpu_pressure_limit": 100,  # preflight is not under test here
         "overload.pressure_limit": options.pressure_limit,
         "overload.recover_share": options.recover_share,
         "overload.step_up_seconds": options.up,
@@ -97,15 +97,15 @@ def start(folder: Path, options: argparse.Namespace) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=err, env=environment)
 
 
-def lines(folder: Path, event: LogEvent) -> list[dict[str, Any]]:
-    """Return the session's whole log lines that record an event."""
+def read_lines(folder: Path, event: LogEvent) -> list[dict[str, Any]]:
+    """Return the complete log lines of the session that record an event."""
     text = (folder / "session.log").read_text()
     found = (json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines() if line.startswith("{"))
     return [line for line in found if find_event(line) is event]
 
 
-def look(folder: Path, at: float, *, health: bool) -> dict[str, float]:
-    """Look once, from outside."""
+def take_sample(folder: Path, at: float, *, health: bool) -> dict[str, float]:
+    """Take one sample from outside the session."""
     database = folder / "data" / "bot.db"
     seen = {"at_s": round(at, 3), "pressure": read_pressure(SystemClock()).percent}
     began = time.monotonic()
@@ -119,25 +119,25 @@ def look(folder: Path, at: float, *, health: bool) -> dict[str, float]:
 
 
 def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Run the session beside its hogs; return what was seen."""
+    """Run the session together with its hogs; return the samples and the evidence."""
     session = start(folder, options)
     hogs: Hogs | None = None
     samples: list[dict[str, float]] = []
     try:
         deadline = time.monotonic() + PATIENCE_S
-        while not lines(folder, LogEvent.CHANNELS_CREATED):
+        while not read_lines(folder, LogEvent.CHANNELS_CREATED):
             if session.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit((folder / "session.err").read_text() or "the session did not start")
             time.sleep(0.2)
         began = time.monotonic()
-        next_look = next_health = began
+        next_sample = next_health = began
         while session.poll() is None and time.monotonic() < began + options.calm + options.hog + options.after + 60:
             now = time.monotonic()
             if hogs is None and now - began >= options.calm:
                 hogs = Hogs(options.hogs, options.hog)
-            if now >= next_look:
-                samples.append(look(folder, now - began, health=now >= next_health))
-                next_look = now + 1
+            if now >= next_sample:
+                samples.append(take_sample(folder, now - began, health=now >= next_health))
+                next_sample = now + 1
                 next_health = now + HEALTH_EVERY_S if now >= next_health else next_health
             time.sleep(0.1)
         code = session.wait(PATIENCE_S)
@@ -154,9 +154,9 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "exit_code": code,
         "samples": samples,
         "beats": [
-            [beat["elapsed_s"], beat["tick_count"], beat["late_ms"]] for beat in lines(folder, LogEvent.HEARTBEAT)
+            [beat["elapsed_s"], beat["tick_count"], beat["late_ms"]] for beat in read_lines(folder, LogEvent.HEARTBEAT)
         ],
-        "stepped": len(lines(folder, LogEvent.LADDER_STEPPED)),
+        "stepped": len(read_lines(folder, LogEvent.LADDER_STEPPED)),
         "overload": evidence["overload"],
         "heartbeats": evidence["heartbeats"],
         "ledger": evidence["ledger"],
@@ -166,8 +166,8 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def faults_of(result: dict[str, Any]) -> list[str]:
-    """Return what is not as it should be."""
+def find_faults(result: dict[str, Any]) -> list[str]:
+    """Return the faults of a run, as messages."""
     beats, health = result["heartbeats"], [each for each in result["samples"] if "healthy" in each]
     checks = (
         (result["exit_code"] == 0, f"exit code: expected 0, got {result['exit_code']}"),
@@ -178,25 +178,25 @@ def faults_of(result: dict[str, Any]) -> list[str]:
     return [fault for holds, fault in checks if not holds]
 
 
-def summary(result: dict[str, Any]) -> str:
-    """Return the ladder's trace and the measurements as a Markdown table each."""
+def render_summary(result: dict[str, Any]) -> str:
+    """Return the trace of the ladder and the measurements, each as a Markdown table."""
     overload, samples, options = result["overload"], result["samples"], result["options"]
     reads = sorted(each["read_ms"] for each in samples if "read_ms" in each)
     health = [each["health_s"] for each in samples if "health_s" in each]
     beats, counters = result["heartbeats"], result["counters"]
     out = sum(overload["sampled_out"].values())
-    spent = ", ".join(f"1 in {rung}: {seconds:.0f} s" for rung, seconds in _by_rung(overload["seconds_at"]))
+    spent = ", ".join(f"1 in {level}: {seconds:.0f} s" for level, seconds in _sort_by_level(overload["seconds_at"]))
     rows = [
         ("hogs", f"{options['hogs']} on {os.cpu_count()} cores, from {options['calm']} s for {options['hog']} s"),
-        ("CPU pressure (some avg10)", f"mean {overload['mean_pressure']:g} %, most {overload['most_pressure']:g} %"),
-        ("ticks", f"{counters['tick_count'] + out:,} came = {counters['tick_count']:,} taken + {out:,} sampled out"),
+        ("CPU pressure (some avg10)", f"mean {overload['mean_pressure']:g} %, maximum {overload['most_pressure']:g} %"),
+        ("ticks", f"{counters['tick_count'] + out:,} received = {counters['tick_count']:,} used + {out:,} sampled out"),
         ("dropped by channels", f"{sum(counters[f'bp_drops_{name}'] for name in ('tick', 'signal', 'persist')):,}"),
-        ("time at each rung", spent),
+        ("time at each level", spent),
         ("heartbeats", f"{beats['beaten']}, {beats['late']} late, the latest by {beats['longest_late_ms']} ms"),
         ("healthcheck", f"{len(health)} times, at most {max(health, default=0):.2f} s of 10 s"),
         (
             "a reader's count of all ticks",
-            f"{len(reads)} times, median {_middle(reads):.1f} ms, most {reads[-1]:.1f} ms",
+            f"{len(reads)} times, median {_median(reads):.1f} ms, maximum {reads[-1]:.1f} ms",
         ),
         ("receive → order", ", ".join(f"{name} {value / 1000:.1f} ms" for name, value in result["latency_us"].items())),
     ]
@@ -205,20 +205,20 @@ def summary(result: dict[str, Any]) -> str:
         for step in overload["steps"]
     ]
     measured = [f"| {name} | {value} |" for name, value in rows]
-    trace = ["| at | one tick in | had held | because |", "| --- | --- | --- | --- |", *steps, ""]
+    trace = ["| at | one tick in | condition held for | reason |", "| --- | --- | --- | --- |", *steps, ""]
     return "\n".join([*trace, "| measured | |", "| --- | --- |", *measured, ""])
 
 
-def _by_rung(values: dict[str, float]) -> list[tuple[str, float]]:
+def _sort_by_level(values: dict[str, float]) -> list[tuple[str, float]]:
     return sorted(values.items(), key=lambda item: int(item[0]))
 
 
-def _middle(values: list[float]) -> float:
+def _median(values: list[float]) -> float:
     return values[len(values) // 2] if values else 0.0
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Draw pressure, the ladder and the ticks that were let through over time."""
+    """Draw pressure, the ladder and the rate of used ticks over time."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -236,44 +236,44 @@ def plot(result: dict[str, Any], path: Path) -> None:
     at = [0.0, *(step["elapsed_s"] for step in steps), samples[-1]["at_s"]]
     every = [1, *(step["after"] for step in steps)]
     ladder.step(at, [*every, every[-1]], where="post", color="#2f7ed8")
-    ladder.set(title="Sampling ladder: one tick in …", yticks=[1, 2, 5, 10])
+    ladder.set(title="Throttle ladder: one tick in …", yticks=[1, 2, 5, 10])
     beats = result["beats"]
     pairs = list(pairwise(beats))
     rate.plot([b[0] for _, b in pairs], [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs], color="#2f7ed8")
-    rate.set(title="Ticks a second that were let through", xlabel="seconds", ylim=(0, None))
+    rate.set(title="Used ticks per second", xlabel="seconds", ylim=(0, None))
     for axis in (pressure, ladder, rate):
         axis.axvspan(options["calm"], options["calm"] + options["hog"], color="#9aa0a6", alpha=0.2)
         axis.grid(visible=True, alpha=0.25)
         axis.title.set(fontsize=10, horizontalalignment="left", position=(0, 1))
-    figure.suptitle(f"{options['hogs']} hogs on {os.cpu_count()} cores (grey), {options['rate']:g} ticks a second")
+    figure.suptitle(f"{options['hogs']} hogs on {os.cpu_count()} cores (grey), {options['rate']:g} ticks per second")
     figure.savefig(path, dpi=100)
 
 
 def main() -> int:
-    """Run, judge, print, draw."""
+    """Run the session, judge it, and print and draw the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calm", type=float, default=45.0)
     parser.add_argument("--hog", type=float, default=90.0)
     parser.add_argument("--after", type=float, default=60.0)
-    parser.add_argument("--rate", type=float, default=500.0, help="ticks a second")
+    parser.add_argument("--rate", type=float, default=500.0, help="ticks per second")
     parser.add_argument("--hogs", type=int, default=2 * (os.cpu_count() or 1))
-    parser.add_argument("--work-us", type=int, default=0, help="CPU that the strategy takes a tick; 0: periodic")
+    parser.add_argument("--work-us", type=int, default=0, help="CPU time that the strategy takes per tick; 0: periodic")
     parser.add_argument("--pressure-limit", type=float, default=60.0)
     parser.add_argument("--recover-share", type=float, default=0.5)
     parser.add_argument("--up", type=float, default=10.0, help="overload.step_up_seconds")
     parser.add_argument("--down", type=float, default=10.0, help="overload.step_down_seconds")
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--json", type=Path, required=True, help="where the result goes")
-    parser.add_argument("--plot", type=Path, required=True, help="where the picture goes")
+    parser.add_argument("--json", type=Path, required=True, help="path of the result")
+    parser.add_argument("--plot", type=Path, required=True, help="path of the plot")
     options = parser.parse_args()
     for path in (options.json, options.plot):
         path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         result = run(Path(folder), options)
-    faults = result["faults"] = faults_of(result)
+    faults = result["faults"] = find_faults(result)
     options.json.write_text(json.dumps(result, indent=1) + "\n")
     plot(result, options.plot)
-    sys.stdout.write(summary(result) + "\n" + "\n".join(faults or ["PASS"]) + "\n")
+    sys.stdout.write(render_summary(result) + "\n" + "\n".join(faults or ["PASS"]) + "\n")
     return int(bool(faults))
 
 

@@ -1,12 +1,12 @@
-"""A long shadow run at a steady rate, watched from outside: does anything grow that should stay flat?
+"""A long shadow run at a steady rate, observed from outside to find anything that grows but should stay flat.
 
     python benchmarks/soak.py [--seconds 3600] [--rate 1000] --json soak.json --plot soak.png
 
-Starts a real ``hybrid-platform shadow-run`` (isolation `process`, synthetic feed) and samples it with psutil:
-memory, threads and open files of the session's process and of its guarded child, the sizes of the database
-and its WAL, and, through a reader of its own, how old the newest committed tick is. Flat means: the median
-of the last quarter of the time is at most a stated bound above that of the second quarter (the first one
-fills buffers of bounded size). Exits 0 where everything is flat and the session ended well, else 1.
+Starts a real ``hybrid-platform shadow-run`` (isolation `process`, synthetic feed) and samples it with psutil: memory,
+threads and open files of the session's process and of its sandboxed child, the sizes of the database and its WAL, and,
+through a separate reader, the age of the newest committed tick. A series is flat if the median of the last quarter of
+the time is at most a stated bound above the median of the second quarter (the first quarter fills buffers of bounded
+size). Exits with 0 if everything is flat and the session succeeded, else with 1.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ from hybrid_platform.log.events import LogEvent, find_event, parse_line
 
 MIB = 2**20
 CHANNELS = {"tick": 4096, "signal": 4096, "persist": 16_384}
-"""Larger than the defaults, which hold a quarter of a second at this rate: a stall of the machine is no leak."""
+"""Larger than the defaults, which hold a quarter of a second at this rate: a stall of the machine is not a leak."""
 PATIENCE_S = 240.0
-"""For the start, and for the end, when all is counted, audited and drawn; a long session gets half its time more."""
+"""Time allowed for the start, and for the end with ledger, audit and report; a long session gets half of its own
+length in addition."""
 
 Sample = dict[str, float | None]
 
 
 class Bound(NamedTuple):
-    """How much higher the last quarter may be than the second, and what it may never exceed."""
+    """Allowed growth from the second to the last quarter, and the maximum that no sample may exceed."""
 
     growth: float
     unit: str
@@ -49,7 +50,7 @@ class Bound(NamedTuple):
 
 
 def bounds(rss_mib: float, wal_mib: float, lag_ms: float) -> dict[str, Bound]:
-    """Return what is judged; everything else that is sampled is only shown."""
+    """Return the bounds of the series that are judged; all other series are only shown."""
     return {
         "session_rss_mib": Bound(rss_mib, "MiB"),
         "child_rss_mib": Bound(rss_mib, "MiB"),
@@ -57,16 +58,16 @@ def bounds(rss_mib: float, wal_mib: float, lag_ms: float) -> dict[str, Bound]:
         "child_fds": Bound(0, "files"),
         "session_threads": Bound(0, "threads"),
         "child_threads": Bound(0, "threads"),
-        # A checkpoint each 4,096 pages of 8 KiB, and room for the commits that begin before it ends.
+        # A checkpoint every 4,096 pages of 8 KiB, plus room for the commits that begin before it ends.
         "wal_mib": Bound(wal_mib, "MiB", 64),
         "committed_lag_ms": Bound(lag_ms, "ms"),
     }
 
 
 def judge(samples: Sequence[Sample], limits: dict[str, Bound]) -> dict[str, dict[str, Any]]:
-    """Return a verdict for every series: FLAT, GROWS, or UNREADABLE where the kernel did not let us look.
+    """Return a verdict for every series: FLAT, GROWS, or UNREADABLE if the kernel denied access to it.
 
-    ``slope_per_hour`` is the Theil-Sen slope of the second half: half of all pairs of samples rise less.
+    ``slope_per_hour`` is the Theil-Sen slope of the second half: half of all pairs of samples have a smaller slope.
     """
     verdicts: dict[str, dict[str, Any]] = {}
     for name, bound in limits.items():
@@ -93,8 +94,8 @@ def judge(samples: Sequence[Sample], limits: dict[str, Bound]) -> dict[str, dict
     return verdicts
 
 
-def fault_of(name: str, judged: dict[str, Any]) -> str | None:
-    """Return what is wrong with a series; open files may be out of sight for who is not root."""
+def describe_fault(name: str, judged: dict[str, Any]) -> str | None:
+    """Describe the fault of a series, or return None; without root, open files may be unreadable."""
     if judged["verdict"] == "GROWS":
         return (
             f"{name}: expected at most {judged['bound']:g} {judged['unit']} more in the last quarter, and never more "
@@ -112,8 +113,8 @@ def _slope(t: NDArray[np.float64], values: NDArray[np.float64]) -> float:
     return float(np.median((y[j] - y[i]) / (x[j] - x[i]))) if len(i) else 0.0
 
 
-class Watch:
-    """Looks at one session from outside."""
+class Sampler:
+    """Sampler of one session, from outside."""
 
     def __init__(self, pid: int, data_dir: Path, log: Path) -> None:
         self._session = psutil.Process(pid)
@@ -124,7 +125,7 @@ class Watch:
         self.beats = 0
 
     def sample(self, t_s: float) -> Sample | None:
-        """Return what is to be seen now; None while (or once) there is no guarded child."""
+        """Return a sample, or None before the sandboxed child starts and after it has ended."""
         self._read_log()
         try:
             children = self._session.children()
@@ -162,7 +163,7 @@ class Watch:
 
 
 def _open_files(process: psutil.Process) -> float | None:
-    """Only root may look: both processes hide from others of their user."""
+    """Return the number of open files, or None without root, because both processes hide from others of their user."""
     try:
         return float(process.num_fds())
     except psutil.AccessDenied:
@@ -177,7 +178,7 @@ def _size(path: Path) -> float:
 
 
 def _committed(database: Path) -> tuple[float | None, float | None]:
-    """Return how many ticks a reader sees, and how old the newest is in milliseconds."""
+    """Return the number of ticks that a reader sees, and the age of the newest in milliseconds."""
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         newest = "SELECT seq, ts_recv FROM tick_rows ORDER BY session_no DESC, seq DESC LIMIT 1"
         for seq, ts_recv in connection.execute(newest):
@@ -186,9 +187,9 @@ def _committed(database: Path) -> tuple[float | None, float | None]:
 
 
 def run(command: Sequence[str], folder: Path, sample_seconds: float, patience_s: float) -> dict[str, Any]:
-    """Run a session to its end, sampling it; return the samples and what its evidence says.
+    """Run a session to its end and sample it; return the samples and a summary of its evidence.
 
-    Its exit code is None where it outlasted ``patience_s`` and was killed.
+    The exit code is None if the session outlasted ``patience_s`` and was killed.
     """
     data_dir, log = folder / "data", folder / "session.log"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HYBRID_PLATFORM_")}
@@ -197,10 +198,10 @@ def run(command: Sequence[str], folder: Path, sample_seconds: float, patience_s:
     samples: list[Sample] = []
     begin = time.monotonic()
     try:
-        watch = Watch(process.pid, data_dir, log)
+        sampler = Sampler(process.pid, data_dir, log)
         due = begin
         while process.poll() is None and time.monotonic() < begin + patience_s:
-            seen = watch.sample(time.monotonic() - begin)
+            seen = sampler.sample(time.monotonic() - begin)
             if seen is not None:
                 samples.append(seen)
             due = max(due + sample_seconds, time.monotonic())
@@ -236,7 +237,7 @@ def run(command: Sequence[str], folder: Path, sample_seconds: float, patience_s:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Draw every judged series over time, with the medians that were compared."""
+    """Draw every judged series over time, with the medians that are compared."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -279,7 +280,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     what = result["what"]
     session = result["session"]
     figure.suptitle(
-        f"Soak: {what['rate']:,} ticks a second for {what['seconds']:,} s: {result['verdict']} "
+        f"Soak: {what['rate']:,} ticks per second for {what['seconds']:,} s: {result['verdict']} "
         f"({session['ticks'] or 0:,} ticks, {session['orders'] or 0:,} orders, exit {session['exit_code']})",
         fontsize=12,
     )
@@ -287,25 +288,25 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 
 def main() -> int:
-    """Soak, judge, draw."""
+    """Run the soak, judge it, and draw the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=3600)
-    parser.add_argument("--rate", type=int, default=1000, help="ticks a second")
+    parser.add_argument("--rate", type=int, default=1000, help="ticks per second")
     parser.add_argument("--sample-seconds", type=float, default=5.0)
     parser.add_argument("--rss-growth-mib", type=float, default=4.0, help="bound for each process")
     parser.add_argument("--wal-growth-mib", type=float, default=4.0)
     parser.add_argument("--lag-growth-ms", type=float, default=250.0, help="bound for the age of committed ticks")
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--json", type=Path, required=True, help="where the result goes")
-    parser.add_argument("--plot", type=Path, required=True, help="where the picture goes")
-    parser.add_argument("--folder", type=Path, help="kept; default: a temporary one")
+    parser.add_argument("--json", type=Path, required=True, help="path of the result")
+    parser.add_argument("--plot", type=Path, required=True, help="path of the plot")
+    parser.add_argument("--folder", type=Path, help="folder to keep; default: a temporary one")
     options = parser.parse_args()
     for path in (options.json, options.plot):
         path.parent.mkdir(parents=True, exist_ok=True)
     settings = {
         "feed.synthetic.ticks_per_second": options.rate,
         "isolation": "process",
-        "gates.cpu_pressure_limit": 100,  # the soak asks about growth; the gate has tests of its own
+        "gates.cpu_pressure_limit": 100,  # the soak tests growth; the gate has its own tests
         **{f"channels.{name}": capacity for name, capacity in CHANNELS.items()},
     }
     command = [sys.executable, "-m", "hybrid_platform.cli", "shadow-run", "--mode", "shadow"]
@@ -320,7 +321,7 @@ def main() -> int:
             sys.stderr.write((folder / "session.err").read_text()[-2_000:])
     judged = judge(found["samples"], bounds(options.rss_growth_mib, options.wal_growth_mib, options.lag_growth_ms))
     session = found["session"]
-    faults = [fault for name, each in judged.items() if (fault := fault_of(name, each))]
+    faults = [fault for name, each in judged.items() if (fault := describe_fault(name, each))]
     if session["exit_code"] != 0 or session["verdict"] != "PASS" or not session["ledger_balances"]:
         faults.append(f"session: exit {session['exit_code']}, {session['verdict']}: {session['reasons']}")
     result = {

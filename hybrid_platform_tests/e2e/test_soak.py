@@ -64,7 +64,7 @@ def test_memory_files_threads_and_the_log_stay_flat_while_a_session_runs(tmp_pat
 def test_the_judge_names_what_grows(soak: ModuleType, name: str, leak):
     judged = soak.judge(series(soak, **{name: leak}), soak.bounds(4, 4, 250))
     assert {each for each, found in judged.items() if found["verdict"] != "FLAT"} == {name}
-    assert soak.fault_of(name, judged[name]).startswith(f"{name}: expected at most ")
+    assert soak.describe_fault(name, judged[name]).startswith(f"{name}: expected at most ")
 
 
 def test_a_spike_that_ends_is_no_growth(soak: ModuleType):
@@ -75,5 +75,7 @@ def test_a_spike_that_ends_is_no_growth(soak: ModuleType):
 def test_what_could_not_be_read_is_not_called_flat(soak: ModuleType):
     judged = soak.judge(series(soak, child_fds=lambda t: None, wal_mib=lambda t: None), soak.bounds(4, 4, 250))
     assert judged["child_fds"]["verdict"] == judged["wal_mib"]["verdict"] == "UNREADABLE"
-    assert soak.fault_of("child_fds", judged["child_fds"]) is None, "both processes hide from others of their user"
-    assert soak.fault_of("wal_mib", judged["wal_mib"]) is not None
+    assert soak.describe_fault("child_fds", judged["child_fds"]) is None, (
+        "both processes hide from others of their user"
+    )
+    assert soak.describe_fault("wal_mib", judged["wal_mib"]) is not None
