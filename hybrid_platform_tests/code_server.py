@@ -1,4 +1,4 @@
-"""`dagster dev` in a folder of its own: web server, daemon, code server, and what the UI asks of them by GraphQL."""
+"""`dagster dev` in a separate folder: web server, daemon and code server, with the UI's GraphQL requests."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def recorded_data() -> Path:
 
 @pytest.fixture(scope="session")
 def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
-    """`dagster dev`, started once for all tests of what the UI does; each uses a data directory of its own."""
+    """Start `dagster dev` once for all tests of the UI; each test uses a separate data directory."""
     with dagster_dev(tmp_path_factory.mktemp("code-server")) as served:
         yield served
 

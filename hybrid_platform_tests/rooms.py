@@ -1,4 +1,4 @@
-"""Drawing of the packages: who imports whom, layer by layer; fails if a cycle exists at any level.
+"""Drawing of the packages and their imports, layer by layer; fails if a cycle exists at any level.
 
 ``python -m hybrid_platform_tests.rooms docs/images/rooms.svg`` (or ``make rooms``) rewrites the picture.
 """

@@ -1,4 +1,4 @@
-"""What is shipped to run it for long: units that parse, commands that exist, a container file whose sources do."""
+"""Deployment files: systemd units that parse, commands that exist, and a container file with existing sources."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECCOMP = re.compile(
 
 
 def unit(path: Path) -> configparser.ConfigParser:
-    """Read a unit; a key that is there twice, or a line that is none, raises."""
+    """Read a unit; raise for a duplicate key or a line without one."""
     parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",))
     parser.optionxform = str  # type: ignore[assignment]
     parser.read_string(path.read_text())
@@ -40,7 +40,7 @@ def unit(path: Path) -> configparser.ConfigParser:
 
 
 def program(name: str) -> click.Command:
-    """Return the command that a console script is."""
+    """Return the command of a console script."""
     if name == "hybrid-platform":
         return main
     (script,) = entry_points(group="console_scripts", name=name)
@@ -58,7 +58,7 @@ def test_a_unit_parses_and_has_its_sections(path: Path):
 
 
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
-def test_what_a_unit_starts_exists_with_these_options(path: Path):
+def test_command_and_options_of_a_unit_exist(path: Path):
     name, *arguments = shlex.split(unit(path)["Service"]["ExecStart"])
     assert Path(name).is_relative_to("/opt/hybrid-platform/.venv/bin")
     command = program(Path(name).name)
@@ -70,7 +70,7 @@ def test_what_a_unit_starts_exists_with_these_options(path: Path):
 
 
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
-def test_a_service_is_nobodys_root_writes_only_its_state_and_leaves_the_guard_its_seccomp(path: Path):
+def test_service_is_unprivileged_and_uses_no_seccomp(path: Path):
     service = unit(path)["Service"]
     assert service["User"] == service["Group"] == "hybrid-platform"
     assert service["StateDirectory"].startswith("hybrid-platform/")
@@ -81,23 +81,23 @@ def test_a_service_is_nobodys_root_writes_only_its_state_and_leaves_the_guard_it
 
 
 @pytest.mark.scenario("S13")
-def test_the_shadow_runs_unit_restarts_by_exit_code_and_is_watched():
+def test_shadow_run_unit_restarts_by_exit_code():
     service = unit(SHADOW_RUN)["Service"]
     assert (service["Type"], service["NotifyAccess"], service["Restart"]) == ("notify", "main", "on-failure")
     never = {int(code) for code in service["RestartPreventExitStatus"].split()}
-    assert never == {ExitCode.CONFIG, ExitCode.USAGE}, "again on 1, 10, 11 and 13"
-    assert "SuccessExitStatus" not in service, "0 alone is a success"
+    assert never == {ExitCode.CONFIG, ExitCode.USAGE}, "restart after 1, 10, 11 and 13"
+    assert "SuccessExitStatus" not in service, "only 0 is a success"
     assert int(service["WatchdogSec"]) >= 30
     assert service["KillSignal"] == "SIGTERM"
 
 
-def test_the_target_wants_both_of_dagsters_parts():
+def test_target_wants_webserver_and_daemon():
     wanted = set(unit(DEPLOY / "systemd" / "hybrid-platform-dagster.target")["Unit"]["Wants"].split())
     assert wanted == {path.name for path in SERVICES} - {SHADOW_RUN.name}
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-def test_systemd_itself_finds_no_fault(tmp_path: Path):
+def test_systemd_analyze_finds_no_fault(tmp_path: Path):
     for path in UNITS:
         text = path.read_text().replace("/opt/hybrid-platform/.venv/bin", str(Path(sys.executable).parent))
         (tmp_path / path.name.replace("@.", "@x.")).write_text(text)
@@ -119,11 +119,11 @@ def instructions() -> list[tuple[str, str]]:
     return [(name, rest) for name, _, rest in (line.partition(" ") for line in joined.splitlines())]
 
 
-def test_what_the_container_copies_is_there_and_reaches_the_build():
+def test_sources_of_the_container_exist_and_are_not_ignored():
     ignored = (REPOSITORY / ".containerignore").read_text()
     assert ignored == (REPOSITORY / ".dockerignore").read_text()
     kept = {line[1:] for line in ignored.splitlines() if line.startswith("!")}
-    assert "*" in ignored.splitlines(), "nothing else gets there: no data, no keys, no history"
+    assert "*" in ignored.splitlines(), "everything else is excluded: data, keys, history"
     copied = set()
     for name, rest in instructions():
         if name == "COPY" and "--from" not in rest:
@@ -133,7 +133,7 @@ def test_what_the_container_copies_is_there_and_reaches_the_build():
     assert all((REPOSITORY / source).exists() for source in copied)
 
 
-def test_the_container_is_nobodys_root_locked_by_hashes_and_names_no_registry():
+def test_container_is_unprivileged_and_locked_by_hashes():
     steps = instructions()
     froms = [rest.split()[0] for name, rest in steps if name == "FROM"]
     assert froms and all(re.fullmatch(r"python:3\.\d+-slim", image) for image in froms)
@@ -146,7 +146,7 @@ def test_the_container_is_nobodys_root_locked_by_hashes_and_names_no_registry():
     assert dict(steps)["STOPSIGNAL"] == "SIGTERM"
 
 
-def test_what_the_container_starts_exists():
+def test_command_of_the_container_exists():
     steps = dict(instructions())
     (entry,), (name,) = json.loads(steps["ENTRYPOINT"]), json.loads(steps["CMD"])
     assert entry == "hybrid-platform" and name in main.commands

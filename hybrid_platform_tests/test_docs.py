@@ -1,4 +1,4 @@
-"""What README and docs say, holds: every command and option exists, every link leads somewhere, the example runs."""
+"""README and docs: every command, option and link exists, and the examples run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 
 def commands() -> list[tuple[str, list[str]]]:
-    """Return page and words of every command that a page tells to type."""
+    """Return page and words of every command that a page shows."""
     found = []
     for page in PAGES:
         typed = [
@@ -48,19 +48,19 @@ def commands() -> list[tuple[str, list[str]]]:
 COMMANDS = commands()
 
 
-def of_program(name: str) -> list[tuple[str, list[str]]]:
-    """Return where, and the words after the program; `…` stands for what does not matter there."""
-    of_it = [(where, words[1:]) for where, words in COMMANDS if words and Path(words[0]).name == name]
-    return [(where, words) for where, words in of_it if words[:1] != ["…"]]
+def find_commands(name: str) -> list[tuple[str, list[str]]]:
+    """Return the places of a program's commands, and the words after the program; `…` stands for omitted words."""
+    found = [(where, words[1:]) for where, words in COMMANDS if words and Path(words[0]).name == name]
+    return [(where, words) for where, words in found if words[:1] != ["…"]]
 
 
-def test_the_pages_tell_what_to_type():
-    assert len(of_program("make")) >= 3
-    assert len(of_program("hybrid-platform")) >= 6
-    assert len(of_program("dagster")) >= 1
+def test_pages_show_commands():
+    assert len(find_commands("make")) >= 3
+    assert len(find_commands("hybrid-platform")) >= 6
+    assert len(find_commands("dagster")) >= 1
 
 
-@pytest.mark.parametrize(("where", "words"), of_program("hybrid-platform"), ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("where", "words"), find_commands("hybrid-platform"), ids=lambda value: str(value)[:60])
 def test_each_command_and_option_exists(where: str, words: list[str]):
     name, *arguments = words
     command = main.commands[name]
@@ -71,7 +71,7 @@ def test_each_command_and_option_exists(where: str, words: list[str]):
 
 
 def require_setting(assignment: str) -> None:
-    """Raise where no such setting exists; its value is the reader's own."""
+    """Raise if the setting does not exist; its value is free."""
     try:
         load_settings(parse_assignment(assignment), environ={})
     except ConfigError as error:
@@ -80,14 +80,14 @@ def require_setting(assignment: str) -> None:
 
 def test_each_make_target_exists():
     targets = set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
-    for where, words in of_program("make"):
+    for where, words in find_commands("make"):
         named = [word for word in words if "=" not in word and not word.startswith("-")]
         assert set(named) <= targets, where
 
 
-def test_each_dagster_command_names_a_job_that_exists():
+def test_each_dagster_command_uses_an_existing_job():
     jobs = set(defs.get_repository_def().job_names)
-    for where, words in [*of_program("dagster"), *of_program("dg")]:
+    for where, words in [*find_commands("dagster"), *find_commands("dg")]:
         for flag in ("-j", "--job"):
             if flag in words:
                 assert words[words.index(flag) + 1] in jobs, where
@@ -95,13 +95,13 @@ def test_each_dagster_command_names_a_job_that_exists():
             assert importlib.util.find_spec(words[words.index("-m") + 1]), where
 
 
-def test_each_module_that_is_told_to_run_exists():
+def test_each_module_to_run_exists():
     for page in PAGES:
         for module in re.findall(r"python -m (hybrid_platform[\w.]*)", page.read_text()):
             assert importlib.util.find_spec(module), f"{page.name}: {module}"
 
 
-def test_each_environment_variable_is_a_setting_or_stated_to_be_none():
+def test_each_environment_variable_is_a_known_setting():
     for page in PAGES:
         for name in re.findall(r"HYBRID_PLATFORM_[A-Z_]*[A-Z]\b", page.read_text()):
             if not name.startswith(NOT_SETTINGS):
@@ -109,7 +109,7 @@ def test_each_environment_variable_is_a_setting_or_stated_to_be_none():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_each_link_within_the_repository_leads_somewhere(page: Path):
+def test_each_link_within_the_repository_exists(page: Path):
     for target in LINK.findall(FENCED.sub("", page.read_text())):
         if re.match(r"[a-z]+:", target):
             continue
@@ -130,7 +130,7 @@ def test_each_page_of_the_docs_is_linked_from_another():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_examples_are_what_they_claim_to_be(page: Path):
+def test_examples_are_valid(page: Path):
     for text in blocks(page, "python"):
         compile(text, page.name, "exec")
     for text in blocks(page, "yaml"):
@@ -143,7 +143,7 @@ def test_examples_are_what_they_claim_to_be(page: Path):
 
 
 @pytest.mark.scenario("S8")
-def test_the_example_strategy_is_ten_lines_and_runs_as_the_page_says(tmp_path: Path):
+def test_example_strategy_is_ten_lines_and_runs(tmp_path: Path):
     page = REPOSITORY / "docs" / "strategies.md"
     example = blocks(page, "python")[0]
     body = example[example.index("    def on_tick") :].splitlines()

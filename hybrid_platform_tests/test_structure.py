@@ -1,4 +1,4 @@
-"""In place of a code review: what the code is made of, and what stands in the files around it."""
+"""Automated code review: structure of the code, and content of the files around it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LIVE_FEEDS = {
 }
 
 
-def imports_of(path: Path) -> set[str]:
+def collect_imports(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -49,7 +49,7 @@ def imports_of(path: Path) -> set[str]:
 def test_a_send_to_a_live_persist_channel_never_waits(feed: str):
     channel = build_channels(load_settings({"feed": LIVE_FEEDS[feed]}, environ={})).persist
     assert channel.policy is OnFull.DROP_OLDEST
-    record = RecordMessage((None,))  # type: ignore[arg-type]  # what it holds does not matter here
+    record = RecordMessage((None,))  # type: ignore[arg-type]  # the content does not matter here
     refused: list[BaseException] = []
 
     def fill() -> None:
@@ -64,28 +64,30 @@ def test_a_send_to_a_live_persist_channel_never_waits(feed: str):
     filler = threading.Thread(target=fill, daemon=True)
     filler.start()
     filler.join(PROCESS_TIMEOUT_S)
-    assert not filler.is_alive(), "it waits, and nobody takes"
-    assert refused, "a full reserve is told, not waited for"
+    assert not filler.is_alive(), "it waits for a receiver"
+    assert refused, "a full reserve raises instead of waiting"
     assert channel.stats().blocked == 0
 
 
 @pytest.mark.scenario("I6", "S6")
 @pytest.mark.parametrize("feed", LIVE_FEEDS)
-def test_no_channel_of_a_live_feed_blocks_unless_it_is_told_to(feed: str):
+def test_channels_of_live_feeds_block_only_if_set_to(feed: str):
     policies = [channel.policy for channel in build_channels(load_settings({"feed": LIVE_FEEDS[feed]}, environ={}))]
     assert policies == [OnFull.DROP_OLDEST, OnFull.FAIL, OnFull.DROP_OLDEST]
     replay = load_settings({"feed": {"replay": {"path": "x.csv"}}}, environ={})
     assert {channel.policy for channel in build_channels(replay)} == {OnFull.BLOCK}
-    told = load_settings({"feed": LIVE_FEEDS[feed], "channels": {"on_full": "BLOCK", "tick": 9}}, environ={})
-    assert {channel.policy for channel in build_channels(told)} == {OnFull.BLOCK}
-    assert build_channels(told).tick.capacity == 9
+    stated = load_settings({"feed": LIVE_FEEDS[feed], "channels": {"on_full": "BLOCK", "tick": 9}}, environ={})
+    assert {channel.policy for channel in build_channels(stated)} == {OnFull.BLOCK}
+    assert build_channels(stated).tick.capacity == 9
 
 
 @pytest.mark.scenario("I6")
 @pytest.mark.parametrize("name", ["strategy", "execution", "decision_sink"])
-def test_the_stages_that_decide_know_no_storage_and_open_no_file(name: str):
+def test_deciding_stages_import_no_storage_and_open_no_file(name: str):
     path = PACKAGE / "session" / "stages" / f"{name}.py"
-    assert not [module for module in imports_of(path) if "storage" in module or module in {"sqlite3", "sqlalchemy"}]
+    assert not [
+        module for module in collect_imports(path) if "storage" in module or module in {"sqlite3", "sqlalchemy"}
+    ]
     called = {node.func.id for node in ast.walk(ast.parse(path.read_text()))
               if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
     assert "open" not in called
@@ -96,7 +98,7 @@ def test_the_stages_that_decide_know_no_storage_and_open_no_file(name: str):
 
 @pytest.mark.scenario("S8")
 @pytest.mark.parametrize("room", ["domain", "strategies"])
-def test_what_is_pure_reads_no_clock_and_no_chance(room: str):
+def test_pure_rooms_read_no_clock_and_no_randomness(room: str):
     for path in sorted((PACKAGE / room).rglob("*.py")):
         if path.name == "clocks.py":
             continue
@@ -107,15 +109,15 @@ def test_what_is_pure_reads_no_clock_and_no_chance(room: str):
 
 
 @pytest.mark.scenario("I1")
-def test_every_guarded_process_of_the_pipeline_begins_in_one_place():
+def test_sandboxed_processes_start_in_one_module():
     entering = [
         str(path.relative_to(PACKAGE)) for path in MODULES
-        if path.parent != PACKAGE / "sandbox" and "hybrid_platform.sandbox.child.enter" in imports_of(path)
+        if path.parent != PACKAGE / "sandbox" and "hybrid_platform.sandbox.child.enter" in collect_imports(path)
     ]  # fmt: skip
     assert entering == ["session/strategy_host/bootstrap.py"]
 
 
-def test_the_command_line_and_the_pipeline_run_without_dagster(tmp_path: Path):
+def test_command_line_and_pipeline_import_no_dagster(tmp_path: Path):
     script = (
         "import sys\n"
         "import hybrid_platform.cli.main, hybrid_platform.session.runner, hybrid_platform.gates.postflight\n"
@@ -126,7 +128,7 @@ def test_the_command_line_and_the_pipeline_run_without_dagster(tmp_path: Path):
     assert done.returncode == 0
 
 
-def test_nothing_is_configured_when_it_is_imported(tmp_path: Path):
+def test_import_reads_no_configuration(tmp_path: Path):
     wrong = child_environment(tmp_path, HYBRID_PLATFORM_SECONDS="nonsense", HYBRID_PLATFORM_NO_SUCH="1")
     command = [sys.executable, "-c", "import hybrid_platform.definitions"]
     done = subprocess.run(command, cwd=tmp_path, env=wrong, capture_output=True, text=True, check=False)
@@ -135,21 +137,21 @@ def test_nothing_is_configured_when_it_is_imported(tmp_path: Path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_every_module_says_what_it_is_for_and_stays_small(path: Path):
+def test_modules_have_docstrings_and_stay_small(path: Path):
     assert path.stat().st_size < 24 * 1024
     docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
     assert docstring or path.read_text().strip() == ""
-    assert len(docstring.splitlines()) <= 12, "what it is for, what flows in and out; the rest is for docs"
+    assert len(docstring.splitlines()) <= 12, "purpose, input and output; the rest belongs to docs/"
 
 
 # The files around the code
 
 
-def names_of(requirements: list[str]) -> dict[str, Requirement]:
+def collect_names(requirements: list[str]) -> dict[str, Requirement]:
     return {item.name.lower().replace("_", "-"): item for item in map(Requirement, requirements)}
 
 
-def locked(name: str) -> dict[str, Version]:
+def read_lock(name: str) -> dict[str, Version]:
     text = (REPOSITORY / name).read_text()
     return {
         name.lower().replace("_", "-"): Version(version)
@@ -158,7 +160,7 @@ def locked(name: str) -> dict[str, Version]:
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
-def test_a_lock_file_names_no_address_and_every_package_has_its_hashes(name: str):
+def test_lock_files_have_hashes_and_no_addresses(name: str):
     text = (REPOSITORY / name).read_text()
     assert not re.search(r"https?://|--(extra-)?index-url|--find-links|--trusted-host| @ ", text)
     entries = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
@@ -167,22 +169,22 @@ def test_a_lock_file_names_no_address_and_every_package_has_its_hashes(name: str
         assert "--hash=sha256:" in entry, entry.splitlines()[0]
 
 
-def test_every_dependency_is_bounded_and_locked_within_its_bounds():
+def test_dependencies_are_bounded_and_read_lock():
     extras = PYPROJECT["project"]["optional-dependencies"]
-    run = names_of([*PYPROJECT["project"]["dependencies"], *extras["build"]])
-    develop = names_of(extras["dev"])
-    for wanted, lock in ((run, locked("requirements.lock")), (run | develop, locked("requirements-dev.lock"))):
+    run = collect_names([*PYPROJECT["project"]["dependencies"], *extras["build"]])
+    develop = collect_names(extras["dev"])
+    for wanted, lock in ((run, read_lock("requirements.lock")), (run | develop, read_lock("requirements-dev.lock"))):
         for name, requirement in wanted.items():
             assert any(item.operator in {">=", "=="} for item in requirement.specifier), name
             assert lock[name] in requirement.specifier, name
     assert {
         name: version
-        for name, version in locked("requirements-dev.lock").items()
-        if name in locked("requirements.lock")
-    } == (locked("requirements.lock"))
+        for name, version in read_lock("requirements-dev.lock").items()
+        if name in read_lock("requirements.lock")
+    } == (read_lock("requirements.lock"))
 
 
-def test_the_project_says_what_scripts_and_dagster_look_for():
+def test_project_declares_scripts_and_entry_points():
     project = PYPROJECT["project"]
     assert project["requires-python"] == ">=3.11"
     assert project["scripts"] == {"hybrid-platform": "hybrid_platform.cli.main:main"}
@@ -195,7 +197,7 @@ def test_the_project_says_what_scripts_and_dagster_look_for():
     assert (PACKAGE / "py.typed").exists()
 
 
-def test_a_clean_clone_has_what_the_two_commands_need():
+def test_clean_clone_has_all_needed_files():
     for name in (
         "README.md",
         "LICENSE",

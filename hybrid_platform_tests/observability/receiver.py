@@ -1,4 +1,4 @@
-"""A webhook's receiver on this machine: keeps what it gets, and answers as it is told to."""
+"""Webhook receiver on this machine that keeps its requests and gives configured answers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 PATH = "/services/T0SECRET/B0SECRET/x9y8z7w6v5u4t3s2"
-"""As Slack's are: whoever knows it may write."""
+"""A path like Slack's: it contains the secret that permits posting."""
 
 
 class Receiver:
-    """What came, and how it is answered."""
+    """The requests so far, and the answers to give."""
 
     def __init__(self, port: int) -> None:
         self.address = f"http://127.0.0.1:{port}{PATH}"
@@ -23,13 +23,13 @@ class Receiver:
         self.status: Callable[[int], int] = lambda tries: 200
         self.location = ""
         self.answers = threading.Event()
-        """Not set: it never answers."""
+        """While it is not set, the receiver never answers."""
         self.answers.set()
 
 
 @contextmanager
 def receiver() -> Iterator[Receiver]:
-    """Listen until the end of the block."""
+    """Receive requests until the end of the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

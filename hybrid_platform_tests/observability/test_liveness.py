@@ -1,4 +1,4 @@
-"""The sign of life: what it says of a session at each stage of its life, and when it is old."""
+"""The liveness file: its content in each phase of a session, and its age."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def test_liveness_from_start_to_end(tmp_path: Path):
         before_postflight=lambda artifacts: seen.append(read_liveness(DataDir(artifacts.data_dir))),
         with_report=False,
     )
-    (sign,) = seen
-    assert sign is not None
-    assert (sign.session_id, sign.owner, sign.phase) == (ended.session_id, this_process(), SessionPhase.ENDED)
-    assert sign.n == 2, "one at the start, one at the end"
+    (record,) = seen
+    assert record is not None
+    assert (record.session_id, record.owner, record.phase) == (ended.session_id, this_process(), SessionPhase.ENDED)
+    assert record.n == 2, "one at the start, one at the end"
     assert read_holder(tmp_path / "data" / "bot.db.lease") is None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"session_id": 1}', "\x00"])
-def test_a_sign_that_cannot_be_understood_is_none(tmp_path: Path, content: str):
+def test_unreadable_liveness_file_gives_none(tmp_path: Path, content: str):
     data_dir = DataDir(tmp_path)
     assert read_liveness(data_dir) is None
     data_dir.write_atomic(LIVENESS_FILE, content.encode())
@@ -46,15 +46,15 @@ def test_record_ages_without_a_polling_supervisor(tmp_path: Path):
         pulse.start()
         pulse.watch(clock.monotonic_ns, lambda error: None)
         clock.advance(100)
-        wait_until(lambda: (sign := read_liveness(data_dir)) and sign.at_ns == clock.wall_ns(), "a new sign")
+        wait_until(lambda: (record := read_liveness(data_dir)) and record.at_ns == clock.wall_ns(), "a new record")
         assert read_liveness(data_dir).age_s(clock.wall_ns() + 2 * NS_PER_S) == 2
-        looked = clock.monotonic_ns()
-        pulse.watch(lambda: looked, lambda error: None)
+        polled = clock.monotonic_ns()
+        pulse.watch(lambda: polled, lambda error: None)
         clock.advance(50)
-        wait_until(lambda: read_liveness(data_dir).unsupervised_ms == 50_000, "a sign that nobody looks")
+        wait_until(lambda: read_liveness(data_dir).unsupervised_ms == 50_000, "a record without polling")
         assert read_liveness(data_dir).age_s(clock.wall_ns()) == 50
         pulse.enter_closing()
-        wait_until(lambda: read_liveness(data_dir).phase is SessionPhase.CLOSING, "the closing")
+        wait_until(lambda: read_liveness(data_dir).phase is SessionPhase.CLOSING, "the closing phase")
         assert read_liveness(data_dir).age_s(clock.wall_ns()) == 0
         pulse.stop()
         pulse.stop()
@@ -62,34 +62,34 @@ def test_record_ages_without_a_polling_supervisor(tmp_path: Path):
 
 
 def test_lease_lost_during_start_is_reported_once_running(tmp_path: Path):
-    told: list[BaseException] = []
+    losses: list[BaseException] = []
     data_dir = DataDir(tmp_path)
     with Lease(tmp_path / "bot.db.lease", "s") as lease:
         pulse = LivenessWriter(data_dir, lease, "s", "run", TestClock(), ListLog(), beat_seconds=0.01)
         pulse.start()
         (tmp_path / "bot.db.lease").unlink()
-        wait_until(lambda: read_liveness(data_dir).n > 6, "looks that find it gone")
-        pulse.watch(lambda: 0, told.append)
-        wait_until(lambda: told, "the loss")
+        wait_until(lambda: read_liveness(data_dir).n > 6, "checks that find the lease missing")
+        pulse.watch(lambda: 0, losses.append)
+        wait_until(lambda: losses, "the loss")
         count = read_liveness(data_dir).n
-        wait_until(lambda: read_liveness(data_dir).n > count + 3, "more signs")
+        wait_until(lambda: read_liveness(data_dir).n > count + 3, "more records")
         pulse.stop()
-    assert len(told) == 1
+    assert len(losses) == 1
 
 
-def test_a_lost_lease_is_told_once(tmp_path: Path):
-    told: list[BaseException] = []
+def test_lost_lease_is_reported_once(tmp_path: Path):
+    losses: list[BaseException] = []
     data_dir = DataDir(tmp_path)
     with Lease(tmp_path / "bot.db.lease", "s") as lease:
         pulse = LivenessWriter(data_dir, lease, "s", "run", TestClock(), ListLog(), beat_seconds=0.01)
-        pulse.watch(lambda: 0, told.append)
+        pulse.watch(lambda: 0, losses.append)
         pulse.start()
         (tmp_path / "bot.db.lease").unlink()
-        wait_until(lambda: told, "the loss")
+        wait_until(lambda: losses, "the loss")
         count = read_liveness(data_dir).n
-        wait_until(lambda: read_liveness(data_dir).n > count + 3, "more signs")
+        wait_until(lambda: read_liveness(data_dir).n > count + 3, "more records")
         pulse.stop()
-    assert len(told) == 1 and "expected this session to hold the lease" in str(told[0])
+    assert len(losses) == 1 and "expected this session to hold the lease" in str(losses[0])
 
 
 def test_failed_write_is_logged_once(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Notices at a real receiver: what they say, what they never say, and that no receiver can harm a run."""
+"""Notifications at a real receiver: their content, secrets that they never contain, and receivers that fail."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def deliver(notice: Notification, patience_s: float = 30, **settings: Any) -> tu
     return made.close(patience_s), log
 
 
-# What is said
+# Content
 
 
-def test_a_failure_says_what_where_and_what_to_do(listening: Receiver):
+def test_failure_has_reasons_origin_and_advice(listening: Receiver):
     assert deliver(build_failure(ORIGIN, 10, ["ingest: no answer from the venue"]))[0] == []
     (body,) = listening.bodies
     assert body == {
@@ -89,7 +89,7 @@ def test_run_without_exit_code_is_reported():
     assert build_failure(ORIGIN, 99, []).title == "shadow_run failed: exit (99)"
 
 
-def test_a_halt_and_a_resume_say_who_and_why():
+def test_halt_and_resume_have_author_and_reason():
     halt = build_trading_change(ORIGIN, Command(CommandKind.HALT, "ann", "the market is closed"))
     assert (halt.event, halt.title, halt.reasons) == (
         NotificationKind.HALT,
@@ -132,7 +132,7 @@ def test_receiver_error_is_retried(listening: Receiver):
 
 
 @pytest.mark.parametrize(("status", "tries"), [(500, 3), (429, 3), (404, 1), (401, 1)])
-def test_what_is_not_taken_is_logged_with_its_status(listening: Receiver, status: int, tries: int):
+def test_undelivered_notification_is_logged_with_status(listening: Receiver, status: int, tries: int):
     listening.status = lambda _: status
     faults, log = deliver(build_failure(ORIGIN, 1, []))
     assert faults == [f"webhook: HTTP {status}"]
@@ -196,7 +196,7 @@ def test_no_password_file_and_no_proxy_for_loopback(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     assert deliver(build_failure(ORIGIN, 1, []))[0] == []
-    # And of a receiver elsewhere, where the environment's proxies are asked for.
+    # The same for a receiver on another host, for which the environment's proxies apply.
     monkeypatch.setattr(channels, "LOOPBACK", ())
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     elsewhere = channels.Receiver("webhook", listening.address)
@@ -210,7 +210,7 @@ def test_without_receivers_no_thread_starts(listening: Receiver):
     assert listening.bodies == [] and threading.active_count() == before
 
 
-# Where the address is
+# Addresses
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_missing_variable_or_file_is_a_config_error(tmp_path: Path):
         assert "s3cret" not in str(error.value)
 
 
-def test_a_file_must_be_its_owners_alone(tmp_path: Path):
+def test_address_file_must_be_private(tmp_path: Path):
     path = tmp_path / "hook"
     path.write_text("https://hooks.example/x\n")
     path.chmod(0o640)
@@ -265,11 +265,11 @@ def test_settings_variable_cannot_hold_a_secret():
         load_settings({"notify": {"slack_env": "HYBRID_PLATFORM_SLACK"}}, environ={})
 
 
-def test_who_is_told_does_not_change_what_is_traded():
+def test_notify_settings_do_not_change_the_trading_digest():
     plain = load_settings({}, environ={})
-    told = load_settings({"notify": {"slack_env": "SLACK"}, "metrics": {"port": 1}}, environ={})
-    assert plain.trading_sha256 == told.trading_sha256
-    assert plain.config_sha256 != told.config_sha256
+    notifying = load_settings({"notify": {"slack_env": "SLACK"}, "metrics": {"port": 1}}, environ={})
+    assert plain.trading_sha256 == notifying.trading_sha256
+    assert plain.config_sha256 != notifying.config_sha256
 
 
 # The command line
@@ -277,7 +277,7 @@ def test_who_is_told_does_not_change_what_is_traded():
 
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session's plots take longer than the session."""
+    """Skip the report, because its plots take longer than the session."""
     finalized = SimpleNamespace(report="none")
     monkeypatch.setattr("hybrid_platform.run.steps.finalize_run", lambda run: finalized)
 
@@ -301,7 +301,7 @@ def test_command_notifies_failure_then_recovery(listening: Receiver, tmp_path: P
     data = tmp_path / "data"
     assert shadow_run(data, feed(20), "mode=LIVE") == 12
     assert shadow_run(data, feed(20)) == 0
-    assert shadow_run(data, feed(20)) == 0, "well after well is no news"
+    assert shadow_run(data, feed(20)) == 0, "a second success sends nothing"
     failure, recovery = listening.bodies
     assert (failure["event"], failure["exit_code"]) == ("FAILURE", 12)
     assert any("live" in reason.lower() for reason in failure["reasons"])
@@ -313,12 +313,12 @@ def test_command_notifies_failure_then_recovery(listening: Receiver, tmp_path: P
 
 
 @pytest.mark.scenario("G2")
-def test_a_host_under_pressure_is_told_as_overload(listening: Receiver, tmp_path: Path):
+def test_host_under_pressure_is_notified_as_overload(listening: Receiver, tmp_path: Path):
     assert shadow_run(tmp_path / "data", feed(20), "gates.cpu_pressure_limit=0") == 13
     assert [body["event"] for body in listening.bodies] == ["OVERLOAD"]
 
 
-def test_a_halt_is_told_while_the_session_runs(listening: Receiver, tmp_path: Path):
+def test_halt_is_notified_while_the_session_runs(listening: Receiver, tmp_path: Path):
     limits = ["risk.max_exposure_usd=1", "risk.halt_after_vetoes=2"]
     assert shadow_run(tmp_path / "data", "seconds=0.5", "feed.synthetic.ticks_per_second=100", *limits) == 0
     (halt,) = listening.bodies

@@ -1,4 +1,4 @@
-"""sd_notify with a real datagram socket in systemd's place: when it is said, by whom, and what it rests on."""
+"""sd_notify with a real datagram socket in place of systemd: order, sender and conditions of the messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Manager:
 
     @property
     def heard(self) -> list[str]:
-        """All messages that came since the last look."""
+        """The messages that arrived since the last call."""
         messages = []
         self._socket.setblocking(False)
         try:
@@ -47,7 +47,7 @@ class Manager:
 
 @pytest.fixture
 def manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
-    """In the abstract namespace; the other tests have one with a path."""
+    """A socket in the abstract namespace; other tests use one with a path."""
     made = Manager(f"@hybrid-{uuid.uuid4().hex}")
     monkeypatch.setenv("NOTIFY_SOCKET", made.address)
     monkeypatch.setenv("WATCHDOG_USEC", "400000")
@@ -76,7 +76,7 @@ def test_ready_alive_stopping_in_order(manager: Manager, tmp_path: Path):
     assert "NOTIFY_SOCKET" not in os.environ and "WATCHDOG_USEC" not in os.environ, "no child inherits them"
 
 
-def test_a_run_that_is_refused_is_never_ready(manager: Manager, tmp_path: Path):
+def test_refused_run_is_never_ready(manager: Manager, tmp_path: Path):
     assert shadow_run(tmp_path / "data", "mode=LIVE") == 12
     assert manager.heard == ["STATUS=checking the host"]
 
@@ -119,7 +119,7 @@ def test_watchdog_four_times_a_period_status_every_ten_seconds(tmp_path: Path):
         ({}, False),
     ],
 )
-def test_only_who_is_asked_to_gives_signs(tmp_path: Path, environ: dict[str, str], is_watched: bool):
+def test_watchdog_signal_only_for_the_asked_process(tmp_path: Path, environ: dict[str, str], is_watched: bool):
     manager = Manager(str(tmp_path / "notify"))
     variables = {"NOTIFY_SOCKET": manager.address, **environ}
     ServiceManager(variables, SystemClock()).alive("a\nREADY=1")
@@ -133,8 +133,8 @@ def test_only_who_is_asked_to_gives_signs(tmp_path: Path, environ: dict[str, str
 @pytest.mark.parametrize("address", ["", "/nonexistent/notify", "@", "relative\0", "x" * 300])
 def test_without_a_service_manager(address: str):
     to = ServiceManager({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000"}, SystemClock())
-    for say in (to.ready, to.alive, to.stopping, to.status):
-        say("x")
+    for notify in (to.ready, to.alive, to.stopping, to.status):
+        notify("x")
 
 
 def test_service_manager_that_does_not_read(tmp_path: Path):

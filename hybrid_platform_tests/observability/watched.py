@@ -1,4 +1,4 @@
-"""A session that is started, looked at while it runs, and ended; what a scrape said, as numbers."""
+"""Session that tests start, scrape while it runs, and finish; parser of the scraped metrics."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def scrape(url: str) -> str:
 
 
 def samples(text: str) -> dict[Sample, float]:
-    """Return every sample by name and labels, as Prometheus' own parser reads them."""
+    """Return every sample, with its name and labels as key, from Prometheus' own parser."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)

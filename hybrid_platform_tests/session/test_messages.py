@@ -11,7 +11,7 @@ from hybrid_platform.session.messages import MAX_COALESCED, ControlMessage, coal
 from hybrid_platform_tests.session.ticks import single_table, tick_message
 
 REFS = st.one_of(st.none(), st.integers(1, 99), st.text("abc", min_size=1, max_size=3))
-STOP = ControlMessage(Command(CommandKind.HALT, "somebody", "a reason", 1))
+STOP = ControlMessage(Command(CommandKind.HALT, "ann", "a reason", 1))
 
 
 def flatten(messages) -> list[object]:

@@ -61,8 +61,8 @@ def test_settings_from_a_file_reload_without_it(tmp_path):
 
 
 def test_stated_instruments_win_over_the_file(tmp_path):
-    beside = [{"symbol": "ES", "venue": "SYNTHETIC", "price_increment": "0.5"}]
-    settings = load(tmp_path, CSV, instruments=beside)
+    stated = [{"symbol": "ES", "venue": "SYNTHETIC", "price_increment": "0.5"}]
+    settings = load(tmp_path, CSV, instruments=stated)
     assert settings.stated_instruments()["SYNTHETIC", "ES"].price_increment == Decimal("0.5")
 
 

@@ -1,4 +1,4 @@
-"""Settings of live feeds: what is wrong is said before anything starts (S14's way, for feeds)."""
+"""Settings of live feeds: faults are reported before anything starts, as S14 requires."""
 
 from __future__ import annotations
 
