@@ -18,7 +18,7 @@ ROWS = [
 ]
 
 
-def test_every_kind_of_the_list_is_there():
+def test_page_has_every_kind_of_bad_input():
     headings = re.findall(r"^## (.*)$", DOCUMENT.read_text(), re.MULTILINE)
     assert headings == [
         "Paths",

@@ -50,7 +50,7 @@ def program(name: str) -> click.Command:
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
-def test_a_unit_parses_and_has_its_sections(path: Path):
+def test_unit_parses_and_has_its_sections(path: Path):
     parsed = unit(path)
     wanted = {"Unit", "Install"} | ({"Service"} if path.suffix == ".service" else set())
     assert set(parsed.sections()) == wanted

@@ -118,7 +118,7 @@ def test_each_link_within_the_repository_exists(page: Path):
         assert path.is_relative_to(REPOSITORY), target
 
 
-def test_each_page_of_the_docs_is_linked_from_another():
+def test_each_page_is_linked_from_another():
     linked = {
         (page.parent / target.partition("#")[0]).resolve()
         for page in PAGES
@@ -169,7 +169,7 @@ def test_example_strategy_is_ten_lines_and_runs(tmp_path: Path):
     assert artifacts.evidence("session")["strategy"]["name"] == "mystrategy:ThreeInARow"
 
 
-def test_the_readme_states_the_reference_run_and_the_exit_codes():
+def test_readme_states_reference_run_and_exit_codes():
     text = " ".join((REPOSITORY / "README.md").read_text().split())
     assert "61 ticks, 6 signals, 6 shadow orders, 6 trades" in text
     assert "0 complete, 1 crash, 10 network, 11 parse, 12 config, 13 overload" in text

@@ -15,7 +15,7 @@ TEXT = DOCUMENT.read_text()
 ROWS = [line for line in TEXT.splitlines() if line.startswith("| ") and "::test_" in line]
 
 
-def test_every_kind_of_failure_is_there():
+def test_page_has_every_kind_of_failure():
     assert re.findall(r"^## (.*)$", TEXT, re.MULTILINE) == [
         "Killed",
         "Between the gates and the first stage",
@@ -33,7 +33,7 @@ def test_every_kind_of_failure_is_there():
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[2:60] for row in ROWS])
-def test_each_row_has_an_exit_code_and_names_tests_that_exist(row: str):
+def test_each_row_names_exit_code_and_existing_tests(row: str):
     cells = [cell.strip() for cell in row.strip("|").split(" | ")]
     assert len(cells) == 5, "failure, two descriptions, exit code, test"
     assert re.search(r"\d|–", cells[3]), "an exit code"
@@ -43,7 +43,7 @@ def test_each_row_has_an_exit_code_and_names_tests_that_exist(row: str):
         assert re.search(rf"^(?:async )?def {test}\(", (TESTS / path).read_text(), re.MULTILINE), f"{path}::{test}"
 
 
-def test_every_fault_that_is_tested_has_a_row():
+def test_every_fault_test_has_a_row():
     """Bad input and load have separate pages."""
     elsewhere = {"test_bad_files.py", "test_hog.py"}
     named = {test for _, test in NAMED.findall(TEXT)}

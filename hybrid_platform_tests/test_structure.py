@@ -46,7 +46,7 @@ def collect_imports(path: Path) -> set[str]:
 
 @pytest.mark.scenario("I6", "S6")
 @pytest.mark.parametrize("feed", LIVE_FEEDS)
-def test_a_send_to_a_live_persist_channel_never_waits(feed: str):
+def test_send_to_a_live_persist_channel_never_waits(feed: str):
     channel = build_channels(load_settings({"feed": LIVE_FEEDS[feed]}, environ={})).persist
     assert channel.policy is OnFull.DROP_OLDEST
     record = RecordMessage((None,))  # type: ignore[arg-type]  # the content does not matter here

@@ -49,7 +49,8 @@ def overrun(tmp_path_factory: pytest.TempPathFactory) -> InProcessRun:
 
 
 @pytest.mark.scenario("S8", "S6")
-def test_a_session_that_dropped_ticks_is_reproduced_from_ticks_and_inputs_alone(overrun):
+def test_session_with_dropped_ticks_is_reproduced(overrun):
+    """Stored ticks and inputs are enough to reproduce a session that dropped most of its ticks."""
     assert overrun.code == 0, overrun.last.reasons
     found = reproduce_in_sandbox(DataDir(overrun.data_dir), default_url(overrun.data_dir), overrun.session_id)
     assert (found.verdict, found.reasons) == (ReproductionVerdict.PASS, ())
@@ -61,7 +62,8 @@ def test_a_session_that_dropped_ticks_is_reproduced_from_ticks_and_inputs_alone(
 
 
 @pytest.mark.scenario("I2", "I4", "S7")
-def test_a_session_proves_its_account_its_caps_and_that_nothing_was_stale(overrun):
+def test_session_proves_account_caps_and_fresh_data(overrun):
+    """Postflight proves I2, I4 and S7, and the account agrees with the stored fees."""
     proofs = {proof["id"]: proof for proof in overrun.evidence("postflight")["proofs"]}
     assert {name: proofs[name]["verdict"] for name in ("I2", "I4", "S7")} == dict.fromkeys(("I2", "I4", "S7"), "PASS")
     assert "the same account" in proofs["I4"]["actual"]
@@ -70,7 +72,7 @@ def test_a_session_proves_its_account_its_caps_and_that_nothing_was_stale(overru
     assert usdc["fills"] == len(stored)
 
 
-def test_a_report_shows_what_the_trading_was_worth(overrun):
+def test_report_shows_trading_results(overrun):
     measures = json.loads((overrun.data_dir / "evidence" / overrun.session_id / "measures.json").read_text())
     assert measures["counts"]["fills"] == overrun.count("trades")
     assert f"| fees | {format_amount(measures['result']['fees'])} |" in overrun.report
@@ -80,7 +82,8 @@ def test_a_report_shows_what_the_trading_was_worth(overrun):
 
 
 @pytest.mark.scenario("S8")
-def test_a_single_row_that_somebody_changes_afterwards_is_named(overrun, tmp_path):
+def test_one_changed_row_is_named(overrun, tmp_path):
+    """Reproduction fails and names the row that was changed after the session."""
     copy = tmp_path / "data"
     folder = copy / "evidence" / overrun.session_id
     folder.mkdir(parents=True, mode=0o700)

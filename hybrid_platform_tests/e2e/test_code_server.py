@@ -32,7 +32,7 @@ def _said(path: Path, message: str) -> bool:
     return any(line["message"] == message for line in log_lines(path.read_text()))
 
 
-def test_the_ui_shows_the_job_its_four_assets_and_its_checks(ui: Ui):
+def test_ui_shows_the_jobs_assets_and_checks(ui: Ui):
     found = ui.ask("{ assetNodes { opNames assetKey { path } hasAssetChecks jobNames } }")["assetNodes"]
     nodes = {node["assetKey"]["path"][-1]: node for node in found}
     for name in ("preflight_healthcheck", "pragma_verification", "shadow_run", "postflight_evidence"):

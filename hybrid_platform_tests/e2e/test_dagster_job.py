@@ -37,7 +37,7 @@ def events(run: tuple[dg.DagsterInstance, Any], kind: dg.DagsterEventType) -> li
     ]
 
 
-def test_the_job_succeeds_and_prints_the_sessions_lines_alone(by_dagster: FinishedRun):
+def test_job_prints_only_the_sessions_log_lines(by_dagster: FinishedRun):
     assert by_dagster.process.code == 0
     assert by_dagster.process.out.splitlines() == [
         line for line in by_dagster.process.out.splitlines() if line.startswith("{")
@@ -62,12 +62,12 @@ def test_dagster_and_cli_leave_the_same(reference: FinishedRun, by_dagster: Fini
     } == names
 
 
-def test_the_run_is_in_the_storage_that_the_ui_reads(run: tuple[dg.DagsterInstance, Any]):
+def test_run_is_in_the_storage_that_the_ui_reads(run: tuple[dg.DagsterInstance, Any]):
     _, found = run
     assert (found.job_name, found.status) == ("shadow_run", dg.DagsterRunStatus.SUCCESS)
 
 
-def test_the_runs_tags_tell_session_exit_code_and_reason(run: tuple[dg.DagsterInstance, Any], by_dagster: FinishedRun):
+def test_run_tags_carry_session_exit_code_and_reason(run: tuple[dg.DagsterInstance, Any], by_dagster: FinishedRun):
     _, found = run
     tags = {name: value for name, value in found.tags.items() if name.startswith("hybrid_platform/")}
     assert tags == {
@@ -78,14 +78,14 @@ def test_the_runs_tags_tell_session_exit_code_and_reason(run: tuple[dg.DagsterIn
     assert by_dagster.artifacts.session["run_id"] == found.run_id
 
 
-def test_all_four_assets_are_materialised_in_order(run: tuple[dg.DagsterInstance, Any]):
+def test_four_assets_are_materialized_in_order(run: tuple[dg.DagsterInstance, Any]):
     keys = [event.asset_key.to_user_string() for event in events(run, dg.DagsterEventType.ASSET_MATERIALIZATION)]
     assert [key for key in keys if not key.startswith("database/")] == list(STEPS)
     assert {"database/ticks", "database/orders", "database/trades"} <= set(keys)
 
 
 @pytest.mark.scenario("G1", "G3", "G4")
-def test_every_check_passed_and_is_named(run: tuple[dg.DagsterInstance, Any]):
+def test_every_check_passes_under_its_name(run: tuple[dg.DagsterInstance, Any]):
     found: dict[str, set[str]] = {}
     for event in events(run, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
         evaluation = event.asset_check_evaluation_data
@@ -94,9 +94,8 @@ def test_every_check_passed_and_is_named(run: tuple[dg.DagsterInstance, Any]):
     assert found == CHECKS
 
 
-def test_metadata_are_numbers_under_stable_names_tables_and_files(
-    run: tuple[dg.DagsterInstance, Any], by_dagster: FinishedRun
-):
+def test_metadata_has_stable_names_and_types(run: tuple[dg.DagsterInstance, Any], by_dagster: FinishedRun):
+    """Metadata are numbers, tables and files under the names that dashboards rely on."""
     metadata = {
         event.asset_key.to_user_string(): event.step_materialization_data.materialization.metadata
         for event in events(run, dg.DagsterEventType.ASSET_MATERIALIZATION)

@@ -33,14 +33,15 @@ def test_every_table_has_at_least_its_columns(reference: FinishedRun, table: str
 
 
 @pytest.mark.scenario("S9", "S10")
-def test_the_reference_run_leaves_61_ticks_6_signals_6_shadow_orders_and_6_trades(reference: FinishedRun):
+def test_reference_run_has_its_row_counts(reference: FinishedRun):
+    """61 ticks, 6 signals, 6 shadow orders and 6 trades."""
     artifacts = reference.artifacts
     counts = {table: artifacts.count(table) for table in ("ticks", "signals", "orders", "trades", "vetoes", "inputs")}
     assert counts == {"ticks": 61, "signals": 6, "orders": 6, "trades": 6, "vetoes": 0, "inputs": 0}
     assert reference.process.code == 0
 
 
-def test_the_sessions_row_tells_the_whole_life(reference: FinishedRun):
+def test_session_row_describes_the_whole_session(reference: FinishedRun):
     session = reference.artifacts.session
     assert re.fullmatch(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}", session["session_id"])
     fixed = {
@@ -55,7 +56,8 @@ def test_the_sessions_row_tells_the_whole_life(reference: FinishedRun):
     assert session["code_version"].startswith("0.")
 
 
-def test_ticks_are_numbered_from_one_without_a_hole_and_numbers_are_numbers(reference: FinishedRun):
+def test_ticks_are_numbered_without_gaps(reference: FinishedRun):
+    """Ticks count from one, and prices, volumes and times are stored as numbers."""
     ticks = reference.artifacts.rows(
         "SELECT * FROM ticks WHERE session_id = ? ORDER BY seq", reference.artifacts.session_id
     )
@@ -69,7 +71,8 @@ def test_ticks_are_numbered_from_one_without_a_hole_and_numbers_are_numbers(refe
 
 
 @pytest.mark.scenario("S9")
-def test_signals_come_at_every_tenth_tick_in_turn_with_the_stated_terms(reference: FinishedRun):
+def test_signals_come_at_every_tenth_tick(reference: FinishedRun):
+    """Sides alternate, and size, confidence and reason are the strategy's."""
     signals = reference.artifacts.rows(
         "SELECT * FROM signals WHERE session_id = ? ORDER BY n", reference.artifacts.session_id
     )
@@ -81,7 +84,8 @@ def test_signals_come_at_every_tenth_tick_in_turn_with_the_stated_terms(referenc
 
 
 @pytest.mark.scenario("S9", "I1")
-def test_every_order_and_trade_is_marked_and_agrees_along_the_chain(reference: FinishedRun):
+def test_orders_and_trades_agree_with_their_signals(reference: FinishedRun):
+    """Every order and trade is marked as shadow and agrees with its signal."""
     chain = reference.artifacts.rows(
         """SELECT s.symbol, s.venue, s.side, s.size, o.qty, o.status, o.type, o.is_shadow AS order_marked,
              t.fill_qty, t.fill_price, t.fees, t.is_shadow AS trade_marked, k.price
@@ -107,7 +111,7 @@ def test_every_order_and_trade_is_marked_and_agrees_along_the_chain(reference: F
 
 
 @pytest.mark.scenario("S10")
-def test_every_order_walks_through_its_states_with_time_and_reason(reference: FinishedRun):
+def test_order_events_have_status_time_and_reason(reference: FinishedRun):
     artifacts = reference.artifacts
     events = artifacts.rows("SELECT * FROM order_events WHERE session_id = ? ORDER BY n", artifacts.session_id)
     assert [event["n"] for event in events] == list(range(1, len(events) + 1))
@@ -121,7 +125,7 @@ def test_every_order_walks_through_its_states_with_time_and_reason(reference: Fi
 
 
 @pytest.mark.scenario("S6")
-def test_the_ledger_has_every_kind_and_balances(reference: FinishedRun):
+def test_ledger_has_every_kind_and_balances(reference: FinishedRun):
     ledger = reference.artifacts.ledger()
     assert {kind for kind, _, _ in ledger} == {"channel", "feed", "table"}
     for name in ("tick", "signal", "persist"):
@@ -139,11 +143,11 @@ def test_the_ledger_has_every_kind_and_balances(reference: FinishedRun):
 
 
 @pytest.mark.scenario("I5", "G3")
-def test_the_database_file_itself_is_in_wal_mode(reference: FinishedRun):
+def test_database_file_is_in_wal_mode(reference: FinishedRun):
     assert reference.artifacts.rows("PRAGMA journal_mode")[0]["journal_mode"] == "wal"
 
 
-def test_nothing_is_readable_by_others(reference: FinishedRun):
+def test_files_are_readable_by_their_owner_only(reference: FinishedRun):
     modes = Counter(
         ("folder" if path.is_dir() else "file", oct(path.stat().st_mode & 0o777))
         for path in (reference.folder / "data").rglob("*")

@@ -64,7 +64,7 @@ def contended_cpu() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_signal_to_the_cli_drains_the_session(tmp_path: Path, number: signal.Signals):
+def test_signal_to_the_cli_drains_the_session(tmp_path: Path, number: signal.Signals):
     with start_cli(tmp_path, "shadow-run", settings=LONG) as running:
         running.wait_for("signal generated")
         running.send(number)
@@ -76,7 +76,8 @@ def test_a_signal_to_the_cli_drains_the_session(tmp_path: Path, number: signal.S
     require_drained(Artifacts(tmp_path / "data"), number.name)
 
 
-def test_a_signal_in_a_replay_at_full_speed_keeps_what_came_in(tmp_path: Path):
+def test_signal_during_a_fast_replay_keeps_all_ticks(tmp_path: Path):
+    """Every tick that was read before the signal is stored, without a gap."""
     write_csv(tmp_path / "long.csv", make_csv_rows(150_000))
     with start_cli(tmp_path, "shadow-run", settings=merge_settings(THREAD, replay_feed("long.csv"))) as running:
         running.wait_for("signal generated", times=50)
@@ -91,7 +92,8 @@ def test_a_signal_in_a_replay_at_full_speed_keeps_what_came_in(tmp_path: Path):
 
 
 @pytest.mark.skipif(not Path("/proc/pressure/cpu").exists(), reason="no PSI on this host")
-def test_a_signal_while_preflight_waits_starts_nothing_and_says_so(tmp_path: Path, contended_cpu: None):
+def test_signal_during_preflight_starts_nothing(tmp_path: Path, contended_cpu: None):
+    """The run ends with exit code 0 and reports that no session began."""
     waiting = {**LONG, "gates": {"cpu_pressure_limit": 0.01, "pressure_wait_seconds": 300}}
     with start_cli(tmp_path, "shadow-run", settings=waiting) as running:
         running.wait_for("waiting for CPU pressure to fall")
@@ -106,7 +108,8 @@ def test_a_signal_while_preflight_waits_starts_nothing_and_says_so(tmp_path: Pat
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_signal_while_the_cli_still_imports_ends_it_well_and_says_so(tmp_path: Path, number: signal.Signals):
+def test_signal_during_startup_is_reported(tmp_path: Path, number: signal.Signals):
+    """Nothing is written, the exit code is 0, and one line names the signal."""
     script = (
         "import os\n"
         "from hybrid_platform.cli import run\n"
@@ -125,7 +128,7 @@ def test_a_signal_while_the_cli_still_imports_ends_it_well_and_says_so(tmp_path:
     assert not (tmp_path / "data").exists()
 
 
-def test_a_sigterm_to_a_dagster_run_drains_it_and_a_second_one_does_not_cost_its_judgement(tmp_path: Path):
+def test_second_sigterm_to_a_dagster_run_keeps_postflight(tmp_path: Path):
     """The UI's terminate, in `test_code_server`, is a SIGINT."""
     with start_job(tmp_path, LONG) as running:
         running.wait_for("signal generated")

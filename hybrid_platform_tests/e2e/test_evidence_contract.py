@@ -18,7 +18,8 @@ PROVED = {*GATES, "S1", "S6", "S9", "S10", "S12", "S13", "I5"}
 """What one calm session proves by itself; other rows may join them, none of these may leave."""
 
 
-def test_the_folder_of_a_session_holds_its_four_files_both_reports_and_the_signed_bundle(reference: FinishedRun):
+def test_session_folder_has_all_evidence_files(reference: FinishedRun):
+    """Four JSON files, both reports and the signed bundle, each with the digest in the manifest."""
     folder = reference.artifacts.data_dir / "evidence" / reference.artifacts.session_id
     names = {path.name for path in folder.iterdir() if path.is_file()}
     assert {
@@ -36,7 +37,7 @@ def test_the_folder_of_a_session_holds_its_four_files_both_reports_and_the_signe
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_step_left_one_json_file_that_says_what_it_is(reference: FinishedRun, kind: str):
+def test_each_step_writes_one_json_file(reference: FinishedRun, kind: str):
     evidence = reference.artifacts.evidence(kind)
     assert (evidence["kind"], evidence["session_id"]) == (kind, reference.artifacts.session_id)
     assert (evidence["verdict"], evidence["reasons"], evidence["exit_code"]) == ("PASS", [], 0)
@@ -47,7 +48,7 @@ def test_each_step_left_one_json_file_that_says_what_it_is(reference: FinishedRu
 
 
 @pytest.mark.scenario("G1", "G2")
-def test_host_health_and_pressure_are_recorded_before_and_after(reference: FinishedRun):
+def test_host_health_is_recorded_before_and_after(reference: FinishedRun):
     for kind in ("preflight", "postflight"):
         evidence = reference.artifacts.evidence(kind)
         assert evidence["healthcheck"]["verdict"] == "PASS"
@@ -67,7 +68,7 @@ def test_host_health_and_pressure_are_recorded_before_and_after(reference: Finis
 
 
 @pytest.mark.scenario("G3", "I5", "S1")
-def test_the_pragma_file_has_every_value_of_both_kinds_of_connection(reference: FinishedRun):
+def test_pragma_file_has_the_values_of_both_connections(reference: FinishedRun):
     evidence = reference.artifacts.evidence("pragma")
     found = {(r["connection"], r["name"]): (r["expected"], r["was"]) for r in evidence["pragmas"]["readings"]}
     for connection in ("write", "read"):
@@ -80,7 +81,7 @@ def test_the_pragma_file_has_every_value_of_both_kinds_of_connection(reference: 
     assert evidence["migrations"], "a new database was migrated"
 
 
-def test_the_session_file_has_the_keys_that_scripts_rely_on(reference: FinishedRun):
+def test_session_file_has_the_keys_that_scripts_rely_on(reference: FinishedRun):
     session = reference.artifacts.evidence("session")
     assert session["isolation"].keys() >= {"requested", "enforced"}
     assert session["isolation"]["requested"] == DEFAULT_ISOLATION
@@ -96,7 +97,7 @@ def test_the_session_file_has_the_keys_that_scripts_rely_on(reference: FinishedR
 
 
 @pytest.mark.scenario("G5")
-def test_postflight_holds_one_proof_for_every_id_of_the_contract(reference: FinishedRun):
+def test_postflight_has_one_proof_per_contract_id(reference: FinishedRun):
     proofs = {proof["id"]: proof for proof in reference.artifacts.evidence("postflight")["proofs"]}
     assert set(proofs) == {f"S{n}" for n in range(1, 16)} | {f"I{n}" for n in range(1, 8)} | set(GATES)
     verdicts = {name: proof["verdict"] for name, proof in proofs.items()}
@@ -105,7 +106,7 @@ def test_postflight_holds_one_proof_for_every_id_of_the_contract(reference: Fini
     assert all(proof["actual"] for proof in proofs.values())
 
 
-def test_no_evidence_holds_a_number_that_json_does_not_know(reference: FinishedRun):
+def test_evidence_has_no_nan_or_infinity(reference: FinishedRun):
     def refuse(text: str) -> None:
         raise AssertionError(text)
 
@@ -114,7 +115,8 @@ def test_no_evidence_holds_a_number_that_json_does_not_know(reference: FinishedR
 
 
 @pytest.mark.scenario("G2")
-def test_the_flight_recorder_has_a_block_before_after_and_at_each_interval(reference: FinishedRun):
+def test_flight_recorder_has_all_blocks(reference: FinishedRun):
+    """One block before the session, one at each interval, one after it."""
     text = (reference.artifacts.data_dir / "logs" / "health_snapshots.log").read_text()
     blocks = text.split("\n\n")[:-1]
     time = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
@@ -128,7 +130,7 @@ def test_the_flight_recorder_has_a_block_before_after_and_at_each_interval(refer
     assert len(blocks) == 3, "before, at the one interval, after"
 
 
-def test_the_report_has_every_part_and_only_what_the_records_say(reference: FinishedRun):
+def test_report_has_every_section(reference: FinishedRun):
     report = reference.artifacts.report
     parts = [line.removeprefix("## ") for line in report.splitlines() if line.startswith("## ")]
     assert {
@@ -144,7 +146,7 @@ def test_the_report_has_every_part_and_only_what_the_records_say(reference: Fini
     assert report.rstrip().endswith("**PASS**")
 
 
-def test_standard_error_ends_with_the_verdict_and_the_way_to_the_report(reference: FinishedRun):
+def test_stderr_ends_with_verdict_and_report_path(reference: FinishedRun):
     last = reference.process.err.splitlines()[-1]
     assert last.startswith(f"PASS: session {reference.artifacts.session_id}, report ")
     assert last.endswith("report.md")

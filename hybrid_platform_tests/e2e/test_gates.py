@@ -20,7 +20,8 @@ STARTED = "channels created (S6: bounded)"
 
 
 @pytest.mark.scenario("G2")
-def test_pressure_above_the_limit_starts_nothing_and_exits_with_overload(tmp_path: Path):
+def test_pressure_above_the_limit_exits_with_overload(tmp_path: Path):
+    """No session starts, and evidence, database and report carry the reason."""
     ended = run_cli(tmp_path, "shadow-run", "--set", "gates.cpu_pressure_limit=0", settings=SHORT)
     assert ended.code == 13
     assert not ended.logged(STARTED)
@@ -34,7 +35,7 @@ def test_pressure_above_the_limit_starts_nothing_and_exits_with_overload(tmp_pat
 
 @pytest.mark.scenario("S14", "G1", "L1")
 @pytest.mark.parametrize("mode", ["live", "LIVE"])
-def test_live_is_refused_with_every_unmet_condition_and_config(tmp_path: Path, mode: str):
+def test_cli_refuses_live_with_every_unmet_condition(tmp_path: Path, mode: str):
     ended = run_cli(tmp_path, "shadow-run", "--mode", mode, settings=SHORT)
     assert ended.code == 12
     assert not ended.logged(STARTED)
@@ -74,7 +75,7 @@ def _read_only_database(folder: Path) -> Path:
 
 
 @pytest.mark.scenario("S1", "G3", "I5")
-def test_a_pragma_that_cannot_be_set_stops_the_run_at_pragma_verification(tmp_path: Path):
+def test_unsettable_pragma_stops_the_run(tmp_path: Path):
     """As an asset: defs/session/test_assets.py."""
     path = _read_only_database(tmp_path)
     settings = {**SHORT, "database_url": sqlite_url(path)}
@@ -121,9 +122,8 @@ def test_a_pragma_that_cannot_be_set_stops_the_run_at_pragma_verification(tmp_pa
     ],
     ids=lambda value: " ".join(value)[:40].strip() if isinstance(value, list) else None,
 )
-def test_wrong_settings_are_one_message_per_fault_and_write_nothing(
-    tmp_path: Path, arguments: list[str], words: list[str]
-):
+def test_wrong_settings_give_one_message_per_fault(tmp_path: Path, arguments: list[str], words: list[str]):
+    """Exit code 12, and nothing is written."""
     ended = run_cli(tmp_path, "shadow-run", *arguments)
     assert ended.code == 12, ended.text
     lines = ended.err.splitlines()
@@ -138,7 +138,7 @@ def test_wrong_settings_are_one_message_per_fault_and_write_nothing(
     )
 
 
-def test_wrong_settings_fail_a_dagster_run_with_the_same_words_and_write_nothing(tmp_path: Path):
+def test_wrong_settings_fail_a_dagster_run(tmp_path: Path):
     """Here the environment names the definitions, as the README says it may."""
     settings = {"seconds": 0, "risk": {"max_open_orders": -1}}
     by_environment = {"DAGSTER_CLI_JOB_EXECUTE_MODULE_NAME": "hybrid_platform.definitions"}

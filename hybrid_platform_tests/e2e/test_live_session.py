@@ -60,7 +60,7 @@ def live(tmp_path_factory) -> Iterator[tuple[ProcessResult, Artifacts, LocalVenu
         yield ended, Artifacts(folder / "data"), venue
 
 
-def test_the_session_completes_and_its_ledger_balances(live):
+def test_session_completes_and_its_ledger_balances(live):
     ended, artifacts, _ = live
     assert ended.code == 0, ended.text
     session = artifacts.evidence("session")
@@ -70,7 +70,7 @@ def test_the_session_completes_and_its_ledger_balances(live):
     assert session["isolation"]["denied"] == []
 
 
-def test_every_tick_that_came_in_is_there_once(live):
+def test_every_received_tick_is_stored_once(live):
     _, artifacts, venue = live
     ids = [int(row["trade_id"]) for row in artifacts.rows("SELECT trade_id FROM ticks ORDER BY seq")]
     assert len(ids) == len(set(ids))
@@ -81,7 +81,7 @@ def test_every_tick_that_came_in_is_there_once(live):
     assert len(ids) + evicted <= venue.sent
 
 
-def test_what_was_lost_at_each_drop_is_a_gap_on_record(live):
+def test_trades_lost_at_each_drop_are_recorded_as_gaps(live):
     _, artifacts, _ = live
     gaps = artifacts.rows("SELECT from_id, to_id, missing, cause FROM gaps WHERE missing > 0 ORDER BY n")
     # A reset line may lose what was under way as well.
@@ -93,7 +93,7 @@ def test_what_was_lost_at_each_drop_is_a_gap_on_record(live):
     assert len(ids) + evicted + missing >= ids[-1] - ids[0] + 1
 
 
-def test_the_stall_is_noticed_and_the_line_taken_up_again(live):
+def test_stall_is_noticed_and_the_feed_reconnects(live):
     _, artifacts, venue = live
     assert venue.attempts == 5
     assert "stall" in str([line for line in artifacts.log if line["level"] == "warning"])
@@ -107,7 +107,7 @@ def test_garbage_is_rejected_counted_and_sampled(live):
     assert artifacts.logged("row rejected (S5)")
 
 
-def test_lag_and_latency_are_in_the_report(live):
+def test_report_has_lag_and_latency(live):
     _, artifacts, _ = live
     session = artifacts.evidence("session")
     for figures in (session["lag_ms"], session["latency_us"]):
@@ -115,7 +115,8 @@ def test_lag_and_latency_are_in_the_report(live):
     assert "p99" in artifacts.report
 
 
-def test_what_the_venue_sent_becomes_a_test_by_replaying_the_recording(live):
+def test_recorded_frames_can_be_replayed(live):
+    """A replay of the recorded frames stores the same number of ticks."""
     from hybrid_platform_tests.support import run_in_process
 
     _, artifacts, _ = live
@@ -131,7 +132,8 @@ def test_what_the_venue_sent_becomes_a_test_by_replaying_the_recording(live):
     assert again.count("ticks") == artifacts.count("ticks") + evicted
 
 
-def test_without_a_venue_the_session_ends_with_network_after_the_stated_tries(tmp_path):
+def test_missing_venue_ends_the_session_with_network(tmp_path):
+    """The feed gives up after the configured number of attempts, with exit code 10."""
     from hybrid_platform_tests.support import run_cli
 
     source = {"venue": "binance", "symbols": ["BTCUSDT"], "url": "ws://127.0.0.1:9"}

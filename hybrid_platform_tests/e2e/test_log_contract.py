@@ -15,7 +15,8 @@ COUNTERS = {
 }  # fmt: skip
 
 
-def test_each_line_is_one_object_with_time_level_session_and_message(reference: FinishedRun):
+def test_each_line_is_one_json_object(reference: FinishedRun):
+    """Every line has time, level, session id and message, in time order."""
     lines = reference.process.out.splitlines()
     assert lines
     times = []
@@ -29,12 +30,12 @@ def test_each_line_is_one_object_with_time_level_session_and_message(reference: 
     assert times == sorted(times)
 
 
-def test_the_file_holds_the_same_lines_as_the_output(reference: FinishedRun):
+def test_log_file_equals_standard_output(reference: FinishedRun):
     assert reference.artifacts.log == reference.process.log
 
 
 @pytest.mark.scenario("S1", "I5", "G3")
-def test_pragmas_are_logged_as_they_were_read_back(reference: FinishedRun):
+def test_pragmas_are_logged_as_read_back(reference: FinishedRun):
     (line,) = reference.artifacts.logged("PRAGMA verification")
     expected = {"journal_mode": "wal", "synchronous": 1, "busy_timeout": 5000, "temp_store": 2}
     assert {name: line[name] for name in expected} == expected
@@ -50,13 +51,13 @@ def test_channels_are_logged_with_capacity_and_policy(reference: FinishedRun):
 
 
 @pytest.mark.scenario("G0", "I1", "S9")
-def test_execution_says_that_it_is_the_shadow_adapter(reference: FinishedRun):
+def test_execution_logs_the_shadow_adapter(reference: FinishedRun):
     (line,) = reference.artifacts.logged("execution task started (shadow adapter, NO NETWORK)")
     assert line["mode"] == "SHADOW"
 
 
 @pytest.mark.scenario("S9", "I1")
-def test_each_signal_and_each_shadow_order_has_its_line(reference: FinishedRun):
+def test_each_signal_and_shadow_order_is_logged(reference: FinishedRun):
     signals = reference.artifacts.logged("signal generated")
     assert [(line["reason_code"], line["tick_count"]) for line in signals] == [
         ("PERIODIC_TRIGGER", seq) for seq in range(10, 61, 10)
@@ -66,7 +67,8 @@ def test_each_signal_and_each_shadow_order_has_its_line(reference: FinishedRun):
 
 
 @pytest.mark.scenario("G4")
-def test_heartbeats_come_at_the_start_and_at_every_interval_with_all_counters(reference: FinishedRun):
+def test_heartbeats_carry_all_counters(reference: FinishedRun):
+    """One heartbeat at the start and one at each interval, none of them late."""
     beats = reference.artifacts.logged("HEARTBEAT (G4)")
     for beat in beats:
         assert COUNTERS.keys() | {"persist_count", "queue_depths", "lag_ms"} <= beat.keys()
@@ -77,7 +79,7 @@ def test_heartbeats_come_at_the_start_and_at_every_interval_with_all_counters(re
     assert stored == [{"n": 0, "is_late": 0}, {"n": 1, "is_late": 0}]
 
 
-def test_the_final_metrics_are_the_reference_runs(reference: FinishedRun):
+def test_final_metrics_are_those_of_the_reference_run(reference: FinishedRun):
     (final,) = reference.artifacts.logged("FINAL METRICS")
     assert {name: final[name] for name in COUNTERS} == COUNTERS
     assert final["persist_count"] == sum(
@@ -87,7 +89,8 @@ def test_the_final_metrics_are_the_reference_runs(reference: FinishedRun):
 
 
 @pytest.mark.scenario("S13")
-def test_the_final_line_follows_the_last_commit_and_the_clean_marker_is_set(reference: FinishedRun):
+def test_final_metrics_follow_the_last_commit(reference: FinishedRun):
+    """The session then ends clean, before postflight."""
     messages = [line["message"] for line in reference.artifacts.log]
     assert messages.index("FINAL METRICS") < messages.index("session ended") < messages.index("postflight PASS")
     (ended,) = reference.artifacts.logged("session ended")
@@ -95,7 +98,8 @@ def test_the_final_line_follows_the_last_commit_and_the_clean_marker_is_set(refe
 
 
 @pytest.mark.scenario("S6")
-def test_lines_of_many_orders_are_thinned_and_say_how_many_they_stand_for(replayed: FinishedRun):
+def test_log_lines_of_many_orders_are_thinned(replayed: FinishedRun):
+    """After the first 100, each line states how many lines were suppressed."""
     said = replayed.artifacts.logged("shadow order executed (I1: no network call)")
     orders = replayed.artifacts.count("orders")
     assert 100 <= len(said) < orders

@@ -35,7 +35,7 @@ def sides_of(signals: list[dict[str, Any]]) -> tuple[int, int]:
 
 
 @pytest.mark.scenario("S8")
-def test_the_sample_gives_the_same_decisions_in_another_fresh_process(replayed: FinishedRun, tmp_path: Path):
+def test_sample_gives_the_same_decisions_again(replayed: FinishedRun, tmp_path: Path):
     """In other batches and without the guard: neither may decide anything."""
     shutil.copytree(REPOSITORY / "run_configs", tmp_path / "run_configs")
     other = ["--set", "isolation=thread", "--set", "channels.tick=700", "--set", "storage.batch_rows=900"]
@@ -57,7 +57,7 @@ def rows_of(artifacts: Artifacts, table: str) -> list[dict[str, Any]]:
     return rows
 
 
-def test_a_replay_is_lossless_and_every_tick_is_persisted(replayed: FinishedRun):
+def test_replay_is_lossless_and_persists_every_tick(replayed: FinishedRun):
     assert replayed.artifacts.count("ticks") == 20_000
     session = replayed.artifacts.evidence("session")
     assert {channel["policy"] for channel in session["channels"]} == {"BLOCK"}
@@ -66,7 +66,7 @@ def test_a_replay_is_lossless_and_every_tick_is_persisted(replayed: FinishedRun)
 
 
 @pytest.mark.scenario("S8")
-def test_the_crossover_fixture_gives_its_two_signals(recorded_data: Path, tmp_path: Path):
+def test_crossover_fixture_gives_its_two_signals(recorded_data: Path, tmp_path: Path):
     path = recorded_data / "fixtures" / "crossover_scenario.jsonl"
     artifacts = run_in_process(
         tmp_path / "data", SMA, THREAD, {"feed": {"replay": {"path": str(path)}}}, with_report=False
@@ -78,7 +78,7 @@ def test_the_crossover_fixture_gives_its_two_signals(recorded_data: Path, tmp_pa
 
 
 @pytest.mark.scenario("S8")
-def test_the_binance_recording_gives_its_known_answer(recorded_data: Path, tmp_path: Path):
+def test_binance_recording_gives_its_known_answer(recorded_data: Path, tmp_path: Path):
     path = recorded_data / "trades" / "binance_spot_btcusdt_20240808.csv.gz"
     feed = {"feed": {"replay": {"path": str(path)}}}
     artifacts = run_in_process(tmp_path / "data", SMA, ROOMY, THREAD, feed, with_report=False)
@@ -92,7 +92,8 @@ def test_the_binance_recording_gives_its_known_answer(recorded_data: Path, tmp_p
 
 
 @pytest.mark.scenario("S8", "I2")
-def test_three_days_of_spy_give_their_known_answer_through_dagster(recorded_data: Path, tmp_path: Path):
+def test_three_days_of_spy_give_their_known_signals(recorded_data: Path, tmp_path: Path):
+    """1.14 million ticks through Dagster."""
     path = recorded_data / "trades" / "us_equity_spy_20131007-09.csv.gz"
     with start_job(tmp_path, merge_settings(SMA, {"feed": {"replay": {"path": str(path)}}})) as running:
         ended = running.end(300)

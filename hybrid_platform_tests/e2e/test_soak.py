@@ -33,7 +33,8 @@ def series(soak: ModuleType, **changes) -> list[dict[str, float | None]]:
 
 
 @pytest.mark.scenario("S6", "I6")
-def test_memory_files_threads_and_the_log_stay_flat_while_a_session_runs(tmp_path: Path):
+def test_resources_stay_flat_while_a_session_runs(tmp_path: Path):
+    """Memory, file descriptors, threads and the write-ahead log do not grow."""
     result, picture = tmp_path / "soak.json", tmp_path / "soak.png"
     command = [sys.executable, str(SOAK), "--seconds", "7", "--rate", "1000", "--sample-seconds", "0.3"]
     # Buffers of bounded size are still being filled, and no checkpoint was due yet.
@@ -61,18 +62,18 @@ def test_memory_files_threads_and_the_log_stay_flat_while_a_session_runs(tmp_pat
         ("wal_mib", lambda t: 65.0 if t == 900 else 16.0),
     ],
 )
-def test_the_judge_names_what_grows(soak: ModuleType, name: str, leak):
+def test_judge_names_the_series_that_grows(soak: ModuleType, name: str, leak):
     judged = soak.judge(series(soak, **{name: leak}), soak.bounds(4, 4, 250))
     assert {each for each, found in judged.items() if found["verdict"] != "FLAT"} == {name}
     assert soak.describe_fault(name, judged[name]).startswith(f"{name}: expected at most ")
 
 
-def test_a_spike_that_ends_is_no_growth(soak: ModuleType):
+def test_a_spike_does_not_count_as_growth(soak: ModuleType):
     judged = soak.judge(series(soak, session_rss_mib=lambda t: 900.0 if t == 3000 else 100.0), soak.bounds(4, 4, 250))
     assert judged["session_rss_mib"]["verdict"] == "FLAT"
 
 
-def test_what_could_not_be_read_is_not_called_flat(soak: ModuleType):
+def test_unreadable_series_is_not_called_flat(soak: ModuleType):
     judged = soak.judge(series(soak, child_fds=lambda t: None, wal_mib=lambda t: None), soak.bounds(4, 4, 250))
     assert judged["child_fds"]["verdict"] == judged["wal_mib"]["verdict"] == "UNREADABLE"
     assert soak.describe_fault("child_fds", judged["child_fds"]) is None, (

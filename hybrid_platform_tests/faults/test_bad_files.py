@@ -47,7 +47,8 @@ def require_balanced(artifacts: Artifacts, *, ticks: int, rejected: int) -> None
     assert sum(count for (kind, _, _), count in ledger.items() if kind == "rejected") == rejected
 
 
-def test_garbage_lines_are_rejected_counted_and_sampled_and_the_rest_goes_on(tmp_path: Path):
+def test_garbage_lines_are_rejected_and_counted(tmp_path: Path):
+    """The valid rows are kept, and the log samples each cause of rejection."""
     rows = make_csv_rows(30)
     for place, line in enumerate(GARBAGE):
         rows.insert(5 * place, line)
@@ -64,7 +65,7 @@ def test_garbage_lines_are_rejected_counted_and_sampled_and_the_rest_goes_on(tmp
 
 
 @pytest.mark.parametrize("text", ["ts,price,size,symbol\n", ""], ids=["header", "empty"])
-def test_a_header_alone_is_complete_with_no_tick_and_a_warning(tmp_path: Path, text: str):
+def test_file_without_rows_completes_with_a_warning(tmp_path: Path, text: str):
     (tmp_path / "trades.csv").write_text(text)
     ended, artifacts = run(tmp_path)
     assert ended.code == 0, ended.text
@@ -74,7 +75,7 @@ def test_a_header_alone_is_complete_with_no_tick_and_a_warning(tmp_path: Path, t
     ]
 
 
-def test_a_file_of_bad_rows_alone_is_a_parse_error(tmp_path: Path):
+def test_file_of_only_bad_rows_is_a_parse_error(tmp_path: Path):
     write_csv(tmp_path / "trades.csv", GARBAGE[:4])
     ended, artifacts = run(tmp_path)
     assert ended.code == 11, ended.text
@@ -83,7 +84,8 @@ def test_a_file_of_bad_rows_alone_is_a_parse_error(tmp_path: Path):
     assert artifacts.evidence("postflight")["verdict"] == "FAIL"
 
 
-def test_a_truncated_gzip_is_a_parse_error_and_its_good_rows_are_kept(tmp_path: Path):
+def test_truncated_gzip_is_a_parse_error(tmp_path: Path):
+    """The rows before the cut are kept and were decided on."""
     whole = gzip.compress(write_csv(tmp_path / "whole.csv", make_csv_rows(20_000)).read_bytes())
     (tmp_path / "trades.csv.gz").write_bytes(whole[: len(whole) // 2])
     ended, artifacts = run(tmp_path, "trades.csv.gz")
@@ -118,9 +120,8 @@ def _not_gzip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [_missing, _directory, _fifo, _other_columns, _not_gzip])
-def test_what_is_no_file_of_trades_is_one_clear_config_error_and_nothing_is_written(
-    tmp_path: Path, make: Callable[[Path], None]
-):
+def test_unusable_file_is_a_config_error(tmp_path: Path, make: Callable[[Path], None]):
+    """One line per fault, and nothing is written."""
     make(tmp_path / "trades.csv")
     ended = run_cli(tmp_path, "shadow-run", settings=merge_settings(THREAD, replay_feed("trades.csv")))
     assert ended.code == 12, ended.text

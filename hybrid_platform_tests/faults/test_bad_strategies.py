@@ -59,9 +59,7 @@ def require_named(artifacts: Artifacts, words: str) -> None:
 
 @pytest.mark.scenario("L4")
 @pytest.mark.parametrize("name", BEHAVIOURS)
-def test_a_strategy_that_misbehaves_ends_the_session_and_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-):
+def test_misbehaving_strategy_is_named_and_ends_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.syspath_prepend(tmp_path)
     behaviour, words = BEHAVIOURS[name]
     module = f"strategy_that_{name}"
@@ -74,7 +72,7 @@ def test_a_strategy_that_misbehaves_ends_the_session_and_is_named(
 
 @pytest.mark.scenario("L4", "I1")
 @pytest.mark.parametrize("name", ["raises", "exits"])
-def test_the_same_behind_the_guard_is_one_clear_message_on_the_terminal(tmp_path: Path, name: str):
+def test_misbehaving_sandboxed_strategy_is_named(tmp_path: Path, name: str):
     behaviour, words = BEHAVIOURS[name]
     strategy = write_strategy(tmp_path, "bad", behaviour)
     write_csv(tmp_path / "trades.csv", make_csv_rows(500))
@@ -89,7 +87,7 @@ def test_the_same_behind_the_guard_is_one_clear_message_on_the_terminal(tmp_path
 
 
 @pytest.mark.scenario("S13")
-def test_a_strategy_that_blocks_is_given_up_after_the_drains_time(tmp_path: Path):
+def test_blocking_strategy_is_abandoned_after_the_drain(tmp_path: Path):
     """Behind the guard: pipeline/test_isolation.py."""
     strategy = write_strategy(tmp_path, "bad", "time.sleep(3600)")
     patience = {"seconds": 1, "drain_timeout_seconds": 1, "isolation": "thread"}
@@ -108,7 +106,8 @@ def test_a_strategy_that_blocks_is_given_up_after_the_drains_time(tmp_path: Path
     assert artifacts.count("signals") == 1
 
 
-def test_a_strategy_that_cannot_be_imported_is_a_config_error_before_anything_is_written(tmp_path: Path):
+def test_unimportable_strategy_is_a_config_error(tmp_path: Path):
+    """The error comes before anything is written."""
     (tmp_path / "bad.py").write_text("import nothing_of_this_name\n")
     settings = merge_settings(
         synthetic_feed(20), {"strategy": {"name": "bad:Bad"}, "isolation": "thread", "seconds": 1}

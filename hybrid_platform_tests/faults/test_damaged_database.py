@@ -65,7 +65,7 @@ def reproduced(artifacts: Artifacts, session_id: str) -> ReproductionVerdict | N
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_files_that_vanish_under_a_session_end_it_at_the_next_commit(tmp_path: Path, deed: Deed, names: str):
+def test_removed_files_end_the_session_at_the_next_commit(tmp_path: Path, deed: Deed, names: str):
     ended = run_with(tmp_path / "data", deed)
     session, postflight = ended.steps["session"], ended.steps["postflight"]
     assert (session.exit_code, session.state, session.exit_reason) == (1, "FAILED", "DatabaseError")
@@ -74,7 +74,7 @@ def test_files_that_vanish_under_a_session_end_it_at_the_next_commit(tmp_path: P
     assert (postflight.verdict, postflight.exit_code) == ("FAIL", 1)
 
 
-def test_a_database_deleted_under_a_session_is_missed_by_the_next_one(tmp_path: Path):
+def test_next_session_reports_a_deleted_database(tmp_path: Path):
     before = run_with(tmp_path / "data", damage.delete)
     after = next_start(tmp_path / "data")
     (reason,) = after.steps["session"].reasons
@@ -83,14 +83,14 @@ def test_a_database_deleted_under_a_session_is_missed_by_the_next_one(tmp_path: 
     assert next_start(tmp_path / "data").code == 0, "it is told once"
 
 
-def test_a_damaged_header_is_healed_by_the_log_that_has_the_page(tmp_path: Path):
+def test_write_ahead_log_heals_a_damaged_header(tmp_path: Path):
     ended = run_with(tmp_path / "data", damage.damage_header)
     assert ended.last.verdict == "PASS"
     assert ended.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
     assert ended.count("ticks") == ended.steps["session"].counters["tick_count"]
 
 
-def test_damaged_pages_under_a_session_fail_its_ledger(tmp_path: Path):
+def test_damaged_pages_fail_the_ledger(tmp_path: Path):
     ended = run_with(tmp_path / "data", damage.damage_pages)
     session = ended.steps["session"]
     assert (session.exit_code, session.state) == (1, "FAILED")
@@ -101,7 +101,7 @@ def test_damaged_pages_under_a_session_fail_its_ledger(tmp_path: Path):
     assert "healthcheck: db: expected to be readable" in again.steps["preflight"].reasons[0]
 
 
-def test_bits_flipped_in_the_log_under_a_session_are_noticed(tmp_path: Path):
+def test_flipped_bits_in_the_log_are_noticed(tmp_path: Path):
     """SQLite checks a log's sums only after a crash: a frame that was changed in between becomes the row."""
     ended = run_with(tmp_path / "data", damage.flip_bits_of_log, rows=8_000)
     verdict = reproduced(ended, ended.last.session_id)
@@ -133,9 +133,8 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_what_was_lost_after_a_crash_fails_the_next_session_by_name(
-    crashed: Path, tmp_path: Path, deed: Deed, words: str | None
-):
+def test_rows_lost_after_a_crash_fail_the_next_session(crashed: Path, tmp_path: Path, deed: Deed, words: str | None):
+    """The reason names the session whose committed rows are missing."""
     shutil.copytree(crashed, tmp_path / "data")
     lost = Artifacts(tmp_path / "data").session_id
     deed(tmp_path / "data" / "bot.db")
@@ -161,9 +160,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> InProcessRun:
 
 
 @pytest.mark.parametrize("deed", [damage.delete, damage.replace_by_new], ids=lambda deed: deed.__name__)
-def test_a_database_exchanged_between_sessions_fails_the_next_one_by_name(
-    ended: InProcessRun, tmp_path: Path, deed: Deed
-):
+def test_exchanged_database_fails_the_next_session(ended: InProcessRun, tmp_path: Path, deed: Deed):
+    """The reason names the session whose row is missing."""
     shutil.copytree(ended.data_dir, tmp_path / "data")
     deed(tmp_path / "data" / "bot.db")
     after = next_start(tmp_path / "data")
@@ -185,7 +183,8 @@ def deleted(table: str, where: str) -> Deed:
     return deed
 
 
-def test_a_session_that_a_restore_left_out_on_purpose_is_told_of_and_fails_nobody(ended: InProcessRun, tmp_path: Path):
+def test_restore_without_the_last_session_is_reported(ended: InProcessRun, tmp_path: Path):
+    """A deliberate restore is logged and passes; the same file copied by hand fails the next session."""
     shutil.copytree(ended.data_dir, tmp_path / "data")
     back_up(tmp_path / "data" / "bot.db", tmp_path / "backup.db")
     gone = next_start(tmp_path / "data").last.session_id
@@ -214,9 +213,7 @@ def test_a_session_that_a_restore_left_out_on_purpose_is_told_of_and_fails_nobod
     ],
     ids=["all", "some rows"],
 )
-def test_a_restore_explains_no_loss_of_what_it_put_in_place(
-    ended: InProcessRun, tmp_path: Path, deed: Deed, words: str, named: bool
-):
+def test_restore_does_not_excuse_later_losses(ended: InProcessRun, tmp_path: Path, deed: Deed, words: str, named: bool):
     shutil.copytree(ended.data_dir, tmp_path / "data")
     database = tmp_path / "data" / "bot.db"
     back_up(database, tmp_path / "backup.db")
@@ -230,9 +227,8 @@ def test_a_restore_explains_no_loss_of_what_it_put_in_place(
 
 
 @pytest.mark.parametrize("deed", [damage.nothing, deleted("tick_rows", "seq > 10")], ids=["whole", "fewer"])
-def test_what_a_backup_of_a_running_session_did_not_hold_yet_fails_nobody_once_it_is_restored(
-    crashed: Path, tmp_path: Path, deed: Deed
-):
+def test_rows_after_a_restored_backup_are_reported_only(crashed: Path, tmp_path: Path, deed: Deed):
+    """Rows that the backup could not hold are reported; rows it held and lost are a failure."""
     shutil.copytree(crashed, tmp_path / "data")
     artifacts = Artifacts(tmp_path / "data")
     lost, log = artifacts.session_id, tmp_path / "data" / "logs" / f"{artifacts.session_id}.jsonl"
@@ -252,7 +248,7 @@ def test_what_a_backup_of_a_running_session_did_not_hold_yet_fails_nobody_once_i
         assert all(lost in reason for reason in session.reasons) and len(session.reasons) == 2
 
 
-def test_a_damaged_header_between_sessions_stops_the_next_one_at_preflight(ended: InProcessRun, tmp_path: Path):
+def test_damaged_header_stops_the_next_preflight(ended: InProcessRun, tmp_path: Path):
     shutil.copytree(ended.data_dir, tmp_path / "data")
     damage.damage_header(tmp_path / "data" / "bot.db")
     after = next_start(tmp_path / "data")
@@ -261,7 +257,7 @@ def test_a_damaged_header_between_sessions_stops_the_next_one_at_preflight(ended
     assert after.code == 1
 
 
-def test_bits_flipped_in_pages_between_sessions_are_noticed_by_reproduce(ended: InProcessRun, tmp_path: Path):
+def test_reproduce_notices_flipped_bits_in_pages(ended: InProcessRun, tmp_path: Path):
     shutil.copytree(ended.data_dir, tmp_path / "data")
     artifacts, session_id = Artifacts(tmp_path / "data"), ended.last.session_id
     assert reproduced(artifacts, session_id) is ReproductionVerdict.PASS

@@ -29,7 +29,7 @@ def files_up_to(size: int) -> Callable[[], None]:
 
 
 @pytest.mark.scenario("L4", "S1")
-def test_a_disk_that_is_full_from_the_start_is_named_at_the_gate(tmp_path: Path):
+def test_full_disk_at_the_start_is_named_at_the_gate(tmp_path: Path):
     settings = merge_settings(synthetic_feed(20), {"seconds": 1, "isolation": "thread"})
     ended = run_cli(tmp_path, "shadow-run", settings=settings, before=files_up_to(MB // 2))
     assert ended.code == 1, ended.text
@@ -42,7 +42,7 @@ def test_a_disk_that_is_full_from_the_start_is_named_at_the_gate(tmp_path: Path)
 
 
 @pytest.mark.scenario("L4", "L3")
-def test_a_full_disk_ends_the_session_and_keeps_what_was_committed(tmp_path: Path):
+def test_full_disk_keeps_committed_rows(tmp_path: Path):
     write_csv(tmp_path / "long.csv", make_csv_rows(80_000))
     small = {"isolation": "thread", "storage": {"batch_rows": 2_000}, "strategy": {"params": {"every": 1000}}}
     settings = merge_settings(replay_feed("long.csv"), small)
@@ -70,7 +70,7 @@ def test_a_full_disk_ends_the_session_and_keeps_what_was_committed(tmp_path: Pat
 
 @pytest.mark.scenario("L4", "G5")
 @pytest.mark.skipif("HYBRID_PLATFORM_TEST_LONG" not in os.environ, reason="`make faults`: needs the right to mount")
-def test_a_file_system_without_a_byte_left_still_takes_the_evidence(tmp_path: Path):
+def test_evidence_fits_on_a_full_file_system(tmp_path: Path):
     """What the session held back is given to its evidence."""
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -13,7 +13,8 @@ LIVE = {"seconds": 600, "isolation": "thread", "risk": {"max_open_orders": 10**6
 
 
 @pytest.mark.scenario("S6", "I6")
-def test_a_full_persist_channel_evicts_ticks_and_counts_them_and_keeps_every_decision(tmp_path: Path):
+def test_full_persist_channel_evicts_only_ticks(tmp_path: Path):
+    """Evicted ticks are counted, and every decision is kept."""
     artifacts = Artifacts(tmp_path / "data")
     settings = merge_settings(
         LIVE, synthetic_feed(1_000), {"channels": {"persist": 64}, "strategy": {"params": {"every": 500}}}
@@ -44,7 +45,8 @@ def test_a_full_persist_channel_evicts_ticks_and_counts_them_and_keeps_every_dec
 
 
 @pytest.mark.scenario("S6", "L4")
-def test_a_full_reserve_ends_the_session_with_overload_before_a_decision_goes_unrecorded(tmp_path: Path):
+def test_full_priority_lane_ends_with_overload(tmp_path: Path):
+    """The session ends before a decision would go unrecorded."""
     artifacts = Artifacts(tmp_path / "data")
     settings = merge_settings(
         LIVE, synthetic_feed(500), {"channels": {"persist": 256}, "strategy": {"params": {"every": 1}}}
@@ -76,7 +78,8 @@ def test_a_full_reserve_ends_the_session_with_overload_before_a_decision_goes_un
 
 
 @pytest.mark.scenario("S6")
-def test_a_slow_strategy_sees_fresh_ticks_and_every_dropped_one_is_counted(tmp_path: Path):
+def test_slow_strategy_sees_fresh_ticks(tmp_path: Path):
+    """Every dropped tick is counted, journalled and persisted."""
     (tmp_path / "slow.py").write_text(
         "import time\n"
         "from hybrid_platform.strategies import Params, Strategy\n"

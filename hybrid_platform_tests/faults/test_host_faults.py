@@ -26,7 +26,7 @@ def descriptors(most: int) -> Callable[[], None]:
 
 
 @pytest.mark.scenario("L4")
-def test_a_start_without_descriptors_is_a_verdict_with_evidence(tmp_path: Path):
+def test_start_without_descriptors_has_evidence(tmp_path: Path):
     ended = run_cli(tmp_path, "shadow-run", settings=SHORT, before=descriptors(9))
     artifacts = Artifacts(tmp_path / "data")
     assert ended.code == 1, ended.text
@@ -53,7 +53,7 @@ class Leaks(Strategy[Params]):
 
 
 @pytest.mark.scenario("L4")
-def test_a_session_that_runs_out_of_descriptors_halts_trading_and_still_says_how_it_ended(tmp_path: Path):
+def test_running_out_of_descriptors_halts_trading(tmp_path: Path):
     """A strategy as a thread took them all; behind the guard it has its own, and the session does not notice."""
     (tmp_path / "leaks.py").write_text(LEAKS_DESCRIPTORS)
     settings = merge_settings(SHORT, {"seconds": 1, "strategy": {"name": "leaks:Leaks"}})
@@ -81,7 +81,7 @@ class Leaks(Strategy[Params]):
 
 
 @pytest.mark.scenario("L4", "I1")
-def test_a_strategy_that_leaks_memory_ends_itself_and_not_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_memory_leak_ends_only_the_strategy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "leaks_memory.py").write_text(LEAKS_MEMORY)
     leaks = {"strategy": {"name": "leaks_memory:Leaks"}, "isolation": "process", "isolation_memory_mb": 256}
@@ -105,7 +105,8 @@ class SteppedClock(SystemClock):
 
 @pytest.mark.scenario("G4", "S7", "S8")
 @pytest.mark.parametrize("step_s", [-3_600, 3_600], ids=["back", "forward"])
-def test_a_clock_stepped_by_an_hour_neither_stops_nor_falsifies_a_session(tmp_path: Path, step_s: int):
+def test_stepped_clock_does_not_disturb_a_session(tmp_path: Path, step_s: int):
+    """A step of one hour stops nothing, and the session is reproduced."""
     clock = SteppedClock()
     ended = run_with(tmp_path / "data", lambda _: setattr(clock, "step_s", step_s), synthetic_feed(1_000), clock=clock)
     session = ended.steps["session"]
@@ -127,7 +128,7 @@ def no_way_around_modes() -> None:
 
 
 @pytest.mark.scenario("S1", "L4")
-def test_a_database_that_may_not_be_written_stops_the_next_session_at_its_gate(tmp_path: Path):
+def test_read_only_database_stops_the_next_session(tmp_path: Path):
     """Under a running session a mode changes nothing: its files are open."""
     before = run_with(tmp_path / "data", lambda database: database.chmod(0o444), synthetic_feed(1_000))
     assert before.last.verdict == "PASS", before.last.reasons

@@ -17,9 +17,7 @@ SHARE = max(1, ROUNDS // 5)
 """Of every five rounds two kill the run, one the guarded child, one the worker, one the code server."""
 
 
-def test_a_killed_run_is_found_marked_and_loses_nothing_that_it_had_reported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_killed_run_is_marked_and_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     rounds = Rounds(tmp_path / "data")
     for number in range(SHARE):
         isolation = ("process", "thread")[number % 2]
@@ -29,9 +27,7 @@ def test_a_killed_run_is_found_marked_and_loses_nothing_that_it_had_reported(
     say(rounds.require(tmp_path, {**LONG, "isolation": "thread"}), capsys)
 
 
-def test_a_killed_worker_or_code_server_of_dagster_loses_nothing_either(
-    ui: Ui, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_killed_dagster_process_loses_nothing(ui: Ui, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """The code server only started the run: without it the session goes on, and drains when it is told to."""
     rounds = Rounds(tmp_path / "data")
     settings = {**LONG, "isolation": "thread", "data_dir": str(tmp_path / "data")}

@@ -33,7 +33,8 @@ def locked(database: Path) -> Iterator[None]:
 
 @pytest.mark.scenario("S12", "I6", "G4")
 @pytest.mark.parametrize("seconds", [LOCKED_SECONDS, *([LONG_SECONDS] if IS_LONG else [])])
-def test_a_database_locked_by_another_process_loses_nothing_and_stops_no_decision(tmp_path: Path, seconds: int):
+def test_locked_database_loses_nothing(tmp_path: Path, seconds: int):
+    """Decisions continue while the writer waits for another process."""
     settings = merge_settings(
         synthetic_feed(50),
         {"seconds": 600, "isolation": "thread", "strategy": {"params": {"every": 5}}},
@@ -67,7 +68,7 @@ def test_a_database_locked_by_another_process_loses_nothing_and_stops_no_decisio
 
 
 @pytest.mark.scenario("S12", "S1")
-def test_a_database_locked_while_a_session_starts_is_waited_for(tmp_path: Path):
+def test_database_locked_at_the_start_is_waited_for(tmp_path: Path):
     short = merge_settings(synthetic_feed(20), {"seconds": 0.5, "isolation": "thread"})
     artifacts = Artifacts(tmp_path / "data")
     engine = open_engine(sqlite_url(artifacts.database), role="write")

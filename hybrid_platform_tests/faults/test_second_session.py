@@ -16,7 +16,7 @@ LONG = merge_settings({"seconds": 600, "isolation": "thread"}, synthetic_feed(50
 
 
 @pytest.mark.scenario("I6")
-def test_a_second_session_is_refused_from_wherever_it_starts(tmp_path: Path):
+def test_second_session_is_refused_from_any_folder(tmp_path: Path):
     artifacts = Artifacts(tmp_path / "data")
     with start_cli(tmp_path, "shadow-run", settings=LONG) as first:
         first.wait_for("signal generated")
@@ -45,7 +45,8 @@ def test_a_second_session_is_refused_from_wherever_it_starts(tmp_path: Path):
 
 
 @pytest.mark.scenario("I6")
-def test_a_lease_that_was_removed_does_not_let_a_second_session_in_and_ends_the_first(tmp_path: Path):
+def test_removed_lease_admits_no_second_session(tmp_path: Path):
+    """The second session is refused, and the first one ends because it no longer holds the lease."""
     artifacts = Artifacts(tmp_path / "data")
     with start_cli(tmp_path, "shadow-run", settings=LONG) as first:
         first.wait_for("signal generated")

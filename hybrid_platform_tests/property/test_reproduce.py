@@ -50,7 +50,7 @@ slow = settings(max_examples=25, deadline=None, suppress_health_check=[HealthChe
 @pytest.mark.scenario("S8")
 @slow
 @given(moves=MOVES, events=st.lists(BETWEEN, max_size=12), mode=MODES)
-def test_any_session_whose_ticks_are_all_stored_is_reproduced(recorder, moves, events, mode):
+def test_session_with_all_ticks_stored_is_reproduced(recorder, moves, events, mode):
     recorded = recorder.record(recorder.settings(**mode), make_ticks(moves), events)
     found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock(), recorded.written)
     assert found.reasons == ()
@@ -64,7 +64,7 @@ def test_any_session_whose_ticks_are_all_stored_is_reproduced(recorder, moves, e
 @pytest.mark.scenario("S8")
 @slow
 @given(moves=MOVES, events=LOSSES.map(lambda parts: [each for part in parts for each in part]), mode=MODES)
-def test_a_session_that_lost_ticks_never_passes(recorder, moves, events, mode):
+def test_session_with_lost_ticks_never_passes(recorder, moves, events, mode):
     """Ticks lost before the database make the reproduction INCOMPLETE, and no stored row differs."""
     recorded = recorder.record(recorder.settings(**mode), make_ticks(moves), events)
     found = reproduce(recorder.reading, recorded.session_id, CODE, SystemClock())

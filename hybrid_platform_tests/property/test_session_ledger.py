@@ -38,7 +38,7 @@ CHANNELS = st.fixed_dictionaries(
 @pytest.mark.scenario("S5", "S6", "I3")
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(file=files(), channels=CHANNELS, every=st.integers(1, 30))
-def test_every_row_and_every_event_is_accounted_for(
+def test_every_row_and_event_is_accounted_for(
     file: tuple[list[str], int, int, int], channels: dict[str, Any], every: int
 ):
     rows, good, twice, bad = file

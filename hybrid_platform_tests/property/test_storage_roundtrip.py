@@ -80,7 +80,7 @@ def content(batches: list[TickBatch]) -> list[tuple[object, ...]]:
     at_once=st.integers(1, 9),
     again=st.booleans(),
 )
-def test_any_ticks_come_back_as_they_were(folder, parts, gaps, cut, at_once, again):
+def test_ticks_survive_a_round_trip(folder, parts, gaps, cut, at_once, again):
     engine, session_id = started(folder)
     table = make_table()
     seqs = iter(np.cumsum(np.array(gaps, dtype=np.int64)))
@@ -122,7 +122,7 @@ def _records(kind: type) -> st.SearchStrategy[list[object]]:
 
 
 @pytest.mark.parametrize("kind", FIELDS, ids=[kind.__name__ for kind in FIELDS])
-def test_any_records_come_back_as_they_were(folder, kind):
+def test_records_survive_a_round_trip(folder, kind):
     @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(records=_records(kind), cut=st.integers(0, 8), again=st.booleans())
     def check(records, cut, again):
@@ -141,7 +141,7 @@ def test_any_records_come_back_as_they_were(folder, kind):
 
 @settings(max_examples=200, deadline=None)
 @given(EXACT)
-def test_the_short_way_to_canonical_text_is_the_same_as_the_long_one(value):
+def test_fast_canonical_text_equals_the_definition(value):
     from hybrid_platform.domain.decimals import canonical
     from hybrid_platform.storage.types import exact_text
 

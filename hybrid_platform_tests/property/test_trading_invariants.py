@@ -77,7 +77,7 @@ NETWORK = NetworkCounter()
 
 
 @pytest.mark.scenario("I1")
-def test_the_network_counter_counts_calls():
+def test_network_counter_counts_calls():
     with NETWORK.armed():
         with pytest.raises(PermissionError):
             socket.create_connection(("127.0.0.1", 9))
@@ -137,7 +137,7 @@ def test_symbol_caps_hold_while_prices_move(rows, cap):
 @pytest.mark.scenario("S9")
 @settings(max_examples=200, **QUICK)
 @given(SESSIONS)
-def test_shadow_orders_are_marked_and_fill_at_their_tick(rows):
+def test_shadow_orders_fill_at_their_tick(rows):
     """Price, quantity, fees and time of every fill follow the stated model."""
     ticks, signals = make_session(rows)
     outcome = run(shadow(), ticks, signals)
@@ -162,7 +162,7 @@ def test_shadow_orders_are_marked_and_fill_at_their_tick(rows):
 @pytest.mark.scenario("I3", "I4")
 @settings(max_examples=200, **QUICK)
 @given(SESSIONS, MODES, st.randoms(use_true_random=False))
-def test_the_account_is_rebuilt_from_its_trades(rows, mode, chance):
+def test_account_is_rebuilt_from_its_trades(rows, mode, chance):
     """The account equals the sum of its trades, also when they come shuffled and repeated."""
     ticks, signals = make_session(rows)
     chosen = settings_for(mode)
@@ -196,7 +196,7 @@ def test_records_do_not_depend_on_batch_cuts(rows, mode, cuts, limits):
 @pytest.mark.scenario("I3")
 @settings(max_examples=200, **QUICK)
 @given(SESSIONS, MODES)
-def test_a_repeated_signal_only_adds_its_veto(rows, mode):
+def test_repeated_signal_only_adds_its_veto(rows, mode):
     """All other records stay the same."""
     ticks, signals = make_session(rows)
     chosen = settings_for(mode)

@@ -45,7 +45,7 @@ def test_the_spy_recording_gives_its_known_answer(recorded_data: Path) -> None:
 
 
 @pytest.mark.scenario("S8")
-def test_the_binance_recording_gives_its_known_answer(recorded_data: Path) -> None:
+def test_binance_recording_gives_its_known_answer(recorded_data: Path) -> None:
     result = replay(recorded_data / "trades/binance_spot_btcusdt_20240808.csv.gz")
     assert (result.count, result.rejected.total(), result.error) == (9_757, 0, None)
     signals = crossings(result)
