@@ -2,25 +2,25 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Most tests wait for a process or a clock, so one worker more than there are cores.
+# Many tests wait for a process or a clock, so there is one worker more than there are cores.
 WORKERS ?= $(shell echo $$(( $$($(PYTHON) -c 'import os; print(os.cpu_count() or 1)') + 1 )))
-# In the checkout as DAGSTER_HOME, dagster.yaml turns telemetry off; neither command needs the network.
+# DAGSTER_HOME is the checkout, whose dagster.yaml turns telemetry off; neither command needs the network.
 DG := DAGSTER_HOME="$(CURDIR)" VIRTUAL_ENV="$(CURDIR)/$(VENV)" timeout 300 $(BIN)/dg
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test rooms fuzz attacks truth-table soak hog faults setup dev check lock bench help clean
+.PHONY: run test test-fast rooms fuzz attacks truth-table soak hog faults setup dev check lock bench help clean
 
-help:            ## what there is
+help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
 
 setup: $(VENV)/.ready  ## make .venv with the locked dependencies
 $(VENV)/.ready: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "expected Python 3.11 or later, was " + sys.version.split()[0] + ": make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "expected Python 3.11 or later, got " + sys.version.split()[0] + ": make PYTHON=python3.12")'
 	@echo "setting up $(VENV): a minute or two the first time"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
-	@# As pip compiles what it copies: the guarded process writes no byte code of its own.
+	@# An editable install compiles nothing, and the sandboxed process cannot write byte code itself.
 	@$(BIN)/python -m compileall -q hybrid_platform
 	@touch $@
 
@@ -29,7 +29,7 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
 	@touch $@
 
 run: setup       ## set up, then execute the job shadow_run: the reference run (CONFIG=file: another)
-	@# The command is older than `dg launch`, and says so each time; both work.
+	@# `dagster job execute` warns that `dg launch` is newer; both work.
 	PYTHONWARNINGS=ignore $(BIN)/dagster job execute -m hybrid_platform.definitions -j shadow_run $(if $(CONFIG),-c $(CONFIG))
 
 dev: setup       ## the Dagster UI, with schedules and sensors
@@ -43,8 +43,11 @@ check: $(VENV)/.ready-dev  ## lint, types, import rules, definitions
 	$(DG) check defs
 	$(DG) list defs --json > /dev/null
 
-test: $(VENV)/.ready-dev  ## set up, then the tests (WORKERS=0: one after the other)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+test: $(VENV)/.ready-dev  ## set up, then all tests (WORKERS=0: one after the other)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+test-fast: $(VENV)/.ready-dev  ## only the tests without processes, sessions and servers (under a minute)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
 
 fuzz: $(VENV)/.ready-dev  ## give every venue's decoder 100,000 inputs (about five minutes)
 	FUZZ_INPUTS=100000 $(BIN)/python -m pytest hybrid_platform_tests/feeds/websocket/test_fuzz.py --timeout 3600
@@ -52,27 +55,27 @@ fuzz: $(VENV)/.ready-dev  ## give every venue's decoder 100,000 inputs (about fi
 faults: $(VENV)/.ready-dev  ## kill -9 a hundred times, lock for 30 s, fill a disk, … (an hour; KILLS=n)
 	HYBRID_PLATFORM_TEST_KILLS=$(or $(KILLS),100) HYBRID_PLATFORM_TEST_LONG=1 $(BIN)/python -m pytest hybrid_platform_tests/faults --timeout 7200
 
-soak: $(VENV)/.ready  ## an hour at 1,000 ticks a second: does anything grow? (SOAK_SECONDS=n, RATE=n)
+soak: $(VENV)/.ready  ## run for an hour at 1,000 ticks per second and check that nothing grows (SOAK_SECONDS=n, RATE=n)
 	$(BIN)/python benchmarks/soak.py --seconds $(or $(SOAK_SECONDS),3600) --rate $(or $(RATE),1000) --json data/soak.json --plot data/soak.png
 
-bench: $(VENV)/.ready  ## how fast, against the best this machine can do (ONLY=dense,cli REPEATS=n FILE=trades.csv.gz)
+bench: $(VENV)/.ready  ## measure throughput and compare it with the ceiling of this machine (ONLY=dense,cli REPEATS=n FILE=trades.csv.gz)
 	$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY)) --repeats $(or $(REPEATS),5) $(if $(FILE),--file $(FILE)) $(MORE)
 
-hog: $(VENV)/.ready  ## three minutes beside processes that eat the CPU: the sampling ladder's trace and plot
+hog: $(VENV)/.ready  ## three minutes next to CPU-bound processes: trace and plot of the throttle ladder
 	$(BIN)/python benchmarks/hog.py --json data/hog.json --plot data/hog.png
 
-attacks: $(VENV)/.ready-dev  ## every rogue strategy, here and now: what gets out, by isolation
+attacks: $(VENV)/.ready-dev  ## run every hostile strategy on this machine: what escapes, by isolation
 	$(BIN)/python -m hybrid_platform.sandbox --attacks
 
-truth-table: $(VENV)/.ready-dev  ## the LIVE gate, here and now: each condition broken alone, and what keeps it shut
+truth-table: $(VENV)/.ready-dev  ## break each condition of the LIVE gate alone, and list what keeps the gate shut
 	$(BIN)/python -m hybrid_platform_tests.live.truth_table
 
-rooms: $(VENV)/.ready-dev  ## draw who imports whom, docs/images/rooms.svg; fails on a cycle
+rooms: $(VENV)/.ready-dev  ## draw the imports between packages, docs/images/rooms.svg; fails on a cycle
 	$(BIN)/python -m hybrid_platform_tests.rooms docs/images/rooms.svg
 
 lock:            ## compile the lock files from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra build --generate-hashes --universal --no-strip-extras --python-version 3.11 --no-emit-index-url --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --extra build --extra dev --generate-hashes --universal --no-strip-extras --python-version 3.11 --no-emit-index-url --no-header -q -c requirements.lock -o requirements-dev.lock
 
-clean:           ## remove what setup and runs made (not data/)
+clean:           ## remove the virtual environment and caches (not data/)
 	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache

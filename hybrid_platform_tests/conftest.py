@@ -11,18 +11,23 @@ from hypothesis import settings
 
 from hybrid_platform.settings.loading import ENV_PREFIX, NOT_SETTINGS
 from hybrid_platform_tests.code_server import Ui, dagster_dev
+from hybrid_platform_tests.slow import mark_and_group
 from hybrid_platform_tests.support import run_in_process, synthetic_feed
 
-# How long an example takes says how busy the machine is, not whether the code is right.
+# The time that an example takes depends on the load of the machine, not on the code alone.
 settings.register_profile("hybrid_platform", deadline=None)
 settings.load_profile("hybrid_platform")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark_and_group(items)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _no_settings_of_whoever_runs_the_tests() -> Iterator[None]:
-    """A test means the defaults where it says nothing, also where CI has its own pressure limit."""
+def _without_settings_of_the_caller() -> Iterator[None]:
+    """Remove the caller's settings from the environment, for example the pressure limit of CI."""
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
             if name.startswith(ENV_PREFIX) and not name.startswith(NOT_SETTINGS):

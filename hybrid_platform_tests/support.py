@@ -1,7 +1,8 @@
 """Helpers for tests of real processes: start the CLI or Dagster in a folder, wait for log lines, read the results.
 
 * `run_cli`, `start_cli`: run ``hybrid-platform …`` to its end, or start it; `start_job`: ``dagster job execute``.
-* `run_in_process`: the steps of a run in the test's own process; much faster than a process.
+* `run_cli_in_process`: the same command in the test's own process, which saves the start of an interpreter.
+* `run_in_process`: only the steps of a run, also in the test's own process.
 * `RunningProcess`: a started process; `wait_for` a log message, `send` a signal, `end` waits for the exit.
 * `ProcessResult`: exit code, output and log lines of a process that ended.
 * `Artifacts`: rows, evidence, log and report below a data directory; `InProcessRun` adds the steps of its run.
@@ -23,14 +24,17 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import chdir, closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from click.testing import CliRunner
 
+from hybrid_platform.cli.main import main
 from hybrid_platform.domain.clocks import SystemClock
 from hybrid_platform.evidence.records import Evidence, SessionEvidence
 from hybrid_platform.run.open import open_run
@@ -203,6 +207,16 @@ def run_cli(folder: Path, *arguments: str, **options: Any) -> ProcessResult:
     """Run ``hybrid-platform …`` in a folder to its end."""
     with start_cli(folder, *arguments, **options) as running:
         return running.end()
+
+
+def run_cli_in_process(folder: Path, *arguments: str, settings: Settings | None = None) -> ProcessResult:
+    """Run ``hybrid-platform …`` in a folder to its end, in this process."""
+    command = cli_command(folder, *arguments, settings=settings)[3:]
+    with pytest.MonkeyPatch.context() as patch, chdir(folder):
+        patch.setenv("HYBRID_PLATFORM_GATES__CPU_PRESSURE_LIMIT", "100")
+        patch.syspath_prepend(str(folder))
+        result = CliRunner().invoke(main, command)
+    return ProcessResult(result.exit_code, result.stdout, result.stderr)
 
 
 def start_job(

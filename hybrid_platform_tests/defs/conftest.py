@@ -97,5 +97,5 @@ class Launcher:
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Launcher]:
     """Launch jobs below the test's own folder."""
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield Launcher(instance, tmp_path)

@@ -13,7 +13,15 @@ import pytest
 from hybrid_platform.storage.engine import open_engine
 from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform.storage.migrate import migrate
-from hybrid_platform_tests.support import REPOSITORY, Artifacts, merge_settings, run_cli, start_job, synthetic_feed
+from hybrid_platform_tests.support import (
+    REPOSITORY,
+    Artifacts,
+    merge_settings,
+    run_cli,
+    run_cli_in_process,
+    start_job,
+    synthetic_feed,
+)
 
 SHORT = merge_settings({"seconds": 1, "isolation": "thread"}, synthetic_feed(20))
 STARTED = "channels created (S6: bounded)"
@@ -124,7 +132,7 @@ def test_unsettable_pragma_stops_the_run(tmp_path: Path):
 )
 def test_wrong_settings_give_one_message_per_fault(tmp_path: Path, arguments: list[str], words: list[str]):
     """Exit code 12, and nothing is written."""
-    ended = run_cli(tmp_path, "shadow-run", *arguments)
+    ended = run_cli_in_process(tmp_path, "shadow-run", *arguments)
     assert ended.code == 12, ended.text
     lines = ended.err.splitlines()
     assert len(lines) == len(words)

@@ -17,7 +17,7 @@ from hybrid_platform_tests.support import PROCESS_TIMEOUT_S, Artifacts, ProcessR
 
 pytestmark = pytest.mark.scenario("S2", "S3", "S4", "S5")
 
-SECONDS = float(os.environ.get("HYBRID_PLATFORM_TEST_LIVE_SECONDS", "16"))
+SECONDS = float(os.environ.get("HYBRID_PLATFORM_TEST_LIVE_SECONDS", "8"))
 RATE = float(os.environ.get("HYBRID_PLATFORM_TEST_LIVE_RATE", "300"))
 STALL_SECONDS = 1.5
 LOST = (7, 40, 3)

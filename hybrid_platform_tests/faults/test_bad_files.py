@@ -15,7 +15,7 @@ from hybrid_platform_tests.support import (
     make_csv_rows,
     merge_settings,
     replay_feed,
-    run_cli,
+    run_cli_in_process,
     write_csv,
 )
 
@@ -33,7 +33,7 @@ GARBAGE = [
 
 
 def run(tmp_path: Path, name: str = "trades.csv") -> tuple[ProcessResult, Artifacts]:
-    ended = run_cli(tmp_path, "shadow-run", settings=merge_settings(THREAD, replay_feed(name)))
+    ended = run_cli_in_process(tmp_path, "shadow-run", settings=merge_settings(THREAD, replay_feed(name)))
     assert "Traceback" not in ended.text
     return ended, Artifacts(tmp_path / "data")
 
@@ -123,7 +123,7 @@ def _not_gzip(path: Path) -> None:
 def test_unusable_file_is_a_config_error(tmp_path: Path, make: Callable[[Path], None]):
     """One line per fault, and nothing is written."""
     make(tmp_path / "trades.csv")
-    ended = run_cli(tmp_path, "shadow-run", settings=merge_settings(THREAD, replay_feed("trades.csv")))
+    ended = run_cli_in_process(tmp_path, "shadow-run", settings=merge_settings(THREAD, replay_feed("trades.csv")))
     assert ended.code == 12, ended.text
     for line in ended.err.splitlines():
         assert line.startswith("error: feed.replay.")

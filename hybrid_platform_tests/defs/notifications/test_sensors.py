@@ -29,7 +29,7 @@ REFUSED = {"gates": {"cpu_pressure_limit": 0}}
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launcher, Job]]:
     """A run that its preflight refused, and the launcher for more runs in the same place."""
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         launcher = Launcher(instance, tmp_path_factory.mktemp("refused"))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HOOK", "https://hooks.example/x")

@@ -31,7 +31,7 @@ SHORT = {"seconds": 0.1, "isolation": "thread", **synthetic_feed(100)}
 @pytest.fixture(scope="module")
 def passed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launcher, Job]]:
     """A run that passed every gate, and the launcher for more of them on the same data directory."""
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         launcher = Launcher(instance, tmp_path_factory.mktemp("passed"))
         yield launcher, launcher(SHORT)
 
