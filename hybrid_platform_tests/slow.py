@@ -1,8 +1,8 @@
 """Marks of the tests that take long, and the groups in which workers run the tests.
 
 A test is slow if its code, or a fixture that it uses, reaches one of `SLOW_CALLS`: something that starts a process,
-a session or a Dagster instance, or that waits. `SLOW_MODULES` adds those that compute for long, or run jobs and commands.
-``pytest -m "not slow"`` and `make test-fast` leave these tests out.
+a session or a Dagster instance, or that waits. `SLOW_MODULES` adds those that compute for long, or run jobs and
+commands. ``pytest -m "not slow"`` and `make test-fast` leave these tests out.
 
 With ``--dist loadgroup`` a worker runs all tests that share an expensive fixture, so that it is made once; every
 other slow test may run anywhere, and the fast tests of a module stay together.

@@ -23,6 +23,7 @@ from hybrid_platform_tests.support import PROCESS_TIMEOUT_S, REPOSITORY, Artifac
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`((?:make|dagster|dg|hybrid-platform) [^`\n]+)`(?!`)")
+REPOSITORY_PATH = re.compile(r"[\w.-]+/(?:[\w./-]*(?:\.py|\.md|\.yaml|\.toml|/))?")
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
 
 
@@ -127,6 +128,14 @@ def test_each_page_is_linked_from_another():
     }
     lonely = {page for page in PAGES[1:] if page.resolve() not in linked and page.parent.resolve() not in linked}
     assert {page.name for page in lonely} == set()
+
+
+def test_each_path_in_the_recipes_exists():
+    """Paths with a placeholder such as `<name>.py` are files that the reader creates."""
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    paths = [path for path in re.findall(r"`([\w./-]+)`", text) if REPOSITORY_PATH.fullmatch(path)]
+    assert len(paths) > 20
+    assert [path for path in paths if not (REPOSITORY / path).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
