@@ -1,6 +1,6 @@
 """hybrid_platform: prove that a trading strategy is safe before it touches money.
 
-The rooms, and who may import whom, are drawn in ``docs/architecture.md``.
+The rooms and their permitted imports are drawn in ``docs/architecture.md``.
 """
 
 __version__ = "0.1.0"

@@ -143,7 +143,7 @@ GATES = (
         "G5",
         "The contract is met: every entry that can be proved here is proved",
         "In a session, every row that the session itself can prove passed, and the others are NOT_RUN. The full "
-        "verification matrix is a job of its own; LIVE needs it for the commit that runs.",
+        "verification matrix is a separate job; LIVE needs it for the commit that runs.",
     ),
 )
 PROHIBITIONS = (

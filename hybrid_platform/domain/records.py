@@ -196,7 +196,7 @@ class PragmaReading(msgspec.Struct, frozen=True):
 
 
 class SnapshotProof(msgspec.Struct, frozen=True):
-    """What a reader saw of a table while a writer had an open transaction on it, spilled to the WAL."""
+    """Row counts of a reader while a writer had an open transaction on the table, spilled to the WAL."""
 
     rows_before: int
     rows_seen_by_writer: int

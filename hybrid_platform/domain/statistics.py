@@ -75,7 +75,7 @@ class RunningMedianLag:
     The clock rule. A message cannot arrive before it was sent, so a *negative* median proves that
     the clocks disagree by at least that much. The lag is then taken relative to the median; otherwise
     data that is seconds late would look fresh. A *positive* median may be distance, a slow venue or our
-    clock running ahead, and these cannot be told apart. The lag then counts in full, because
+    clock running ahead, and these cannot be distinguished. The lag then counts in full, because
     trading on stale data is worse than not trading (L2).
     """
 

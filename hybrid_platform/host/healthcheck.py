@@ -82,7 +82,7 @@ def format_health_lines(record: HealthcheckRecord) -> tuple[str, ...]:
 
 
 class TimedProbe(Generic[Result]):
-    """Probe that may hang, run in a daemon thread of its own."""
+    """Probe that may hang, run in a separate daemon thread."""
 
     def __init__(self, probe: Callable[[], Result]) -> None:
         self.done = threading.Event()

@@ -51,7 +51,7 @@ def to_json_safe(value: object, depth: int = 0) -> JsonSafe:
 
 @singledispatch
 def _convert(value: object, depth: int) -> JsonSafe:
-    """Return a value of a type that has no conversion of its own as text."""
+    """Return a value as text if its type has no specific conversion."""
     return _TOO_DEEP if depth >= MAX_DEPTH else sanitize_text(str(value), MAX_CHARACTERS)
 
 

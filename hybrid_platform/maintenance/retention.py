@@ -1,7 +1,7 @@
 """Retention: move old ticks to the archive, compact the database, delete old logs, and record it.
 
 in: settings whose ``retention`` gives the ages · out: `RetentionEvidence` in ``evidence/checks/``. Each session is
-moved under a lease of its own, so that a session waiting to start can run in between. The SQL is in
+moved under a separate lease, so that a session waiting to start can run in between. The SQL is in
 `storage.archiver`.
 """
 

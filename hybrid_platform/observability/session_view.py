@@ -1,4 +1,4 @@
-"""What a running session shows to metrics and reports: its state, its channels and its counters.
+"""View of a running session for metrics and reports: its state, its channels and its counters.
 
 The session implements `SessionView`; any thread may read it at any time.
 """

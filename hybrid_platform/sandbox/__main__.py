@@ -40,7 +40,7 @@ def render_table(evidence: IsolationEvidence) -> str:
         f"- denied calls are counted by the {'kernel' if evidence.kernel_counts else 'audit hook only'}",
         f"- Landlock ABI {landlock.abi}, {landlock.error or 'applied'}",
         f"- sockets held: {start.sockets if start else 'unknown'}, "
-        f"network of its own: {start.own_network if start else 'unknown'}",
+        f"own network namespace: {start.own_network if start else 'unknown'}",
         *(f"- not available: {fault}" for fault in evidence.faults),
         "",
         "| attempt | kind | expected | got | why it is denied |",

@@ -22,7 +22,7 @@ from hybrid_platform.sandbox.syscalls import Rule
 
 
 class Canary(msgspec.Struct, frozen=True):
-    """A file that the parent created where nothing is granted: readable before Landlock, never after."""
+    """A file that the parent created in a folder without grants: readable before Landlock, never after."""
 
     path: str
     content: str

@@ -1,4 +1,4 @@
-"""The database's location: what a URL or a path in the settings means, and the files that belong to it.
+"""Location of the database: the meaning of a URL or a path in the settings, and the files that belong to it.
 
 in: settings, URLs, paths · out: checked paths, or a ConfigError. SQLite itself follows dangling links and
 accepts ``file:`` URIs, so it only ever receives a path that was checked here. Free of SQLAlchemy, so that the

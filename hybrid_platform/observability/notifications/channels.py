@@ -1,7 +1,7 @@
 """Notification channels: how a notification is rendered for a receiver, and how it is sent.
 
 Each channel is one JSON POST with bounded time and attempts. Sending never raises, and no message contains an address,
-because whoever has an address can send. Redirects are not followed, so that content reaches only its receiver.
+because anyone who has an address can send. Redirects are not followed, so that content reaches only its receiver.
 """
 
 from __future__ import annotations
