@@ -9,7 +9,7 @@ from hybrid_platform.domain.orders import InputKind, InputRecord
 
 
 @pytest.mark.parametrize(("who", "why"), [("", "x"), ("ann", " ")])
-def test_a_command_names_who_and_why(who, why):
+def test_command_needs_author_and_reason(who, why):
     with pytest.raises(ValueError, match="expected who and why"):
         Command(CommandKind.RESUME, who, why)
 

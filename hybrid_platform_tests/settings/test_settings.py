@@ -165,7 +165,7 @@ def test_descriptions_are_inherited():
 
 
 def test_import_builds_no_validator_and_reads_no_source():
-    """Each would be paid for by every process, the guarded one too, before it can begin."""
+    """Every process would pay for them before it can start, the sandboxed one too."""
     look = (
         "import linecache, sys, hybrid_platform.settings.session as c; "
         "print(c.SessionSettings.__pydantic_complete__, 'hybrid_platform.settings.descriptions' in sys.modules, "

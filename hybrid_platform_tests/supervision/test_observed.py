@@ -75,7 +75,7 @@ def test_run_without_process_has_time_to_start():
     assert life(None, None, 1e8, queued=True) is RunLiveness.QUEUED
 
 
-def test_hosts_of_one_name_are_told_apart_by_boot():
+def test_hosts_with_one_name_are_distinguished_by_boot():
     """After a reboot too, the kernel knows nothing of what ran before: signs of liveness reconcile."""
     other_boot = replace(this_process(), boot_id="another")
     assert life(other_boot, sign(other_boot, 1)) is RunLiveness.ALIVE
