@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share."""
+"""Fixtures that the tests of every room share, and the marks and groups of all tests."""
 
 from __future__ import annotations
 

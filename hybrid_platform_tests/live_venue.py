@@ -1,7 +1,8 @@
-"""A venue for orders on this machine, and the live adapter that talks to it: lines of JSON over a loopback socket.
+"""A local venue for orders, and the live adapter that connects to it: lines of JSON over a loopback socket.
 
-The adapter is what a test installs as an entry point; the venue keeps every line that reached it, and answers as
-its ``behaviour`` says. Nothing here is part of the platform.
+* `OrderVenue`: keeps every received message, and answers as its ``behaviour`` says.
+* `fills_in_two`, `rests`, `by_turns`: behaviours.
+* `LoopbackAdapter`: the adapter that a test installs as an entry point.
 """
 
 from __future__ import annotations
@@ -19,40 +20,40 @@ from hybrid_platform.trading.risk.engine import Approved, require_approved
 
 Message = dict[str, Any]
 Behaviour = Callable[[int, Message], list[Message]]
-"""The how-manieth order, and the order -> what the venue says of it at once."""
+"""From the number of an order and its message to the immediate answers."""
 
 
 def fill(order: Message, number: int, qty: Decimal, *, last: bool) -> Message:
     status = "FILLED" if last else "PARTIALLY_FILLED"
-    told = {"number": number, "qty": str(qty), "price": order["price"], "fees": "0.01"}
-    return {"order_id": order["order_id"], "status": status, "fill": told}
+    given = {"number": number, "qty": str(qty), "price": order["price"], "fees": "0.01"}
+    return {"order_id": order["order_id"], "status": status, "fill": given}
 
 
 def fills_in_two(number: int, order: Message) -> list[Message]:
-    """Take every order, and fill it in two parts; say the first one twice."""
+    """Accept every order and fill it in two parts; report the first fill twice."""
     half = Decimal(order["qty"]) / 2
     first = fill(order, 1, half, last=False)
     return [{"order_id": order["order_id"], "status": "ACCEPTED"}, first, first, fill(order, 2, half, last=True)]
 
 
 def rests(number: int, order: Message) -> list[Message]:
-    """Take every order, and let it rest."""
+    """Accept every order and let it rest."""
     return [{"order_id": order["order_id"], "status": "ACCEPTED"}]
 
 
 def by_turns(number: int, order: Message) -> list[Message]:
-    """Fill one, let one rest, refuse one, and so on."""
+    """Fill, let rest and reject orders in turn."""
     refused = [{"order_id": order["order_id"], "status": "REJECTED"}]
     return (fills_in_two(number, order), rests(number, order), refused)[number % 3]
 
 
 class OrderVenue:
-    """A server on 127.0.0.1 from entering to leaving its context."""
+    """A server on 127.0.0.1, open within its context."""
 
     def __init__(self, behaviour: Behaviour, *, obeys_cancels: bool = True) -> None:
         self.received: list[Message] = []
         self.ended = 0
-        """Connections that the other side ended."""
+        """Number of connections that the client closed."""
         self._behaviour = behaviour
         self._obeys_cancels = obeys_cancels
         self._resting: dict[str, Message] = {}
@@ -78,7 +79,7 @@ class OrderVenue:
                 connection, _ = self._server.accept()
             except OSError:
                 return
-            # One file to read, none to write: a text file for both drops what it has read ahead when it is written to.
+            # The file only reads: one for both directions discards its read-ahead buffer at each write.
             with connection, connection.makefile("r") as lines:
                 for line in lines:
                     answers = "".join(json.dumps(answer) + "\n" for answer in self._take(json.loads(line)))
@@ -98,7 +99,7 @@ class OrderVenue:
 
 
 class LoopbackAdapter:
-    """What an adapter is: one account, one connection, orders out, reports in."""
+    """A live adapter with one account and one connection."""
 
     address: ClassVar[tuple[str, int]] = ("127.0.0.1", 9)
 
@@ -146,8 +147,8 @@ class LoopbackAdapter:
         self._socket.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _report(said: Message) -> Report:
-    told = said.get("fill")
+def _report(message: Message) -> Report:
+    given = message.get("fill")
     numbers = ("qty", "price", "fees")
-    fill = None if told is None else Fill(told["number"], *(Decimal(told[name]) for name in numbers))
-    return Report(said["order_id"], OrderStatus(said["status"]), "VENUE", 0, fill)
+    fill = None if given is None else Fill(given["number"], *(Decimal(given[name]) for name in numbers))
+    return Report(message["order_id"], OrderStatus(message["status"]), "VENUE", 0, fill)

@@ -1,4 +1,4 @@
-"""Real sessions through the whole pipeline, and what an analyst makes of them: measured, reproduced, compared."""
+"""Real sessions through the whole pipeline, then measured, reproduced and checked against their proofs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUSY_S = 0.002
 
 
 class Slow(Strategy[Params]):
-    """Too slow for its feed."""
+    """A strategy that is too slow for its feed."""
 
     timer_seconds = 0.1
 

@@ -1,4 +1,4 @@
-"""A run as the UI launches and terminates it: `dagster dev`, its code server and daemon, and GraphQL (S13)."""
+"""A run that the UI launches and terminates, over GraphQL and the code server of `dagster dev` (S13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference run by ``dagster job execute``: the same contract, and what the UI shows of it."""
+"""The reference run by ``dagster job execute``: the same contract, with tags, checks and metadata for the UI."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHECKS = {
 
 @pytest.fixture(scope="module")
 def run(by_dagster: FinishedRun) -> Iterator[tuple[dg.DagsterInstance, Any]]:
-    """The instance that the run's own dagster.yaml names, as `dagster dev` in that folder would open it."""
+    """The instance of the run's dagster.yaml, as `dagster dev` in that folder would open it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(by_dagster.folder)
         with dg.DagsterInstance.from_config(str(by_dagster.folder)) as instance:

@@ -1,4 +1,4 @@
-"""The tables, columns and values that other people's queries rely on (SPEC 10), in the reference run."""
+"""Tables, columns and values that users' queries rely on (docs/contract.md), in the reference run."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_orders_and_trades_agree_with_their_signals(reference: FinishedRun):
         assert (link["order_marked"], link["trade_marked"]) == (1, 1)
         assert link["size"] == link["qty"] == link["fill_qty"] == "0.1"
         assert (link["status"], link["type"]) == ("FILLED", "MARKET")
-        # SPEC 4: a fill at the last seen price, 10 bps worse, charged 10 bps; all three exact decimal text.
+        # Filled at the last seen price, 10 bps worse, with fees of 10 bps; all three are exact decimal text.
         worse = Decimal("1.001") if link["side"] == "BUY" else Decimal("0.999")
         price = Decimal(repr(link["price"])) * worse
         assert Decimal(link["fill_price"]) == price

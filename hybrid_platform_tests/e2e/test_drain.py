@@ -1,4 +1,4 @@
-"""Real signals to real processes in the middle of a run: drained, balanced, judged, and marked clean (S13)."""
+"""Real signals to real processes during a run: drained, balanced, checked by postflight, marked clean (S13)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ THREAD = {"isolation": "thread"}
 
 
 def require_drained(artifacts: Artifacts, exit_reason: str) -> None:
-    """Check that a stopped session ended as if its feed had."""
+    """Check that a stopped session ended like one whose feed ended."""
     session = artifacts.session
     assert (session["state"], session["exit_code"], session["exit_reason"]) == ("COMPLETE", 0, exit_reason)
     assert session["is_clean"] == 1
@@ -51,7 +51,7 @@ def require_drained(artifacts: Artifacts, exit_reason: str) -> None:
 
 @pytest.fixture
 def contended_cpu() -> Iterator[None]:
-    """Two processes that want the same core, until the kernel has noticed."""
+    """Two processes that compete for one core, once the kernel reports the pressure."""
     loop = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
     hogs = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(2)]
     try:
@@ -69,7 +69,7 @@ def test_signal_to_the_cli_drains_the_session(tmp_path: Path, number: signal.Sig
         running.wait_for("signal generated")
         running.send(number)
         time.sleep(0.05)
-        running.send(number)  # a second one is as polite as the first
+        running.send(number)  # a second signal does not interrupt the drain
         ended = running.end()
     assert ended.code == 0, ended.text
     assert "Traceback" not in ended.text
@@ -88,7 +88,7 @@ def test_signal_during_a_fast_replay_keeps_all_ticks(tmp_path: Path):
     require_drained(artifacts, "SIGTERM")
     ticks = artifacts.count("ticks")
     assert ticks < 150_000
-    assert artifacts.rows("SELECT max(seq) AS last FROM ticks")[0]["last"] == ticks, "the first so many, without a hole"
+    assert artifacts.rows("SELECT max(seq) AS last FROM ticks")[0]["last"] == ticks, "the first ticks, without a gap"
 
 
 @pytest.mark.skipif(not Path("/proc/pressure/cpu").exists(), reason="no PSI on this host")
@@ -100,7 +100,7 @@ def test_signal_during_preflight_starts_nothing(tmp_path: Path, contended_cpu: N
         running.send(signal.SIGTERM)
         ended = running.end()
     artifacts = Artifacts(tmp_path / "data")
-    assert ended.code == 0, "told to end: nobody is to start it again"
+    assert ended.code == 0, "a requested stop must not be restarted"
     assert "stopped by SIGTERM before the session began" in ended.err
     assert artifacts.session["state"] == "REFUSED"
     assert artifacts.count("ticks") == 0
@@ -129,7 +129,7 @@ def test_signal_during_startup_is_reported(tmp_path: Path, number: signal.Signal
 
 
 def test_second_sigterm_to_a_dagster_run_keeps_postflight(tmp_path: Path):
-    """The UI's terminate, in `test_code_server`, is a SIGINT."""
+    """The UI terminates with SIGINT; test_code_server.py covers that."""
     with start_job(tmp_path, LONG) as running:
         running.wait_for("signal generated")
         running.send(signal.SIGTERM)

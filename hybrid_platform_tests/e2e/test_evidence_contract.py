@@ -1,4 +1,4 @@
-"""The evidence files, the flight recorder and the report of the reference run (SPEC 10)."""
+"""The evidence files, the flight recorder and the report of the reference run (docs/contract.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = ("preflight", "pragma", "session", "postflight")
 GATES = ("G0", "G1", "G2", "G3", "G4", "G5")
 ENFORCED = {"kernel-process", "kernel-network-only", "kernel-thread", "audit-hook-only", "none"}
 PROVED = {*GATES, "S1", "S6", "S9", "S10", "S12", "S13", "I5"}
-"""What one calm session proves by itself; other rows may join them, none of these may leave."""
+"""Ids that a single undisturbed session proves; more may be added, none may be removed."""
 
 
 def test_session_folder_has_all_evidence_files(reference: FinishedRun):

@@ -1,4 +1,4 @@
-"""What stops a run before it begins, by real processes: nothing starts, evidence and exit code say why."""
+"""Gates that stop a run before it begins: nothing starts, and evidence and exit code give the reason."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_cli_refuses_live_with_every_unmet_condition(tmp_path: Path, mode: str):
 
 
 def _without_override() -> None:
-    """Let permissions bind root too: CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH leave the bounding set."""
+    """Make file permissions apply to root too: drop CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     for capability in (1, 2):
         if os.geteuid() == 0 and prctl(24, capability, 0, 0, 0) != 0:
@@ -70,7 +70,7 @@ def _without_override() -> None:
 
 
 def _read_only_database(folder: Path) -> Path:
-    """Return a database of ours on a medium that cannot be written, not in WAL mode."""
+    """Return a migrated database in a read-only folder, not in WAL mode."""
     path = folder / "medium" / "bot.db"
     engine = open_engine(sqlite_url(path), role="write")
     migrate(engine)
@@ -84,7 +84,7 @@ def _read_only_database(folder: Path) -> Path:
 
 @pytest.mark.scenario("S1", "G3", "I5")
 def test_unsettable_pragma_stops_the_run(tmp_path: Path):
-    """As an asset: defs/session/test_assets.py."""
+    """The asset is tested in defs/session/test_assets.py."""
     path = _read_only_database(tmp_path)
     settings = {**SHORT, "database_url": sqlite_url(path)}
     ended = run_cli(tmp_path, "shadow-run", settings=settings, before=_without_override)
@@ -101,7 +101,7 @@ def test_unsettable_pragma_stops_the_run(tmp_path: Path):
     assert (evidence["verdict"], evidence["exit_code"]) == ("FAIL", 12)
     assert not ended.logged(STARTED)
     assert not artifacts.has_evidence("session")
-    assert artifacts.rows("SELECT * FROM sessions") == [], "a row wherever the database can be opened: here it cannot"
+    assert artifacts.rows("SELECT * FROM sessions") == [], "a refusal is stored only if the database can be opened"
     assert [line["level"] for line in ended.logged("the refusal could not be written to the database")] == ["warning"]
 
 
@@ -147,7 +147,7 @@ def test_wrong_settings_give_one_message_per_fault(tmp_path: Path, arguments: li
 
 
 def test_wrong_settings_fail_a_dagster_run(tmp_path: Path):
-    """Here the environment names the definitions, as the README says it may."""
+    """The environment names the definitions, as documented in the README."""
     settings = {"seconds": 0, "risk": {"max_open_orders": -1}}
     by_environment = {"DAGSTER_CLI_JOB_EXECUTE_MODULE_NAME": "hybrid_platform.definitions"}
     with start_job(tmp_path, settings, module=(), **by_environment) as running:

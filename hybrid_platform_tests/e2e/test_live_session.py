@@ -1,6 +1,6 @@
-"""A live session, whole, through Dagster, against a venue on this machine that misbehaves (S2, S3, S4, S5).
+"""A complete live session through Dagster, against a misbehaving local venue (S2, S3, S4, S5).
 
-``HYBRID_PLATFORM_TEST_LIVE_SECONDS`` and ``…_LIVE_RATE`` make it longer and faster than CI has time for.
+``HYBRID_PLATFORM_TEST_LIVE_SECONDS`` and ``…_LIVE_RATE`` make the session longer and faster.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GARBAGE = ("{", "[1, 2", '{"stream": "btcusdt@trade", "data": {"e": "trade", "p"
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory) -> Iterator[tuple[ProcessResult, Artifacts, LocalVenue]]:
-    """Three drops that lose trades, a stall, and garbage; then the rest of the market until time is up."""
+    """Three connection losses with lost trades, a stall, and garbage; then trades until the time limit."""
     folder = tmp_path_factory.mktemp("live")
     part = int(RATE * SECONDS / 8)
     script = [
@@ -77,14 +77,14 @@ def test_every_received_tick_is_stored_once(live):
     assert ids == sorted(ids)
     evicted = artifacts.ledger()["channel", "persist", "dropped"]
     assert artifacts.ledger()["feed", "websocket", "accepted"] == len(ids) + evicted
-    # What was sent after the session had ended never came in.
+    # Trades sent after the end of the session were not received.
     assert len(ids) + evicted <= venue.sent
 
 
 def test_trades_lost_at_each_drop_are_recorded_as_gaps(live):
     _, artifacts, _ = live
     gaps = artifacts.rows("SELECT from_id, to_id, missing, cause FROM gaps WHERE missing > 0 ORDER BY n")
-    # A reset line may lose what was under way as well.
+    # A reset connection may also lose trades in flight.
     assert [gap["missing"] >= lost for gap, lost in zip(gaps, LOST, strict=True)] == [True] * len(LOST)
     assert all(int(gap["to_id"]) - int(gap["from_id"]) - 1 == gap["missing"] for gap in gaps)
     ids = [int(row["trade_id"]) for row in artifacts.rows("SELECT trade_id FROM ticks ORDER BY seq")]
@@ -133,7 +133,7 @@ def test_recorded_frames_can_be_replayed(live):
 
 
 def test_missing_venue_ends_the_session_with_network(tmp_path):
-    """The feed gives up after the configured number of attempts, with exit code 10."""
+    """The feed stops after the configured number of attempts, with exit code 10."""
     from hybrid_platform_tests.support import run_cli
 
     source = {"venue": "binance", "symbols": ["BTCUSDT"], "url": "ws://127.0.0.1:9"}

@@ -1,4 +1,4 @@
-"""The log's fixed messages and fields (SPEC 10), on the run's output and in its file."""
+"""Fixed log messages and fields (docs/contract.md), on standard output and in the log file."""
 
 from __future__ import annotations
 

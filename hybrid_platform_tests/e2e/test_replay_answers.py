@@ -1,4 +1,4 @@
-"""Recorded trades give their known answers, the same in every fresh process (S8)."""
+"""Recorded trades give their known signals, the same in every new process (S8)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sides_of(signals: list[dict[str, Any]]) -> tuple[int, int]:
 
 @pytest.mark.scenario("S8")
 def test_sample_gives_the_same_decisions_again(replayed: FinishedRun, tmp_path: Path):
-    """In other batches and without the guard: neither may decide anything."""
+    """Batch sizes and isolation do not affect the decisions."""
     shutil.copytree(REPOSITORY / "run_configs", tmp_path / "run_configs")
     other = ["--set", "isolation=thread", "--set", "channels.tick=700", "--set", "storage.batch_rows=900"]
     ended = run_cli(tmp_path, "shadow-run", "--config", "run_configs/replay.yaml", *other)
@@ -106,5 +106,5 @@ def test_three_days_of_spy_give_their_known_signals(recorded_data: Path, tmp_pat
     first = [(27, "BUY", 167.23), (49, "SELL", 167.24), (55, "BUY", 167.32), (59, "SELL", 167.22)]
     assert [(s["seq"], s["side"], s["price"]) for s in signals[:4]] == first
     assert artifacts.count("orders") + artifacts.count("vetoes") == len(signals), (
-        "each signal is an order or a veto, never both"
+        "each signal is either an order or a veto"
     )

@@ -1,4 +1,4 @@
-"""A session that nothing grows in: the hour's soak with other numbers, and what its judge would say of a leak."""
+"""A short soak test in which no resource grows, and the soak's judge on artificial leaks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def soak() -> ModuleType:
 
 
 def series(soak: ModuleType, **changes) -> list[dict[str, float | None]]:
-    """Samples of a flat hour; a change gives a series as a function of the second."""
+    """Return samples of a flat hour; each change replaces a series by a function of time in seconds."""
     flat = dict.fromkeys(soak.bounds(4, 4, 250), 10.0)
     return [
         {"t_s": float(t), **flat, **{name: value(t) for name, value in changes.items()}} for t in range(0, 3600, 30)
@@ -37,7 +37,7 @@ def test_resources_stay_flat_while_a_session_runs(tmp_path: Path):
     """Memory, file descriptors, threads and the write-ahead log do not grow."""
     result, picture = tmp_path / "soak.json", tmp_path / "soak.png"
     command = [sys.executable, str(SOAK), "--seconds", "7", "--rate", "1000", "--sample-seconds", "0.3"]
-    # Buffers of bounded size are still being filled, and no checkpoint was due yet.
+    # Bounded buffers still fill, and no checkpoint is due in this time.
     command += ["--rss-growth-mib", "24", "--wal-growth-mib", "16", "--lag-growth-ms", "5000"]
     command += ["--json", str(result), "--plot", str(picture), "--folder", str(tmp_path / "run")]
     done = subprocess.run(
@@ -77,6 +77,6 @@ def test_unreadable_series_is_not_called_flat(soak: ModuleType):
     judged = soak.judge(series(soak, child_fds=lambda t: None, wal_mib=lambda t: None), soak.bounds(4, 4, 250))
     assert judged["child_fds"]["verdict"] == judged["wal_mib"]["verdict"] == "UNREADABLE"
     assert soak.describe_fault("child_fds", judged["child_fds"]) is None, (
-        "both processes hide from others of their user"
+        "both processes are hidden from other processes of their user"
     )
     assert soak.describe_fault("wal_mib", judged["wal_mib"]) is not None

@@ -1,4 +1,4 @@
-"""What can happen to a database's files behind everybody's back, and a session in this process to do it to."""
+"""Kinds of damage to the files of a database, and a session in this process that suffers them."""
 
 from __future__ import annotations
 
@@ -36,13 +36,18 @@ BUSY = merge_settings(
     {"seconds": 600, "isolation": "thread", "storage": {"flush_interval_ms": 20}},
     {"risk": {"max_open_orders": 10**6}, "channels": {"tick": 16_384, "signal": 8_192, "persist": 65_536}},
 )
-Deed = Callable[[Path], None]
+Damage = Callable[[Path], None]
 
 
-def run_with(
-    data_dir: Path, deed: Deed, *layers: Settings, rows: int = 500, clock: Clock | None = None, more: int = 200
+def run_with_damage(
+    data_dir: Path,
+    damage_files: Damage,
+    *layers: Settings,
+    rows: int = 500,
+    clock: Clock | None = None,
+    more: int = 200,
 ) -> InProcessRun:
-    """Run a session in this process; do the deed to its database after so many rows, go on for ``more``, and drain."""
+    """Run a session in this process, damage its database after ``rows`` rows, drain after ``more`` further rows."""
     settings = load_settings(merge_settings({"data_dir": str(data_dir)}, BUSY, *layers), environ={})
     clock, output = clock or SystemClock(), io.StringIO()
     run_id = str(uuid.uuid4())
@@ -51,7 +56,7 @@ def run_with(
         shadow = SessionRunner(run)
         shadow.start()
         wait_until(lambda: shadow.wait(0) or shadow.progress().committed_rows > rows, "some commits")
-        deed(data_dir / "bot.db")
+        damage_files(data_dir / "bot.db")
         seen = shadow.progress().committed_rows
         wait_until(lambda: shadow.wait(0) or shadow.progress().committed_rows > seen + more, "some more")
         shadow.request_stop("SIGTERM")
@@ -60,12 +65,12 @@ def run_with(
     return InProcessRun(data_dir, steps, output.getvalue())
 
 
-def nothing(database: Path) -> None:
-    """Leave it as it is."""
+def leave_unchanged(database: Path) -> None:
+    """Leave the database unchanged."""
 
 
 def delete(database: Path) -> None:
-    """Delete all three files."""
+    """Delete the database, its WAL and its shared memory file."""
     for end in FILE_SUFFIXES:
         Path(f"{database}{end}").unlink(missing_ok=True)
 
@@ -76,7 +81,7 @@ def delete_log(database: Path) -> None:
 
 
 def replace_by_copy(database: Path) -> None:
-    """Put a copy in its place, as a careless restore does."""
+    """Replace the database by a copy, as a careless restore does."""
     other = database.with_name("copy.db")
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("VACUUM INTO ?", (str(other),))
@@ -84,7 +89,7 @@ def replace_by_copy(database: Path) -> None:
 
 
 def replace_by_new(database: Path) -> None:
-    """Put an empty one of the same schema in its place."""
+    """Replace the database by an empty one of the same schema."""
     delete(database)
     engine = open_engine(sqlite_url(database), role="write")
     migrate(engine)
@@ -92,18 +97,18 @@ def replace_by_new(database: Path) -> None:
 
 
 def damage_header(database: Path) -> None:
-    """Overwrite the first bytes."""
+    """Overwrite the file header."""
     _overwrite(database, 0, b"\xff" * 100)
 
 
 def damage_pages(database: Path) -> None:
-    """Overwrite the head of every page but the first."""
+    """Overwrite the start of every page except the first."""
     for page in range(1, database.stat().st_size // PAGE):
         _overwrite(database, page * PAGE, b"\xff" * 200)
 
 
 def flip_bits_of_pages(database: Path) -> None:
-    """Flip one bit in each page of the later half: where rows are."""
+    """Flip one bit in each page of the second half, which holds rows."""
     pages = database.stat().st_size // PAGE
     for page in range(pages // 2, pages):
         _flip(database, page * PAGE + PAGE - 100)
@@ -117,7 +122,7 @@ def flip_bits_of_log(database: Path) -> None:
 
 
 def flip_a_bit_of_log(database: Path) -> None:
-    """Flip one bit, early in the write-ahead log."""
+    """Flip one bit near the start of the write-ahead log."""
     _flip(Path(f"{database}-wal"), WAL_HEADER + 3 * (FRAME_HEADER + PAGE) + FRAME_HEADER + PAGE - 100)
 
 

@@ -1,7 +1,7 @@
-"""Rounds of kill -9: a session is started, somebody is killed at a random instant, and it is noted what was promised.
+"""Rounds of kill -9: start a session, kill a process at a random instant, record the acknowledged rows.
 
-What a session reported as committed stands outside the database: ``persist_count`` of the last heartbeat in
-its log. `Rounds.require` holds the database against it when all is over.
+The number of acknowledged rows is outside the database: ``persist_count`` of the last heartbeat in the session's
+log. `KillRounds.check` compares the database with these numbers at the end.
 """
 
 from __future__ import annotations
@@ -27,48 +27,48 @@ from hybrid_platform_tests.support import (
 )
 
 ROUNDS = int(os.environ.get("HYBRID_PLATFORM_TEST_KILLS", "5"))
-"""How many in all; `make faults` has 100."""
+"""Total number of rounds; `make faults` runs 100."""
 LONG = merge_settings(
     synthetic_feed(1_000),
     {"seconds": 600, "storage": {"flush_interval_ms": 20}, "heartbeat": {"interval_seconds": 0.1}},
-    {"channels": {"persist": 65_536}},  # so that no tick is evicted, and every hole is a loss
+    {"channels": {"persist": 65_536}},  # large enough that no tick is evicted, so every gap is a loss
 )
 TABLES = tuple(COUNTED_TABLES)
 
 
-class Killed(NamedTuple):
-    """One round."""
+class KillRound(NamedTuple):
+    """One round: the killed process, its session, and the rows that must survive."""
 
     victim: str
     session_id: str
     acknowledged: int
     """Rows that the session had reported as committed."""
     state: str
-    """What its row has to say in the end."""
+    """Expected final state of the session's row."""
 
 
-class Rounds:
-    """Rounds on one data directory, one after the other: each start finds what the one before left."""
+class KillRounds:
+    """Consecutive rounds on one data directory; each start finds the state that the previous round left behind."""
 
     def __init__(self, data_dir: Path) -> None:
         self.artifacts = Artifacts(data_dir)
         self.seed = random.randrange(2**32)
         self._chance = random.Random(self.seed)
-        self.rounds: list[Killed] = []
+        self.rounds: list[KillRound] = []
 
     def kill_the_run(self, folder: Path, settings: Settings) -> None:
-        """Kill a session's own process, as the CLI started it; a guarded child goes with it."""
+        """Kill the process that the CLI started; its sandboxed child ends with it."""
         with start_cli(folder, "shadow-run", settings=settings) as running:
             running.wait_for("HEARTBEAT (G4)", times=2)
             children = list(children_of(running.process.pid))
             self._wait()
             running.process.kill()
             running.end()
-        wait_until(lambda: not any(map(is_alive, children)), "the end of the guarded process", 30)
+        wait_until(lambda: not any(map(is_alive, children)), "the end of the sandboxed process", 30)
         self._note("run", "CRASHED")
 
     def kill_the_child(self, folder: Path, settings: Settings) -> None:
-        """Kill the guarded process: the session ends by itself, and says so."""
+        """Kill the sandboxed process: the session fails and names the cause."""
         with start_cli(folder, "shadow-run", settings=settings) as running:
             running.wait_for("HEARTBEAT (G4)", times=2)
             (child,) = children_of(running.process.pid)
@@ -86,35 +86,37 @@ class Rounds:
         self._note("child", "FAILED")
 
     def kill_the_worker(self, ui: Ui, settings: Settings) -> None:
-        """Kill the process that Dagster runs the job in: nobody is left to say anything."""
+        """Kill the process in which Dagster runs the job, so that nothing can be recorded."""
         os.kill(self._launched(ui, settings), signal.SIGKILL)
         self._note("worker", "CRASHED")
 
     def kill_the_code_server(self, ui: Ui, settings: Settings) -> None:
-        """Kill the process that started the run: the session does not notice, and still drains when it is told to."""
+        """Kill the code server, which only launched the run: the session continues and drains on SIGTERM."""
         worker = self._launched(ui, settings)
         (server,) = [pid for pid in children_of(ui.server.process.pid, deep=True) if b"api\0grpc" in parse_command(pid)]
         os.kill(server, signal.SIGKILL)
         before = self._acknowledged()
-        wait_until(lambda: self._acknowledged() > before, "the session going on")
+        wait_until(lambda: self._acknowledged() > before, "further commits of the session")
         os.kill(worker, signal.SIGTERM)
-        wait_until(lambda: self.artifacts.has_evidence("postflight") and not is_alive(worker), "the judgement")
+        wait_until(
+            lambda: self.artifacts.has_evidence("postflight") and not is_alive(worker), "the postflight evidence"
+        )
         session = self.artifacts.evidence("session")
-        # Not the verdict: ten heartbeats a second are too many for a busy machine.
+        # The verdict is not checked: ten heartbeats per second may be late on a busy machine.
         assert (session["exit_code"], session["exit_reason"], session["clean"]) == (0, "TERMINATED", True), self.seed
         assert session["ledger"]["balances"], self.seed
         self._note("code server", "COMPLETE")
         wait_until(ui.reload, "another code server")
 
-    def require(self, folder: Path, settings: Settings) -> str:
-        """Start once more, then hold every session against its word; return the sum of it in one line."""
+    def check(self, folder: Path, settings: Settings) -> str:
+        """Start once more, compare every session with its acknowledged rows, and return a summary in one line."""
         ended = run_cli(folder, "shadow-run", settings={**settings, "seconds": 0.2})
         assert ended.code == 0, (self.seed, ended.text)
         *killed, last = self.artifacts.sessions
         assert last["state"] == "COMPLETE"
         assert [row["session_id"] for row in killed] == [each.session_id for each in self.rounds], self.seed
-        told = {line["crashed"]: line["kept"] for line in self._said_by_all("an earlier session had crashed")}
-        assert not list(self._said_by_all("rows that were reported as committed are missing (L4)")), self.seed
+        reported = {line["crashed"]: line["kept"] for line in self._logged_in_all("an earlier session had crashed")}
+        assert not list(self._logged_in_all("rows that were reported as committed are missing (L4)")), self.seed
         promised = kept = 0
         for row, each in zip(killed, self.rounds, strict=True):
             counts = self._counts(each.session_id)
@@ -122,15 +124,15 @@ class Rounds:
             assert row["state"] == each.state, (self.seed, each)
             if each.state == "CRASHED":
                 assert (row["exit_code"], row["exit_reason"], row["is_clean"]) == (1, "PROCESS_GONE", 0)
-                assert told[each.session_id] == counts, "the next start says what was kept"
-            self._require_whole(each, counts)
+                assert reported[each.session_id] == counts, "the next start reports the kept rows"
+            self._check_rows(each, counts)
         assert self.artifacts.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}], self.seed
         victims = [each.victim for each in self.rounds]
         by_victim = ", ".join(f"{victims.count(name)} x {name}" for name in dict.fromkeys(victims))
         return f"{len(self.rounds)} rounds ({by_victim}): {promised} rows acknowledged, {kept} kept, 0 lost, 0 twice"
 
-    def _require_whole(self, each: Killed, counts: dict[str, int]) -> None:
-        """Check that nothing acknowledged is lost, nothing is there twice, and no decision is without its cause."""
+    def _check_rows(self, each: KillRound, counts: dict[str, int]) -> None:
+        """Check that no acknowledged row is lost, none exists twice, and no decision lacks its cause."""
         where = (self.seed, each)
         assert sum(counts.values()) >= each.acknowledged > 0, where
         ticks: dict[str, Any] = self.artifacts.rows(
@@ -147,7 +149,7 @@ class Rounds:
             assert self.artifacts.rows(query, each.session_id) == [{"n": counts[table]}], where
 
     def _launched(self, ui: Ui, settings: Settings) -> int:
-        """Launch a session from the UI and return its process, at a random instant of its life."""
+        """Launch a session from the UI, wait a random time, and return its process id."""
         run_id = ui.launch(dict(settings))
 
         def row() -> dict[str, Any] | None:
@@ -174,18 +176,18 @@ class Rounds:
         return max((int(line["persist_count"]) for line in self.artifacts.logged("HEARTBEAT (G4)")), default=0)
 
     def _note(self, victim: str, state: str) -> None:
-        self.rounds.append(Killed(victim, self.artifacts.session_id, self._acknowledged(), state))
+        self.rounds.append(KillRound(victim, self.artifacts.session_id, self._acknowledged(), state))
 
     def _counts(self, session_id: str) -> dict[str, int]:
         return {table: self.artifacts.count(table, session_id) for table in TABLES}
 
-    def _said_by_all(self, message: str) -> Iterator[dict[str, Any]]:
+    def _logged_in_all(self, message: str) -> Iterator[dict[str, Any]]:
         for each in self.artifacts.sessions:
             yield from (line for line in self.artifacts.read_log(each["session_id"]) if line["message"] == message)
 
 
 def children_of(pid: int, *, deep: bool = False) -> Iterator[int]:
-    """Yield a process's children; ``deep``: theirs too."""
+    """Yield the children of a process; with ``deep`` also their children."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
             children = (task / "children").read_text()
@@ -202,7 +204,7 @@ def parse_command(pid: int) -> bytes:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

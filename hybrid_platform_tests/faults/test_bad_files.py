@@ -1,4 +1,4 @@
-"""Replay files that are not what they should be: a clear end, the right code, and every good row kept (S5)."""
+"""Damaged or wrong replay files: a clear message, the right exit code, and every valid row kept (S5)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_truncated_gzip_is_a_parse_error(tmp_path: Path):
     assert artifacts.rows("SELECT max(seq) AS last FROM ticks")[0]["last"] == kept
     assert artifacts.evidence("session")["ledger"]["balances"]
     assert "trades.csv.gz" in artifacts.evidence("session")["failure"]
-    assert artifacts.count("signals") == kept // 10, "what was read was also decided on"
+    assert artifacts.count("signals") == kept // 10, "every row that was read reached the strategy"
 
 
 def _missing(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Strategies that raise, block, exit or return nonsense: the session ends with a name for it and keeps the rest."""
+"""Strategies that raise, block, exit or return nonsense: the session fails, names the cause, and keeps its rows."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ BEHAVIOURS = {
 
 
 def write_strategy(folder: Path, module: str, behaviour: str) -> dict[str, Any]:
-    """Write a strategy that behaves so from tick 20 on, and return the settings that name it."""
+    """Write a strategy with this behaviour from tick 20 on, and return the settings that name it."""
     (folder / f"{module}.py").write_text(HEAD + "        " + behaviour + "\n")
     return {"strategy": {"name": f"{module}:Bad"}}
 
 
 def require_named(artifacts: Artifacts, words: str) -> None:
-    """Check that the session ended as a crash with a name, and kept what came before."""
+    """Check that the session failed, named the strategy, and kept all earlier rows."""
     ended = tuple(artifacts.session[name] for name in ("state", "exit_code", "exit_reason"))
     assert ended == ("FAILED", 1, "StrategyError"), "the same in both isolations"
     failure = artifacts.evidence("session")["failure"]
     assert "strategy Bad" in failure and words in failure
-    assert artifacts.rows("SELECT signal_id FROM signals") == [{"signal_id": "S10"}], "what was decided before stays"
+    assert artifacts.rows("SELECT signal_id FROM signals") == [{"signal_id": "S10"}], "earlier decisions are kept"
     assert artifacts.count("orders") == artifacts.count("trades") == 1
-    assert artifacts.count("ticks") >= 20, "the tick it failed at, and what had come in, is kept"
+    assert artifacts.count("ticks") >= 20, "the failing tick and all earlier ones are kept"
     assert artifacts.evidence("session")["ledger"]["balances"]
     assert artifacts.evidence("postflight")["verdict"] == "FAIL"
 
@@ -88,7 +88,7 @@ def test_misbehaving_sandboxed_strategy_is_named(tmp_path: Path, name: str):
 
 @pytest.mark.scenario("S13")
 def test_blocking_strategy_is_abandoned_after_the_drain(tmp_path: Path):
-    """Behind the guard: pipeline/test_isolation.py."""
+    """The sandboxed case is in session/strategy_host/test_isolation.py."""
     strategy = write_strategy(tmp_path, "bad", "time.sleep(3600)")
     patience = {"seconds": 1, "drain_timeout_seconds": 1, "isolation": "thread"}
     ended = run_cli(tmp_path, "shadow-run", settings=merge_settings(synthetic_feed(200), strategy, patience))
@@ -102,7 +102,7 @@ def test_blocking_strategy_is_abandoned_after_the_drain(tmp_path: Path):
     )
     assert artifacts.evidence("session")["failure"].endswith("got stuck for 1 s: strategy")
     assert artifacts.evidence("postflight")["verdict"] == "FAIL"
-    assert artifacts.count("ticks") == 201, "what came in is kept"
+    assert artifacts.count("ticks") == 201, "received ticks are kept"
     assert artifacts.count("signals") == 1
 
 

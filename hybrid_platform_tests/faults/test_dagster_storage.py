@@ -21,12 +21,12 @@ from hybrid_platform_tests.defs.session.test_assets import SHORT, STEPS
 from hybrid_platform_tests.support import Artifacts
 
 LOCKED_SECONDS = 8.0 if "HYBRID_PLATFORM_TEST_LONG" in os.environ else 1.0
-"""The long one is longer than SQLite waits for Dagster; `make faults` has it."""
+"""`make faults` uses the long time, which exceeds the busy timeout of Dagster's connections."""
 
 
 @contextmanager
 def an_instance(folder: Path) -> Iterator[dg.DagsterInstance]:
-    """An instance whose storage lies in files."""
+    """Open an instance whose storage is in files."""
     with dg.instance_for_test(temp_dir=str(folder)) as instance:
         yield instance
 
@@ -76,7 +76,7 @@ def test_lost_dagster_storage_leaves_the_session_complete(tmp_path: Path, monkey
             launch(SHORT)
     artifacts = Artifacts(launch.data_dir)
     assert (artifacts.session["state"], artifacts.session["exit_code"]) == ("COMPLETE", 0)
-    assert artifacts.evidence("postflight")["verdict"] == "PASS", "judged in the step that Dagster let end"
+    assert artifacts.evidence("postflight")["verdict"] == "PASS", "the step that runs postflight was allowed to end"
     assert artifacts.report.rstrip().endswith("**PASS**")
     with closing(sqlite3.connect(artifacts.database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -1,6 +1,6 @@
-"""A database damaged during a session and between two: whatever is lost or changed is noticed by our own counts (L4).
+"""A database damaged during or between sessions: the platform's own counts notice every lost or changed row (L4).
 
-SQLite itself opens a database without its log, or with a damaged one, and says nothing.
+SQLite opens a database without its write-ahead log, or with a damaged one, without an error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hybrid_platform.settings.loading import load_settings
 from hybrid_platform.storage.backup import back_up
 from hybrid_platform.storage.location import sqlite_url
 from hybrid_platform_tests.faults import damage
-from hybrid_platform_tests.faults.damage import BUSY, Deed, run_with
+from hybrid_platform_tests.faults.damage import BUSY, Damage, run_with_damage
 from hybrid_platform_tests.support import (
     Artifacts,
     InProcessRun,
@@ -43,12 +43,12 @@ SHORT = merge_settings(synthetic_feed(200), {"seconds": 0.1, "isolation": "threa
 
 
 def next_start(data_dir: Path) -> InProcessRun:
-    """Run the next session on what is left."""
+    """Run the next session on the damaged data directory."""
     return run_in_process(data_dir, SHORT, with_report=False)
 
 
 def reproduced(artifacts: Artifacts, session_id: str) -> ReproductionVerdict | None:
-    """Return how a session's reproduction ends; None where the database can no longer be read."""
+    """Return the verdict of a session's reproduction, or None if the database cannot be read."""
     try:
         return reproduce_in_sandbox(DataDir(artifacts.data_dir), sqlite_url(artifacts.database), session_id).verdict
     except Exception as error:
@@ -57,7 +57,7 @@ def reproduced(artifacts: Artifacts, session_id: str) -> ReproductionVerdict | N
 
 
 @pytest.mark.parametrize(
-    ("deed", "names"),
+    ("damage_files", "names"),
     [
         (damage.delete, "bot.db and bot.db-wal and bot.db-shm"),
         (damage.delete_log, "bot.db-wal"),
@@ -65,52 +65,52 @@ def reproduced(artifacts: Artifacts, session_id: str) -> ReproductionVerdict | N
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_removed_files_end_the_session_at_the_next_commit(tmp_path: Path, deed: Deed, names: str):
-    ended = run_with(tmp_path / "data", deed)
+def test_removed_files_end_the_session_at_the_next_commit(tmp_path: Path, damage_files: Damage, names: str):
+    ended = run_with_damage(tmp_path / "data", damage_files)
     session, postflight = ended.steps["session"], ended.steps["postflight"]
     assert (session.exit_code, session.state, session.exit_reason) == (1, "FAILED", "DatabaseError")
     assert session.failure.endswith(f"got another or no {names} [REPLACED]")
-    assert not session.ledger.balances, "what was written is not what is counted"
+    assert not session.ledger.balances, "written and counted rows differ"
     assert (postflight.verdict, postflight.exit_code) == ("FAIL", 1)
 
 
 def test_next_session_reports_a_deleted_database(tmp_path: Path):
-    before = run_with(tmp_path / "data", damage.delete)
+    before = run_with_damage(tmp_path / "data", damage.delete)
     after = next_start(tmp_path / "data")
     (reason,) = after.steps["session"].reasons
     assert before.last.session_id in reason and "expected its row there, got none" in reason
     assert after.code == 1
-    assert next_start(tmp_path / "data").code == 0, "it is told once"
+    assert next_start(tmp_path / "data").code == 0, "a loss is reported once"
 
 
 def test_write_ahead_log_heals_a_damaged_header(tmp_path: Path):
-    ended = run_with(tmp_path / "data", damage.damage_header)
+    ended = run_with_damage(tmp_path / "data", damage.damage_header)
     assert ended.last.verdict == "PASS"
     assert ended.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
     assert ended.count("ticks") == ended.steps["session"].counters["tick_count"]
 
 
 def test_damaged_pages_fail_the_ledger(tmp_path: Path):
-    ended = run_with(tmp_path / "data", damage.damage_pages)
+    ended = run_with_damage(tmp_path / "data", damage.damage_pages)
     session = ended.steps["session"]
     assert (session.exit_code, session.state) == (1, "FAILED")
     assert any("malformed" in reason for reason in (*session.reasons, *ended.steps["postflight"].reasons))
     assert not session.ledger.balances
     again = next_start(tmp_path / "data")
-    assert list(again.steps) == ["preflight"], "nothing runs on it"
+    assert list(again.steps) == ["preflight"], "no session runs on it"
     assert "healthcheck: db: expected to be readable" in again.steps["preflight"].reasons[0]
 
 
 def test_flipped_bits_in_the_log_are_noticed(tmp_path: Path):
-    """SQLite checks a log's sums only after a crash: a frame that was changed in between becomes the row."""
-    ended = run_with(tmp_path / "data", damage.flip_bits_of_log, rows=8_000)
+    """SQLite checks the checksums of the log only after a crash, so a changed frame becomes the row."""
+    ended = run_with_damage(tmp_path / "data", damage.flip_bits_of_log, rows=8_000)
     verdict = reproduced(ended, ended.last.session_id)
     assert verdict in {ReproductionVerdict.FAIL, None}
 
 
 @pytest.fixture(scope="module")
 def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data directory of a session that was killed with some thousand rows in its log, and none elsewhere."""
+    """The data directory of a killed session whose rows are only in its write-ahead log."""
     folder = tmp_path_factory.mktemp("crashed")
     with start_cli(
         folder, "shadow-run", settings=merge_settings(BUSY, {"heartbeat": {"interval_seconds": 0.1}})
@@ -123,9 +123,9 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("deed", "words"),
+    ("damage_files", "words"),
     [
-        (damage.nothing, None),
+        (damage.leave_unchanged, None),
         (damage.delete_log, "rows that it had reported as committed, got 0"),
         (damage.flip_a_bit_of_log, "rows that it had reported as committed, got "),
         (damage.delete, "expected its row there, got none"),
@@ -133,11 +133,13 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_rows_lost_after_a_crash_fail_the_next_session(crashed: Path, tmp_path: Path, deed: Deed, words: str | None):
+def test_rows_lost_after_a_crash_fail_the_next_session(
+    crashed: Path, tmp_path: Path, damage_files: Damage, words: str | None
+):
     """The reason names the session whose committed rows are missing."""
     shutil.copytree(crashed, tmp_path / "data")
     lost = Artifacts(tmp_path / "data").session_id
-    deed(tmp_path / "data" / "bot.db")
+    damage_files(tmp_path / "data" / "bot.db")
     after = next_start(tmp_path / "data")
     session = after.steps["session"]
     if words is None:
@@ -147,23 +149,25 @@ def test_rows_lost_after_a_crash_fail_the_next_session(crashed: Path, tmp_path: 
     (reason,) = session.reasons
     assert reason.startswith(f"lost before this session: session {lost}") and words in reason
     assert after.code == 1
-    assert after.session["state"] == "COMPLETE", "the session itself is whole"
+    assert after.session["state"] == "COMPLETE", "the session itself is complete"
     assert after.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> InProcessRun:
-    """A session that ended as it should."""
+    """A session that completed."""
     folder = tmp_path_factory.mktemp("ended")
     path = write_csv(folder / "trades.csv", make_csv_rows(6_000))
     return run_in_process(folder / "data", replay_feed(path), {"isolation": "thread"}, with_report=False)
 
 
-@pytest.mark.parametrize("deed", [damage.delete, damage.replace_by_new], ids=lambda deed: deed.__name__)
-def test_exchanged_database_fails_the_next_session(ended: InProcessRun, tmp_path: Path, deed: Deed):
+@pytest.mark.parametrize(
+    "damage_files", [damage.delete, damage.replace_by_new], ids=lambda damage_files: damage_files.__name__
+)
+def test_exchanged_database_fails_the_next_session(ended: InProcessRun, tmp_path: Path, damage_files: Damage):
     """The reason names the session whose row is missing."""
     shutil.copytree(ended.data_dir, tmp_path / "data")
-    deed(tmp_path / "data" / "bot.db")
+    damage_files(tmp_path / "data" / "bot.db")
     after = next_start(tmp_path / "data")
     (reason,) = after.steps["session"].reasons
     assert f"session {ended.last.session_id}, which used this database: expected its row there, got none" in reason
@@ -171,16 +175,16 @@ def test_exchanged_database_fails_the_next_session(ended: InProcessRun, tmp_path
 
 
 def put_back(data_dir: Path, backup: Path, **more: str) -> None:
-    """Restore a backup on purpose."""
+    """Restore a backup with the command's function."""
     restore(load_settings({"data_dir": str(data_dir), **more}, environ={}), backup, SystemClock())
 
 
-def deleted(table: str, where: str) -> Deed:
-    def deed(database: Path) -> None:
+def deleted(table: str, where: str) -> Damage:
+    def damage_files(database: Path) -> None:
         with closing(sqlite3.connect(database, isolation_level=None)) as connection:
             connection.execute(f"DELETE FROM {table} WHERE {where}")
 
-    return deed
+    return damage_files
 
 
 def test_restore_without_the_last_session_is_reported(ended: InProcessRun, tmp_path: Path):
@@ -192,13 +196,15 @@ def test_restore_without_the_last_session_is_reported(ended: InProcessRun, tmp_p
     after = next_start(tmp_path / "data")
     session = after.steps["session"]
     assert (session.verdict, session.reasons, after.code) == ("PASS", (), 0)
-    (told,) = session.left_out
-    assert told.startswith(f"session {gone}, which used this database: expected its row there, got none: the backup ")
-    assert f"{tmp_path / 'backup.db'} (SHA-256 " in told and "which was restored at 20" in told
+    (reported,) = session.left_out
+    assert reported.startswith(
+        f"session {gone}, which used this database: expected its row there, got none: the backup "
+    )
+    assert f"{tmp_path / 'backup.db'} (SHA-256 " in reported and "which was restored at 20" in reported
     said = "rows that were reported as committed were left out by a restore"
     (line,) = [line for line in after.read_log(session.session_id) if line["message"] == said]
-    assert (line["level"], line["what"]) == ("warning", told)
-    # The same file put there by hand: what ran since the restore is in no record.
+    assert (line["level"], line["what"]) == ("warning", reported)
+    # The same file copied by hand: no record explains the missing session.
     shutil.copy(tmp_path / "backup.db", tmp_path / "data" / "bot.db")
     (reason,) = next_start(tmp_path / "data").steps["session"].reasons
     assert session.session_id in reason and "expected its row there, got none" in reason
@@ -206,42 +212,46 @@ def test_restore_without_the_last_session_is_reported(ended: InProcessRun, tmp_p
 
 @pytest.mark.parametrize("named", [False, True], ids=["by default", "by its URL"])
 @pytest.mark.parametrize(
-    ("deed", "words"),
+    ("damage_files", "words"),
     [
         (damage.replace_by_new, "in the backup that was restored: expected its row there, got none"),
         (deleted("tick_rows", "seq > 5990"), "in the backup that was restored: expected the "),
     ],
     ids=["all", "some rows"],
 )
-def test_restore_does_not_excuse_later_losses(ended: InProcessRun, tmp_path: Path, deed: Deed, words: str, named: bool):
+def test_restore_does_not_excuse_later_losses(
+    ended: InProcessRun, tmp_path: Path, damage_files: Damage, words: str, named: bool
+):
     shutil.copytree(ended.data_dir, tmp_path / "data")
     database = tmp_path / "data" / "bot.db"
     back_up(database, tmp_path / "backup.db")
     next_start(tmp_path / "data")
     put_back(tmp_path / "data", tmp_path / "backup.db", **({"database_url": sqlite_url(database)} if named else {}))
-    deed(database)
+    damage_files(database)
     session = next_start(tmp_path / "data").steps["session"]
     (reason,) = session.reasons
     assert reason.startswith(f"lost before this session: session {ended.last.session_id}, {words}")
     assert (session.verdict, len(session.left_out)) == ("FAIL", 1)
 
 
-@pytest.mark.parametrize("deed", [damage.nothing, deleted("tick_rows", "seq > 10")], ids=["whole", "fewer"])
-def test_rows_after_a_restored_backup_are_reported_only(crashed: Path, tmp_path: Path, deed: Deed):
+@pytest.mark.parametrize(
+    "damage_files", [damage.leave_unchanged, deleted("tick_rows", "seq > 10")], ids=["whole", "fewer"]
+)
+def test_rows_after_a_restored_backup_are_reported_only(crashed: Path, tmp_path: Path, damage_files: Damage):
     """Rows that the backup could not hold are reported; rows it held and lost are a failure."""
     shutil.copytree(crashed, tmp_path / "data")
     artifacts = Artifacts(tmp_path / "data")
     lost, log = artifacts.session_id, tmp_path / "data" / "logs" / f"{artifacts.session_id}.jsonl"
     back_up(artifacts.database, tmp_path / "backup.db")
-    # It went on after the backup.
+    # The session continued after the backup.
     beat = json.dumps({"message": "HEARTBEAT (G4)", "persist_count": 10**6}, separators=(",", ":"))
     log.write_text(f"{log.read_text()}{beat}\n")
     put_back(tmp_path / "data", tmp_path / "backup.db")
-    deed(artifacts.database)
+    damage_files(artifacts.database)
     session = next_start(tmp_path / "data").steps["session"]
-    if deed is damage.nothing:
-        (told,) = session.left_out
-        assert told.startswith(f"session {lost}, which crashed: expected the {10**6} rows")
+    if damage_files is damage.leave_unchanged:
+        (reported,) = session.left_out
+        assert reported.startswith(f"session {lost}, which crashed: expected the {10**6} rows")
         assert session.verdict == "PASS"
     else:
         assert session.verdict == "FAIL"

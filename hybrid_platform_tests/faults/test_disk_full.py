@@ -1,4 +1,4 @@
-"""A disk that takes no more: named, what was committed before stays, and the next session goes on (L4)."""
+"""A full disk: the error names it, committed rows are kept, and the next session runs (L4)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MB = 1 << 20
 
 
 def files_up_to(size: int) -> Callable[[], None]:
-    """Return what lets no file of a child grow beyond a size, which SQLite meets as it would a full disk."""
+    """Return a function that limits the file size of a child, which SQLite reports like a full disk."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
@@ -63,7 +63,7 @@ def test_full_disk_keeps_committed_rows(tmp_path: Path):
     } | {"n": artifacts.count("ticks")}
     assert artifacts.evidence("postflight")["verdict"] == "FAIL"
     short = merge_settings(settings, {"feed": {"replay": {"limit": 100}}})
-    assert run_cli(tmp_path, "shadow-run", settings=short).code == 0, "with room again, the next session goes on"
+    assert run_cli(tmp_path, "shadow-run", settings=short).code == 0, "with free space again, the next session runs"
     assert artifacts.count("ticks") == 100
     assert artifacts.rows("PRAGMA integrity_check")[0] == {"integrity_check": "ok"}
 
@@ -71,7 +71,7 @@ def test_full_disk_keeps_committed_rows(tmp_path: Path):
 @pytest.mark.scenario("L4", "G5")
 @pytest.mark.skipif("HYBRID_PLATFORM_TEST_LONG" not in os.environ, reason="`make faults`: needs the right to mount")
 def test_evidence_fits_on_a_full_file_system(tmp_path: Path):
-    """What the session held back is given to its evidence."""
+    """The session's disk reserve is released for its evidence."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", str(disk)], capture_output=True)

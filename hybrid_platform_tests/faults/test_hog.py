@@ -1,4 +1,4 @@
-"""Every core taken by others while a session runs: it stays responsive, and nothing vanishes uncounted (I7, S15)."""
+"""Sessions while other processes use every core: responsive, and every dropped tick is counted (I7, S15)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LADDER = {"pressure_limit": 20, "step_up_seconds": 1, "step_down_seconds": 1, "s
 
 @contextmanager
 def hogs() -> Iterator[None]:
-    """Two processes a core that do nothing but compute, at the same priority, for a bounded time."""
+    """Run two CPU-bound processes per core at the same priority, for a bounded time."""
     running = [subprocess.Popen([sys.executable, "-c", HOG]) for _ in range(2 * (os.cpu_count() or 1))]
     try:
         yield
@@ -41,11 +41,11 @@ def hogs() -> Iterator[None]:
 
 
 class Hogged(NamedTuple):
-    """A session beside hogs, and what somebody saw who looked at it meanwhile."""
+    """A session next to CPU-bound processes, and the observations of a concurrent reader."""
 
     ended: InProcessRun
     reads: list[tuple[float, int]]
-    """Seconds that a read took, and the ticks it found."""
+    """Duration of each read in seconds, and the number of ticks it found."""
     checks: list[HealthcheckRecord]
 
 
@@ -88,7 +88,7 @@ def test_healthcheck_passes_in_time(hogged: Hogged):
 def test_readers_are_answered_during_writes(hogged: Hogged):
     assert len(hogged.reads) >= 3
     assert max(took for took, _ in hogged.reads) < 2
-    assert len({count for _, count in hogged.reads}) >= 3, "and sees it grow"
+    assert len({count for _, count in hogged.reads}) >= 3, "readers see new rows"
 
 
 @pytest.mark.scenario("G4")
@@ -104,7 +104,7 @@ def test_every_missing_tick_is_counted(hogged: Hogged):
     ended, ledger = hogged.ended, hogged.ended.ledger()
     assert ended.code == 0, ended.output
     feed = {reason: ledger["feed", "synthetic", reason] for reason in ("received", "accepted", "sampled_out")}
-    assert feed["received"] == SECONDS * RATE + 1, "every tick that was due came, however late"
+    assert feed["received"] == SECONDS * RATE + 1, "every due tick arrived, possibly late"
     assert feed["received"] == feed["accepted"] + feed["sampled_out"]
     assert ended.count("ticks") == feed["accepted"] - ledger["channel", "persist", "dropped"]
     seq = [row["seq"] for row in ended.rows("SELECT seq FROM ticks ORDER BY seq")]

@@ -1,4 +1,4 @@
-"""The host fails a session: no descriptors, no memory, a clock that is stepped, a database that may not be written."""
+"""Faults of the host: no file descriptors, no memory, a stepped clock, a read-only database."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hybrid_platform.evidence.reproduction import ReproductionVerdict
 from hybrid_platform.reproduce.fresh import reproduce_in_sandbox
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.location import sqlite_url
-from hybrid_platform_tests.faults.damage import run_with
+from hybrid_platform_tests.faults.damage import run_with_damage
 from hybrid_platform_tests.support import Artifacts, merge_settings, run_cli, run_in_process, synthetic_feed
 
 SHORT = merge_settings(synthetic_feed(200), {"seconds": 0.3, "isolation": "thread"})
 
 
 def descriptors(most: int) -> Callable[[], None]:
-    """Return what lets a child open so many files."""
+    """Return a function that limits the number of open files of a child."""
     return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
@@ -54,7 +54,7 @@ class Leaks(Strategy[Params]):
 
 @pytest.mark.scenario("L4")
 def test_running_out_of_descriptors_halts_trading(tmp_path: Path):
-    """A strategy as a thread took them all; behind the guard it has its own, and the session does not notice."""
+    """The strategy runs as a thread and takes all of them; a sandboxed one has its own limit."""
     (tmp_path / "leaks.py").write_text(LEAKS_DESCRIPTORS)
     settings = merge_settings(SHORT, {"seconds": 1, "strategy": {"name": "leaks:Leaks"}})
     ended = run_cli(tmp_path, "shadow-run", settings=settings, before=descriptors(64))
@@ -65,7 +65,7 @@ def test_running_out_of_descriptors_halts_trading(tmp_path: Path):
         artifacts.evidence("session")["reasons"]
     )
     halts = artifacts.logged("trading state changed")
-    assert halts and halts[0]["state"] == "HALTED", "the kill switch cannot be read: nothing is traded"
+    assert halts and halts[0]["state"] == "HALTED", "without a readable kill switch nothing is traded"
     assert artifacts.session["state"] == "FAILED"
     assert artifacts.count("ticks") == artifacts.evidence("session")["counters"]["tick_count"]
 
@@ -94,7 +94,7 @@ def test_memory_leak_ends_only_the_strategy(tmp_path: Path, monkeypatch: pytest.
 
 
 class SteppedClock(SystemClock):
-    """The host's clocks, the wall clock stepped as a time service may."""
+    """The clocks of the host, with a wall clock that can be stepped as by a time service."""
 
     def __init__(self) -> None:
         self.step_s = 0
@@ -108,29 +108,31 @@ class SteppedClock(SystemClock):
 def test_stepped_clock_does_not_disturb_a_session(tmp_path: Path, step_s: int):
     """A step of one hour stops nothing, and the session is reproduced."""
     clock = SteppedClock()
-    ended = run_with(tmp_path / "data", lambda _: setattr(clock, "step_s", step_s), synthetic_feed(1_000), clock=clock)
+    ended = run_with_damage(
+        tmp_path / "data", lambda _: setattr(clock, "step_s", step_s), synthetic_feed(1_000), clock=clock
+    )
     session = ended.steps["session"]
     assert (session.state, session.exit_reason, session.verdict) == ("COMPLETE", "SIGTERM", "PASS"), session.reasons
     assert ended.last.verdict == "PASS", ended.last.reasons
-    assert session.heartbeats.late == session.heartbeats.missing == 0, "they go by the monotonic clock"
-    assert session.pipeline_s < 600, "and so does every duration"
+    assert session.heartbeats.late == session.heartbeats.missing == 0, "heartbeats use the monotonic clock"
+    assert session.pipeline_s < 600, "durations use the monotonic clock"
     stale = session.vetoes.get("STALE_DATA", 0)
-    assert stale > 0 if step_s > 0 else stale == 0, "by a clock that went forward the data are an hour old"
+    assert stale > 0 if step_s > 0 else stale == 0, "after a step forward the data appear one hour old"
     span = ended.rows("SELECT max(ts_recv) - min(ts_recv) AS ns FROM ticks")[0]["ns"]
-    assert span >= 3_500 * NS_PER_S, "the record shows the step as it was"
+    assert span >= 3_500 * NS_PER_S, "the stored times show the step"
     again = reproduce_in_sandbox(DataDir(ended.data_dir), sqlite_url(ended.database), ended.last.session_id)
     assert again.verdict is ReproductionVerdict.PASS, again.reasons
 
 
 def no_way_around_modes() -> None:
-    """Take from a child what lets root write what its mode forbids; for any other user there is nothing to take."""
+    """Make file modes apply to a child that runs as root."""
     ctypes.CDLL(None).prctl(24, 1)  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
 
 
 @pytest.mark.scenario("S1", "L4")
 def test_read_only_database_stops_the_next_session(tmp_path: Path):
-    """Under a running session a mode changes nothing: its files are open."""
-    before = run_with(tmp_path / "data", lambda database: database.chmod(0o444), synthetic_feed(1_000))
+    """A changed mode does not affect a running session, whose files are open."""
+    before = run_with_damage(tmp_path / "data", lambda database: database.chmod(0o444), synthetic_feed(1_000))
     assert before.last.verdict == "PASS", before.last.reasons
     ended = run_cli(tmp_path, "shadow-run", settings=SHORT, before=no_way_around_modes)
     artifacts = Artifacts(tmp_path / "data")

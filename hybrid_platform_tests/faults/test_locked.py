@@ -1,4 +1,4 @@
-"""The database locked by another process: the writer waits, nothing is lost, and nobody else waits (S12, I6)."""
+"""A database locked by another process: only the writer waits, and no row is lost (S12, I6)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from hybrid_platform_tests.support import Artifacts, merge_settings, start_cli, 
 LOCKED_SECONDS = 3
 LONG_SECONDS = 30
 IS_LONG = "HYBRID_PLATFORM_TEST_LONG" in os.environ
-"""`make faults`."""
+"""Set by `make faults`."""
 
 
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
-    """Hold the write lock, from this process, which to the session is another one."""
+    """Hold the write lock from this process while the session runs in another."""
     with closing(sqlite3.connect(database, timeout=30, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -39,7 +39,7 @@ def test_locked_database_loses_nothing(tmp_path: Path, seconds: int):
         synthetic_feed(50),
         {"seconds": 600, "isolation": "thread", "strategy": {"params": {"every": 5}}},
         {"heartbeat": {"interval_seconds": 2}, "risk": {"max_open_orders": 1000}},
-        # The default holds what comes in four seconds at this rate; then ticks are evicted: test_full_channels.
+        # The default capacity lasts four seconds at this rate; later ticks are evicted (see test_full_channels.py).
         {"channels": {"persist": 16_384}} if seconds > LOCKED_SECONDS else {},
     )
     artifacts = Artifacts(tmp_path / "data")
@@ -57,7 +57,7 @@ def test_locked_database_loses_nothing(tmp_path: Path, seconds: int):
         ended = running.end()
     assert ended.code == 0, ended.text
     messages = [line["message"] for line in during]
-    assert messages.count("signal generated") >= 10, "strategy and execution went on"
+    assert messages.count("signal generated") >= 10, "strategy and execution continued"
     assert messages.count("shadow order executed (I1: no network call)") >= 10
     (final,) = artifacts.logged("FINAL METRICS")
     assert final["bp_drops_persist"] == final["persist_errors"] == 0

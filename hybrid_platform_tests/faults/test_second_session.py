@@ -1,6 +1,6 @@
-"""A second session on the same database: refused by name, and the first does not notice.
+"""A second session on the same database: refused with the holder's name; the first one is not affected.
 
-From the UI: defs/session/test_failed_start.py.
+The same from Dagster: defs/session/test_failed_start.py.
 """
 
 from __future__ import annotations
@@ -56,6 +56,6 @@ def test_removed_lease_admits_no_second_session(tmp_path: Path):
         ended = first.end()
     assert refused.code == 12, refused.text
     assert f"process {pid} on this host" in refused.text
-    assert ended.code == 1, "it cannot be sure to be alone any more"
+    assert ended.code == 1, "it can no longer be sure to be the only session"
     assert "expected this session to hold the lease" in ended.text
     assert sorted(row["state"] for row in artifacts.sessions) == ["FAILED", "REFUSED"]

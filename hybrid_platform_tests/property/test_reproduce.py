@@ -1,4 +1,4 @@
-"""A session is reproduced from its stored rows, whatever happened to its ticks on their way (S8)."""
+"""Sessions are reproduced from their stored rows, for any loss of ticks between feed and database (S8)."""
 
 from __future__ import annotations
 

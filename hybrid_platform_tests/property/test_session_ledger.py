@@ -1,4 +1,4 @@
-"""Whatever the channels hold and do when full, and whatever the file says: a session's ledger balances (S5, S6, I3)."""
+"""The ledger balances for any channel capacity and policy, and for any file (S5, S6, I3)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = {"ts": "ts", "price": "price", "size": "size", "symbol": "symbol", "tr
 
 @st.composite
 def files(draw: st.DrawFn) -> tuple[list[str], int, int, int]:
-    """Return rows, and how many of them are good, said twice, and garbage."""
+    """Return rows, and how many of them are valid, duplicates, and garbage."""
     count = draw(st.integers(1, 300))
     rows = [f"{row},{100 + n}" for n, row in enumerate(make_csv_rows(count))]
     twice = draw(st.integers(0, min(count, 20)))
@@ -59,7 +59,7 @@ def test_every_row_and_event_is_accounted_for(
 
 
 def require_balanced(run: InProcessRun) -> None:
-    """Check the ledger against the database, not against itself."""
+    """Compare the ledger with the database."""
     ledger = run.ledger()
     for name in ("tick", "signal", "persist"):
         flow = {reason: ledger["channel", name, reason] for reason in ("sent", "received", "dropped", "left")}

@@ -1,4 +1,4 @@
-"""Whatever the writer takes, comes back: ticks and records of any content, cut into writes anyhow."""
+"""Ticks and records of any content survive a round trip through the database, in any batches."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database for all examples: each has a session of its own."""
+    """One database for all examples; each example has a separate session."""
     folder = tmp_path_factory.mktemp("roundtrip")
     migrate(open_engine(default_url(folder), role="write"))
     return folder
@@ -67,7 +67,7 @@ def make_table() -> InstrumentTable:
 
 
 def content(batches: list[TickBatch]) -> list[tuple[object, ...]]:
-    """Ticks as tuples; ids as the text that people see, which is what a column of one type can keep."""
+    """Return ticks as tuples, with trade ids as text, which is how their column stores them."""
     return [(*row[:5], None if row[5] is None else str(row[5]), *row[6:]) for batch in batches for row in batch.rows()]
 
 
