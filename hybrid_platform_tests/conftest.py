@@ -21,6 +21,7 @@ settings.load_profile("hybrid_platform")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_and_group(items)
 

@@ -62,8 +62,11 @@ def run_matrix(
     tests: Path | None = None,
     only: Sequence[str] = (),
     timeout_s: float = TIMEOUT_S,
+    workers: int | None = None,
 ) -> Matrix:
     """Run the tests of all ids, or of ``only`` some, and return the matrix.
+
+    ``workers`` is the number of processes of pytest-xdist: by default one more than there are cores, 0 for none.
 
     Raises ConfigError for an unknown id, and if the tests or pytest are missing.
     """
@@ -78,7 +81,7 @@ def run_matrix(
     if find_spec("pytest") is None:
         raise ConfigError([Fault("pytest", "to be installed, as `make test` does", "not found")])
     started = clock.wall_ns()
-    found, faults = _run_tests(tests, only, timeout_s)
+    found, faults = _run_tests(tests, only, timeout_s, workers)
     return Matrix(
         version=code.version,
         commit=code.commit,
@@ -109,13 +112,16 @@ def matrix_lines(matrix: Matrix) -> list[str]:
     return [*lines, *(f"FAULT    {fault}" for fault in matrix.faults), f"{passed} of {len(matrix.rows)} proved"]
 
 
-def _run_tests(tests: Path, only: Sequence[str], timeout_s: float) -> tuple[Outcomes, tuple[str, ...]]:
+def _run_tests(
+    tests: Path, only: Sequence[str], timeout_s: float, workers: int | None
+) -> tuple[Outcomes, tuple[str, ...]]:
     """Run pytest in its own process group, which is killed if this call ends early."""
     with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
         target, output = Path(folder, "outcomes.json"), Path(folder, "output")
         command = [sys.executable, "-m", "pytest", "-q", "-p", PLUGIN, "-p", "no:cacheprovider", str(tests)]
-        if find_spec("xdist") is not None:  # most tests wait for a process or a clock
-            command += ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
+        workers = (os.cpu_count() or 1) + 1 if workers is None else workers  # many tests wait for a process or a clock
+        if workers and find_spec("xdist") is not None:
+            command += ["-n", str(workers), "--dist", "worksteal"]
         command += ["--outcomes", str(target), *(word for each in only for word in ("--scenario", each))]
         path = os.pathsep.join([str(package_root()), os.environ.get("PYTHONPATH", "")])
         with output.open("wb") as out:

@@ -107,7 +107,7 @@ def test_each_row_shows_the_results_of_its_tests(tmp_path):
 
 
 def test_a_partial_matrix_is_not_full(tmp_path):
-    matrix = run_matrix(CODE, TestClock(), tests=sample(tmp_path), only=("S7",))
+    matrix = run_matrix(CODE, TestClock(), tests=sample(tmp_path), only=("S7",), workers=0)
     assert [(row.id, row.verdict) for row in matrix.rows] == [("S7", Verdict.PASS)]
     assert matrix.holds
     assert not matrix.is_full
@@ -117,14 +117,14 @@ def test_a_partial_matrix_is_not_full(tmp_path):
 def test_a_module_that_cannot_be_imported_is_a_fault(tmp_path):
     tests = sample(tmp_path)
     (tests / "test_broken.py").write_text("import no_such_module_anywhere\n")
-    matrix = run_matrix(CODE, TestClock(), tests=tests)
+    matrix = run_matrix(CODE, TestClock(), tests=tests, workers=0)
     assert any("test_broken.py" in fault for fault in matrix.faults)
     assert not matrix.holds
 
 
 def test_endless_tests_are_stopped(tmp_path):
     endless = SAMPLE + '\n@proves("S9")\ndef test_hangs():\n    import time\n    time.sleep(600)\n'
-    matrix = run_matrix(CODE, TestClock(), tests=sample(tmp_path, endless), timeout_s=3)
+    matrix = run_matrix(CODE, TestClock(), tests=sample(tmp_path, endless), timeout_s=3, workers=0)
     assert "expected the proofs to end within 3 s" in matrix.faults[0]
     assert {row.verdict for row in matrix.rows} == {Verdict.NOT_RUN}
 
@@ -134,7 +134,7 @@ def test_a_matrix_that_cannot_run_is_refused_at_once(tmp_path):
         run_matrix(CODE, TestClock(), tests=tmp_path, only=("S99",))
     with pytest.raises(ConfigError, match="a checkout with its"):
         run_matrix(CODE, TestClock(), tests=tmp_path / "none")
-    matrix = run_matrix(CODE, TestClock(), tests=sample(tmp_path, "def test_x(): pass"))
+    matrix = run_matrix(CODE, TestClock(), tests=sample(tmp_path, "def test_x(): pass"), workers=0)
     assert matrix.faults == ("expected pytest to end with 0 or 1, got 5",)
 
 

@@ -23,7 +23,7 @@ def test_an_unproved_row_fails_the_run(launch: Launcher, tmp_path: Path, monkeyp
     tests.mkdir()
     marked = "\n".join(f"@pytest.mark.scenario('{each}')" for each in CONTRACT_IDS if each != "S5")
     (tests / "test_sample.py").write_text(f"import pytest\n{marked}\ndef test_nearly_all(): pass\n")
-    monkeypatch.setattr(matrix_defs, "run_matrix", partial(run_matrix, tests=tests))
+    monkeypatch.setattr(matrix_defs, "run_matrix", partial(run_matrix, tests=tests, workers=0))
     job = launch(job="verification_matrix")
     assert not job.result.success
     shown = metadata_of(job)
