@@ -61,14 +61,14 @@ class Ui:
         assert self.ask(TERMINATE, run=run_id)["terminateRun"]["__typename"] == "TerminateRunSuccess"
 
     def reload(self) -> bool:
-        """Have the code server started anew; return whether it is there."""
+        """Restart the code server; return whether it is loaded."""
         entry = self.ask(RELOAD, name=LOCATION["repositoryLocationName"])["reloadRepositoryLocation"]
         return bool(entry.get("locationOrLoadError", {}).get("__typename") == "RepositoryLocation")
 
 
 @contextmanager
 def dagster_dev(folder: Path) -> Iterator[Ui]:
-    """Start it, wait until it answers, and end all of it."""
+    """Start `dagster dev`, wait until it answers, and end all of its processes at the end."""
     for name in ("dagster.yaml", "workspace.yaml"):
         (folder / name).write_text((REPOSITORY / name).read_text())
     with socket.socket() as free:

@@ -208,7 +208,7 @@ class RecordedSession(NamedTuple):
     seen: int
     """Ticks that the strategy saw."""
     written: WrittenRows
-    """The rows that were persisted, as session.json would have them."""
+    """Counts of persisted rows, as session.json would have them."""
 
 
 class _LiveVenue:

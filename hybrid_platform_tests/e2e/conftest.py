@@ -1,4 +1,4 @@
-"""Complete runs, each made once and shared by many tests."""
+"""Complete runs that many tests share."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def _finished(folder: Path, ended: ProcessResult) -> FinishedRun:
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """The reference run by the CLI."""
+    """Return the reference run, executed by the CLI."""
     folder = tmp_path_factory.mktemp("reference")
     return _finished(folder, run_cli(folder, "shadow-run", settings=REFERENCE))
 
 
 @pytest.fixture(scope="session")
 def by_dagster(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """The reference run by ``dagster job execute``."""
+    """Return the reference run, executed by ``dagster job execute``."""
     folder = tmp_path_factory.mktemp("dagster")
     with start_job(folder, REFERENCE) as running:
         return _finished(folder, running.end())
@@ -51,7 +51,7 @@ def by_dagster(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
 
 @pytest.fixture(scope="session")
 def replayed(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """The shipped replay of the shipped sample, by the CLI."""
+    """Return the shipped replay of the shipped sample, executed by the CLI."""
     folder = tmp_path_factory.mktemp("replayed")
     shutil.copytree(REPOSITORY / "run_configs", folder / "run_configs")
     return _finished(folder, run_cli(folder, "shadow-run", "--config", "run_configs/replay.yaml"))
