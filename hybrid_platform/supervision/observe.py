@@ -55,7 +55,7 @@ def read_last_preflight(data_dir: DataDir, now_ns: int) -> ObservedPreflight | N
 
 
 def read_halt(data_dir: DataDir, clock: Clock) -> str | None:
-    """Return by whom and why trading is halted; None if it is not."""
+    """Return the author and reason of a halt of trading; None if it is not halted."""
     command = CommandFile(data_dir, clock).standing()
     if command is None or command.kind is not CommandKind.HALT:
         return None

@@ -73,7 +73,7 @@ class Observation(NamedTuple):
     check_run: ObservedRun | None
     check: ObservedPreflight | None
     halted: str | None
-    """By whom and why trading is halted."""
+    """Author and reason of a halt of trading; None if it is not halted."""
     holder: str | None
     """Another holder of the lease on the database."""
 

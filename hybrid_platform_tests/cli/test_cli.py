@@ -1,4 +1,4 @@
-"""`hybrid-platform`: every command's help, exit codes, layers of settings, and what it reads back from a session."""
+"""`hybrid-platform`: help of every command, exit codes, layers of settings, and commands on finished sessions."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def invoke(*arguments: str | Path) -> Result:
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> InProcessRun:
-    """A session that ended, for the commands that look back."""
+    """Return a finished session for the commands that read one."""
     folder = tmp_path_factory.mktemp("ended")
     return run_in_process(folder / "data", synthetic_feed("max", ticks=61), {"isolation": "thread"})
 
@@ -178,7 +178,7 @@ def test_the_default_is_a_shadow_run_into_data(tmp_path: Path):
 
 
 def test_a_database_may_be_next_to_the_strategys_code(tmp_path: Path):
-    """The working directory holds the strategy, the recording and the database, as people do it."""
+    """The working directory contains the strategy, the recording and the database, as is usual."""
     (tmp_path / "mine.py").write_text(
         "from hybrid_platform.strategies import Params, Strategy, buy\n"
         "class Mine(Strategy[Params]):\n"
@@ -241,14 +241,14 @@ def _read_terminal(descriptor: int) -> Iterator[str]:
         while True:
             try:
                 some = terminal.read(65536)
-            except OSError:  # Linux's way to say that the other side closed
+            except OSError:  # how Linux reports that the other side closed
                 return
             if not some:
                 return
             yield some.decode(errors="replace")
 
 
-# Looking back
+# Commands on finished sessions
 
 
 @pytest.mark.scenario("G1")
@@ -311,7 +311,7 @@ def test_sessions_lists_them_newest_first(ended: InProcessRun):
 
 
 def test_sessions_lists_a_running_session(tmp_path: Path):
-    """It is running, or was killed and nothing has noticed yet."""
+    """The session is running, or was killed and is not marked yet."""
     engine = open_engine(sqlite_url(tmp_path / "bot.db"), role="write")
     migrate(engine)
     SessionStore(engine).start(SessionStart("runs", "run", load_settings({}, environ={}), "0", 1, this_process()))
@@ -337,12 +337,12 @@ def test_an_export_holds_every_row_of_the_session(ended: InProcessRun, tmp_path:
         "export", ended.session_id, "--to", tmp_path / "out", "--format", kind, "--data-dir", ended.data_dir
     )
     assert result.exit_code == 0, result.output
-    told = dict(re.findall(r"(\w+)\.\w+: ([\d,]+) rows?\b", result.stdout))
-    assert set(told) == set(PUBLIC_TABLES) == {path.stem for path in (tmp_path / "out").iterdir()}
+    counts = dict(re.findall(r"(\w+)\.\w+: ([\d,]+) rows?\b", result.stdout))
+    assert set(counts) == set(PUBLIC_TABLES) == {path.stem for path in (tmp_path / "out").iterdir()}
     for name in PUBLIC_TABLES:
         path = tmp_path / "out" / f"{name}.{kind}"
         read = pyarrow.parquet.read_table(path) if kind == "parquet" else pyarrow.csv.read_csv(path)
-        assert read.num_rows == int(told[name].replace(",", "")) == ended.count(name), name
+        assert read.num_rows == int(counts[name].replace(",", "")) == ended.count(name), name
     trades = tmp_path / "out" / f"trades.{kind}"
     frame = pd.read_parquet(trades) if kind == "parquet" else pd.read_csv(trades, dtype=str)
     assert list(frame["fill_price"]) == [
@@ -359,7 +359,7 @@ def test_an_export_of_some_tables_writes_those_alone(ended: InProcessRun, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["export", "nobody", "--to", "out"], "the id of a session"),
+        (["export", "unknown", "--to", "out"], "the id of a session"),
         (["export", "SESSION", "--to", "out", "--table", "secrets"], "secrets"),
         (["report", "../../etc"], "a session with evidence"),
         (["report", "20200101T000000Z-00000000"], "a session with evidence"),
@@ -404,5 +404,5 @@ def test_a_bundle_of_a_session_verifies_from_the_command_line(ended: InProcessRu
     bundle = ended.data_dir / "evidence" / ended.session_id
     result = invoke("verify", bundle, "--trusted-keys", ended.data_dir / "keys")
     assert result.exit_code == 0, result.output
-    (tmp_path / "nobody").mkdir()
-    assert invoke("verify", bundle, "--trusted-keys", tmp_path / "nobody").exit_code == 2
+    (tmp_path / "unknown").mkdir()
+    assert invoke("verify", bundle, "--trusted-keys", tmp_path / "unknown").exit_code == 2

@@ -1,4 +1,4 @@
-"""Jobs of the definitions in this process, on an instance that leaves nothing behind."""
+"""Jobs of the definitions in this process, on a temporary instance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hybrid_platform_tests.support import Artifacts, Settings, merge_settings, r
 
 
 class Job:
-    """A job that ran: its result, its run's tags, and what it left."""
+    """A finished job: its result, the tags of its run, and its artifacts."""
 
     def __init__(
         self, result: dg.ExecuteInProcessResult | dg.JobExecutionResult, instance: dg.DagsterInstance, data_dir: Path
@@ -68,10 +68,10 @@ class Job:
 
     @property
     def failures(self) -> list[str]:
-        """Why steps and checks failed, as the UI says it first."""
+        """The reasons why steps and checks failed, as the UI shows them first."""
         events = self.result.filter_events(lambda event: event.is_step_failure)
-        told = [event.step_failure_data.user_failure_data for event in events]
-        steps = [str(data.description) for data in told if data is not None]
+        failures = [event.step_failure_data.user_failure_data for event in events]
+        steps = [str(data.description) for data in failures if data is not None]
         checks = self.result.get_asset_check_evaluations()
         return steps + [str(check.description) for check in checks if not check.passed]
 

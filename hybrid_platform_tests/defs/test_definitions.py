@@ -1,4 +1,4 @@
-"""What users and their scripts see in Dagster: every name, so that an accidental rename fails here."""
+"""Every name that users and their scripts see in Dagster, so that an accidental rename fails here."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ NAMES = {
     },
     "resources": {"session", "io_manager"},
 }
-"""A name that is meant to change changes here too, and in CHANGELOG.md: scripts and schedules rely on it."""
+"""Change an intentionally renamed name here and in CHANGELOG.md, because scripts and schedules rely on it."""
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_default_status_of_supervisor_and_failure_sensor(
     assert stands["postflight_on_failure"] is dg.DefaultSensorStatus.RUNNING
 
 
-def test_everything_says_what_it_is_for(repository: dg.RepositoryDefinition):
+def test_every_definition_has_a_description(repository: dg.RepositoryDefinition):
     for name in NAMES["jobs"]:
         assert repository.get_job(name).description, name
     for name in NAMES["assets"]:

@@ -56,7 +56,7 @@ def test_warnings_and_heartbeats_are_chained(tmp_path):
     assert messages(tmp_path) == ["HEARTBEAT (G4)", "trading halted", "stage failed"]
 
 
-def test_what_comes_without_end_is_counted_instead(tmp_path):
+def test_entries_beyond_the_limit_are_counted(tmp_path):
     chain = EventChain(DataDir(tmp_path), SESSION, TestClock())
     for _ in range(MAX_PER_MESSAGE + 5):
         chain.watch({"level": "warning", "message": "again and again"})

@@ -85,7 +85,7 @@ def other_kind() -> bytes:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a key", other_kind()])
-def test_what_is_no_ed25519_key_is_refused(tmp_path, content):
+def test_other_content_than_an_ed25519_key_is_refused(tmp_path, content):
     path = tmp_path / "key.pem"
     path.write_bytes(content)
     path.chmod(0o600)

@@ -241,7 +241,7 @@ def test_nothing_resumes_a_session_that_ends(running):
     assert [order.order_id for order in running.adapter.submitted] == ["O1"]
 
 
-def test_what_an_adapter_says_is_redacted(running):
+def test_messages_of_an_adapter_are_redacted(running):
     def leaking(approved: Any, now: int) -> None:
         raise RuntimeError("401 for api_key=abcdef0123456789 at wss://user:hunter2@venue")
 

@@ -210,7 +210,7 @@ def test_a_blocked_terminal_does_not_delay_the_file(tmp_path: Path) -> None:
         "log.info('FINAL METRICS')\n"
         "print(*log.close(), file=sys.stderr)\n"
     )
-    reader, writer = os.pipe()  # never read: 64 KB fit, then the writer blocks for ever
+    reader, writer = os.pipe()  # never read: 64 KB fit, then the writer blocks forever
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     command = [sys.executable, "-c", code, str(tmp_path)]
     try:

@@ -102,7 +102,7 @@ def test_halt_and_resume_have_author_and_reason():
     assert (resume.event, resume.title) == (NotificationKind.RECOVERY, "trading ACTIVE by ann")
 
 
-def test_slack_text_mentions_only_what_we_wrote(listening: Receiver, monkeypatch: pytest.MonkeyPatch):
+def test_slack_text_has_no_foreign_mentions_or_links(listening: Receiver, monkeypatch: pytest.MonkeyPatch):
     notice = build_failure(ORIGIN, 1, ["strategy: <!channel> & <https://evil|click>"])
     assert deliver(notice, webhook_env=None, slack_env="HOOK")[0] == []
     (body,) = listening.bodies
@@ -355,5 +355,5 @@ def test_unset_variable_is_reported_once(
     assert not (tmp_path / "data").exists()
 
 
-def test_recovery_names_what_was_before():
+def test_recovery_names_the_failed_session():
     assert build_recovery(ORIGIN, "X (FAILED)").reasons == ("the previous one, X (FAILED), failed",)

@@ -401,7 +401,7 @@ def test_a_slow_strategy_is_waited_for_while_it_makes_progress(recorder, tmp_pat
     assert (found.verdict, found.shown) == (PASS, ticks)
 
 
-def test_a_fresh_process_says_why_it_cannot(recorder):
+def test_fresh_process_reports_why_it_fails(recorder):
     with pytest.raises(ConfigError, match="expected the id of a session"):
         reproduce_in_sandbox(DataDir(recorder.folder), recorder.url, "20260102T030405Z-ffffffff")
 

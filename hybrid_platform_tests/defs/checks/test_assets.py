@@ -43,7 +43,7 @@ def test_a_preflight_alone_is_found_by_the_supervisor(launch: Launcher):
 
 
 @pytest.mark.scenario("G2")
-def test_a_preflight_that_fails_says_why_and_fails_its_run(launch: Launcher):
+def test_failed_preflight_has_reasons_and_fails_its_run(launch: Launcher):
     job = launch({"gates": {"cpu_pressure_limit": 0, "pressure_wait_seconds": 0}}, job="preflight")
     assert not job.result.success
     assert (job.materialised, job.checks) == (["preflight_check"], {"passed": False}), "it was made, and is fresh"

@@ -1,4 +1,4 @@
-"""The job `retention`: the platform's own old runs and ticks go, whatever is not old, not ended or not ours stays."""
+"""The job `retention`: it removes the platform's own old runs and ticks, and keeps everything else."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_page_full_of_foreign_runs_hides_none_of_ours(instance: dg.DagsterInst
     assert not remaining_runs(instance) & set(mine)
 
 
-def test_the_job_moves_ticks_and_says_what_it_did(instance: dg.DagsterInstance, tmp_path: Path):
+def test_job_moves_ticks_and_reports_it(instance: dg.DagsterInstance, tmp_path: Path):
     data = tmp_path / "data"
     session = run_in_process(data, {"isolation": "thread"}, synthetic_feed("max", ticks=20), with_report=False)
     settings = merge_settings(

@@ -1,4 +1,4 @@
-"""The job that proves the whole contract: its rows in the UI, its page, and a run that fails where a row does (G5)."""
+"""The job that proves the whole contract: rows in the UI, its page, and a run that fails with a failed row (G5)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.scenario("G5")
 
 
 def test_an_unproved_row_fails_the_run(launch: Launcher, tmp_path: Path, monkeypatch):
-    """The contract's own tests take minutes; here a small folder stands in for them."""
+    """A small folder replaces the contract's own tests, which take minutes."""
     tests = tmp_path / "sample_tests"
     tests.mkdir()
     marked = "\n".join(f"@pytest.mark.scenario('{each}')" for each in CONTRACT_IDS if each != "S5")

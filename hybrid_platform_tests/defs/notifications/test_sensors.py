@@ -1,4 +1,4 @@
-"""The sensors that tell operators: real runs on an instance that leaves nothing behind, a real receiver."""
+"""Notification sensors: real runs on a temporary instance, and a real receiver."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from hybrid_platform_tests.support import synthetic_feed
 NOTIFY = {"notify": {"webhook_env": "HOOK", "ui_url": "http://127.0.0.1:3000/", "attempts": 1}}
 SHORT = {"isolation": "thread", **synthetic_feed("max", ticks=20), **NOTIFY}
 STEP = ["preflight_healthcheck"]
-"""Of the same job; the whole of it takes longer."""
+"""A selection of the same job, because the whole job takes longer."""
 REFUSED = {"gates": {"cpu_pressure_limit": 0}}
 
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launcher, Job]]:
-    """A run that its preflight refused, and the launcher for more runs in the same place."""
+    """Return a run that its preflight refused, and the launcher for more runs on the same data."""
     with dg.DagsterInstance.ephemeral() as instance:
         launcher = Launcher(instance, tmp_path_factory.mktemp("refused"))
         with pytest.MonkeyPatch.context() as patch:
@@ -46,7 +46,7 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 
 def ended(job: Job, instance: dg.DagsterInstance, sensor: str) -> Any:
-    """Return the context in which Dagster calls a sensor about a run that ended."""
+    """Return the context with which Dagster calls a sensor for a finished run."""
     kind = dg.DagsterEventType.RUN_SUCCESS if job.result.success else dg.DagsterEventType.RUN_FAILURE
     (record,) = instance.get_records_for_run(job.result.run_id, of_type=kind).records
     event = record.event_log_entry.dagster_event
@@ -143,8 +143,8 @@ def test_an_unreadable_command_file_is_notified_once(refused: tuple[Launcher, Jo
     path.mkdir()
     listening.bodies.clear()
     cursor = look(look(cursor))
-    (told,) = listening.bodies
-    assert "could not be read" in told["reasons"][0]
+    (body,) = listening.bodies
+    assert "could not be read" in body["reasons"][0]
     path.rmdir()
     aside.rename(path)
     listening.bodies.clear()

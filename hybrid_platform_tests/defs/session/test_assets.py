@@ -30,7 +30,7 @@ SHORT = {"seconds": 0.1, "isolation": "thread", **synthetic_feed(100)}
 
 @pytest.fixture(scope="module")
 def passed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launcher, Job]]:
-    """A run that passed every gate, and the launcher for more of them on the same data directory."""
+    """Return a run that passed every gate, and the launcher for more runs on the same data directory."""
     with dg.DagsterInstance.ephemeral() as instance:
         launcher = Launcher(instance, tmp_path_factory.mktemp("passed"))
         yield launcher, launcher(SHORT)
@@ -43,7 +43,7 @@ def test_all_gates_pass_and_the_run_succeeds(passed: tuple[Launcher, Job]):
     assert all(job.checks.values()) and len(job.checks) == 7
     assert job.tags == {"session_id": job.session_id, "exit_code": "0", "exit_reason": "TIME_LIMIT"}
     process = msgspec.json.decode(job.run.tags[PROCESS_TAG], type=RunProcess)
-    assert process == RunProcess(job.run.run_id, this_process()), "in this test the run has no process of its own"
+    assert process == RunProcess(job.run.run_id, this_process()), "in this test the run has no separate process"
     assert job.artifacts.count("ticks", job.session_id) == 11
 
 
@@ -66,12 +66,12 @@ def test_data_versions_are_digests_of_the_evidence(passed: tuple[Launcher, Job])
     assert postflight.tags["dagster/data_version"] == postflight.metadata["bundle_sha256"].value
 
 
-def test_a_run_says_exit_code_0_only_when_all_of_it_ended_well(launch: Launcher, monkeypatch: pytest.MonkeyPatch):
-    """Killed in the middle, it would say it for ever."""
+def test_exit_code_0_only_after_complete_success(launch: Launcher, monkeypatch: pytest.MonkeyPatch):
+    """A run killed in the middle would keep the tag forever."""
     during: list[dict[str, str]] = []
 
     class Looks(SessionRunner):
-        """Reads the run's tags as soon as the session has ended."""
+        """Runner that reads the run's tags when the session ends."""
 
         def finish(self) -> Any:
             during.extend(dict(run.tags) for run in launch.instance.get_runs())
@@ -108,7 +108,7 @@ def test_cpu_pressure_stops_the_run_at_preflight(launch: Launcher):
 
 @pytest.mark.scenario("S1", "G3")
 def test_an_unusable_database_stops_the_run_at_its_gate(launch: Launcher):
-    """It is of a release to come: nothing is migrated, nothing runs."""
+    """The database is from a later release, so nothing is migrated and nothing runs."""
     engine = open_engine(sqlite_url(launch.data_dir / "bot.db"), role="write")
     migrate(engine)
     with engine.begin() as connection:
@@ -146,7 +146,7 @@ def test_live_is_refused_with_every_unmet_condition(launch: Launcher):
     ids="+".join,
 )
 def test_an_asset_without_its_gates_in_the_same_run_refuses(passed: tuple[Launcher, Job], only: list[str]):
-    """Whatever an earlier run left: each run proves its own gates."""
+    """Each run proves its own gates, regardless of the files of earlier runs."""
     launch, _ = passed
     _require_refused(launch(SHORT, only=only))
 
@@ -169,7 +169,7 @@ def test_a_run_that_is_re_executed_from_its_failure_refuses(launch: Launcher, tm
 
 
 def shadow_run_job() -> dg.JobDefinition:
-    """Return the job, for Dagster to make again in a process that it would launch."""
+    """Return the job, so that Dagster can build it again in a new process."""
     return defs.resolve_job_def("shadow_run")
 
 

@@ -1,4 +1,4 @@
-"""A fault between a session's gates and its first stage: a verdict in the evidence, judged like every other (L4)."""
+"""Faults between a session's gates and its first stage: they lead to a verdict in the evidence (L4)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Mine(Strategy[Params]):
 
 
 class Fault(NamedTuple):
-    """What happens between preflight and start, and how the session then ends."""
+    """Event between preflight and start -> how the session then ends."""
 
     deed: Callable[[Path], None]
     state: str
@@ -123,7 +123,7 @@ def test_a_session_that_runs_already_refuses_the_next_by_name(launch: Launcher):
 
 
 def require_judged(job: Job, state: str, exit_code: int, words: str) -> None:
-    """Check that all four assets came to be, that the last one's check failed the run, and that all of it says why."""
+    """Check that all four assets exist, that the last one's check failed the run, and that all give the reason."""
     assert not job.result.success
     assert job.materialised == STEPS
     assert job.checks["verdict"] is False and job.checks["session_complete"] is False

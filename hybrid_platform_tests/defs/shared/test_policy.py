@@ -42,6 +42,6 @@ def test_owners_are_not_a_setting_of_a_session():
     load_settings({}, environ={"HYBRID_PLATFORM_OWNERS": "team:trading"})
 
 
-def test_only_what_is_executed_has_a_code_version():
+def test_only_executed_assets_have_a_code_version():
     specs = apply()
     assert specs["inside"].code_version and specs["outside"].code_version is None

@@ -38,7 +38,7 @@ SYNTHETIC = {"seconds": None, "feed": {"synthetic": {"ticks_per_second": 2}}}
 
 
 class Daemon:
-    """Evaluates the sensor as Dagster's daemon does, and makes the runs that it asks for, without running them."""
+    """Evaluates the sensor as Dagster's daemon does, and creates the requested runs without executing them."""
 
     def __init__(self, instance: dg.DagsterInstance, folder: Path) -> None:
         self.instance = instance
@@ -57,7 +57,7 @@ class Daemon:
         self.file.write_text(yaml.safe_dump(run_config({"data_dir": str(self.data_dir.root), **settings})))
 
     def look(self, after_s: float = 15.0) -> str:
-        """Let time pass, evaluate once, and return what was launched: a job's name, or nothing."""
+        """Let time pass, evaluate once, and return the name of the launched job, or an empty string."""
         self.clock.advance(after_s)
         environ = {SUPERVISED_RUN: str(self.file)}
         result = supervise(
@@ -96,7 +96,7 @@ class Daemon:
         raise AssertionError(f"expected {phase}, got {self.state}")
 
     def start(self, owner: ProcessIdentity | None = None) -> dg.DagsterRun:
-        """Look until a session is launched; its process shows itself."""
+        """Evaluate until a session is launched, and record its process."""
         for _ in range(200):
             if self.look() == "shadow_run":
                 break
@@ -109,7 +109,7 @@ class Daemon:
         return run
 
     def show(self, run: dg.DagsterRun, owner: ProcessIdentity) -> None:
-        """The run's process shows itself."""
+        """Record the process of the run."""
         process = msgspec.json.encode(RunProcess(run.run_id, owner)).decode()
         self.instance.add_run_tags(run.run_id, {PROCESS_TAG: process, SESSION_TAG: "s"})
 
@@ -214,7 +214,7 @@ ELSEWHERE = ProcessIdentity(pid=7, host="the-other-host", boot_id="another", pid
 
 
 def sign(daemon: Daemon, owner: ProcessIdentity, phase: str = "RUNNING", unsupervised_s: float = 0.0) -> None:
-    """The session gives a sign of liveness now."""
+    """Write a liveness record of the session with the present time."""
     at = daemon.clock.wall_ns()
     said = {
         "session_id": "s", "run_id": "r", "owner": msgspec.to_builtins(owner), "phase": phase, "n": 1,
@@ -252,7 +252,7 @@ def test_a_silent_process_is_shown_and_left_alone(daemon: Daemon):
     daemon.look(250)
     assert daemon.state.phase is Phase.RUNNING, "the report may take its time"
     daemon.look(100)
-    assert daemon.state.phase is Phase.STUCK, "but not for ever"
+    assert daemon.state.phase is Phase.STUCK, "but not forever"
     assert daemon.status(run) is dg.DagsterRunStatus.STARTED
 
 
@@ -266,7 +266,7 @@ def test_a_run_without_a_process_is_reaped_after_its_timeout(daemon: Daemon):
 
 
 def test_a_dead_run_that_was_canceled_is_reaped_and_stays_ended(daemon: Daemon):
-    """Dagster's terminate cannot reach it any more: the run would stay CANCELING for ever."""
+    """Dagster's terminate cannot reach the process any more, so the run would stay CANCELING forever."""
     run = daemon.start()
     daemon.instance.report_run_canceling(run)
     daemon.show(run, msgspec.structs.replace(this_process(), pid_started=1))
@@ -277,7 +277,7 @@ def test_a_dead_run_that_was_canceled_is_reaped_and_stays_ended(daemon: Daemon):
 
 
 def test_a_re_executed_run_is_not_the_supervisors(daemon: Daemon):
-    """It inherits every tag of the first: its number, its process, its end."""
+    """The re-executed run inherits every tag of the first one: number, process and end."""
     first = daemon.start()
     daemon.fail(first, 10, "NetworkError")
     tags = daemon.instance.get_run_by_id(first.run_id).tags
@@ -394,7 +394,7 @@ def test_a_failed_run_requests_a_postflight_with_its_settings(daemon: Daemon):
     assert [target.job_name for target in postflight_on_failure.targets] == ["postflight"]
 
 
-def test_time_is_what_the_clock_says(daemon: Daemon):
+def test_time_comes_from_the_clock(daemon: Daemon):
     daemon.look()
     assert daemon.state.check_launched_ns == daemon.clock.wall_ns() > NS_PER_S
     assert shadow_run_supervisor.name == NAME

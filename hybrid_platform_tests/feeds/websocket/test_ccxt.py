@@ -86,6 +86,6 @@ def test_an_unknown_ccxt_exchange_is_a_config_error():
 
 
 @pytest.mark.skipif(HAVE_CCXT, reason="the extra `ccxt` is installed")
-def test_without_ccxt_the_error_says_what_to_install():
+def test_error_without_ccxt_names_the_package():
     with pytest.raises(ConfigError, match="extra `ccxt`"):
         LiveRun({"venue": "ccxt", "exchange": "bitstamp", "symbols": ["BTC/USD"]})

@@ -33,7 +33,7 @@ def test_consecutive_ids_are_not_a_gap():
     assert not gaps.finish(T0)
 
 
-def test_a_jump_says_exactly_what_is_missing():
+def test_jump_reports_the_exact_missing_trades():
     gaps = tracker()
     feed(gaps, 5, 6)
     feed(gaps, 10, at=T0 + 9)

@@ -1,4 +1,4 @@
-"""Whole sessions with strategies behind the guard: what gets out, what is counted, what is left (I1)."""
+"""Whole sessions with sandboxed strategies: what gets out, what is counted, and which rows remain (I1)."""
 
 from __future__ import annotations
 

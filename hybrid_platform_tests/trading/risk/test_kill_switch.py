@@ -22,7 +22,7 @@ from hybrid_platform_tests.trading.market import (
 
 BUY, SELL = Side.BUY, Side.SELL
 HALT = Command(CommandKind.HALT, "ann", "odd fills")
-RESUME = Command(CommandKind.RESUME, "ann", "looked at it")
+RESUME = Command(CommandKind.RESUME, "ann", "checked")
 
 
 def driven(settings, ticks, signals, commands):
