@@ -51,13 +51,25 @@ def find_cycles(graph: grimp.ImportGraph) -> Iterator[tuple[str, list[str]]]:
             yield package, error.args[1]
 
 
+def reduce_graph(arrows: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return the arrows of an acyclic graph that do not follow from the others."""
+    below: dict[str, set[str]] = {}
+    for room in TopologicalSorter(arrows).static_order():
+        below[room] = arrows[room].union(*(below[other] for other in arrows[room]))
+    return {
+        room: {other for other in imported if not any(other in below[via] for via in imported - {other})}
+        for room, imported in arrows.items()
+    }
+
+
 def draw(graph: grimp.ImportGraph, path: Path) -> None:
-    """Draw the rooms of the top level: one row per layer, one arrow per room that imports another."""
+    """Draw the rooms of the top level, one row per layer; imports that follow from others are left out."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     rows = read_layers()
     places = {
-        f"{PACKAGE}.{name}": ((column + 0.5) / len(row), -number)
+        f"{PACKAGE}.{name}": ((column + 0.5) / len(row) + (0.0 if len(row) > 1 else 0.1 * (-1) ** number), -number)
         for number, row in enumerate(rows)
         for column, name in enumerate(row)
     }
@@ -65,16 +77,17 @@ def draw(graph: grimp.ImportGraph, path: Path) -> None:
     axes = figure.subplots()
     axes.set(xlim=(0, 1), ylim=(-len(rows) + 0.4, 0.6))
     axes.axis("off")
-    for room, imported in children_graph(graph, PACKAGE).items():
+    for room, imported in reduce_graph(children_graph(graph, PACKAGE)).items():
         for other in imported:
             start, end = places[room], places[other]
-            style = {"arrowstyle": "-|>", "color": "0.75", "lw": 0.6, "shrinkA": 9, "shrinkB": 9}
+            style = {"arrowstyle": "-|>", "color": "0.6", "lw": 0.8, "shrinkA": 11, "shrinkB": 11}
             axes.annotate("", xy=end, xytext=start, arrowprops=style)
     for room, (x, y) in places.items():
         box = {"boxstyle": "round,pad=0.35", "fc": "#eef3fb", "ec": "#4a6fa5", "lw": 0.8}
         axes.text(x, y, room.removeprefix(f"{PACKAGE}."), ha="center", va="center", fontsize=9, bbox=box)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, bbox_inches="tight")
+    with rc_context({"svg.hashsalt": PACKAGE}):  # the same bytes each time
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, bbox_inches="tight")
 
 
 def main() -> int:
@@ -85,8 +98,9 @@ def main() -> int:
         for child, imported in sorted(children_graph(graph, package).items()):
             names = ", ".join(sorted(each.rpartition(".")[2] for each in imported)) or "-"
             print(f"  {child.rpartition('.')[2]} -> {names}")
-    draw(graph, Path(sys.argv[1]))
     cycles = list(find_cycles(graph))
+    if not cycles:
+        draw(graph, Path(sys.argv[1]))
     for package, circle in cycles:
         print(f"cycle in {package}: {' -> '.join(circle)}")
     print(f"{len(packages(graph))} packages, {len(cycles)} cycles")

@@ -1,0 +1,37 @@
+"""The packages of the project: no cycle at any level, and a layer for every one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grimp
+import pytest
+
+from hybrid_platform_tests.rooms import PACKAGE, children_graph, draw, find_cycles, read_layers, reduce_graph
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph(PACKAGE)
+
+
+def test_no_cycle_at_any_level(graph: grimp.ImportGraph):
+    assert list(find_cycles(graph)) == []
+
+
+def test_every_room_stands_in_a_layer(graph: grimp.ImportGraph):
+    stated = {f"{PACKAGE}.{name}" for layer in read_layers() for name in layer}
+    assert stated == graph.find_children(PACKAGE)
+
+
+def test_reduced_graph_keeps_what_does_not_follow():
+    assert reduce_graph({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}
+
+
+def test_drawing_shows_every_room(graph: grimp.ImportGraph, tmp_path: Path):
+    draw(graph, tmp_path / "rooms.svg")
+    assert children_graph(graph, PACKAGE)
+    text = (tmp_path / "rooms.svg").read_text()
+    assert text.count("<text") + text.count("id=\"text_") >= 20
+        'id="text_'
+    ) >= 20
