@@ -30,8 +30,5 @@ def test_reduced_graph_keeps_what_does_not_follow():
 
 def test_drawing_shows_every_room(graph: grimp.ImportGraph, tmp_path: Path):
     draw(graph, tmp_path / "rooms.svg")
-    assert children_graph(graph, PACKAGE)
     text = (tmp_path / "rooms.svg").read_text()
-    assert text.count("<text") + text.count("id=\"text_") >= 20
-        'id="text_'
-    ) >= 20
+    assert text.count('id="text_') >= len(children_graph(graph, PACKAGE))
