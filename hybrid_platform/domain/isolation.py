@@ -20,7 +20,7 @@ class Enforced(StrEnum):
     KERNEL_NETWORK_ONLY = "kernel-network-only"
     """The same without Landlock: no way to the network, but only their modes protect files."""
     KERNEL_THREAD = "kernel-thread"
-    """Seccomp for the stage's threads only: other threads of the process can be made to do the call."""
+    """Seccomp for the stage's threads only: other threads of the process can be made to issue the call."""
     AUDIT_HOOK_ONLY = "audit-hook-only"
     """Python's audit hook alone: it stops honest code, but not machine code."""
     NONE = "none"

@@ -177,7 +177,7 @@ class LadderStep(msgspec.Struct, frozen=True):
     why: str
     """The measures at or above their limits, with their values."""
     held_s: float
-    """How long they had been so."""
+    """How long they had been at or above their limits."""
     cpu_pressure: float
     queue_percent: float
     lag_ms: float

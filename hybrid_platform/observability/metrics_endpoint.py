@@ -123,7 +123,7 @@ class _ScrapeCounter:
                     raise
 
             def describe(self) -> list[Metric]:
-                # Without it, registration would collect once.
+                # Without this method, the registry would collect once at registration.
                 return []
 
         return Counted()

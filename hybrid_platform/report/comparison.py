@@ -16,10 +16,10 @@ import sqlalchemy as sa
 
 from hybrid_platform.domain.clocks import iso_utc
 from hybrid_platform.domain.orders import SignalRecord
-from hybrid_platform.report.figures import PnlLine, draw_comparison
 from hybrid_platform.report.markdown import table
 from hybrid_platform.report.measures.records import Measures
 from hybrid_platform.report.measures.session import measure_session
+from hybrid_platform.report.plots import PnlLine, draw_comparison
 from hybrid_platform.report.trading import format_ratio
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.storage.queries import find_session

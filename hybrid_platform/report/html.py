@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hybrid_platform.domain.contract import CONTRACT_IDS
 from hybrid_platform.evidence.matrix import Matrix
-from hybrid_platform.report.assets import IMAGE_TYPES
+from hybrid_platform.report.attachments import IMAGE_TYPES
 from hybrid_platform.report.blocks import NOT_REACHED, Badge, Picture, SessionReport
 from hybrid_platform.report.model import proof_table
 from hybrid_platform.security.redaction import to_printable

@@ -22,7 +22,7 @@ from hybrid_platform.domain.records import (
 )
 from hybrid_platform.evidence.matrix import Matrix, MatrixRow
 from hybrid_platform.evidence.records import PostflightEvidence, PreflightEvidence, Proof, SessionEvidence, SessionFiles
-from hybrid_platform.report.assets import ReportAssets
+from hybrid_platform.report.attachments import ReportAssets
 from hybrid_platform.report.blocks import (
     Badge,
     Block,
@@ -374,7 +374,7 @@ def _load(files: SessionFiles, assets: ReportAssets) -> Iterable[Block]:
             (step.at, f"{step.elapsed_s:.1f}", f"{step.before} → {step.after}", step.why, f"{step.held_s:.1f}")
             for step in found.steps
         )
-        yield Table(("at", "after, s", "one tick in", "because", "had held, s"), steps, "Sampling ladder (S15)")
+        yield Table(("at", "after, s", "one tick in", "because", "held for, s"), steps, "Sampling ladder (S15)")
 
 
 def _by_level(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -435,7 +435,7 @@ def _live(session: SessionEvidence | None) -> Iterable[Block]:
         ("LIVE adapter", live.adapter),
         ("armed maximum notional, USD", live.max_notional_usd),
         ("orders sent to the venue", live.submitted),
-        ("orders kept back by the independent check or the kill switch", live.refused),
+        ("orders held back by the independent check or the kill switch", live.refused),
         ("cancels requested", live.cancels),
         ("reports of the venue", live.reports),
         ("exposure at the end, USD", live.exposure_usd),

@@ -16,9 +16,9 @@ from hybrid_platform.domain.decimals import canonical
 from hybrid_platform.evidence.bundle import read_if_there
 from hybrid_platform.evidence.files import encode_record, parse_json
 from hybrid_platform.report.blocks import Table, facts
-from hybrid_platform.report.figures import PLOTS, draw_session
 from hybrid_platform.report.measures.records import MEASURES, Latency, Measures, Quantiles
 from hybrid_platform.report.measures.session import measure_session
+from hybrid_platform.report.plots import PLOTS, draw_session
 from hybrid_platform.security.paths import DataDir
 
 FILE = f"{MEASURES}.json"

@@ -14,7 +14,7 @@ from hybrid_platform.evidence.bundle import ENVELOPE, is_sealed, read_if_there
 from hybrid_platform.evidence.dsse import parse_envelope
 from hybrid_platform.evidence.records import SessionFiles, parse_session_files
 from hybrid_platform.report import html, markdown
-from hybrid_platform.report.assets import PAGE, REPORT, read_assets
+from hybrid_platform.report.attachments import PAGE, REPORT, read_assets
 from hybrid_platform.report.model import build_report
 from hybrid_platform.report.trading import read_trading
 from hybrid_platform.security.paths import DataDir

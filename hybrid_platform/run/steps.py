@@ -69,7 +69,7 @@ def run_steps(
 ) -> RunResult:
     """Do the steps of a run up to ``last``; a failed gate skips what follows, but not the report.
 
-    ``stop`` ends the wait for the host to calm down before the session, ``skip_wait`` the one after it.
+    ``stop`` ends the wait for low CPU pressure before the session; ``skip_wait`` ends the wait after it.
     """
     steps: list[Evidence] = [preflight(context, stop)]
     if not steps[-1].exit_code and last >= Step.DATABASE:

@@ -75,7 +75,7 @@ class Sandbox:
             if plan.own_network:
                 _try_layer(faults, "network namespace", process.leave_network)
             _try_layer(faults, "capabilities", process.drop_capabilities)
-            # After the changes of credentials, which would reset it.
+            # After the changes of credentials, because these would reset the parent-death signal.
             process.die_with_parent(plan.parent)
             listener = self._confine(faults)
         self._hook = AuditHook(deny=self._filter is None, every_thread=True)

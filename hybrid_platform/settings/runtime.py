@@ -58,7 +58,7 @@ class OverloadSettings(Section):
     sample: bool = True
     """false: the load is measured and reported, but nothing is sampled."""
     pressure_limit: Annotated[float, Field(ge=0)] | None = None
-    """Percent of `some avg10`; off from 100 on; null: 60, or off if ``gates.cpu_pressure_limit`` is off."""
+    """Limit in percent of `some avg10`; 100 or more is off; null means 60, or off if the pressure gate is off."""
     queue_limit: Annotated[float, Field(gt=0)] = 80.0
     """Percent of the capacity of the tick or persist channel; a channel that drops counts as full; off above 100."""
     lag_limit_ms: Annotated[float, Field(gt=0)] | None = 1_000.0

@@ -27,7 +27,7 @@ TickViewRow = tuple[Any, ...]
 
 
 class TicksArchived(StorageError):
-    """A query over the database alone, for a session whose ticks are in the archive."""
+    """Raised when only the database is queried for a session whose ticks are in the archive."""
 
 
 def count_archived_ticks(connection: sa.Connection, session_no: int) -> int:

@@ -17,7 +17,7 @@ class Phase(StrEnum):
     """A run was launched and has no process yet."""
     RUNNING = "RUNNING"
     CHECKING = "CHECKING"
-    """The job `preflight` runs, because there is no fresh one that passed."""
+    """The job `preflight` runs, because the last one that passed is not fresh."""
     BACKOFF = "BACKOFF"
     """The session failed and will be restarted later."""
     REAPED = "REAPED"

@@ -19,7 +19,7 @@ class RecentIds:
 
     def __init__(self, window: int = WINDOW) -> None:
         self._window = window
-        # Ordered: finding the first key of a plain dict passes all keys deleted before it, 8 µs a signal.
+        # An OrderedDict, because a plain dict scans all deleted keys to find its first one (8 µs per signal).
         self._seen: OrderedDict[str, tuple[int, int]] = OrderedDict()
         """Id -> count and number; the oldest first."""
         self._floor: int | None = None

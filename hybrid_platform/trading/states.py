@@ -1,7 +1,7 @@
 """The order state machine as data: one table of allowed transitions (S10).
 
-A fill is a fact. If it arrives after the order was closed (its report was overtaken by the cancel's), it
-is applied, and the closed state is recorded again. A transition that is not in the table is an error.
+A fill is a fact. If it arrives after the order was closed, because the report of the cancel overtook it, the order
+manager applies it and then records the closed state again. A transition that is not in the table is an error.
 """
 
 from __future__ import annotations

@@ -6,11 +6,13 @@ it. A later change of a signed format adds another archive here; it never replac
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from hybrid_platform.domain.text import deterministic_json
 from hybrid_platform.evidence.bundle import read_if_there
 from hybrid_platform.evidence.files import encode_record, read_json
 from hybrid_platform.evidence.keys import load_trusted_keys
@@ -18,6 +20,7 @@ from hybrid_platform.evidence.records import parse_session_files
 from hybrid_platform.evidence.verify import Expectations, VerifyCode, verify_bundle
 from hybrid_platform.security.paths import DataDir
 from hybrid_platform.settings.loading import load_settings
+from hybrid_platform.settings.session import NOT_TRADING
 
 SEALED_SHA256 = "728c578799300236f37c0b4338544e28ab147946c95738d5bc5bc87c6eaf8a7b"
 ARCHIVE = Path(__file__).parent / "releases" / "bundle-schema-1.tar.gz"
@@ -53,8 +56,13 @@ def test_older_records_keep_their_keys(bundle):
 
 
 def test_older_settings_keep_their_digests(bundle):
-    """The settings in the older preflight evidence hash to the digests that were signed with them."""
+    """The settings in the older evidence hash to their signed digests, however many settings were added since."""
     folder = DataDir(bundle)
     preflight = parse_session_files(lambda name: read_if_there(folder, name)).preflight
-    settings = load_settings(preflight.settings, environ={})
-    assert (settings.config_sha256, settings.trading_sha256) == (preflight.config_sha256, preflight.trading_sha256)
+    trading = {key: value for key, value in preflight.settings.items() if key not in NOT_TRADING}
+    digests = [
+        hashlib.sha256(deterministic_json(each, compact=True).encode()).hexdigest()
+        for each in (preflight.settings, trading)
+    ]
+    assert digests == [preflight.config_sha256, preflight.trading_sha256]
+    load_settings(preflight.settings, environ={})

@@ -12,7 +12,7 @@ from hybrid_platform.domain.isolation import Denied, Kind
 from hybrid_platform.domain.records import Verdict
 from hybrid_platform.evidence.files import sha256_bytes
 from hybrid_platform.evidence.records import LiveCondition, SessionFiles
-from hybrid_platform.report.assets import ReportAssets, read_assets
+from hybrid_platform.report.attachments import ReportAssets, read_assets
 from hybrid_platform.report.html import render_report
 from hybrid_platform.report.model import build_report
 from hybrid_platform.report.trading import Trading, read_trading

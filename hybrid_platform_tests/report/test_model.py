@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hybrid_platform.report import html, markdown
-from hybrid_platform.report.assets import read_assets
+from hybrid_platform.report.attachments import read_assets
 from hybrid_platform.report.blocks import Block, Columns, Note, Table
 from hybrid_platform.report.model import build_report
 from hybrid_platform.report.trading import read_trading

@@ -13,7 +13,7 @@ import pytest
 from hybrid_platform.feeds.base import BETWEEN_SESSIONS
 from hybrid_platform.feeds.websocket.gaps import GapNumbers, GapTracker
 from hybrid_platform.feeds.websocket.venue import Trade
-from hybrid_platform.report.assets import ReportAssets
+from hybrid_platform.report.attachments import ReportAssets
 from hybrid_platform.report.markdown import render_report
 from hybrid_platform.report.model import build_report
 from hybrid_platform.report.writer import read_session_files

@@ -21,7 +21,7 @@ from hybrid_platform.evidence.records import (
     evidence_name,
 )
 from hybrid_platform.report import model
-from hybrid_platform.report.assets import PAGE, REPORT
+from hybrid_platform.report.attachments import PAGE, REPORT
 from hybrid_platform.report.blocks import Table
 from hybrid_platform.report.measures.records import Measures
 from hybrid_platform.security.paths import DataDir

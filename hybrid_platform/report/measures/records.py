@@ -51,7 +51,7 @@ class Drawdown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Risk(msgspec.Struct, frozen=True, kw_only=True):
-    """Return against its variation, over equal steps of the session clock."""
+    """Risk-adjusted return, over equal steps of the session clock."""
 
     step_s: float
     steps: int

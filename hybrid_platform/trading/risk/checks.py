@@ -129,7 +129,7 @@ class TradingStateCheck:
     limit: None = None
 
     def check(self, order: Order, context: RiskContext) -> str | None:
-        """Deny everything while HALTED, everything that is not reducing while REDUCING."""
+        """Deny every order while HALTED; while REDUCING, deny orders that do not reduce a position."""
         if context.state is not self.state:
             return None
         if self.state is TradingState.REDUCING and context.exposure.is_reducing(order):
@@ -181,7 +181,7 @@ def build_checks(risk: RiskSettings, losses: LossMonitor) -> tuple[RiskCheck, ..
 
 
 def _is_exact(value: object) -> bool:
-    """Return whether a size or price is in the range in which money is computed exactly (see `exact.MONEY`)."""
+    """Return whether a size or price is in the range in which money is computed exactly (see `decimals.MONEY`)."""
     return isinstance(value, Decimal) and value.is_finite() and ZERO < value < _UPPER_BOUND and not _mod(value, _FINEST)
 
 

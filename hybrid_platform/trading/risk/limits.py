@@ -1,8 +1,7 @@
 """Checks of quantity and money: instrument rules, per-order limits, exposure caps, order rate, loss.
 
-Limits are inclusive: a value equal to its limit passes. Exposure caps and loss limits let orders pass
-that can only make a position smaller, because the market may carry a position past a cap that no order
-exceeded (I2).
+Limits are inclusive: a value equal to its limit passes. Exposure caps and loss limits let through
+orders that only reduce a position, because the market may carry a position past a cap that no order exceeded (I2).
 """
 
 from __future__ import annotations

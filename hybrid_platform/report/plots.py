@@ -1,7 +1,7 @@
 """Figures of trading, drawn with matplotlib: of one session, and of a comparison. SVG, 20 to 60 KB each.
 
-in: a measured session, or the PnL of several · out: name -> bytes, the same for the same sessions. Times are UTC on
-the session clock. matplotlib is imported on use and without its global state, so any thread may draw. The colours
+in: a measured session, or the PnL of several · out: name -> bytes, deterministic for the same sessions. Times are UTC,
+by the session clock. matplotlib is imported on use and without its global state, so any thread may draw. The colours
 are readable on light and dark pages.
 """
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hybrid_platform.report.figures import draw_session
 from hybrid_platform.report.measures.session import measure_session
+from hybrid_platform.report.plots import draw_session
 from hybrid_platform_tests.recording import Recorder, make_ticks, random_walk
 
 

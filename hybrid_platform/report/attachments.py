@@ -13,7 +13,7 @@ from hybrid_platform.evidence.chain import EVENTS
 from hybrid_platform.evidence.files import parse_json, sha256_file
 from hybrid_platform.evidence.matrix import Matrix, matrix_name
 from hybrid_platform.evidence.records import SessionFiles
-from hybrid_platform.report.figures import PLOTS
+from hybrid_platform.report.plots import PLOTS
 from hybrid_platform.report.timeline import Timeline, read_timeline
 from hybrid_platform.security.paths import DataDir
 
