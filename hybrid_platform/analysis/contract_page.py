@@ -29,7 +29,7 @@ _CITED = re.compile(r"\b[SILG]\d{1,2}\b")
 
 
 def update(page: str, root: Path) -> str:
-    """Return the page with its tables made anew from the checkout at ``root``.
+    """Return the page with its tables regenerated from the checkout at ``root``.
 
     Raises ValueError for a page without the two marks.
     """

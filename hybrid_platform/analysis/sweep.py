@@ -144,7 +144,7 @@ def run_point(data_dir: DataDir, plan: SweepPlan, key: str) -> int:
         f"{_folder(plan, point)}/settings.json", encode_record(settings.model_dump(mode="json"))
     )
     command = [sys.executable, "-m", "hybrid_platform.cli", "shadow-run", "--config", str(path)]
-    # A point is an asset of its own: it must not be reported to Dagster as the session.
+    # A point is a separate asset, so it must not be reported to Dagster as the session.
     environ = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environ) as process:
         try:

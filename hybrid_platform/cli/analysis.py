@@ -101,7 +101,7 @@ def sweep(config_file: Path | None, assignments: tuple[str, ...], report_only: b
     """Run a session for each point of a parameter sweep in turn, then write one report on all.
 
     The file is the run config of the Dagster job plan_sweep: run_configs/sweep.yaml is an example. Each point has
-    a data directory of its own below sweeps/ in the data directory. Exits 1 if a point did not end COMPLETE.
+    a separate data directory below sweeps/ in the data directory. Exits 1 if a point did not end COMPLETE.
     """
     from hybrid_platform.analysis.sweep import (
         plan_sweep,

@@ -1,7 +1,7 @@
 """Report of a finished session to Dagster, if the operator has configured an instance with ``DAGSTER_HOME``.
 
-The report is made by `defs.session.runless` in a process of its own: the command line runs without Dagster. It is a
-courtesy to the UI; a failure is printed and changes nothing else.
+`defs.session.runless` makes the report in a separate process, because the command line runs without Dagster. The report
+is for the UI only; a failure is printed and changes nothing else.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def holds(self) -> bool:
-        """Whether every row passed and there are no faults."""
+        """Whether every row passed, without a fault."""
         return not self.faults and all(row.verdict is Verdict.PASS for row in self.rows)
 
     @property

@@ -1,4 +1,4 @@
-"""Records of ``reproduce.json``: the result of deciding a finished session again from its ticks and inputs (S8).
+"""Records of ``reproduce.json``: the result of recomputing a finished session from its ticks and inputs (S8).
 
 The file lies below ``reports/<session_id>/``, because the evidence is sealed by then; each reproduction overwrites it.
 """
@@ -23,11 +23,11 @@ class ReproductionVerdict(StrEnum):
     """Verdict of a reproduction."""
 
     PASS = "PASS"  # noqa: S105
-    """The whole session was decided again, and every row is equal."""
+    """The whole session was recomputed, and every row is equal."""
     FAIL = "FAIL"
     """A row differs from the one that the same ticks and inputs give; the evidence has the first such row."""
     INCOMPLETE = "INCOMPLETE"
-    """Only a part of the session could be decided again; that part is equal."""
+    """Only a part of the session could be recomputed; that part is equal."""
 
     @property
     def exit_code(self) -> int:
@@ -60,7 +60,7 @@ class TableComparison(msgspec.Struct, frozen=True):
     recorded: int
     """Rows in the database."""
     reproduced: int
-    """Rows that were decided again."""
+    """Recomputed rows."""
     compared: int
     differing: int
     recorded_sha256: str

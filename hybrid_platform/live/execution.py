@@ -304,7 +304,7 @@ class LiveExecution(LiveStage):
 
 
 class _AdapterThread:
-    """Calls the adapter in a thread of its own, so that a call that hangs can be abandoned after its timeout."""
+    """Calls the adapter in a separate thread, so that a call that hangs can be abandoned after its timeout."""
 
     def __init__(self, adapter: LiveAdapter, call_timeout_s: float) -> None:
         self._adapter = adapter

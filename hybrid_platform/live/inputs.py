@@ -58,7 +58,7 @@ class UnmetConditionError(Exception):
 class LiveGateInputs:
     """The settings, bundles, token and adapter that a request names, each read on first use.
 
-    A property raises UnmetConditionError when its input is missing, and whatever reading raises.
+    A property raises UnmetConditionError if its input is missing, and passes on errors from reading it.
     """
 
     def __init__(self, request: LiveRequest) -> None:

@@ -37,7 +37,7 @@ class Table:
 
     @property
     def numeric(self) -> set[int]:
-        """The columns that hold nothing but numbers, to be aligned to the right."""
+        """The columns that hold only numbers, which are aligned to the right."""
         columns = zip(*self.rows, strict=True) if self.heads else ()
         return {place for place, cells in enumerate(columns) if all(type(cell) is int for cell in cells)}
 
@@ -74,7 +74,7 @@ class Picture:
     title: str
     drawing: Markup | None = None
     content: bytes = b""
-    """Of the image file, whose ending is that of the title."""
+    """Content of the image file; the title has its suffix."""
 
 
 @dataclass(frozen=True)

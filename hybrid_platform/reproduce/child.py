@@ -1,4 +1,4 @@
-"""Entry point of the sandboxed process of a reproduction: the strategy decides again, isolated as in a session (I1).
+"""Entry point of the sandboxed process of a reproduction: the strategy runs again, isolated as in a session (I1).
 
 in: over the pipe ``down`` the journal, then instruments, ticks and their end · out: over ``up`` the audit records, the
 stage status once a second, and an acknowledgement of each batch. The process reads no database and holds no key.

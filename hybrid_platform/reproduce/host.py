@@ -39,7 +39,7 @@ CLOSE_OUT_TIMEOUT_S = 10.0
 
 
 class SandboxedReplay:
-    """A sandboxed process that decides one session again; used once, then closed."""
+    """A sandboxed process that recomputes one session; used once, then closed."""
 
     def __init__(self, process: StrategyProcess, table: InstrumentTable, max_silence_s: float | None) -> None:
         self._process = process

@@ -1,7 +1,7 @@
 """The journal of a finished session: ticks that the strategy never received, and the events between the ticks.
 
 in: the rows of ``inputs`` in order · out: a `SessionJournal`. Automatic commands, which risk limits gave, are rows too
-but not inputs: the replay has to give them again.
+but not inputs: the replay has to produce them again.
 """
 
 from __future__ import annotations

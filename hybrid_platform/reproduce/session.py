@@ -1,7 +1,7 @@
 """Reproduction of one finished session from its settings, ticks and inputs alone, and the verdict on it (S8).
 
 in: the database · out: `ReproductionEvidence`. A session that ended COMPLETE with every tick in the database is
-decided again as a whole. For any other session only certain decisions are compared, and the verdict is INCOMPLETE at
+recomputed as a whole. For any other session only certain decisions are compared, and the verdict is INCOMPLETE at
 best: with missing ticks, decisions before the first missing tick that the strategy received; after a failure,
 decisions before its last instant.
 """
@@ -93,7 +93,7 @@ class _MissingRanges(NamedTuple):
 
 
 class Replayer(Protocol):
-    """Decides a session again, in this process or in a sandboxed one."""
+    """Recomputes a session, in this process or in a sandboxed one."""
 
     shown: int
 
@@ -125,7 +125,7 @@ def reproduce(
     written: WrittenRows | None = None,
     start_replay: StartReplay = start_local_replay,
 ) -> ReproductionEvidence:
-    """Decide a session again and compare the rows.
+    """Recompute a session and compare the rows.
 
     ``engine`` needs read access only; ``written`` are the row digests in ``session.json``. Raises ConfigError for a
     session that does not exist or has not ended, and for a strategy that does not exist.
@@ -164,7 +164,7 @@ def reproduce(
         tables, first = comparison.finish()
     except DAMAGED_ROW_ERRORS as error:
         why = str(error) if isinstance(error, NotReproducibleError) else f"{type(error).__name__}: {error}"
-        faults.append(f"the session's rows cannot be decided again: {why}")
+        faults.append(f"the session's rows cannot be recomputed: {why}")
     difference = None if first is None else first.difference
     if difference is not None:
         faults.insert(0, str(difference))

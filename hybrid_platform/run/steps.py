@@ -1,7 +1,7 @@
 """The steps of a run, in order: preflight, database, session, postflight, report and seal.
 
 `run_steps` does them all; Dagster's assets do them one by one and share `build_runner` with it. This is
-also the place where a session gets the LIVE gate, which stands above it.
+also where a session gets the LIVE gate, which is in a higher layer.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Done: the input ended; the stage closes its outputs. Failed: it reports one error, aborts its inputs, so
 that the stage before it stops, and closes its outputs, so that the stage after it drains. Aborted: a
-stage after it failed; it does the same without an error of its own.
+stage after it failed; it does the same without reporting an error.
 """
 
 from __future__ import annotations

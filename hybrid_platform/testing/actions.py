@@ -220,7 +220,7 @@ class Stall(VenueAction):
 
 @dataclass(frozen=True)
 class NoPong(VenueAction):
-    """Stop reading, so that no ping is answered, and send nothing, for ``seconds`` (None: for ever)."""
+    """Stop reading, so that no ping is answered, and send nothing, for ``seconds`` (None: forever)."""
 
     seconds: float | None = None
 

@@ -179,7 +179,7 @@ class ExecutionEngine:
 
     def _on_signal(self, signal: Signal, decided_at: int | None) -> None:
         occurrence = self._signal_ids.record(signal.signal_id, signal.seq)
-        # A repetition gets a row of its own, so that it cannot change the first signal's row or outcome (I3).
+        # A repetition gets a separate row, so that it cannot change the first signal's row or outcome (I3).
         signal_id = signal.signal_id if occurrence == 1 else f"{signal.signal_id}#{occurrence}"
         self._journal.signal(signal, signal_id)
         if signal.cancels is not None:

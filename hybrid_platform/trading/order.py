@@ -58,7 +58,7 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     ts: int
     """Session clock at which the report arrived."""
     fill: Fill | None = None
-    # The JSON key is older than the name, and stands in the ``inputs`` of recorded sessions.
+    # The JSON key is older than the name; the ``inputs`` of recorded sessions contain it.
     cum_qty: Decimal = msgspec.field(default=ZERO, name="executed")
     """If the report ends the order (REJECTED, CANCELED, EXPIRED): the total quantity that the venue executed
     (FIX CumQty), including fills whose reports have not arrived."""

@@ -16,7 +16,7 @@ SWEEP_POINTS = dg.DynamicPartitionsDefinition(name="sweep_points")
 
 @dg.asset(group_name=GROUP, partitions_def=SWEEP_POINTS, required_resource_keys={"session"}, kinds={"sqlite"})
 def sweep_session(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-    """One point of a sweep: a whole session, gates and report included, in a data directory of its own."""
+    """One point of a sweep: a whole session, gates and report included, in a separate data directory."""
     name, _, key = context.partition_key.partition(":")
     with failing_clearly(context):
         _, data_dir = load_run_settings(context)

@@ -1,4 +1,4 @@
-"""The healthchecks as assets of their own: they also run without a session, on schedules.
+"""The healthchecks as separate assets: they also run without a session, on schedules.
 
 A check's freshness policy turns red if its schedule has stopped.
 """

@@ -1,7 +1,7 @@
 """The sensor `postflight_on_failure`: runs the job `postflight` after a shadow run that failed, however it ended (G1).
 
-A run that crashes has no postflight of its own. The sensor is on by default: it only reads, writes to evidence/checks,
-and by the time its findings are needed it is too late to turn it on.
+A run that crashes has no postflight. The sensor is on by default: it only reads, writes to evidence/checks, and by the
+time its findings are needed it is too late to turn it on.
 """
 
 import dagster as dg
@@ -17,7 +17,7 @@ FAILED_RUN_TAG = "hybrid_platform/failed_run"
     monitored_jobs=[shadow_run_job],
     request_job=postflight_job,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Runs the job postflight, with the same settings, after each shadow_run that failed or was given up.",
+    description="Runs the job postflight, with the same settings, after each shadow_run that failed or was abandoned.",
 )
 def postflight_on_failure(context: dg.RunFailureSensorContext) -> dg.RunRequest:
     """Request a postflight of a failed run, once."""

@@ -49,7 +49,7 @@ def retain_now(context: dg.OpExecutionContext) -> None:
     executor_def=dg.in_process_executor,
 )
 def retention_job() -> None:
-    """Clear away old ticks, logs and runs."""
+    """Remove old ticks, logs and runs."""
     retain_now()
 
 

@@ -1,8 +1,8 @@
 """Report of a session to Dagster that no Dagster run belongs to: the command line ran the session.
 
 in: a data directory, a session id and the database's URL, as arguments · out: the materializations and checks of a run,
-as runless events of the instance that ``DAGSTER_HOME`` names. The command line starts this module as a process of its
-own, so that nothing but `defs` needs Dagster.
+as runless events of the instance that ``DAGSTER_HOME`` names. The command line starts this module as a
+separate process, so that only `defs` needs Dagster.
 """
 
 from __future__ import annotations

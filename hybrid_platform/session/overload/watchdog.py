@@ -53,7 +53,7 @@ def feed_timeout_s(settings: SessionSettings) -> float | None:
     timeout_s = watchdog.feed_seconds
     if feed.websocket is not None:
         venue = feed.websocket
-        # Each of its own attempts may take this long; then it ends the session itself, with a better reason.
+        # Each of the feed's attempts may take this long. Then the feed itself ends the session, with a better reason.
         own = venue.max_failures * (venue.stall_seconds + venue.open_seconds + venue.backoff_max_seconds)
         return timeout_s or 2 * own
     if feed.synthetic is not None:

@@ -1,8 +1,8 @@
 """Loss limits, and vetoes or rejects in a row: the conditions that halt trading automatically.
 
 Equity is checked after every fill and, while a position is open and a limit is set, at every tick, so
-that the result does not depend on how ticks are cut into steps. An operator's resume starts both
-measures afresh from the equity of that moment.
+that the result does not depend on how ticks are cut into steps. After an operator's resume both
+measures start again from the equity of that moment.
 """
 
 from __future__ import annotations

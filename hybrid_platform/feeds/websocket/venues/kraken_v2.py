@@ -2,7 +2,7 @@
 
 Prices and quantities are JSON numbers with trailing zeros; ``side`` is the taker's. The ``snapshot`` holds the last
 50 trades before the subscription. Trade ids are "a sequence number, unique per book". Kraken sends a heartbeat every
-second and accepts a ping of its own.
+second and accepts application-level pings.
 https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade
 """
 
