@@ -73,7 +73,7 @@ SCENARIOS = (
     Clause(
         "S15",
         "When other processes take the CPU the session stays within its pressure limits or throttles its input",
-        "Within the limits the healthcheck passes and no tick is missing. Above them the sampling ladder 1, 2, 5, 10 "
+        "Within the limits the healthcheck passes and no tick is missing. Above them the throttle ladder 1, 2, 5, 10 "
         "throttles live feeds at ingest; ticks that are sampled out are neither shown to the strategy nor persisted, "
         "but counted. Sustained pressure at the top of the ladder ends the session with OVERLOAD (13).",
     ),

@@ -168,7 +168,7 @@ class RowFigures(msgspec.Struct, frozen=True):
 
 
 class LadderStep(msgspec.Struct, frozen=True):
-    """One step of the sampling ladder (S15); ``before`` and ``after`` as "every n-th tick"."""
+    """One step of the throttle ladder (S15); ``before`` and ``after`` as "every n-th tick"."""
 
     at: str
     elapsed_s: float

@@ -262,7 +262,7 @@ def judge_overload(figures: OverloadFigures | None) -> tuple[str, str, ProofVerd
     observed = f"CPU pressure at most {figures.max_pressure:g} % of {limit}, {figures.readings} readings"
     expected = f"load observed, above its limits for less than {figures.step_up_s:g} s at a time or throttled"
     if figures.stepped:
-        top = max(int(rung) for rung, seconds in figures.seconds_at.items() if seconds)
+        top = max(int(level) for level, seconds in figures.seconds_at.items() if seconds)
         out = sum(figures.sampled_out.values())
         acted = f"{observed}; {figures.stepped} steps, at most every {top}th tick, {out} sampled out and counted"
         return expected, acted + ("; stopped at the top" if figures.stopped else ""), ProofVerdict.PASS

@@ -85,7 +85,7 @@ class SessionView(Protocol):
 
     @property
     def sample_every(self) -> int:
-        """Every n-th tick passes the sampling ladder (S15); 1 when nothing is sampled out."""
+        """Every n-th tick passes the throttle ladder (S15); 1 when nothing is sampled out."""
 
     def channel_stats(self) -> tuple[ChannelStats, ...]:
         """Return every channel, in the order in which a tick meets them."""

@@ -110,7 +110,7 @@ def draw_host_plots(timeline: Timeline, files: SessionFiles) -> Sequence[tuple[s
         title = "Ticks a second, between heartbeats"
         plots.append((title, plot(timeline.ticks, label=title)))
     if timeline.sampling:
-        title = "Sampling ladder (S15): one tick in … was let through"
+        title = "Throttle ladder (S15): one tick in … passed"
         plots.append((title, plot(timeline.sampling, label=title, floor=10)))
     return plots
 

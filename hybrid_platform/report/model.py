@@ -341,7 +341,7 @@ def _averages(label: str, pressure: ResourcePressure | None) -> Rows:
 
 
 def _load(files: SessionFiles, assets: ReportAssets) -> Iterable[Block]:
-    """Yield the load, and the steps of the sampling ladder (S15)."""
+    """Yield the load, and the steps of the throttle ladder (S15)."""
     if plots := draw_host_plots(assets.timeline, files):
         yield Pictures(tuple(Picture(*each) for each in plots))
     if files.session is None:
@@ -374,7 +374,7 @@ def _load(files: SessionFiles, assets: ReportAssets) -> Iterable[Block]:
             (step.at, f"{step.elapsed_s:.1f}", f"{step.before} → {step.after}", step.why, f"{step.held_s:.1f}")
             for step in found.steps
         )
-        yield Table(("at", "after, s", "one tick in", "because", "held for, s"), steps, "Sampling ladder (S15)")
+        yield Table(("at", "after, s", "one tick in", "because", "held for, s"), steps, "Throttle ladder (S15)")
 
 
 def _by_level(values: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""Heartbeats, host pressure and sampling ladder (S15) of a session over time, read from its event chain."""
+"""Heartbeats, host pressure and throttle ladder (S15) of a session over time, read from its event chain."""
 
 from __future__ import annotations
 

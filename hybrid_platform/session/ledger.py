@@ -47,7 +47,7 @@ def build_ledger(
 ) -> Ledger:
     """Return the ledger of an ended session; ``written`` and ``counted`` are rows by table.
 
-    ``sampled_out`` counts ticks by level of the sampling ladder.
+    ``sampled_out`` counts ticks by level of the throttle ladder.
     """
     rows: list[LedgerRow] = []
     faults: list[str] = []

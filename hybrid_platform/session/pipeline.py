@@ -363,7 +363,7 @@ class Pipeline:
 
     @property
     def sample_every(self) -> int:
-        """Every n-th tick passes the sampling ladder (S15)."""
+        """Every n-th tick passes the throttle ladder (S15)."""
         return self.sampler.every
 
     def denied(self) -> tuple[Denied, ...]:

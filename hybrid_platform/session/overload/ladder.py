@@ -1,4 +1,4 @@
-"""The sampling ladder: every tick, every 2nd, 5th or 10th; one level at a time, up under load and down after it (S15).
+"""The throttle ladder: every tick, every 2nd, 5th or 10th; one level at a time, up under load and down after it (S15).
 
 in: at each poll, the load and its limits · out: changes of level, and the time spent on each. Pure: the time is
 passed in.

@@ -1,4 +1,4 @@
-"""The overload monitor of a live session, which drives the sampling ladder (S15).
+"""The overload monitor of a live session, which drives the throttle ladder (S15).
 
 in: CPU pressure, tick and persist channel and ingest's lag, polled about once a second by the supervising
 thread · out: the sampling rate of ingest, a log line per step (kept by the event chain) and figures for the
@@ -214,7 +214,7 @@ class OverloadMonitor:
 
     def _error(self, held_s: float, high: str) -> OverloadError:
         return OverloadError(
-            f"expected the load to fall below its limits at the top of the sampling ladder (every"
+            f"expected the load to fall below its limits at the top of the throttle ladder (every"
             f" {self.sample_every}th tick) within {self._settings.stop_seconds:g} s, got above them for {held_s:.1f} s:"
             f" {high}. Give the machine room, subscribe to less, or raise overload.*, then start again"
         )

@@ -1,4 +1,4 @@
-"""The sampling ladder by its clock alone, and which ticks it lets through (S15)."""
+"""The throttle ladder by its clock alone, and which ticks pass (S15)."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def test_too_long_at_the_top_level_is_an_overload():
 def test_the_ladder_moves_one_level_at_a_time(looks):
     """Whatever the load, the times at each level add up to the whole time."""
     ladder, steps = climb(looks)
-    rungs = [1, *(step.after for step in steps)]
-    assert [step.before for step in steps] == rungs[:-1]
-    assert all(abs(LEVELS.index(one) - LEVELS.index(other)) == 1 for one, other in pairwise(rungs))
+    levels = [1, *(step.after for step in steps)]
+    assert [step.before for step in steps] == levels[:-1]
+    assert all(abs(LEVELS.index(one) - LEVELS.index(other)) == 1 for one, other in pairwise(levels))
     assert sum(ladder.seconds_at(10**6 * NS_PER_S).values()) == 10**6
     assert all(step.held_s >= (10 if step.after > step.before else 20) for step in steps)
     if not any(load == "high" for _, load in looks):
@@ -104,7 +104,7 @@ def test_a_stepped_clock_is_not_a_backlog():
     assert [backlog.observe(at * NS_PER_S, lag * NS_PER_MS) for at, lag in stepped] == [10, 1010, 0, 0]
 
 
-# Which ticks are let through
+# Which ticks pass
 
 
 def batch(prints: Sequence[tuple[int, int]]) -> TickBatch:
@@ -201,7 +201,7 @@ def ingested(batches: Sequence[tuple[int, FeedBatch]]) -> tuple[FeedCounters, li
 
 @st.composite
 def played(draw: st.DrawFn) -> tuple[int, FeedBatch]:
-    """Return a rung, and a batch with duplicates, history and bad rows among its ticks."""
+    """Return a level, and a batch with duplicates, history and bad rows among its ticks."""
     prints = draw(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60)), max_size=40))
     bad, history = draw(st.integers(0, 3)), draw(st.integers(0, 3))
     rejected = {"bad_price": bad} if bad else {}

@@ -118,7 +118,7 @@ def test_each_kind_of_load_climbs_and_ends_in_overload(load, words):
     host.run(30)
     ((stage, error),) = host.failures
     assert stage == "overload" and isinstance(error, OverloadError) and error.exit_code == ExitCode.OVERLOAD
-    assert "top of the sampling ladder (every 10th tick) within 30 s" in str(error) and words in str(error)
+    assert "top of the throttle ladder (every 10th tick) within 30 s" in str(error) and words in str(error)
     assert host.figures.stopped
 
 
@@ -272,7 +272,7 @@ def test_both_reports_show_the_ladder(loaded: InProcessRun):
     for step in ("1 → 2", "2 → 5", "5 → 10"):
         assert step in loaded.report
     page = (loaded.data_dir / "evidence" / loaded.session_id / "report.html").read_text()
-    assert "Sampling ladder (S15)" in page and "5 → 10" in page and "yes: OVERLOAD" in page
+    assert "Throttle ladder (S15)" in page and "5 → 10" in page and "yes: OVERLOAD" in page
 
 
 @pytest.mark.scenario("S3", "I3")
