@@ -44,10 +44,10 @@ check: $(VENV)/.ready-dev  ## lint, types, import rules, definitions
 	$(DG) list defs --json > /dev/null
 
 test: $(VENV)/.ready-dev  ## set up, then all tests (WORKERS=0: one after the other)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 
 test-fast: $(VENV)/.ready-dev  ## only the tests without processes, sessions and servers (under a minute)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not slow"
 
 fuzz: $(VENV)/.ready-dev  ## give every venue's decoder 100,000 inputs (about five minutes)
 	FUZZ_INPUTS=100000 $(BIN)/python -m pytest hybrid_platform_tests/feeds/websocket/test_fuzz.py --timeout 3600

@@ -1,17 +1,18 @@
-"""Fixtures that the tests of every room share, and the marks and groups of all tests."""
+"""Fixtures that the tests of every room share, the marks of slow tests, and their scheduler."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from hybrid_platform.settings.loading import ENV_PREFIX, NOT_SETTINGS
 from hybrid_platform_tests.code_server import Ui, dagster_dev
-from hybrid_platform_tests.slow import mark_and_group
+from hybrid_platform_tests.slow import mark_slow, worker_scope
 from hybrid_platform_tests.support import run_in_process, synthetic_feed
 
 # The time that an example takes depends on the load of the machine, not on the code alone.
@@ -21,9 +22,23 @@ settings.load_profile("hybrid_platform")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    mark_and_group(items)
+    mark_slow(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | None:
+    """Replace the scheduler of ``--dist loadscope`` by one with the scopes of `worker_scope`, in collection order."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return worker_scope(nodeid)
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

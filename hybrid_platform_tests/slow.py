@@ -1,11 +1,11 @@
-"""Marks of the tests that take long, and the groups in which workers run the tests.
+"""Marks of the tests that take long, and the distribution of all tests to workers.
 
 A test is slow if its code, or a fixture that it uses, reaches one of `SLOW_CALLS`: something that starts a process,
 a session or a Dagster instance, or that waits. `SLOW_MODULES` adds those that compute for long, or run jobs and
 commands. ``pytest -m "not slow"`` and `make test-fast` leave these tests out.
 
-With ``--dist loadgroup`` a worker runs all tests that share an expensive fixture, so that it is made once; every
-other slow test may run anywhere, and the fast tests of a module stay together.
+With pytest-xdist and ``--dist loadscope`` a worker runs all tests of a module, so that each expensive fixture is made
+once; `worker_scope` joins modules that share fixtures, and splits modules of independent slow tests.
 """
 
 from __future__ import annotations
@@ -48,27 +48,59 @@ SLOW_MODULES = (
 """Modules and packages below this one whose tests take seconds without any of these calls."""
 
 
-def mark_and_group(items: list[pytest.Item]) -> None:
-    """Mark each slow test, and put each test into the group of its worker."""
+JOINED_MODULES = (
+    (
+        "e2e/test_dagster_job.py",
+        "e2e/test_database_contract.py",
+        "e2e/test_evidence_contract.py",
+        "e2e/test_log_contract.py",
+        "e2e/test_replay_answers.py",
+    ),
+    ("e2e/test_code_server.py", "faults/test_kill.py"),
+    ("report/test_",),
+)
+"""Modules that share expensive fixtures: the runs of e2e/conftest.py, `dagster dev`, a session for the reports."""
+SPLIT_MODULES = (
+    "defs/session/test_failed_start.py",
+    "e2e/test_drain.py",
+    "faults/test_bad_strategies.py",
+    "faults/test_disk_full.py",
+    "faults/test_full_channels.py",
+    "faults/test_host_faults.py",
+    "faults/test_locked.py",
+    "faults/test_second_session.py",
+    "live/test_session.py",
+    "property/",
+    "reproduce/test_reproduce.py",
+    "session/overload/test_watchdog.py",
+    "session/strategy_host/test_isolation.py",
+)
+"""Modules whose tests take seconds each and share no expensive fixture."""
+
+
+def mark_slow(items: list[pytest.Item]) -> None:
+    """Mark each slow test."""
     for item in items:
-        if not isinstance(item, pytest.Function):
-            continue
-        fixtures = [each for name in item.fixturenames for each in item._fixtureinfo.name2fixturedefs.get(name, ())]
-        slow_fixtures = [each for each in fixtures if reaches_slow_call(each.func)]
-        module = item.module.__name__.removeprefix(f"{PACKAGE}.")
-        if slow_fixtures or module.startswith(SLOW_MODULES) or reaches_slow_call(item.function):
+        if isinstance(item, pytest.Function) and is_slow(item):
             item.add_marker(pytest.mark.slow)
-            shared = [each for each in slow_fixtures if each.scope != "function"]
-            if shared:
-                item.add_marker(pytest.mark.xdist_group(_group(shared)))
-        else:
-            item.add_marker(pytest.mark.xdist_group(module))
 
 
-def _group(shared: list[pytest.FixtureDef[Any]]) -> str:
-    """Return the group of a test: the shared fixture of the widest scope, all of one package together."""
-    widest = min(shared, key=lambda each: len(each.baseid))
-    return widest.argname if widest.baseid in {"", PACKAGE} else widest.baseid.replace("/", ".")
+def is_slow(item: pytest.Function) -> bool:
+    """Return whether a test or one of its fixtures is slow."""
+    if item.module.__name__.removeprefix(f"{PACKAGE}.").startswith(SLOW_MODULES):
+        return True
+    fixtures = [each.func for name in item.fixturenames for each in item._fixtureinfo.name2fixturedefs.get(name, ())]
+    return any(reaches_slow_call(each) for each in (item.function, *fixtures))
+
+
+def worker_scope(node_id: str) -> str:
+    """Return the scope of a test: all tests of one scope run on the same worker."""
+    module = node_id.partition("::")[0]
+    path = module.removeprefix(f"{PACKAGE}/")
+    for joined in JOINED_MODULES:
+        if path.startswith(joined):
+            return joined[0]
+    return node_id if path.startswith(SPLIT_MODULES) else module
 
 
 @cache
