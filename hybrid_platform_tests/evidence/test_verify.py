@@ -194,7 +194,7 @@ def no_events(bundle: BundleCopy) -> None:
 
 
 def gate_painted_over(bundle: BundleCopy) -> None:
-    """A signer who says more than the files do."""
+    """Sign a predicate that claims more than the files show."""
     bundle.change_statement(lambda statement: statement["predicate"]["counts"].update(trades=1_000))
 
 

@@ -109,7 +109,7 @@ def test_exactly_the_approved_orders_reach_the_venue(world):
     arrived = [told(said) for said in venue.of("submit")]
     assert arrived == [told(row) for row in artifacts.rows("SELECT * FROM orders ORDER BY seq")]
     assert len(arrived) >= 7
-    # What rested was canceled at the end, once, and nothing else was asked for.
+    # The resting orders were canceled once at the end, and nothing else was requested.
     resting = [order_id for number, (order_id, *_) in enumerate(arrived) if number % 3 == 1]
     assert [said["order_id"] for said in venue.of("cancel")] == resting
     states = {row["order_id"]: row["status"] for row in artifacts.rows("SELECT order_id, status FROM orders")}

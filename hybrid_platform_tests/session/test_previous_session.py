@@ -1,4 +1,4 @@
-"""What lies between two sessions: measured in time, counted in the venue's trades, recorded and logged (S3)."""
+"""The gap between two sessions: measured in time, counted in the venue's trades, recorded and logged (S3)."""
 
 from __future__ import annotations
 

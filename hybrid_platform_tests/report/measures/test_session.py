@@ -178,7 +178,7 @@ def test_measures_agree_with_plain_loops_over_the_records(recorder, moves, doing
 
 
 def _missed(records: list[Record], ticks: TickBatch) -> float:
-    """What unfilled quantity would have earned from arrival until its order ended, in a plain loop."""
+    """Return the earnings that unfilled quantity missed from arrival to its order's end, by a plain loop."""
     orders = {row.order_id: row for row in reversed(records) if isinstance(row, OrderRecord)}
     seen = {tick.seq: tick for tick in ticks.ticks()}
     total = 0.0

@@ -30,7 +30,7 @@ SETTINGS = OverloadSettings(step_up_seconds=10, step_down_seconds=20, stop_secon
 def climb(
     looks: Sequence[tuple[int, str]], settings: OverloadSettings = SETTINGS
 ) -> tuple[ThrottleLadder, list[LevelChange]]:
-    """Let a ladder look for so many seconds each, once a second, at a load that is high, between or low."""
+    """Poll a ladder once a second, for the given seconds each, with a load that is high, medium or low."""
     ladder, now, steps = ThrottleLadder(settings, 0), 0, []
     for seconds, load in looks:
         for _ in range(seconds):
@@ -74,7 +74,7 @@ def test_too_long_at_the_top_level_is_an_overload():
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.sampled_from(["high", "between", "low"])), max_size=40))
 def test_the_ladder_moves_one_level_at_a_time(looks):
-    """Whatever the load, the times at each level add up to the whole time."""
+    """For any load, the times at the levels add up to the whole time."""
     ladder, steps = climb(looks)
     levels = [1, *(step.after for step in steps)]
     assert [step.before for step in steps] == levels[:-1]
@@ -213,7 +213,7 @@ def played(draw: st.DrawFn) -> tuple[int, FeedBatch]:
 @pytest.mark.scenario("S6", "I3")
 @given(st.lists(played(), max_size=12))
 def test_sampling_accounts_for_every_tick(batches):
-    """Whatever the steps of the ladder, the numbers of the ticks that pass have no hole."""
+    """For any steps of the ladder, the numbers of the ticks that pass have no gap."""
     counters, sent, sampler = ingested(batches)
     assert counters.balances
     parts = counters.accepted + counters.rejected + counters.duplicate + counters.sampled_out + counters.history

@@ -52,7 +52,7 @@ ISOLATIONS = ["thread", pytest.param("process", marks=GUARDED)]
 
 
 class Quiet(Stage):
-    """A stage that is there, and does what a test says with its activity."""
+    """A stage whose activity the test sets."""
 
     def __init__(self) -> None:
         super().__init__("ingest", (), (), lambda *told: None)
@@ -276,7 +276,7 @@ def test_a_write_that_hangs_ends_the_session_and_is_named(tmp_path: Path, monkey
     whole = SessionWriter._insert_ticks
 
     def hangs(self: SessionWriter, cursor: sqlite3.Cursor, *rows: Any) -> int:
-        # As on a disk that does not answer: inside SQLite, which holds the connection meanwhile.
+        # As on an unresponsive disk: blocked inside SQLite, which holds the connection.
         cursor.connection.create_function("hang", 0, lambda: released.wait(PROCESS_TIMEOUT_S) and None)
         cursor.execute("SELECT hang()").fetchone()
         return whole(self, cursor, *rows)
