@@ -1,4 +1,4 @@
-"""Attributes that every asset gets when the definitions are loaded: code version, owners, code references.
+"""Attributes that every asset gets when the definitions are loaded: tags, code version, owners, code references.
 
 in: the loaded definitions, the environment · out: the same definitions with those attributes.
 """
@@ -17,6 +17,8 @@ from hybrid_platform.domain.errors import ConfigError, Fault
 from hybrid_platform.evidence.code_digest import tree_sha256
 from hybrid_platform.settings.loading import OWNERS
 
+ORIGIN_TAG = "hybrid_platform/origin"
+"""``executed``: made by a run of Dagster; ``reported``: venues, feeds, and tables, which are reported to Dagster."""
 _OWNER = re.compile(r"team:[A-Za-z0-9_.-]{1,100}|[^@\s,]{1,100}@[^@\s,]{1,100}\.[A-Za-z]{2,63}")
 
 
@@ -32,7 +34,9 @@ def apply_policy(loaded: dg.Definitions, environ: Mapping[str, str]) -> dg.Defin
     owners = read_owners(environ)
 
     def apply(spec: dg.AssetSpec) -> dg.AssetSpec:
-        if spec.key in references:
+        is_executed = spec.key in references
+        spec = spec.merge_attributes(tags={ORIGIN_TAG: "executed" if is_executed else "reported"})
+        if is_executed:
             spec = spec.replace_attributes(code_version=code_version).merge_attributes(metadata=references[spec.key])
         return spec.replace_attributes(owners=owners) if owners else spec
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from hybrid_platform.defs.shared.policy import apply_policy, read_owners
+from hybrid_platform.defs.shared.policy import ORIGIN_TAG, apply_policy, read_owners
 from hybrid_platform.domain.errors import ConfigError
 from hybrid_platform.settings.loading import load_settings
 
@@ -45,3 +45,8 @@ def test_owners_are_not_a_setting_of_a_session():
 def test_only_executed_assets_have_a_code_version():
     specs = apply()
     assert specs["inside"].code_version and specs["outside"].code_version is None
+
+
+def test_a_tag_tells_executed_from_reported_assets():
+    origins = {name: spec.tags[ORIGIN_TAG] for name, spec in apply().items()}
+    assert origins == {"inside": "executed", "outside": "reported"}
