@@ -88,7 +88,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 class TickBatch:
     """Ticks as parallel columns of equal length ``n``; immutable by convention, slices are views.
 
-    ``seq`` is 0 until ingest numbers them. ``trade_ref`` is None where the source has no ids, else
+    ``seq`` is 0 until ingest numbers them. ``trade_ref`` is None if the source has no ids, else
     int64 where every id is a canonical 64-bit integer, else an object array of ``str | None``.
     """
 

@@ -73,7 +73,7 @@ class Source:
             raise SourceError(f"could not be opened any more: {error}") from None
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the decompressed bytes in chunks of bounded size; raise SourceError where the data is damaged."""
+        """Yield the decompressed bytes in chunks of bounded size; raise SourceError if the data is damaged."""
         if self.container == "damaged":
             raise SourceError("is truncated: it begins like a zip or Parquet file and its directory is missing")
         with self.open() as file:
