@@ -33,7 +33,7 @@ class Timeline(NamedTuple):
     ticks: tuple[Point, ...] = ()
     """Ticks per second between two heartbeats, at the later one."""
     sampling: tuple[Point, ...] = ()
-    """Sampling interval (one tick in n passed): two points per step, one per heartbeat; empty without a step."""
+    """Sampling interval (one tick in n): two points at each step, one at each heartbeat; empty without a step."""
 
 
 def read_timeline(lines: Iterable[bytes], session_id: str) -> Timeline:

@@ -25,14 +25,14 @@ class Abortable(Protocol):
     """An input of a stage."""
 
     def abort(self) -> None:
-        """Take no more and fail the sends of the stage before."""
+        """Stop receiving; the previous stage's sends then fail."""
 
 
 class Closable(Protocol):
     """An output of a stage."""
 
     def close(self) -> None:
-        """Take nothing more from this stage."""
+        """Accept nothing more from this stage."""
 
 
 class StageProgress:
@@ -45,12 +45,12 @@ class StageProgress:
         self.iterations = 0
 
     def mark_busy(self) -> None:
-        """Begin to work on something that was received."""
+        """Record that the stage works on something that it received."""
         self.iterations += 1
         self.is_busy = True
 
     def mark_idle(self) -> None:
-        """Wait for more."""
+        """Record that the stage waits for input."""
         self.is_busy = False
 
 

@@ -3,7 +3,7 @@
 in: `Record`s and `TickBatch`es · out: flat lists of values in column order, and INSERT statements of many rows.
 No Python code runs per row: columns are extracted, converted and interleaved as wholes.
 
-sqlite3 releases the GIL at each step and, if another thread computes, gets it back only one switch interval later.
+sqlite3 releases the GIL at each step and, if another thread computes, waits one switch interval to get it back.
 Measured with the bare driver on two otherwise idle cores: with 32 rows per statement, throughput falls from 900,000
 rows per second to 20,000 while another Python thread is busy; with as many rows as SQLite allows parameters for
 (4,095 ticks) it keeps 280,000, and is as fast alone. Other load on the machine hides this. See

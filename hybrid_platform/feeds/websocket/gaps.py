@@ -17,7 +17,7 @@ SETTLE_NS = 1_000_000_000
 WHOLE_VENUE = "*"
 """Symbol of a gap in the venue's own message numbers."""
 _MAX_LATE_IDS = 4_096
-"""Late ids remembered per open jump; more than that in one second would not be disorder but another stream."""
+"""Late ids remembered per open jump; more than that means a different stream, not late trades."""
 
 
 class GapNumbers:

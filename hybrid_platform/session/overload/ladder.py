@@ -20,7 +20,7 @@ class Load(NamedTuple):
     pressure: float
     """CPU pressure, percent."""
     queue: float
-    """Fill of the fuller of tick and persist channel, percent of its capacity; 100 if events were dropped since."""
+    """Occupancy of the fuller of the channels tick and persist, in percent; 100 if events were dropped since."""
     lag_ms: float
     """How far ingest lags behind the least lag seen."""
 
@@ -43,7 +43,7 @@ class LoadLimits(NamedTuple):
         return "; ".join(found)
 
     def is_low(self, load: Load) -> bool:
-        """Return whether every figure is below the recovery ratio of its limit."""
+        """Return whether every figure is below the recovery share of its limit."""
         return all(figure < limit * self.recover_share for _, _, figure, limit in self._limited(load))
 
     def _limited(self, load: Load) -> list[tuple[str, str, float, float]]:

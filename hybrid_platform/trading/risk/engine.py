@@ -2,7 +2,7 @@
 
 in: an `Order` and the `RiskContext` it is judged in · out: `Approved` or `Denied` (a veto). The adapters
 accept `Approved` only, so an unchecked order that reaches one by mistake is a type error for the type
-checker, and a NotApprovedError at run time. A check that raises denies.
+checker, and a NotApprovedError at run time. A check that raises an exception denies the order.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class RiskEngine:
 def recheck_order(order: Order, rejection_reason: Callable[[Order], str | None]) -> Approved[Order] | Denied[Order]:
     """Judge an order that was approved in another process: approvals do not cross processes.
 
-    ``rejection_reason`` returns why the order must not pass, or None; an exception that it raises denies.
+    ``rejection_reason`` returns why the order must not pass, or None; an exception that it raises denies the order.
     """
     try:
         detail = rejection_reason(order)
