@@ -24,9 +24,3 @@ class SessionConfig(NamedTuple):
 def session(context: dg.InitResourceContext) -> SessionConfig:
     """Return the launch's settings unchanged."""
     return SessionConfig(context.resource_config or {})
-
-
-@dg.definitions
-def resources() -> dg.Definitions:
-    """Return the platform's resources."""
-    return dg.Definitions(resources={"session": session})
