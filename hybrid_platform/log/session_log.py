@@ -198,6 +198,8 @@ class SessionLog:
             }
             for name, value in safe_fields.items():
                 line[_find_free_key(name, line)] = value
+            if event:  # last, so that a search for the message and its first field still finds the line
+                line["event"] = line.pop("event")
             if self._on_line is not None:
                 self._on_line(line)
             for sink in (self._file, self._stream):

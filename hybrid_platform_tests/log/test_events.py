@@ -60,7 +60,7 @@ def test_only_an_event_carries_a_name():
         log.info("HEARTBEAT (G4)", n=2)
         log.info("notification delivered", event="FAILURE")
     beat, signal, typed, notification = map(json.loads, stream.getvalue().splitlines())
-    assert list(beat) == ["ts", "level", "session_id", "message", "event", "n", "event_"]
+    assert list(beat) == ["ts", "level", "session_id", "message", "n", "event_", "event"]
     assert (beat["message"], beat["event"], beat["event_"]) == ("HEARTBEAT (G4)", "heartbeat", "forged")
     assert signal["event"] == "signal_generated"
     assert "event" not in typed
