@@ -39,7 +39,10 @@ class HeartbeatSettings(Section):
     """Heartbeats of the session (G4)."""
 
     interval_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """Time between two heartbeats."""
+
     late_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
+    """Delay from which a heartbeat counts as late."""
 
 
 class StorageSettings(Section):
