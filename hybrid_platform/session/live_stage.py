@@ -6,6 +6,7 @@ and `LiveStage` is that stage as the pipeline sees it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -26,48 +27,48 @@ from hybrid_platform.settings.session import SessionSettings
 from hybrid_platform.trading.adapters.live import OrderRequest
 
 
-class LiveStage(Stage):
+class LiveStage(Stage, ABC):
     """The only stage that sends orders to a venue; the methods here are called by other threads."""
 
+    @abstractmethod
     def open(self, session_id: str) -> None:
         """Connect to the venue before any stage starts; raise PlatformError if that fails."""
-        raise NotImplementedError
 
+    @abstractmethod
     def abandon(self) -> None:
         """Close the connection of a session that failed to start."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_requests(self, requests: Sequence[OrderRequest]) -> None:
         """Queue the engine's order requests; raise OverloadError if there are too many."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_ticks(self, batch: TickBatch) -> None:
         """Take note of the last prices."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_records(self, records: Sequence[Record]) -> None:
         """Take note of records that are on their way to the database."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_command(self, command: Command) -> None:
         """Obey a kill-switch command at once, before the engine has it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Take no more order requests."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wait_for_end(self, timeout_s: float) -> bool:
         """Wait until every order is withdrawn or ``timeout_s`` has passed; return whether the stage has ended."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stats(self) -> ChannelStats:
         """Return the channel of order requests."""
-        raise NotImplementedError
 
+    @abstractmethod
     def figures(self) -> LiveFigures:
         """Return the evidence of what was sent and reported."""
-        raise NotImplementedError
 
 
 class LiveWiring(NamedTuple):
