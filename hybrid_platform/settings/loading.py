@@ -37,8 +37,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigError([Fault(str(path), "a readable YAML file", f"{type(error).__name__}: {error}")]) from None
+    except (OSError, ValueError) as error:
+        got = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise ConfigError([Fault(str(path), "a readable YAML file", got[:1].lower() + got[1:])]) from None
     try:
         loaded = load_yaml(text)
     except YAML_ERRORS as error:

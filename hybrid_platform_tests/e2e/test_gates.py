@@ -121,7 +121,7 @@ def test_unsettable_pragma_stops_the_run(tmp_path: Path):
         (["--set", "strategy.name=no.such:Thing"], ["strategy.name: expected an importable class"]),
         (["--set", "strategy.params={every: 0}"], ["strategy.params.every: expected"]),
         (["--set", "strategy.params={evry: 3}"], ["strategy.params.evry: expected no such setting"]),
-        (["--config", "none.yaml"], ["none.yaml: expected a readable YAML file"]),
+        (["--config", "none.yaml"], ["none.yaml: expected a readable YAML file, got no such file or directory\n"]),
         (["--db", ":memory:"], ["database_url: expected a file that outlives the process"]),
         (["--set", "database_url=mysql://u:secret@h/d"], ["database_url: expected"]),
         (["--db", "file:x.db?mode=rwc"], ["database_url: expected a plain path, not a URI"]),
